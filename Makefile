@@ -1,0 +1,31 @@
+# Needs python3 (3.11 or newer) and make; everything else is set up in .venv and .nox.
+PYTHON ?= python3
+NOX := .venv/bin/nox
+ARGS ?=
+
+.PHONY: help demo test lint typing docs bench clean
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+
+demo: $(NOX) ## see what filecolumn does; your own files: make demo ARGS="one.pdf two.png"
+	@$(NOX) -s demo -- $(ARGS)
+
+test: $(NOX) ## run the tests; for pytest: make test ARGS="-k savepoint"
+	@$(NOX) -s tests -- $(ARGS)
+
+lint typing docs bench: $(NOX)
+	@$(NOX) -s $@ -- $(ARGS)
+lint: ## check style, format, spelling, change log
+typing: ## check the types with mypy and pyright
+docs: ## build the documentation into docs/_build/html
+bench: ## measure speed and memory
+
+clean: ## remove what the other commands made
+	rm -rf .venv .nox build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+
+$(NOX): constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "filecolumn needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt nox
+	@touch $@

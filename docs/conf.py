@@ -1,0 +1,50 @@
+"""How Sphinx builds these pages; nothing here needs the network."""
+
+from importlib.metadata import version as installed_version
+
+from sphinx.util.inspect import TypeAliasForwardRef
+
+project = "filecolumn"
+author = "The filecolumn authors"
+copyright = "2026, The filecolumn authors"
+release = version = installed_version("filecolumn")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+
+# Docstrings write `code` in single backticks.
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+# Long unions are shown by their names.
+autodoc_type_aliases = {
+    "Content": "filecolumn.Content",
+    "Json": "filecolumn.facts.Json",
+    "JsonObject": "filecolumn.facts.JsonObject",
+}
+# Inside of a larger type, Sphinx 9 shows how it keeps the alias instead of the name
+TypeAliasForwardRef.__repr__ = lambda alias: alias.name
+autodoc_inherit_docstrings = False
+add_module_names = False
+python_use_unqualified_type_names = True
+# Names of other libraries have no page to link to without a network, and type variables none at all;
+# every other name of ours must be found.
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!filecolumn\b).*"),
+    (r"py:class", r"filecolumn\..*\b[A-Z](_co|_contra)?"),
+]
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+html_theme = "shibuya"
+html_title = "filecolumn"
+html_theme_options = {"accent_color": "blue"}

@@ -1,0 +1,101 @@
+"""What a change must pass, each in a virtual environment of its own: `nox --list`."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+
+PINNED = "constraints.txt"
+OLDEST = "constraints-minimum.txt"
+
+# Run without any extra: proves that nothing optional is needed, and that what is missing is named.
+BARE_IMPORT = """
+import sys
+from importlib.util import find_spec
+
+import filecolumn
+
+optional = ("advanced_alchemy", "alembic", "click", "fsspec", "greenlet", "litestar", "opentelemetry", "rich")
+present = [name for name in optional if find_spec(name) or name in sys.modules]
+if present:
+    sys.exit(f"this environment is not bare, it has {present}")
+try:
+    import filecolumn.backends.fsspec
+except filecolumn.MissingDependencyError as error:
+    if "pip install" not in str(error) or "filecolumn[fsspec]" not in str(error):
+        sys.exit(f"the error gives no pip command: {error}")
+else:
+    sys.exit("filecolumn.backends.fsspec was imported without fsspec")
+print("filecolumn needs none of", *optional)
+"""
+
+
+def install(session: nox.Session, *what: str, pins: str = PINNED) -> None:
+    """Install *what* in the versions of *pins*; dependency groups need a pip of 2025."""
+    session.install("pip>=25.1")
+    session.install("--constraint", pins, *what)
+
+
+@nox.session(default=False)
+def demo(session: nox.Session) -> None:
+    """Show in a minute what the library does, on your own files if you name some."""
+    install(session, "-e", ".[fsspec,async]", "--group", "demo")
+    session.run("python", "examples/quickstart.py", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; what follows `--` goes to pytest."""
+    install(session, "-e", ".[fsspec,async]", "--group", "test")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format, spelling and the change log's fragments."""
+    install(session, "--group", "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
+    session.run("towncrier", "build", "--draft", "--version", "0.0.0")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types with mypy and pyright, and that the public ones are complete."""
+    install(session, "-e", ".[fsspec,async]", "--group", "typing")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--ignoreexternal", "--verifytypes", "filecolumn")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; each warning is an error."""
+    install(session, "-e", ".[fsspec,async]", "--group", "docs")
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def minimum(session: nox.Session) -> None:
+    """Run the tests on the oldest versions that pyproject.toml allows."""
+    install(session, "-e", ".[fsspec,async]", "--group", "test", pins=OLDEST)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(reuse_venv=False)
+def extras(session: nox.Session) -> None:
+    """Import the package where no extra is installed."""
+    install(session, ".")
+    session.run("python", "-W", "error", "-c", "import filecolumn")
+    session.run("python", "-W", "error", "-c", BARE_IMPORT)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure against the floor and against peers, in one run."""
+    install(session, "-e", ".[fsspec,async]", "--group", "bench")
+    session.run("python", "-m", "benchmarks", *session.posargs)

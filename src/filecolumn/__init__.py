@@ -1,0 +1,55 @@
+"""Files in SQLAlchemy columns, true to their rows whatever fails."""
+
+from filecolumn.content import Content
+from filecolumn.errors import (
+    BackendAlreadyRegisteredError,
+    BackendMismatchError,
+    BackendNotRegisteredError,
+    ChecksumMismatchError,
+    ConcurrentFileChangeError,
+    CorruptFileMetadataError,
+    FileColumnError,
+    InvalidKeyError,
+    MissingDependencyError,
+    NotSupportedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    OwnedFileError,
+    PendingContentError,
+    SourceConsumedError,
+    StaleUploadError,
+    StorageError,
+)
+from filecolumn.file import FileObject
+from filecolumn.lists import FileObjectList
+from filecolumn.orm.events import install as _install
+from filecolumn.orm.type import StoredObject
+from filecolumn.registry import StorageRegistry, storages
+
+__all__ = (
+    "BackendAlreadyRegisteredError",
+    "BackendMismatchError",
+    "BackendNotRegisteredError",
+    "ChecksumMismatchError",
+    "ConcurrentFileChangeError",
+    "Content",
+    "CorruptFileMetadataError",
+    "FileColumnError",
+    "FileObject",
+    "FileObjectList",
+    "InvalidKeyError",
+    "MissingDependencyError",
+    "NotSupportedError",
+    "ObjectExistsError",
+    "ObjectNotFoundError",
+    "OwnedFileError",
+    "PendingContentError",
+    "SourceConsumedError",
+    "StaleUploadError",
+    "StorageError",
+    "StorageRegistry",
+    "StoredObject",
+    "storages",
+)
+
+_install()

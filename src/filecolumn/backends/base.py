@@ -1,0 +1,245 @@
+"""The storage contract: five methods to write, the rest comes free.
+
+Implement `StorageBackend.put`, `get`, `stat`, `delete` and `list`.  Each `*_async` twin then
+works in a worker thread; override one only where the storage has native asynchronous I/O.
+A key is relative and `/`-separated; every method may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO, Literal
+
+from filecolumn.backends.local import LocalRoot
+from filecolumn.backends.reader import RangeReader
+from filecolumn.backends.threads import Progress, in_thread, pull, pushed
+from filecolumn.errors import InvalidKeyError, NotSupportedError, ObjectNotFoundError
+from filecolumn.naming import check_key
+
+__all__ = ("Capabilities", "PutMode", "Stat", "StorageBackend")
+
+PutMode = Literal["create", "overwrite"]
+SignMethod = Literal["GET", "PUT"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stat:
+    """What a storage knows about one object; an unknown fact is None."""
+
+    key: str
+    """Its key."""
+    size: int
+    """Bytes."""
+    etag: str | None = None
+    """The storage's tag of this content, as it gave it."""
+    version_id: str | None = None
+    """The storage's own version of it."""
+    last_modified: float | None = None
+    """Seconds since the epoch, UTC."""
+    content_type: str | None = None
+    """The media type that the storage keeps with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a storage can do: shared code and tests choose by these, never by its class."""
+
+    signs: bool = False
+    """Makes URLs that others can use."""
+    creates_atomically: bool = False
+    """Of two creations of one key at one moment, one fails."""
+    keeps_content_type: bool = False
+    """Keeps the media type and the metadata with the object."""
+    lists_in_order: bool = False
+    """Lists keys in the order of their UTF-8 bytes."""
+    persistent: bool = True
+    """Another backend object at the same location sees the same content."""
+
+
+class StorageBackend(ABC):
+    """A storage of whole objects under keys, registered in `storages` under `key`."""
+
+    capabilities: Capabilities = Capabilities()
+    protocol: str = ""
+    """What kind of storage it is, as in a URL: `file`, `memory`, `s3`..."""
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        timeout: float = 10.0,
+        total_timeout: float = 60.0,
+        max_retries: int = 3,
+        concurrency: int = 8,
+    ) -> None:
+        """Name the storage and bound its waits.
+
+        *timeout* and *total_timeout* are seconds: for one attempt, and for a call without any
+        progress, retries included.  *concurrency* is how many files one flush stores at a time.
+        """
+        if not key:
+            raise ValueError("a storage needs a non-empty key")
+        if min(timeout, total_timeout, concurrency) <= 0 or max_retries < 0:
+            raise ValueError("timeouts and concurrency must be above 0, max_retries at least 0")
+        self.key = key
+        self.timeout = timeout
+        self.total_timeout = total_timeout
+        self.max_retries = max_retries
+        self.concurrency = concurrency
+
+    @property
+    @abstractmethod
+    def location(self) -> str:
+        """Where the content is, without credentials: equal for two backends over one place."""
+
+    @abstractmethod
+    def put(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        mode: PutMode = "create",
+    ) -> Stat:
+        """Store *chunks* under *key*, durably and all or nothing.
+
+        An error of *chunks* itself is raised as it is, and leaves nothing visible.  With mode
+        `create` a key that is taken raises ObjectExistsError; large content may be checked
+        before it is sent only (see `Capabilities.creates_atomically`).
+        """
+
+    @abstractmethod
+    def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Return the content from byte *start*, at most *length* bytes, in chunks.
+
+        Raises ObjectNotFoundError at once, not at the first chunk.  A start at or past the end
+        gives no bytes.
+        """
+
+    @abstractmethod
+    def stat(self, key: str) -> Stat:
+        """Describe *key*, or raise ObjectNotFoundError."""
+
+    @abstractmethod
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove *keys*, in as few requests as the storage can; one that is not there is no error."""
+
+    @abstractmethod
+    def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[Stat]:
+        """Yield the objects in the folder *prefix* and below, literally matched, page by page.
+
+        With *after* only keys that sort behind it.
+        """
+
+    def exists(self, key: str) -> bool:
+        """Return whether *key* holds an object."""
+        try:
+            self.stat(key)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def get_bytes(self, key: str) -> bytes:
+        """Return the whole content of *key*."""
+        return b"".join(self.get(key))
+
+    def copy(self, source: str, target: str) -> Stat:
+        """Copy *source* to the new key *target*.
+
+        Note for implementers: this default sends the content through this process.
+        """
+        check_key(target)
+        return self.put(target, self.get(source))
+
+    def sign(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
+        """Return a URL that reads (or with `PUT` writes) *key* for *expires_in* seconds."""
+        raise NotSupportedError(f"storage {self.key!r} ({self.protocol}) cannot sign URLs")
+
+    def open(self, key: str) -> BinaryIO:
+        """Return a seekable, read-only binary file over *key*."""
+        return RangeReader.buffered(partial(self.get, key), self.stat(key).size)
+
+    def close(self) -> None:
+        """Release connections; the backend is not used after it."""
+
+    async def put_async(
+        self,
+        key: str,
+        chunks: Iterable[bytes] | AsyncIterable[bytes],
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        mode: PutMode = "create",
+    ) -> Stat:
+        """Call `put` asynchronously; *chunks* that are not asynchronous are read in the worker thread."""
+        progress = Progress()
+        waits = isinstance(chunks, AsyncIterable)
+        source = pushed(chunks) if isinstance(chunks, AsyncIterable) else chunks
+        put = partial(
+            self.put, key, progress.watch(source), content_type=content_type, metadata=metadata, mode=mode
+        )
+        return await in_thread(put, limit=self.total_timeout, progress=progress, waits=waits)
+
+    async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Call `get` asynchronously."""
+        chunks = await in_thread(partial(self.get, key, start=start, length=length), limit=self.total_timeout)
+        return pull(chunks, limit=self.total_timeout)
+
+    async def stat_async(self, key: str) -> Stat:
+        """Call `stat` asynchronously."""
+        return await in_thread(partial(self.stat, key), limit=self.total_timeout)
+
+    async def delete_async(self, keys: Iterable[str]) -> None:
+        """Call `delete` asynchronously."""
+        await in_thread(partial(self.delete, keys), limit=self.total_timeout)
+
+    async def list_async(self, prefix: str = "", *, after: str | None = None) -> AsyncIterator[Stat]:
+        """Call `list` asynchronously."""
+        return pull(self.list(prefix, after=after), limit=self.total_timeout)
+
+    async def exists_async(self, key: str) -> bool:
+        """Call `exists` asynchronously."""
+        try:
+            await self.stat_async(key)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    async def get_bytes_async(self, key: str) -> bytes:
+        """Call `get_bytes` asynchronously."""
+        return b"".join([chunk async for chunk in await self.get_async(key)])
+
+    async def copy_async(self, source: str, target: str) -> Stat:
+        """Call `copy` asynchronously."""
+        return await in_thread(partial(self.copy, source, target), limit=self.total_timeout)
+
+    async def sign_async(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
+        """Call `sign` asynchronously."""
+        sign = partial(self.sign, key, expires_in=expires_in, method=method)
+        return await in_thread(sign, limit=self.total_timeout)
+
+    async def close_async(self) -> None:
+        """Call `close` asynchronously."""
+        await in_thread(self.close, limit=self.total_timeout)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(key={self.key!r}, location={self.location!r})"
+
+
+def check_folder(prefix: str) -> str:
+    """Return the folder *prefix* of a listing without slashes at its ends; InvalidKeyError as for keys."""
+    stripped = prefix.strip("/")
+    if prefix.startswith("/"):
+        raise InvalidKeyError(f"a listing's prefix is relative, as keys are: {prefix!r}")
+    return check_key(stripped) if stripped else ""
+
+
+def list_folder(root: LocalRoot, prefix: str, *, after: str | None) -> Iterator[Stat]:
+    """List a local folder, for every backend over one."""
+    for key, status in root.walk(check_folder(prefix)):
+        if after is None or key > after:
+            yield Stat(key=key, size=status.st_size, last_modified=status.st_mtime)

@@ -1,0 +1,143 @@
+"""fsspec's filesystems: what is used of them, how one is made, what it says of an object."""
+
+# fsspec has no types: what is used of it is described by `FileSystem`
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+from filecolumn.backends.base import Stat
+from filecolumn.backends.local import LocalRoot, local_folder
+from filecolumn.errors import MissingDependencyError
+
+try:
+    import fsspec
+    from fsspec.asyn import AsyncFileSystem
+    from fsspec.core import url_to_fs
+    from fsspec.implementations.local import LocalFileSystem
+    from fsspec.implementations.memory import MemoryFileSystem
+except ImportError as _missing:
+    raise MissingDependencyError(
+        "FSSpecBackend needs fsspec: pip install 'filecolumn[fsspec]', and the package of the filesystem (such as s3fs)"
+    ) from _missing
+
+
+__all__ = (
+    "AsyncFileSystem",
+    "FileSystem",
+    "LocalFileSystem",
+    "MemoryFileSystem",
+    "OpenFile",
+    "can_sign",
+    "local_root",
+    "make_filesystem",
+    "stat_of_info",
+)
+
+
+class FileSystem(Protocol):
+    """What is used of fsspec's `AbstractFileSystem`, which has no types."""
+
+    protocol: str | tuple[str, ...]
+    storage_args: tuple[object, ...]
+    storage_options: dict[str, object]
+
+    def open(self, path: str, mode: str, **options: object) -> OpenFile: ...
+    def info(self, path: str) -> dict[str, object]: ...
+    def exists(self, path: str) -> bool: ...
+    def cat_file(self, path: str, start: int, end: int) -> bytes: ...
+    def pipe_file(self, path: str, value: bytes) -> None: ...
+    def cp_file(self, path1: str, path2: str) -> None: ...
+    def mv(self, path1: str, path2: str) -> None: ...
+    def rm_file(self, path: str) -> None: ...
+    def makedirs(self, path: str, exist_ok: bool) -> None: ...
+    def walk(
+        self, path: str, *, detail: bool
+    ) -> Iterator[tuple[str, object, dict[str, dict[str, object]]]]: ...
+    def sign(self, path: str, expiration: int) -> str: ...
+    def invalidate_cache(self) -> None: ...
+
+
+class OpenFile(BinaryIO):
+    """A file opened with `autocommit=False`."""
+
+    def commit(self) -> None:
+        """Make what was written visible."""
+
+    def discard(self) -> None:
+        """Forget what was written."""
+
+
+def make_filesystem(
+    fs: str | FileSystem, prefix: str | None, options: Mapping[str, object]
+) -> tuple[FileSystem, str]:
+    """Return a filesystem and the folder in it; ValueError for a `file:` URL without an absolute folder."""
+    folder = (prefix or "").rstrip("/")
+    if not isinstance(fs, str):
+        if options:
+            raise TypeError("options go with a protocol or a URL; a ready filesystem has its own")
+        return _synchronous(fs), folder
+    if "://" not in fs:
+        return fsspec.filesystem(fs, **options), folder
+    if fs.startswith(("file://", "local://")):
+        return fsspec.filesystem("file", **options), "/".join(
+            filter(None, (local_folder(fs).rstrip("/"), folder))
+        )
+    made, path = url_to_fs(fs, **options)
+    return made, "/".join(filter(None, (path.rstrip("/"), folder)))
+
+
+def can_sign(fs: FileSystem) -> bool:
+    """Return whether the filesystem makes signed URLs."""
+    return type(fs).sign is not fsspec.AbstractFileSystem.sign
+
+
+def _synchronous(fs: FileSystem) -> FileSystem:
+    """Return a filesystem that runs on fsspec's own loop: one bound to the caller's works there only."""
+    # only filesystems with an asynchronous side know the attribute
+    if not getattr(fs, "asynchronous", False):
+        return fs
+    return type(fs)(*fs.storage_args, **{**fs.storage_options, "asynchronous": False})
+
+
+def local_root(fs: FileSystem, *, prefix: str, fsync: bool) -> LocalRoot | None:
+    """Return the folder of a local filesystem; ValueError if none is named."""
+    if not isinstance(fs, LocalFileSystem):
+        return None
+    if not prefix:
+        raise ValueError("a local filesystem needs a folder: prefix='/folder'")
+    return LocalRoot(prefix, fsync=fsync)
+
+
+def stat_of_info(key: str, info: Mapping[str, object]) -> Stat:
+    """Read a filesystem's own description of an object."""
+    size = info.get("size")
+    etag = info.get("ETag") or info.get("etag")
+    version = info.get("VersionId") or info.get("generation") or info.get("version_id")
+    kind = info.get("ContentType") or info.get("contentType")
+    return Stat(
+        key=key,
+        size=size if isinstance(size, int) else 0,
+        etag=str(etag) if etag else None,
+        version_id=str(version) if version else None,
+        last_modified=_modified(info),
+        content_type=str(kind) if kind else None,
+    )
+
+
+def _modified(info: Mapping[str, object]) -> float | None:
+    """Return the epoch seconds, by the first of the names that filesystems give it."""
+    for name in ("LastModified", "last_modified", "mtime", "updated", "modified", "created"):
+        match info.get(name):
+            case datetime() as moment:
+                return moment.timestamp()
+            case int() | float() as seconds:
+                return seconds
+            case str() as text:
+                return datetime.fromisoformat(text).timestamp()
+            case _:
+                continue
+    return None

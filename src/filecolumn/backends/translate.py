@@ -1,0 +1,81 @@
+"""Foreign errors become ours at a backend's edge, by the backend's own table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from filecolumn.errors import FileColumnError, StorageError
+
+__all__ = ("ErrorTable", "SourceGuard", "translated")
+
+ErrorTable = Mapping[type[BaseException], type[FileColumnError]]
+"""The first class that matches decides, so subclasses come first."""
+
+_SECRETS = re.compile(r"(?<=://)[^/@\s]+@|\?\S+")
+
+
+class SourceGuard:
+    """Counts the caller's content, and remembers an error of its own, so that it stays as it is."""
+
+    __slots__ = ("_chunks", "error", "size")
+
+    def __init__(self, chunks: Iterable[bytes] | AsyncIterable[bytes]) -> None:
+        self._chunks = chunks
+        self.error: BaseException | None = None
+        self.size: int = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        assert isinstance(self._chunks, Iterable)  # noqa: S101 - the caller chose the loop
+        try:
+            for chunk in self._chunks:
+                yield self._counted(chunk)
+        except BaseException as error:
+            self.error = error
+            raise
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        assert isinstance(self._chunks, AsyncIterable)  # noqa: S101 - the caller chose the loop
+        try:
+            async for chunk in self._chunks:
+                yield self._counted(chunk)
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _counted(self, chunk: object) -> bytes:
+        # obstore takes a str for the path of a file to read
+        if not isinstance(chunk, bytes):
+            raise TypeError(f"content comes in chunks of bytes, not {type(chunk).__name__}")
+        self.size += len(chunk)
+        return chunk
+
+
+@contextmanager
+def translated(table: ErrorTable, doing: str, source: SourceGuard | None = None) -> Generator[None]:
+    """Raise ours for the errors in *table*; *doing* completes "cannot ..."."""
+    try:
+        yield
+    except FileColumnError:
+        raise
+    except BaseException as error:
+        if source is not None and source.error is not None:
+            raise source.error from source.error.__cause__
+        if (ours := _translation(table, error)) is None:
+            raise
+        raise ours(f"cannot {doing}: {_reason(error)}") from error
+
+
+def _translation(table: ErrorTable, error: BaseException) -> type[FileColumnError] | None:
+    for foreign, ours in table.items():
+        if isinstance(error, foreign):
+            return ours
+    # pyo3's PanicException is a BaseException of a module that cannot be imported
+    return StorageError if type(error).__name__ == "PanicException" else None
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of the foreign message, without user names, passwords and queries of URLs."""
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    return _SECRETS.sub("", line)[:300]

@@ -1,0 +1,266 @@
+"""Any source of content becomes chunks of `bytes`.
+
+`source_of` turns what a caller gave into a `Source`.  A source is read in one pass, by
+`chunks` or by `chunks_async`; `replayable` says whether a second pass starts again at the
+same place.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Protocol, runtime_checkable
+
+from anyio import to_thread
+
+from filecolumn.errors import SourceConsumedError
+
+__all__ = ("CHUNK_SIZE", "AsyncReader", "Content", "Reader", "Source", "source_of")
+
+CHUNK_SIZE = 1024 * 1024
+"""Bytes read from a source at a time."""
+
+_Refused = str | io.TextIOBase | dict[str, object]
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A binary file: `read(n)` returns at most `n` bytes, `b""` at the end."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+@runtime_checkable
+class SeekableReader(Reader, Protocol):
+    """A binary file that can be read again from where it stood."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> object: ...
+
+    def tell(self) -> int: ...
+
+    def seekable(self) -> bool: ...
+
+
+@runtime_checkable
+class AsyncReader(Protocol):
+    """An upload object, as Litestar's and Starlette's `UploadFile`: an async `read(n)`."""
+
+    async def read(self, size: int = -1, /) -> bytes: ...
+
+
+Content = (
+    bytes
+    | bytearray
+    | memoryview
+    | Path
+    | Reader
+    | SpooledTemporaryFile[bytes]
+    | AsyncReader
+    | Iterable[bytes]
+    | AsyncIterable[bytes]
+)
+"""What `FileObject(content=...)` takes."""
+
+
+class Source(ABC):
+    """Content that waits to be stored."""
+
+    replayable: bool = True
+    is_async: bool = False
+    any_thread: bool = False
+    """Whether another thread may read it while the caller's goes on."""
+
+    def check(self) -> None:
+        """Raise what reading would raise at once, before anything is stored."""
+
+    @abstractmethod
+    def chunks(self) -> Iterator[bytes]:
+        """Read the content from its start."""
+
+    async def chunks_async(self) -> AsyncIterator[bytes]:
+        """Read the content from its start, each blocking read in a worker thread."""
+        chunks = self.chunks()
+        while (chunk := await to_thread.run_sync(next, chunks, None)) is not None:
+            yield chunk
+
+
+class BytesSource(Source):
+    any_thread: bool = True
+
+    def __init__(self, data: bytes | bytearray | memoryview[int] | memoryview[bytes]) -> None:
+        self._data = data
+
+    def chunks(self) -> Iterator[bytes]:
+        view = memoryview(self._data).cast("B")
+        if isinstance(self._data, bytes) and len(view) <= CHUNK_SIZE:
+            yield self._data
+            return
+        for start in range(0, len(view), CHUNK_SIZE):
+            yield bytes(view[start : start + CHUNK_SIZE])
+
+
+class PathSource(Source):
+    any_thread: bool = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def check(self) -> None:
+        os.close(self._open())
+
+    def chunks(self) -> Iterator[bytes]:
+        with open(self._open(), "rb", buffering=0) as file:
+            while chunk := file.read(CHUNK_SIZE):
+                yield chunk
+
+    def _open(self) -> int:
+        """Open a regular file; O_NONBLOCK so that a FIFO cannot hold us."""
+        if self._path.is_symlink():
+            raise OSError(f"{str(self._path)!r} is a symbolic link; pass its target: path.resolve()")
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(self._path, flags | getattr(os, "O_BINARY", 0))
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+        raise OSError(f"{str(self._path)!r} is not a regular file; only files can be stored")
+
+
+class FileSource(Source):
+    """A binary file object, read from where it stands; the caller closes it."""
+
+    def __init__(self, file: Reader) -> None:
+        self._file = file
+        self._start: int | None = None
+        self._opened = False
+        self.replayable: bool = isinstance(file, SeekableReader) and file.seekable()
+
+    def chunks(self) -> Iterator[bytes]:
+        self._rewind()
+        while chunk := self._file.read(CHUNK_SIZE):
+            yield _checked(chunk)
+
+    def _rewind(self) -> None:
+        if isinstance(self._file, SeekableReader) and self.replayable:
+            if self._start is None:
+                self._start = self._file.tell()
+            self._file.seek(self._start)
+        elif self._opened:
+            raise _consumed(self._file)
+        self._opened = True
+
+
+class IterableSource(Source):
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self.replayable: bool = not isinstance(chunks, Iterator)
+        self._opened = False
+
+    def chunks(self) -> Iterator[bytes]:
+        if self._opened and not self.replayable:
+            raise _consumed(self._chunks)
+        self._opened = True
+        for chunk in self._chunks:
+            if checked := _checked(chunk):
+                yield checked
+
+
+class AsyncSource(Source):
+    """Content that only an event loop can read."""
+
+    is_async: bool = True
+
+    def chunks(self) -> Iterator[bytes]:
+        raise TypeError(
+            "asynchronous content needs an async session or save_async(); "
+            "for a sync session, read it first and pass bytes or a path"
+        )
+
+
+class AsyncIterableSource(AsyncSource):
+    def __init__(self, chunks: AsyncIterable[bytes]) -> None:
+        self._chunks = chunks
+        self.replayable: bool = not isinstance(chunks, AsyncIterator)
+        self._opened = False
+
+    async def chunks_async(self) -> AsyncIterator[bytes]:
+        if self._opened and not self.replayable:
+            raise _consumed(self._chunks)
+        self._opened = True
+        async for chunk in self._chunks:
+            if checked := _checked(chunk):
+                yield checked
+
+
+class UploadSource(AsyncSource):
+    """An upload object: always the whole of it, also when a handler has read from it."""
+
+    def __init__(self, upload: AsyncReader) -> None:
+        self._upload = upload
+        self.replayable: bool = hasattr(upload, "seek")
+        self._opened = False
+
+    async def chunks_async(self) -> AsyncIterator[bytes]:
+        seek = getattr(self._upload, "seek", None)
+        if seek is not None:
+            await seek(0)
+        elif self._opened:
+            raise _consumed(self._upload)
+        self._opened = True
+        while chunk := await self._upload.read(CHUNK_SIZE):
+            yield _checked(chunk)
+
+
+def source_of(content: Content | _Refused) -> Source:
+    """Wrap what a caller gave as content; raises TypeError with a hint for what cannot be."""
+    match content:
+        case bytes() | bytearray() | memoryview():
+            return BytesSource(content)
+        case str():
+            raise TypeError("content is a str: pass Path(...) for a file on disk, or .encode() the text")
+        case Path():
+            return PathSource(content)
+        case io.TextIOBase():
+            raise TypeError("content is a file opened in text mode; open it with mode='rb'")
+        case dict():
+            raise TypeError("content is a dict; pass bytes, a Path, a binary file or an iterable of bytes")
+        case AsyncIterable():
+            return AsyncIterableSource(content)
+        case _ if callable(getattr(content, "read", None)):
+            return _reader_source(content)
+        case Iterable():
+            return IterableSource(content)
+        case _:
+            raise TypeError(
+                f"content is a {type(content).__name__}; pass bytes, a Path, a binary file, "
+                "an upload object, or a (possibly asynchronous) iterable of bytes"
+            )
+
+
+def _reader_source(content: object) -> Source:
+    read = getattr(content, "read", None)
+    if inspect.iscoroutinefunction(read) and isinstance(content, AsyncReader):
+        return UploadSource(content)
+    assert isinstance(content, Reader)  # noqa: S101 - has a callable `read`, see `source_of`
+    return FileSource(content)
+
+
+def _checked(chunk: object) -> bytes:
+    if isinstance(chunk, bytes):
+        return chunk
+    if isinstance(chunk, bytearray):
+        return bytes(chunk)
+    if isinstance(chunk, memoryview):
+        return chunk.tobytes()
+    raise TypeError(f"the content yielded a {type(chunk).__name__}; every chunk must be bytes")
+
+
+def _consumed(source: object) -> SourceConsumedError:
+    return SourceConsumedError(
+        f"this {type(source).__name__} could be read only once and was; give the file fresh content"
+    )

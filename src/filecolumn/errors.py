@@ -1,0 +1,100 @@
+"""The error tree: each error is ours and the builtin that a caller would catch.
+
+All derive from `FileColumnError`, which inherits SQLAlchemy's
+[`DontWrapMixin`](https://docs.sqlalchemy.org/en/21/core/exceptions.html): an error raised
+while a value is bound reaches the caller by its own name, not inside a `StatementError`.
+Messages say what to do next and carry no credentials.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DontWrapMixin
+from sqlalchemy.orm.exc import StaleDataError
+
+__all__ = (
+    "BackendAlreadyRegisteredError",
+    "BackendMismatchError",
+    "BackendNotRegisteredError",
+    "ChecksumMismatchError",
+    "ConcurrentFileChangeError",
+    "CorruptFileMetadataError",
+    "FileColumnError",
+    "InvalidKeyError",
+    "MissingDependencyError",
+    "NotSupportedError",
+    "ObjectExistsError",
+    "ObjectNotFoundError",
+    "OwnedFileError",
+    "PendingContentError",
+    "SourceConsumedError",
+    "StaleUploadError",
+    "StorageError",
+)
+
+
+class FileColumnError(DontWrapMixin, Exception):
+    """The base of every error that filecolumn raises."""
+
+
+class StorageError(FileColumnError, OSError):
+    """A storage refused or did not answer; `__cause__` is its own error, if it gave one."""
+
+
+class ObjectNotFoundError(FileColumnError, FileNotFoundError):
+    """No object is stored under the key."""
+
+
+class ObjectExistsError(FileColumnError, FileExistsError):
+    """The key is taken: an object is never overwritten by a save."""
+
+
+class InvalidKeyError(FileColumnError, ValueError):
+    """A storage key, a key template or a file name cannot be used."""
+
+
+class BackendNotRegisteredError(FileColumnError, LookupError):
+    """No storage is registered under the key; the message names those that are."""
+
+
+class BackendAlreadyRegisteredError(FileColumnError, ValueError):
+    """The key belongs to a storage at another location."""
+
+
+class BackendMismatchError(FileColumnError, ValueError):
+    """A file names a storage that its column does not use."""
+
+
+class NotSupportedError(FileColumnError, NotImplementedError):
+    """The storage has no such ability."""
+
+
+class PendingContentError(FileColumnError, RuntimeError):
+    """The content is not stored yet, so there is nothing to read and no row to write."""
+
+
+class SourceConsumedError(FileColumnError, RuntimeError):
+    """The source could be read only once, and was."""
+
+
+class ChecksumMismatchError(FileColumnError, OSError):
+    """The stored bytes are not the bytes that the row describes."""
+
+
+class CorruptFileMetadataError(FileColumnError, ValueError):
+    """The value in the row does not describe a file."""
+
+
+class OwnedFileError(FileColumnError, RuntimeError):
+    """A row owns the file: assign or clear its attribute instead."""
+
+
+class StaleUploadError(FileColumnError, RuntimeError):
+    """The content was staged by `save()` too long ago to be attached to a row."""
+
+
+class ConcurrentFileChangeError(FileColumnError, StaleDataError):
+    """Another transaction changed or deleted the row's file first."""
+
+
+class MissingDependencyError(FileColumnError, ImportError):
+    """An optional package is not installed; the message has the command."""

@@ -1,0 +1,205 @@
+"""What a row says about a file, and how it is written there.
+
+`FileFacts` is the decoded value; `facts_from_row` reads a row's JSON strictly, `row_from_facts`
+writes it.  No value of a row ever becomes an argument of a constructor or a call: each is
+checked for its type and copied by name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeGuard
+
+from filecolumn.errors import CorruptFileMetadataError
+from filecolumn.naming import DEFAULT_CONTENT_TYPE
+
+__all__ = (
+    "FileFacts",
+    "Json",
+    "JsonObject",
+    "checked_metadata",
+    "facts_from_row",
+    "row_from_facts",
+    "rows_of",
+)
+
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+"""A value that JSON can carry."""
+
+JsonObject = Mapping[str, Json]
+
+ROW_VERSION = 1
+MAX_METADATA_BYTES = 64 * 1024
+MAX_METADATA_DEPTH = 8
+_MAX_INTEGER = 2**63 - 1
+_KNOWN = frozenset(
+    "filename to_filename backend content_type size checksum etag version_id last_modified metadata v".split()
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """The facts of one file; None is a fact that is not known (yet)."""
+
+    filename: str
+    """The name for people, without folders."""
+    key: str | None = None
+    """The place in the storage; None before the file is saved."""
+    backend: str | None = None
+    """The key of the storage in the registry; None: the column's, or the default."""
+    content_type: str = DEFAULT_CONTENT_TYPE
+    """The media type."""
+    size: int | None = None
+    """Bytes."""
+    checksum: str | None = None
+    """`sha256:<hex>` of the content."""
+    etag: str | None = None
+    """The storage's own tag."""
+    version_id: str | None = None
+    """The storage's own version."""
+    last_modified: float | None = None
+    """Seconds since the epoch, UTC."""
+    metadata: JsonObject = field(default_factory=dict[str, Json])
+    """The user's own data; a copy nobody else can change."""
+    foreign: bool = False
+    """Whether advanced-alchemy wrote the row: its keys are file names, which rows may share."""
+    unknown: JsonObject = field(default_factory=dict[str, Json], repr=False)
+    """Keys of the row that this version does not know; written back as they were."""
+
+
+def row_from_facts(facts: FileFacts) -> dict[str, Json]:
+    """Return the JSON object of a row (`api.md`, section 6)."""
+    return {
+        **facts.unknown,
+        "filename": facts.key if facts.foreign else facts.filename,
+        "to_filename": None if facts.foreign else facts.key,
+        "backend": facts.backend,
+        "content_type": facts.content_type,
+        "size": facts.size,
+        "checksum": facts.checksum,
+        "etag": facts.etag,
+        "version_id": facts.version_id,
+        "last_modified": facts.last_modified,
+        "metadata": dict(facts.metadata),
+        "v": ROW_VERSION,
+    }
+
+
+def facts_from_row(value: object) -> FileFacts:
+    """Read one file's JSON, as text or decoded; CorruptFileMetadataError says what is wrong with it."""
+    row = _decoded(value)
+    if not _is_json_object(row):
+        raise CorruptFileMetadataError(f"a file's row must be a JSON object, not {_kind(row)}")
+    filename = _string(row, "filename")
+    if not filename:
+        raise CorruptFileMetadataError("a file's row has no 'filename'")
+    # rows of advanced-alchemy have no "to_filename": their key is the file name
+    key = _string(row, "to_filename")
+    return FileFacts(
+        filename=filename.rpartition("/")[2] or filename,
+        key=key or filename,
+        foreign=key is None,
+        backend=_string(row, "backend"),
+        content_type=_string(row, "content_type") or DEFAULT_CONTENT_TYPE,
+        size=_size(row),
+        checksum=_string(row, "checksum"),
+        etag=_string(row, "etag"),
+        version_id=_string(row, "version_id"),
+        last_modified=_number(row, "last_modified"),
+        metadata=_metadata(row),
+        unknown={name: item for name, item in row.items() if name not in _KNOWN},
+    )
+
+
+def rows_of(value: object) -> Sequence[object]:
+    """Return the items of a `multiple=True` row, not yet read; CorruptFileMetadataError if it is no list."""
+    rows = _decoded(value)
+    if not _is_json_array(rows):
+        raise CorruptFileMetadataError(f"the row of a list of files must be a JSON array, not {_kind(rows)}")
+    return rows
+
+
+def checked_metadata(metadata: JsonObject) -> JsonObject:
+    """Return a private copy of the user's metadata.
+
+    Raises TypeError for what JSON cannot carry, and ValueError above 64 KiB of JSON or 8 levels.
+    """
+    if not metadata:
+        return {}
+    try:
+        text = json.dumps(metadata, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"metadata must be what JSON can carry: {error}") from error
+    if len(text) > MAX_METADATA_BYTES:
+        raise ValueError(f"metadata has {len(text)} bytes as JSON; at most {MAX_METADATA_BYTES} are allowed")
+    copy: object = json.loads(text)
+    if _depth(copy) > MAX_METADATA_DEPTH or not _is_json_object(copy):
+        raise ValueError(f"metadata must be a mapping of at most {MAX_METADATA_DEPTH} levels")
+    return copy
+
+
+def _decoded(value: object) -> object:
+    if not isinstance(value, str | bytes | bytearray):
+        return value
+    try:
+        decoded: object = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise CorruptFileMetadataError("a file's row is not valid JSON") from error
+    return decoded
+
+
+def _is_json_object(value: object) -> TypeGuard[JsonObject]:
+    return isinstance(value, dict)
+
+
+def _is_json_array(value: object) -> TypeGuard[Sequence[Json]]:
+    return isinstance(value, list)
+
+
+def _string(row: JsonObject, name: str) -> str | None:
+    value = row.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise CorruptFileMetadataError(f"{name!r} of a file's row must be a string, not {_kind(value)}")
+
+
+def _number(row: JsonObject, name: str) -> float | None:
+    value = row.get(name)
+    if value is None:
+        return None
+    # bool is an int; NaN and infinities compare false
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_INTEGER:
+        return value
+    raise CorruptFileMetadataError(
+        f"{name!r} of a file's row must be a number of 0 or more, not {_kind(value)}"
+    )
+
+
+def _size(row: JsonObject) -> int | None:
+    size = _number(row, "size")
+    if size is None or isinstance(size, int):
+        return size
+    raise CorruptFileMetadataError("'size' of a file's row must be a whole number of bytes")
+
+
+def _metadata(row: JsonObject) -> JsonObject:
+    metadata = row.get("metadata")
+    if metadata is None:
+        return {}
+    if _is_json_object(metadata):
+        return metadata
+    raise CorruptFileMetadataError(f"'metadata' of a file's row must be an object, not {_kind(metadata)}")
+
+
+def _depth(value: object) -> int:
+    if _is_json_object(value):
+        return 1 + max(map(_depth, value.values()), default=0)
+    if _is_json_array(value):
+        return 1 + max(map(_depth, value), default=0)
+    return 0
+
+
+def _kind(value: object) -> str:
+    return "null" if value is None else type(value).__name__

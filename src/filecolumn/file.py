@@ -1,0 +1,151 @@
+"""`FileObject`: one file of a row, or on its way into one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from filecolumn.backends.base import StorageBackend
+from filecolumn.content import Content, Source, source_of
+from filecolumn.errors import FileColumnError, PendingContentError
+from filecolumn.facts import FileFacts
+from filecolumn.naming import clean_filename, new_key
+from filecolumn.reading import ReadableFile
+from filecolumn.registry import storages
+from filecolumn.transfer import Copy, Put, copy, copy_async, discard_async, put, put_async
+from filecolumn.value import Phase
+
+__all__ = ("FileObject",)
+
+
+class FileObject(ReadableFile):
+    """A file: its facts, and content that is stored or waits to be.
+
+    `FileObject("report.pdf", content=Path("report.pdf"))` in an attribute of a model is stored
+    by the session's next flush.  The calls below reach the storage at once; each has an
+    `_async` twin.  An object belongs to one task or thread at a time, as a session does.
+    """
+
+    __slots__ = ()
+
+    @property
+    def backend(self) -> StorageBackend:
+        """The storage, looked up in the registry now."""
+        return self._storage()
+
+    @property
+    def protocol(self) -> str:
+        """The kind of the storage, as in a URL: `file`, `s3`..."""
+        return self._storage().protocol
+
+    def save(self, data: Content | None = None) -> FileObject:
+        """Store the content now ("stage" it), or *data* in its place; a later flush only attaches it.
+
+        Nothing happens if there is no new content.  Raises ObjectExistsError instead of
+        overwriting, OwnedFileError for a file in a row, PendingContentError without content.
+        """
+        if (op := self._save_plan(data)) is not None:
+            replaced = self._place()
+            with self._saving(op.source):
+                self._stage(put(op))
+            if replaced is not None:
+                replaced[0].delete([replaced[1]])
+        return self
+
+    async def save_async(self, data: Content | None = None) -> FileObject:
+        """Call `save` asynchronously; a cancelled one leaves nothing behind."""
+        if (op := self._save_plan(data)) is not None:
+            replaced = self._place()
+            try:
+                with self._saving(op.source):
+                    self._stage(await put_async(op))
+            except asyncio.CancelledError:
+                await discard_async(op)
+                raise
+            if replaced is not None:
+                await replaced[0].delete_async([replaced[1]])
+        return self
+
+    def copy(self, *, backend: str | None = None, filename: str | None = None) -> FileObject:
+        """Store a copy under a new key, by the storage itself where it can, and return its staged file."""
+        return self._staged_with(copy(self._copy_plan(backend, filename)))
+
+    async def copy_async(self, *, backend: str | None = None, filename: str | None = None) -> FileObject:
+        """Call `copy` asynchronously; a cancelled one leaves nothing behind."""
+        op = self._copy_plan(backend, filename)
+        try:
+            return self._staged_with(await copy_async(op))
+        except asyncio.CancelledError:
+            await discard_async(op)
+            raise
+
+    def delete(self) -> None:
+        """Delete the content of a file that no row owns; OwnedFileError if one does."""
+        self._disowned()
+        backend, key = self._located()
+        backend.delete([key])
+        self._phase = Phase.REMOVED
+
+    async def delete_async(self) -> None:
+        """Call `delete` asynchronously."""
+        self._disowned()
+        backend, key = self._located()
+        await backend.delete_async([key])
+        self._phase = Phase.REMOVED
+
+    def _save_plan(self, data: Content | None) -> Put | None:
+        self._disowned()
+        source = self._source if data is None else source_of(data)
+        if source is None:
+            if self._phase is Phase.STAGED:
+                return None
+            raise no_content(self)
+        source.check()
+        name = self._storage_name()
+        key = self._given_key or new_key(self.filename)
+        facts = replace(self._known(), backend=name)
+        return Put(storages.get(name), key, source, facts, fresh=self._given_key is None)
+
+    def _copy_plan(self, backend: str | None, filename: str | None) -> Copy:
+        origin, origin_key = self._located()
+        facts = self._known()
+        name = facts.filename if filename is None else clean_filename(filename)
+        target = storages.resolve(backend) if backend is not None else self._storage_name()
+        copied = replace(facts, filename=name, backend=target)
+        return Copy(origin, origin_key, storages.get(target), new_key(name), copied)
+
+    def _place(self) -> tuple[StorageBackend, str] | None:
+        return self._located() if self.is_saved else None
+
+    @contextmanager
+    def _saving(self, source: Source) -> Generator[None]:
+        """Keep the phase true when a save fails: content that can be read once only is gone."""
+        try:
+            yield
+        except BaseException:
+            if not self.is_saved and not source.replayable:
+                self._phase, self._source = Phase.CONSUMED, None
+            raise
+
+    def _stage(self, facts: FileFacts) -> None:
+        self._facts, self._source = facts, None
+        self._phase, self._staged_at = Phase.STAGED, time.time()
+
+    def _staged_with(self, facts: FileFacts) -> FileObject:
+        file = type(self)._from_facts(facts, Phase.STAGED)
+        file._staged_at = time.time()
+        return file
+
+
+def no_content(file: FileObject) -> FileColumnError:
+    """Return the error for a file that has nothing to store."""
+    if file._phase is Phase.PENDING:
+        return PendingContentError(f"{file.filename!r} has no content; pass content=... or source_path=...")
+    try:
+        file._located()
+    except FileColumnError as error:
+        return error
+    raise AssertionError(file)

@@ -1,0 +1,195 @@
+"""File names for people, keys for storages: pure functions, no I/O.
+
+A *filename* is what the user called the file.  It is cleaned for display and never decides
+where content goes.  A *key* is a place in a storage: relative, `/`-separated.  Every key,
+whoever made it, passes `check_key` before a storage sees it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+import unicodedata
+from datetime import UTC, datetime
+from mimetypes import MimeTypes
+
+from filecolumn.errors import InvalidKeyError
+
+__all__ = (
+    "DEFAULT_CONTENT_TYPE",
+    "RESERVED_FOLDER",
+    "check_content_type",
+    "check_key",
+    "clean_filename",
+    "guess_content_type",
+    "is_stage_name",
+    "new_key",
+    "safe_extension",
+    "slug",
+    "uuid7_hex",
+)
+
+DEFAULT_CONTENT_TYPE = "application/octet-stream"
+DEFAULT_FILENAME = "file"
+MAX_FILENAME_BYTES = 255
+MAX_KEY_BYTES = 1024
+# Local storages add to a name while a file is written, and file systems allow 255
+MAX_SEGMENT_BYTES = 240
+
+RESERVED_FOLDER = ".filecolumn"
+"""The folder at a storage's root that is ours: unfinished uploads are staged in it."""
+
+# Removed from names: controls, bidirectional overrides, zero-width characters, BOM
+_INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+_SEPARATORS = re.compile(r"[/\\]")
+_DRIVES = re.compile(r"^(?:[A-Za-z]:\s*)+")
+_CONTENT_TYPE = re.compile(
+    r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}"  # RFC 6838, section 4.2
+    r'(?:[ \t]*;[ \t]*[a-z0-9!#$&^_.+-]+=(?:[a-z0-9!#$&^_.+-]+|"[ !#-\[\]-~]*"))*',
+    re.IGNORECASE,
+)
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file#naming-conventions
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(?:\..*)?", re.IGNORECASE)
+# The stage files of obstore's local store; it refuses such names itself, other storages do not
+_STAGE = re.compile(r".*#\d+")
+
+# Extensions that no web server or desktop runs when a key with them is opened
+_SAFE_EXTENSIONS = frozenset(
+    "7z aac ai avi avif avro bin bmp bz2 csv dat doc docx dwg eml eps epub flac geojson gif glb gltf gpx gz "
+    "h5 heic heif ico ics jpeg jpg json jsonl log m4a m4v md mkv mov mp3 mp4 mpeg mpg npy npz obj odp ods "
+    "odt oga ogg ogv opus otf parquet pdf png ppt pptx psd rar rtf srt stl tar tgz tif tiff toml tsv ttf "
+    "txt vcf vtt wav webm webp woff woff2 xls xlsx xz yaml yml zip zst".split()
+)
+# Known to every machine alike: Python's own table without the system's files
+_MIME_TYPES = MimeTypes(filenames=())
+for _type, _extension in {
+    "image/avif": ".avif",
+    "image/heic": ".heic",
+    "image/webp": ".webp",
+    "audio/flac": ".flac",
+    "audio/ogg": ".ogg",
+    "video/x-matroska": ".mkv",
+    "application/epub+zip": ".epub",
+    "application/vnd.apache.parquet": ".parquet",
+    "text/markdown": ".md",
+    "application/yaml": ".yaml",
+}.items():
+    _MIME_TYPES.add_type(_type, _extension)
+_COMPRESSED_TYPES = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+
+
+def clean_filename(name: str) -> str:
+    """Return *name* as it may be shown: no folders, NFC, nothing invisible, at most 255 bytes.
+
+    A name with nothing left becomes `file`.  Raises InvalidKeyError for a lone surrogate,
+    which no database or header could carry.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidKeyError(f"the file name {name!a} is not valid Unicode") from error
+    visible = unicodedata.normalize("NFC", _INVISIBLE.sub("", name))
+    base = _SEPARATORS.split(visible.rstrip("/\\"))[-1].strip()
+    trimmed = _trimmed(_DRIVES.sub("", base).strip())
+    return trimmed if trimmed.strip(". ") else DEFAULT_FILENAME
+
+
+def safe_extension(filename: str) -> str:
+    """Return the last extension of *filename*, as `.ext`, if it is one that a key may carry."""
+    extension = filename.rpartition(".")[2].lower()
+    return f".{extension}" if "." in filename and extension in _SAFE_EXTENSIONS else ""
+
+
+def slug(text: str) -> str:
+    """Return *text* as one safe segment of a key: ASCII letters, digits, `.`, `_` and `-`."""
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    segment = re.sub(r"[^A-Za-z0-9_.-]+", "-", ascii_text)
+    segment = re.sub(r"\.{2,}", ".", segment).strip(".-")[:100].rstrip(".-")
+    return f"_{segment}" if _DEVICE.fullmatch(segment) else segment
+
+
+def check_key(key: str) -> str:
+    """Return *key* if a storage may be given it, else raise InvalidKeyError that says why."""
+    if problem := _problem_of(key):
+        raise InvalidKeyError(f"the storage key {ascii(key)[:200]} {problem}")
+    return key
+
+
+def _problem_of(key: str) -> str | None:
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        return "is not valid Unicode"
+    if not 0 < size <= MAX_KEY_BYTES:
+        return f"has {size} bytes; 1 to {MAX_KEY_BYTES} are allowed"
+    if "\\" in key or _INVISIBLE.search(key):
+        return "has a backslash or an invisible character"
+    segments = key.split("/")
+    if segments[0] == RESERVED_FOLDER:
+        return f"is inside {RESERVED_FOLDER}/, which filecolumn keeps for itself"
+    return next((problem for segment in segments if (problem := _segment_problem(segment))), None)
+
+
+def _segment_problem(segment: str) -> str | None:
+    if segment in {"", ".", ".."}:
+        return "must be relative, with no empty, '.' or '..' segment"
+    if len(segment.encode()) > MAX_SEGMENT_BYTES:
+        return f"has a segment of more than {MAX_SEGMENT_BYTES} bytes"
+    if segment != segment.strip() or segment.endswith("."):
+        return "has a segment that starts or ends with a space, or ends with a dot"
+    if _DEVICE.fullmatch(segment) or ":" in segment or is_stage_name(segment):
+        return "has a segment that some file system treats as a device, a stream or a stage file"
+    return None
+
+
+def is_stage_name(name: str) -> bool:
+    """Return whether obstore's local store gives such names to unfinished uploads."""
+    return _STAGE.fullmatch(name) is not None
+
+
+def new_key(filename: str) -> str:
+    """Make a key that no other object ever has: `YYYYMMDD/HH/<uuid7 hex><safe extension>`, in UTC."""
+    now = time.time_ns()
+    hour = datetime.fromtimestamp(now / 1e9, UTC).strftime("%Y%m%d/%H")
+    return f"{hour}/{uuid7_hex(now)}{safe_extension(filename)}"
+
+
+def uuid7_hex(now_ns: int | None = None) -> str:
+    """Return a UUID of version 7 (RFC 9562, section 5.7) as 32 hex digits: 74 bits are random."""
+    milliseconds = (time.time_ns() if now_ns is None else now_ns) // 1_000_000
+    bits = secrets.randbits(74)
+    value = milliseconds << 80 | 0x7 << 76 | (bits >> 62) << 64 | 0b10 << 62 | bits & (1 << 62) - 1
+    return f"{value:032x}"
+
+
+def guess_content_type(filename: str) -> str:
+    """Return the content type that the name claims, `application/octet-stream` if none."""
+    guess, encoding = _MIME_TYPES.guess_type(filename)
+    if encoding is not None:
+        return _COMPRESSED_TYPES.get(encoding, DEFAULT_CONTENT_TYPE)
+    return guess or DEFAULT_CONTENT_TYPE
+
+
+def check_content_type(content_type: str) -> str:
+    """Return a declared content type in lower case, or `application/octet-stream` if it is malformed.
+
+    A type goes into headers of storages and responses: what RFC 9110, section 8.3 does not
+    allow there is never passed on.
+    """
+    stripped = content_type.strip()
+    if len(stripped) > MAX_FILENAME_BYTES or not _CONTENT_TYPE.fullmatch(stripped):
+        return DEFAULT_CONTENT_TYPE
+    kind, semicolon, parameters = stripped.partition(";")
+    return kind.lower().rstrip() + semicolon + parameters
+
+
+def _trimmed(name: str) -> str:
+    """Cut *name* to 255 bytes on a code point, keeping a short extension."""
+    if len(name.encode()) <= MAX_FILENAME_BYTES:
+        return name
+    stem, dot, extension = name.rpartition(".")
+    tail = f"{dot}{extension}" if stem and len(extension.encode()) <= 32 else ""
+    room = MAX_FILENAME_BYTES - len(tail.encode())
+    kept = (stem if tail else name).encode()[:room].decode("utf-8", "ignore")
+    return kept.rstrip() + tail

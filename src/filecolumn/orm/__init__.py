@@ -1,0 +1,1 @@
+"""Files as attributes of SQLAlchemy models."""

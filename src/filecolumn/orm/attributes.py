@@ -1,0 +1,110 @@
+"""Which attributes of a mapped class hold files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Column
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.attributes import flag_modified, set_attribute
+from sqlalchemy.orm.exc import ObjectDereferencedError
+from sqlalchemy.orm.state import InstanceState
+
+from filecolumn.file import FileObject
+from filecolumn.lists import FileObjectList
+from filecolumn.orm.type import StoredObject
+
+__all__ = ("FileAttribute", "RowOwner", "file_attributes", "files_in", "own_values")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileAttribute:
+    """A mapped `StoredObject` column."""
+
+    key: str
+    """Name of the attribute."""
+    column: Column[object]
+    type: StoredObject
+
+    @property
+    def table(self) -> str:
+        """Name of the table."""
+        return str(self.column.table.name)
+
+
+class RowOwner:
+    """Marks an attribute of an instance as changed; it does not keep the instance alive."""
+
+    __slots__ = ("_key", "_state")
+
+    def __init__(self, state: InstanceState[object], key: str) -> None:
+        self._state = state
+        self._key = key
+
+    def is_for(self, state: InstanceState[object], key: str) -> bool:
+        """Return whether it speaks for this attribute."""
+        return self._state is state and self._key == key
+
+    def changed(self, value: object, /) -> None:
+        """Mark the attribute as to be written, if it still holds *value* or has expired since.
+
+        Raises SQLAlchemy's ObjectDereferencedError, as its own collections do, when nobody holds the
+        instance any more: the change would be lost.
+        """
+        instance = self._state.obj()
+        if instance is None:
+            name = self._state.class_.__name__
+            raise ObjectDereferencedError(
+                f"the {name} whose {self._key!r} changes is gone; keep the instance in a variable"
+            )
+        held = self._state.dict
+        if self._key not in held:
+            set_attribute(instance, self._key, value)
+        elif held[self._key] is value:
+            flag_modified(instance, self._key)
+
+
+_known: WeakKeyDictionary[type[object], Sequence[FileAttribute]] = WeakKeyDictionary()
+
+
+def file_attributes(mapper: Mapper[object]) -> Sequence[FileAttribute]:
+    """Return the file attributes of a mapper, inherited ones included."""
+    found = _known.get(mapper.class_)
+    if found is None:
+        found = _known[mapper.class_] = tuple(_find(mapper))
+    return found
+
+
+def _find(mapper: Mapper[object]) -> Iterator[FileAttribute]:
+    for prop in mapper.column_attrs:
+        column = prop.columns[0]
+        if isinstance(column, Column) and isinstance(column.type, StoredObject):
+            yield FileAttribute(prop.key, column, column.type)
+
+
+def files_in(value: object) -> Sequence[FileObject]:
+    """Return the files of an attribute's value."""
+    match value:
+        case FileObject():
+            return (value,)
+        case FileObjectList():
+            return value.copy()
+        case _:
+            return ()
+
+
+def own_values(state: InstanceState[object], attributes: Sequence[FileAttribute]) -> None:
+    """Make the loaded values of an instance tell it of their changes."""
+    held = state.dict
+    for attribute in attributes:
+        if attribute.key not in held:
+            continue
+        value = held[attribute.key]
+        if attribute.type.multiple and not isinstance(value, FileObjectList):
+            # SQL NULL, or what a column default made
+            value = held[attribute.key] = FileObjectList(value or ())
+            value._held = ()
+        if value is not None:
+            value._owner = RowOwner(state, attribute.key)

@@ -1,0 +1,162 @@
+"""Carries out what a plan says: directly in a sync session, awaited in an async one.
+
+SQLAlchemy runs the hooks of an `AsyncSession` in a greenlet, from which a coroutine can be
+awaited in the caller's own task: nothing runs in the background, and cancellation and errors
+arrive where the caller is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from threading import BoundedSemaphore
+
+from sqlalchemy.util import concurrency
+
+from filecolumn.backends.base import StorageBackend
+from filecolumn.errors import FileColumnError
+from filecolumn.facts import FileFacts
+from filecolumn.transfer import CLEANUP_LIMIT, Copy, Put, copy, copy_async, put, put_async, settled
+
+try:
+    from greenlet import getcurrent
+except ImportError:
+    # SQLAlchemy needs greenlet for async sessions only
+
+    def in_async() -> bool:
+        """Return whether the session that called is one of an event loop."""
+        return False
+else:
+
+    def in_async() -> bool:
+        """Return whether the session that called is one of an event loop."""
+        return getattr(getcurrent(), "__sqlalchemy_greenlet_provider__", False)
+
+
+__all__ = ("Done", "delete", "in_async", "transfer")
+
+Done = Callable[[Put | Copy, FileFacts], None]
+"""Told of each transfer when it is complete, in the session's own thread or task."""
+
+Deletions = Mapping[StorageBackend, Sequence[str]]
+
+_log = logging.getLogger("filecolumn")
+
+
+def transfer(ops: Sequence[Put | Copy], done: Done) -> None:
+    """Carry out *ops*, several at a time; the first error is raised when all have come to rest."""
+    if not ops:
+        return
+    if in_async():
+        _await(_transfer_async(ops, done))
+    else:
+        _transfer(ops, done)
+
+
+def delete(deletions: Deletions) -> None:
+    """Delete what nobody refers to; what a storage refuses is logged, and stays for a sweep."""
+    if not deletions:
+        return
+    if in_async():
+        _await(_delete_async(deletions))
+        return
+    for backend, keys in deletions.items():
+        try:
+            backend.delete(keys)
+        except FileColumnError as error:
+            _left_behind(backend, keys, error)
+
+
+def _await(coroutine: Coroutine[object, object, None]) -> None:
+    # named await_ since SQLAlchemy 2.1
+    getattr(concurrency, "await_", concurrency.await_only)(coroutine)
+
+
+def _perform(op: Put | Copy) -> FileFacts:
+    return put(op) if isinstance(op, Put) else copy(op)
+
+
+async def _perform_async(op: Put | Copy) -> FileFacts:
+    return await (put_async(op) if isinstance(op, Put) else copy_async(op))
+
+
+def _transfer(ops: Sequence[Put | Copy], done: Done) -> None:
+    """Bytes, paths and copies go to threads; a caller's own iterators and files are read in its own."""
+    apart = [op for op in ops if isinstance(op, Copy) or op.source.any_thread]
+    if len(apart) < 2:
+        for op in ops:
+            done(op, _perform(op))
+        return
+    slots = {op.backend: BoundedSemaphore(op.backend.concurrency) for op in ops}
+
+    def limited(op: Put | Copy) -> FileFacts:
+        with slots[op.backend]:
+            return _perform(op)
+
+    workers = min(len(apart), sum(backend.concurrency for backend in slots))
+    with ThreadPoolExecutor(workers, thread_name_prefix="filecolumn") as pool:
+        futures = {pool.submit(limited, op): op for op in apart}
+        try:
+            for op in set(ops).difference(apart):
+                done(op, limited(op))
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            ended = [future for future in futures if not future.cancelled()]
+            for future in ended:
+                if future.exception() is None:
+                    done(futures[future], future.result())
+    for future in ended:
+        future.result()
+
+
+async def _transfer_async(ops: Sequence[Put | Copy], done: Done) -> None:
+    if len(ops) == 1:
+        done(ops[0], await _perform_async(ops[0]))
+        return
+    slots = {op.backend: asyncio.Semaphore(op.backend.concurrency) for op in ops}
+    failed: list[BaseException] = []
+
+    async def limited(op: Put | Copy) -> None:
+        try:
+            async with slots[op.backend]:
+                done(op, await _perform_async(op))
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    tasks = {asyncio.ensure_future(limited(op)) for op in ops}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await settled(tasks, CLEANUP_LIMIT)
+    if failed:
+        raise failed[0]
+
+
+async def _delete_async(deletions: Deletions) -> None:
+    """Delete, not to be cut short by a cancellation: that is raised when the deletions are done."""
+    task = asyncio.ensure_future(_delete_all_async(deletions))
+    try:
+        await asyncio.wait({task}, timeout=CLEANUP_LIMIT)
+    finally:
+        if not task.done():
+            await settled({task}, CLEANUP_LIMIT)
+        if task.cancelled():
+            _log.warning("deleting objects that no row refers to took too long; some stay for a sweep")
+
+
+async def _delete_all_async(deletions: Deletions) -> None:
+    for backend, keys in deletions.items():
+        try:
+            await backend.delete_async(keys)
+        except FileColumnError as error:
+            _left_behind(backend, keys, error)
+
+
+def _left_behind(backend: StorageBackend, keys: Iterable[str], error: FileColumnError) -> None:
+    _log.warning("objects that no row refers to stay in storage %r: %r (%s)", backend.key, list(keys), error)

@@ -1,0 +1,175 @@
+"""The hooks: nothing to install, and nothing runs for models without files.
+
+Importing filecolumn listens for mappers.  The first one with a `StoredObject` column brings the
+session hooks; each one brings those of its attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Null, event
+from sqlalchemy.orm import (
+    InstrumentedAttribute,
+    Mapper,
+    QueryContext,
+    Session,
+    SessionTransaction,
+    UOWTransaction,
+    class_mapper,
+)
+from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.state import InstanceState
+
+from filecolumn.file import FileObject
+from filecolumn.lists import FileObjectList
+from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, own_values
+from filecolumn.orm.flush import FlushUnit
+from filecolumn.orm.frames import current_frames, end_frame, mark_committed
+
+__all__ = ("install",)
+
+State = InstanceState[object]
+
+_units: WeakKeyDictionary[Session, FlushUnit] = WeakKeyDictionary()
+_installed: set[type[Session]] = set()
+
+
+def install() -> None:
+    """Listen for mappers; called once, by importing filecolumn."""
+    event.listen(Mapper, "mapper_configured", _on_mapper_configured)
+
+
+def _on_mapper_configured(mapper: Mapper[object], class_: type[object]) -> None:
+    attributes = file_attributes(mapper)
+    if not attributes:
+        return
+    if Session not in _installed:
+        _installed.add(Session)
+        event.listen(Session, "before_flush", _before_flush)
+        event.listen(Session, "after_flush", _after_flush)
+        event.listen(Session, "after_commit", mark_committed)
+        event.listen(Session, "after_transaction_end", _after_transaction_end)
+    inherited = file_attributes(mapper.inherits) if mapper.inherits is not None else ()
+    known = {attribute.key for attribute in inherited}
+    for attribute in attributes:
+        if attribute.key not in known:
+            _listen_to_attribute(class_, attribute)
+    if not inherited:
+        _listen_to_class(mapper)
+
+
+def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None:
+    key, kind = attribute.key, attribute.type
+
+    def on_set(state: State, value: object, old: object, initiator: object) -> object:
+        if value is None or isinstance(value, Null):
+            return None
+        if not kind.multiple:
+            if isinstance(value, FileObject):
+                return value
+        elif isinstance(value, FileObjectList | list | tuple):
+            return _tracked(cast("Sequence[FileObject]", value), state, key)
+        raise TypeError(kind.expected(value))
+
+    def on_first_get(state: State, value: object, held: dict[str, object]) -> object:
+        files = held[key] = FileObjectList()
+        files._owner = RowOwner(state, key)
+        return files
+
+    instrumented: InstrumentedAttribute[object] = getattr(class_, key)
+    event.listen(instrumented, "set", on_set, retval=True, raw=True, propagate=True)
+    if kind.multiple:
+        event.listen(instrumented, "init_scalar", on_first_get, retval=True, raw=True, propagate=True)
+
+
+def _tracked(value: Sequence[FileObject], state: State, key: str) -> FileObjectList:
+    """Return the list to put into the attribute: a copy, unless it is the attribute's own."""
+    before = state.dict.get(key)
+    if value is before and isinstance(value, FileObjectList):
+        return value
+    files = FileObjectList(value)
+    files._owner = RowOwner(state, key)
+    if isinstance(before, FileObjectList):
+        files._held = before._row_files()
+    return files
+
+
+def _listen_to_class(mapper: Mapper[object]) -> None:
+    event.listen(mapper, "load", _on_load, raw=True, propagate=True)
+    event.listen(mapper, "refresh", _on_refresh, raw=True, propagate=True)
+    event.listen(mapper, "refresh_flush", _on_refresh, raw=True, propagate=True)
+    event.listen(mapper, "unpickle", _on_unpickle, raw=True, propagate=True)
+    event.listen(mapper, "before_insert", _before_write, raw=True, propagate=True)
+    event.listen(mapper, "before_update", _before_write, raw=True, propagate=True)
+    event.listen(mapper, "before_delete", _before_delete, raw=True, propagate=True)
+
+
+def _on_load(state: State, context: QueryContext) -> None:
+    own_values(state, file_attributes(state.mapper))
+
+
+def _on_refresh(state: State, context: object, attributes: Iterable[str] | None) -> None:
+    own_values(state, file_attributes(state.mapper))
+
+
+def _on_unpickle(state: State, state_dict: object) -> None:
+    own_values(state, file_attributes(state.mapper))
+
+
+def _before_flush(session: Session, context: UOWTransaction, instances: Sequence[object] | None) -> None:
+    _units.pop(session, None)
+    written = list(_with_files((*session.new, *session.dirty)))
+    deleted = list(_with_files(session.deleted))
+    if instances is not None:
+        chosen = {id(instance) for instance in instances}
+        written = [state for state in written if id(state.obj()) in chosen]
+        deleted = [state for state in deleted if id(state.obj()) in chosen]
+    if written or deleted:
+        _unit(session).settle(written, deleted)
+
+
+def _with_files(instances: Iterable[object]) -> Iterator[State]:
+    """Yield the states of those whose class has file attributes; a class is looked up once."""
+    known: dict[type[object], bool] = {}
+    for instance in instances:
+        class_ = type(instance)
+        has_files = known.get(class_)
+        if has_files is None:
+            has_files = known[class_] = bool(file_attributes(class_mapper(class_)))
+        if has_files:
+            yield instance_state(instance)
+
+
+def _before_write(mapper: Mapper[object], connection: Connection, state: State) -> None:
+    """Settle what a later before_flush listener did, or what the flush itself brought about."""
+    if (session := state.session) is not None:
+        _unit(session).settle((state,), ())
+
+
+def _before_delete(mapper: Mapper[object], connection: Connection, state: State) -> None:
+    """Settle what is deleted by the flush itself: orphans, and what their deletion cascades to."""
+    if (session := state.session) is not None:
+        unit = _unit(session)
+        unit.forget(state)
+        unit.settle((), (state,))
+
+
+def _after_flush(session: Session, context: UOWTransaction) -> None:
+    if (unit := _units.pop(session, None)) is not None:
+        unit.finish()
+
+
+def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is None or transaction.nested:
+        _units.pop(session, None)
+        end_frame(transaction)
+
+
+def _unit(session: Session) -> FlushUnit:
+    unit = _units.get(session)
+    if unit is None:
+        unit = _units[session] = FlushUnit(session, *current_frames(session))
+    return unit

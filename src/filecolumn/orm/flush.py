@@ -1,0 +1,184 @@
+"""One flush: store what is new, read what rows hold, decide, and copy what must be copied.
+
+All of it happens before SQLAlchemy writes the rows, so that a row carries true facts of content
+that is there.  `FlushUnit.settle` may run several times in one flush: for everything that the
+session knows before it, and again for what appears only inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.state import InstanceState
+
+from filecolumn.errors import CorruptFileMetadataError, FileColumnError
+from filecolumn.facts import FileFacts
+from filecolumn.file import FileObject
+from filecolumn.lists import FileObjectList
+from filecolumn.orm import bridge
+from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, files_in
+from filecolumn.orm.conflicts import check_unchanged
+from filecolumn.orm.frames import SessionFrame, watch
+from filecolumn.orm.rows import HeldRow, held_rows
+from filecolumn.orm.slots import Slot, check_slot, copy_for, may_stay, place_of, put_for, slots_of
+from filecolumn.orm.unit import Upload, Use, Wanted, assign
+from filecolumn.transfer import Copy, Put
+from filecolumn.value import Phase
+
+__all__ = ("FlushUnit",)
+
+State = InstanceState[object]
+
+
+class FlushUnit:
+    """What one flush of one session has settled so far."""
+
+    def __init__(self, session: Session, frame: SessionFrame, root: SessionFrame) -> None:
+        self._session = session
+        self._frame = frame
+        self._root = root
+        self._settled: dict[tuple[State, str], tuple[FileAttribute, Sequence[FileObject]]] = {}
+        self._deleted: set[State] = set()
+
+    def settle(self, written: Iterable[State], deleted: Iterable[State]) -> None:
+        """Make the files of rows that are about to be written or deleted what they are to be."""
+        changes = list(self._changes(written))
+        gone = [state for state in deleted if state not in self._deleted]
+        if not changes and not gone:
+            return
+        slots = [slot for state, attribute in changes for slot in slots_of(state, attribute)]
+        self._store_pending(slots)
+        for mapper in {state.mapper for state in (*(state for state, _ in changes), *gone)}:
+            watch(self._session, mapper, self._frame, self._root)
+        held = held_rows(
+            self._session, {**dict.fromkeys(state for state, _ in changes), **dict.fromkeys(gone)}
+        )
+        for state, attribute in changes:
+            check_unchanged(state, attribute, held.get(state))
+        for state in gone:
+            for attribute in file_attributes(state.mapper):
+                check_unchanged(state, attribute, held.get(state))
+        self._give(slots, _held_files(changes, gone, held))
+        self._deleted.update(gone)
+        for state, attribute in changes:
+            self._settled[state, attribute.key] = attribute, files_in(state.dict.get(attribute.key))
+
+    def forget(self, state: State) -> None:
+        """Take note that the row of *state* is deleted after all, so that nothing is attached to it."""
+        for key in [key for key in self._settled if key[0] is state]:
+            _, files = self._settled.pop(key)
+            self._frame.removed.update(
+                place for file in files if (place := place_of(file)) in self._frame.uploads
+            )
+
+    def finish(self) -> None:
+        """After the rows are written: their files are theirs."""
+        for (state, key), (attribute, _) in self._settled.items():
+            if state.session is not self._session:
+                continue
+            value = state.dict.get(key)
+            for file in files_in(value):
+                self._attach(file, attribute)
+            if isinstance(value, FileObjectList):
+                value._flushed()
+            if value is not None:
+                value._owner = RowOwner(state, key)
+
+    def _attach(self, file: FileObject, attribute: FileAttribute) -> None:
+        file._held = None
+        file._allowed = attribute.type._allowed
+        if file._phase is Phase.STAGED:
+            file._phase = Phase.STORED
+            self._frame.attached[place_of(file)] = file
+
+    def _changes(self, written: Iterable[State]) -> Iterator[tuple[State, FileAttribute]]:
+        for state in written:
+            for attribute in file_attributes(state.mapper):
+                key = attribute.key
+                if state.dict.get(key) is None if state.key is None else key not in state.committed_state:
+                    continue
+                files = files_in(state.dict.get(key))
+                settled = self._settled.get((state, key))
+                if settled is None or not _same(settled[1], files):
+                    yield state, attribute
+
+    def _store_pending(self, slots: Sequence[Slot]) -> None:
+        """Check everything first, then store: bad input is refused before anything is stored."""
+        pending = {id(slot.file): slot for slot in reversed(slots) if not slot.file.is_saved}
+        for slot in slots:
+            check_slot(slot)
+        uploads: dict[Put | Copy, Upload] = {}
+        for slot in reversed(pending.values()):
+            op = put_for(slot)
+            uploads[op] = Upload(op, slot.file, slot.file._known(), op.source)
+        self._transfer(uploads)
+
+    def _transfer(self, uploads: Mapping[Put | Copy, Upload]) -> None:
+        for upload in uploads.values():
+            # Before the transfer starts: a cancelled one is cleaned up too
+            self._frame.uploads[upload.place] = upload
+
+        def done(op: Put | Copy, facts: FileFacts) -> None:
+            upload = uploads[op]
+            upload.done = True
+            if upload.file is not None:
+                upload.file._stage(facts)
+
+        try:
+            bridge.transfer(list(uploads), done)
+        finally:
+            for upload in uploads.values():
+                if not upload.done:
+                    upload.fail()
+
+    def _give(self, slots: Sequence[Slot], held: Mapping[tuple[int, str], Sequence[FileObject]]) -> None:
+        wanted = [Wanted(slot.row, place_of(slot.file), may_stay(slot)) for slot in slots]
+        fresh = [place_of(slot.file) for slot in slots if slot.file._phase is Phase.STAGED]
+        assignment = assign(wanted, fresh, {row: list(map(place_of, files)) for row, files in held.items()})
+        copies: dict[Put | Copy, Upload] = {}
+        for slot, use in zip(slots, assignment.uses, strict=True):
+            if use is Use.COPY:
+                op = copy_for(slot)
+                copy = FileObject._from_facts(op.facts, Phase.PENDING)
+                slot.swap(slot.file, copy)
+                copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
+        self._transfer(copies)
+        removable = {place_of(file) for files in held.values() for file in files if _is_vouched_for(file)}
+        self._frame.removed |= assignment.removed & removable
+
+
+def _same(before: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
+    return len(before) == len(now) and all(one is other for one, other in zip(before, now, strict=True))
+
+
+def _held_files(
+    changes: Iterable[tuple[State, FileAttribute]], gone: Iterable[State], held: Mapping[State, HeldRow]
+) -> dict[tuple[int, str], list[FileObject]]:
+    attributes = [
+        *changes,
+        *((state, attribute) for state in gone for attribute in file_attributes(state.mapper)),
+    ]
+    return {
+        (id(state), attribute.key): list(_readable(held[state].get(attribute.key)))
+        for state, attribute in attributes
+        if state in held
+    }
+
+
+def _readable(value: object) -> Iterator[FileObject]:
+    with suppress(CorruptFileMetadataError):
+        for file in files_in(value):
+            file._known()
+            yield file
+
+
+def _is_vouched_for(file: FileObject) -> bool:
+    """Return whether the row's word is enough to delete the content: not if it is foreign or not its column's."""
+    try:
+        file._located()
+    except FileColumnError:
+        return False
+    return not file._known().foreign

@@ -1,0 +1,84 @@
+"""Reads what rows hold now, so that nothing is decided on what a session only remembers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from sqlalchemy import ColumnElement, Connection, Table, false, select, tuple_
+from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm.state import InstanceState
+
+from filecolumn.backends.parts import batches
+from filecolumn.orm.attributes import FileAttribute, file_attributes
+
+__all__ = ("HeldRow", "held_rows", "session_connection")
+
+HeldRow = Mapping[str, object]
+"""Values of a row's file attributes, by name."""
+
+BATCH = 500
+
+
+def held_rows(
+    session: Session, states: Iterable[InstanceState[object]]
+) -> dict[InstanceState[object], HeldRow]:
+    """Return what the rows of persistent *states* hold, locked against others until the transaction ends.
+
+    A row that is gone is missing from the result.
+    """
+    by_mapper: defaultdict[Mapper[object], list[InstanceState[object]]] = defaultdict(list)
+    for state in states:
+        if state.key is not None:
+            by_mapper[state.mapper].append(state)
+    held: dict[InstanceState[object], HeldRow] = {}
+    for mapper, group in by_mapper.items():
+        connection = session_connection(session, mapper)
+        _lock(connection, mapper)
+        for batch in batches(group, BATCH):
+            held.update(_select(connection, mapper, batch))
+    return held
+
+
+def session_connection(session: Session, mapper: Mapper[object]) -> Connection:
+    """Return the connection that the session's flush of *mapper* uses."""
+    return session.connection(bind_arguments={"mapper": mapper})
+
+
+def _lock(connection: Connection, mapper: Mapper[object]) -> None:
+    """Take SQLite's write lock, which FOR UPDATE would take elsewhere: any UPDATE does, also of no row."""
+    table = mapper.local_table
+    if connection.dialect.name == "sqlite" and isinstance(table, Table):
+        column = next(iter(table.primary_key))
+        connection.execute(table.update().where(false()).values({column: column}))
+
+
+def _select(
+    connection: Connection, mapper: Mapper[object], states: Sequence[InstanceState[object]]
+) -> Iterator[tuple[InstanceState[object], HeldRow]]:
+    attributes = file_attributes(mapper)
+    primary_key = mapper.primary_key
+    by_identity = {state.key[1]: state for state in states if state.key is not None}
+    statement = (
+        select(*primary_key, *(attribute.column for attribute in attributes))
+        .select_from(mapper.persist_selectable)
+        .where(_is_one_of(primary_key, list(by_identity)))
+        .with_for_update()
+    )
+    for row in connection.execute(statement):
+        values = iter(row)
+        identity = tuple(islice(values, len(primary_key)))
+        yield by_identity[identity], dict(zip(_names(attributes), values, strict=True))
+
+
+def _is_one_of(
+    primary_key: Sequence[ColumnElement[object]], identities: Sequence[tuple[object, ...]]
+) -> ColumnElement[bool]:
+    if len(primary_key) == 1:
+        return primary_key[0].in_([identity[0] for identity in identities])
+    return tuple_(*primary_key).in_(identities)
+
+
+def _names(attributes: Sequence[FileAttribute]) -> Iterator[str]:
+    return (attribute.key for attribute in attributes)

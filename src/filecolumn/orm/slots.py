@@ -1,0 +1,135 @@
+"""A place in a row that is to hold a file: what is wrong with it, and how it is filled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from sqlalchemy.orm.state import InstanceState
+
+from filecolumn.errors import BackendMismatchError, StaleUploadError
+from filecolumn.file import FileObject, no_content
+from filecolumn.lists import FileObjectList
+from filecolumn.orm import bridge
+from filecolumn.orm.attributes import FileAttribute, files_in
+from filecolumn.orm.unit import Place
+from filecolumn.registry import storages
+from filecolumn.templates import KeyContext
+from filecolumn.transfer import Copy, Put
+from filecolumn.value import Phase
+
+__all__ = (
+    "MAX_ATTACH_AGE",
+    "Slot",
+    "check_slot",
+    "copy_for",
+    "may_stay",
+    "place_of",
+    "put_for",
+    "slots_of",
+)
+
+MAX_ATTACH_AGE = 6 * 3600.0
+"""Seconds after `save()` in which a staged file can be attached to a row."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """A place in an attribute that is to hold a file."""
+
+    state: InstanceState[object]
+    attribute: FileAttribute
+    index: int
+    file: FileObject
+
+    @property
+    def row(self) -> tuple[int, str]:
+        """The attribute of the row."""
+        return id(self.state), self.attribute.key
+
+    def swap(self, old: FileObject, new: FileObject) -> None:
+        """Put *new* where *old* is, if it still is; the attribute is marked as changed already."""
+        value = self.state.dict.get(self.attribute.key)
+        if value is old:
+            self.state.dict[self.attribute.key] = new
+        elif isinstance(value, FileObjectList):
+            items = value._read()
+            # from this slot's index: the same file may stand in the list several times
+            for index in range(min(self.index, len(items)), len(items)):
+                if items[index] is old:
+                    items[index] = new
+                    return
+
+
+def slots_of(state: InstanceState[object], attribute: FileAttribute) -> Iterator[Slot]:
+    """Yield a slot for each file in an attribute."""
+    for index, file in enumerate(files_in(state.dict[attribute.key])):
+        yield Slot(state, attribute, index, file)
+
+
+def check_slot(slot: Slot) -> None:
+    """Raise what would make the slot's file impossible."""
+    file, kind = slot.file, slot.attribute.type
+    if file._phase is Phase.STORED:
+        return
+    if not file.is_saved and file._source is None:
+        raise no_content(file)
+    column = kind.backend or storages.default
+    named = file.backend_key
+    if named is not None and storages.resolve(named) != storages.resolve(column):
+        raise BackendMismatchError(
+            f"{file.filename!r} names storage {named!r}, and the column {slot.attribute.key!r} stores in {column!r}"
+        )
+    if file._phase is Phase.STAGED and time.time() - file._staged_at > MAX_ATTACH_AGE:
+        raise StaleUploadError(
+            f"{file.filename!r} was saved more than {MAX_ATTACH_AGE / 3600:g} hours ago and may be swept; save it again"
+        )
+    if file._source is not None:
+        file._source.check()
+        if file._source.is_async and not bridge.in_async():
+            file._source.chunks()
+
+
+def put_for(slot: Slot) -> Put:
+    """Plan to store the slot's pending file; InvalidKeyError if no key can be made."""
+    file, source = slot.file, slot.file._source
+    if source is None:
+        raise no_content(file)
+    fresh = file._given_key is None and slot.attribute.type.makes_unique_keys
+    name = _target(slot)
+    return Put(storages.get(name), _key(slot), source, replace(file._known(), backend=name), fresh)
+
+
+def copy_for(slot: Slot) -> Copy:
+    """Plan to copy the slot's file from where it is."""
+    origin, origin_key = slot.file._located()
+    name = _target(slot)
+    facts = replace(slot.file._known(), backend=name)
+    return Copy(origin, origin_key, storages.get(name), _key(slot, given=False), facts)
+
+
+def _target(slot: Slot) -> str:
+    return storages.resolve(slot.attribute.type.backend or storages.default)
+
+
+def _key(slot: Slot, *, given: bool = True) -> str:
+    if given and slot.file._given_key is not None:
+        return slot.file._given_key
+    attribute = slot.attribute
+    record = slot.state.obj()
+    context = KeyContext(attribute.table, attribute.key, slot.file.filename, record)
+    return attribute.type.key_for(context, slot.file)
+
+
+def place_of(file: FileObject) -> Place:
+    """Return where the content of a saved file is."""
+    facts = file._known()
+    return storages.resolve(facts.backend or ""), facts.key or ""
+
+
+def may_stay(slot: Slot) -> bool:
+    """Return whether rows of the slot's column may point to where its file is."""
+    kind = slot.attribute.type
+    allowed = (name or storages.default for name in kind._allowed)
+    return place_of(slot.file)[0] in map(storages.resolve, allowed)

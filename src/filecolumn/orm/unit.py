@@ -1,0 +1,178 @@
+"""The unit of work, as pure decisions: nothing here knows SQLAlchemy, a storage or a loop.
+
+A flush is described by slots (places in rows that are to hold a file) and by what the rows held
+before; `assign` says of each slot how it comes by its content.  A `Frame` remembers what one
+transaction or savepoint did, and says what to delete once its end is known.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from filecolumn.content import Source
+from filecolumn.facts import FileFacts
+from filecolumn.file import FileObject
+from filecolumn.transfer import Copy, Put
+from filecolumn.value import Phase
+
+__all__ = ("Assignment", "Frame", "Place", "Upload", "Use", "Wanted", "assign")
+
+Place = tuple[str, str]
+"""Key of the storage (aliases resolved), and key in it."""
+
+
+class Use(Enum):
+    """How a slot comes by its content."""
+
+    ATTACH = "attach"
+    """The file was just stored, for nobody else."""
+    KEEP = "keep"
+    """A row of this flush held it before: its own, or one that gives it away."""
+    COPY = "copy"
+    """Somebody else has it: the slot gets a copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The outcome for a whole flush."""
+
+    uses: Sequence[Use]
+    """One for each slot."""
+    removed: frozenset[Place]
+    """What rows held and no slot holds any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A slot: a place in a row's attribute that is to hold a file."""
+
+    row: Hashable
+    """The attribute of the row."""
+    place: Place
+    """Where the file's content is."""
+    may_stay: bool = True
+    """Whether the attribute's column allows content there."""
+
+
+def assign(
+    slots: Sequence[Wanted], fresh: Iterable[Place], held: Mapping[Hashable, Sequence[Place]]
+) -> Assignment:
+    """Decide for *slots*, in the order they were found.
+
+    *fresh* are the places that no row has held yet; *held* is what each row attribute held before
+    the flush.  Counted over the whole flush, so that swaps and moves need no special case: first
+    each row keeps its own, then what is left goes to whoever asks for it, and the rest are copies.
+    """
+    left = Counter(place for places in held.values() for place in places)
+    own = {row: Counter(places) for row, places in held.items()}
+    free = set(fresh)
+    uses: list[Use | None] = [None] * len(slots)
+    for index, slot in enumerate(slots):
+        if slot.row in own and own[slot.row][slot.place] > 0:
+            own[slot.row][slot.place] -= 1
+            left[slot.place] -= 1
+            uses[index] = Use.KEEP
+    for index, slot in enumerate(slots):
+        if uses[index] is not None or not slot.may_stay:
+            continue
+        if slot.place in free:
+            free.discard(slot.place)
+            uses[index] = Use.ATTACH
+        elif left[slot.place] > 0:
+            left[slot.place] -= 1
+            uses[index] = Use.KEEP
+    kept = {slot.place for slot, use in zip(slots, uses, strict=True) if use is not None}
+    before = {place for places in held.values() for place in places}
+    return Assignment([use or Use.COPY for use in uses], frozenset(before - kept))
+
+
+@dataclass(slots=True)
+class Upload:
+    """Content that a frame stored, or began to."""
+
+    op: Put | Copy
+    file: FileObject | None = None
+    """The file whose content it is; None for a copy, which nobody has to get back."""
+    facts: FileFacts | None = None
+    """The file's facts before."""
+    source: Source | None = None
+    """The file's pending content before."""
+    restore: Callable[[], None] | None = None
+    """Puts the original back where a copy stands."""
+    done: bool = False
+
+    @property
+    def place(self) -> Place:
+        """Where the content is."""
+        return self.op.facts.backend or self.op.backend.key, self.op.key
+
+    @property
+    def deletable(self) -> bool:
+        """Whether what lies there is certainly ours."""
+        return self.done or isinstance(self.op, Copy) or self.op.fresh
+
+    def fail(self) -> None:
+        """Take note that the transfer did not succeed."""
+        if self.restore is not None:
+            self.restore()
+        if self.file is not None and self.source is not None and not self.source.replayable:
+            self.file._phase, self.file._source = Phase.CONSUMED, None
+
+    def revert(self) -> None:
+        """Make the file pending again, or consumed if its source cannot be read twice."""
+        if self.restore is not None:
+            self.restore()
+        file, source = self.file, self.source
+        # a file that was stored again since is not this upload's any more
+        if not self.done or file is None or source is None or file._known().key != self.op.key:
+            return
+        file._facts, file._owner, file._held = self.facts, None, None
+        if source.replayable:
+            file._phase, file._source = Phase.PENDING, source
+        else:
+            file._phase, file._source = Phase.CONSUMED, None
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """What one transaction or savepoint did to files."""
+
+    uploads: dict[Place, Upload] = field(default_factory=dict[Place, Upload])
+    attached: dict[Place, FileObject] = field(default_factory=dict[Place, FileObject])
+    """Files that a flush of this frame gave to a row."""
+    removed: set[Place] = field(default_factory=set[Place])
+    """What a flush of this frame took from all rows."""
+    committed: bool = False
+    """Whether the database said so."""
+    commit_sent: bool = False
+    """Whether COMMIT was on its way, so that only `committed` tells how it ended."""
+    joined: bool = False
+    """Whether somebody else ends the database's transaction."""
+
+    def absorb(self, inner: Frame) -> None:
+        """Take over what a released savepoint did."""
+        self.uploads |= inner.uploads
+        self.attached |= inner.attached
+        self.removed |= inner.removed
+        self.joined |= inner.joined
+
+    def undo(self) -> set[Place]:
+        """Give the files back to their state before; return what to delete from the storages."""
+        for place, file in self.attached.items():
+            if place not in self.uploads:
+                file._phase, file._owner = Phase.STAGED, None
+        for upload in self.uploads.values():
+            upload.revert()
+        return {place for place, upload in self.uploads.items() if upload.deletable}
+
+    def finish(self) -> set[Place]:
+        """Return what to delete from the storages after the real end of a committed transaction."""
+        unused = {place: upload for place, upload in self.uploads.items() if place not in self.attached}
+        for upload in unused.values():
+            upload.revert()
+        if self.joined:
+            return set()
+        return self.removed | {place for place, upload in unused.items() if upload.deletable}

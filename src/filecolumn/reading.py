@@ -1,0 +1,213 @@
+"""The calls of a file that read: content, facts, signed URLs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from io import SEEK_SET
+from pathlib import Path
+from typing import BinaryIO
+
+import anyio
+from anyio import to_thread
+
+from filecolumn.backends.base import Stat, StorageBackend
+from filecolumn.content import CHUNK_SIZE
+from filecolumn.errors import ChecksumMismatchError, NotSupportedError
+from filecolumn.meter import Meter, Rechunker
+from filecolumn.naming import uuid7_hex
+from filecolumn.value import FileValue
+
+__all__ = ("AsyncFile", "ReadableFile")
+
+
+class AsyncFile:
+    """A seekable, read-only file of an event loop, from `FileObject.open_async`."""
+
+    def __init__(self, backend: StorageBackend, key: str, size: int) -> None:
+        self._backend = backend
+        self._key = key
+        self._size = size
+        self._position = 0
+
+    async def read(self, size: int = -1) -> bytes:
+        """Return the next *size* bytes, fewer only at the end; all that are left if it is negative."""
+        left = max(self._size - self._position, 0)
+        wanted = left if size < 0 else min(size, left)
+        if wanted == 0:
+            return b""
+        chunks = await self._backend.get_async(self._key, start=self._position, length=wanted)
+        content = b"".join([chunk async for chunk in chunks])
+        self._position += len(content)
+        return content
+
+    async def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        """Move to a byte and return it; *whence* as for `io.IOBase.seek`."""
+        position = offset + (0, self._position, self._size)[whence]
+        if position < 0:
+            raise ValueError(f"cannot seek to byte {position}")
+        self._position = position
+        return position
+
+    async def tell(self) -> int:
+        """Return the byte that the next `read` starts at."""
+        return self._position
+
+
+class ReadableFile(FileValue):
+    """See `FileObject`."""
+
+    __slots__ = ()
+
+    def get_content(self) -> bytes:
+        """Return the whole content; ObjectNotFoundError if it is not there."""
+        backend, key = self._located()
+        return backend.get_bytes(key)
+
+    async def get_content_async(self) -> bytes:
+        """Call `get_content` asynchronously."""
+        backend, key = self._located()
+        return await backend.get_bytes_async(key)
+
+    def stream(
+        self, start: int = 0, length: int | None = None, chunk_size: int = CHUNK_SIZE
+    ) -> Iterator[bytes]:
+        """Yield the content from byte *start*, at most *length* bytes, in chunks of *chunk_size* bytes."""
+        backend, key = self._located()
+        cut = Rechunker(chunk_size)
+        for chunk in backend.get(key, start=start, length=length):
+            yield from cut.feed(chunk)
+        yield from cut.end()
+
+    async def stream_async(
+        self, start: int = 0, length: int | None = None, chunk_size: int = CHUNK_SIZE
+    ) -> AsyncIterator[bytes]:
+        """Call `stream` asynchronously."""
+        backend, key = self._located()
+        cut = Rechunker(chunk_size)
+        async for chunk in await backend.get_async(key, start=start, length=length):
+            for piece in cut.feed(chunk):
+                yield piece
+        for piece in cut.end():
+            yield piece
+
+    def open(self) -> BinaryIO:
+        """Return a seekable, read-only binary file."""
+        backend, key = self._located()
+        return backend.open(key)
+
+    @asynccontextmanager
+    async def open_async(self) -> AsyncGenerator[AsyncFile]:
+        """Open asynchronously: `async with file.open_async() as f`, with `read`, `seek` and `tell`."""
+        backend, key = self._located()
+        yield AsyncFile(backend, key, (await backend.stat_async(key)).size)
+
+    def download(self, path: Path | str) -> None:
+        """Write the content to a local file, which appears whole or not at all, replacing one that is there."""
+        target = Path(path)
+        part = target.with_name(f".{uuid7_hex()}.part")
+        try:
+            with part.open("xb") as file:
+                for chunk in self.stream():
+                    file.write(chunk)
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    async def download_async(self, path: Path | str) -> None:
+        """Call `download` asynchronously."""
+        target = Path(path)
+        part = anyio.Path(target.with_name(f".{uuid7_hex()}.part"))
+        try:
+            async with await part.open("xb") as file:
+                async for chunk in self.stream_async():
+                    await file.write(chunk)
+            await to_thread.run_sync(os.replace, part, target)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await part.unlink(missing_ok=True)
+
+    def exists(self) -> bool:
+        """Return whether the content is in the storage; False for a file that is not saved."""
+        if not self.is_saved:
+            return False
+        backend, key = self._located()
+        return backend.exists(key)
+
+    async def exists_async(self) -> bool:
+        """Call `exists` asynchronously."""
+        if not self.is_saved:
+            return False
+        backend, key = self._located()
+        return await backend.exists_async(key)
+
+    def refresh(self) -> None:
+        """Read size, etag, version and time from the storage again; what differs is written by the next flush."""
+        backend, key = self._located()
+        self._refreshed(backend.stat(key))
+
+    async def refresh_async(self) -> None:
+        """Call `refresh` asynchronously."""
+        backend, key = self._located()
+        self._refreshed(await backend.stat_async(key))
+
+    def verify(self) -> None:
+        """Read the content and compare it with the facts; ChecksumMismatchError if they differ.
+
+        Raises NotSupportedError for a row without a checksum, such as advanced-alchemy wrote.
+        """
+        meter = Meter()
+        for chunk in self._verifiable().stream():
+            meter.feed(chunk)
+        self._compare(meter)
+
+    async def verify_async(self) -> None:
+        """Call `verify` asynchronously."""
+        meter = Meter()
+        async for chunk in self._verifiable().stream_async():
+            meter.feed(chunk)
+        self._compare(meter)
+
+    def sign(self, *, expires_in: float = 3600, for_upload: bool = False) -> str:
+        """Return a URL that reads the content for *expires_in* seconds, or that content can be PUT to.
+
+        Raises NotSupportedError for a storage that cannot sign.
+        """
+        backend, key = self._signable(for_upload=for_upload)
+        return backend.sign(key, expires_in=expires_in, method="PUT" if for_upload else "GET")
+
+    async def sign_async(self, *, expires_in: float = 3600, for_upload: bool = False) -> str:
+        """Call `sign` asynchronously."""
+        backend, key = self._signable(for_upload=for_upload)
+        return await backend.sign_async(key, expires_in=expires_in, method="PUT" if for_upload else "GET")
+
+    def _signable(self, *, for_upload: bool) -> tuple[StorageBackend, str]:
+        if for_upload and self._given_key is not None and not self.is_saved:
+            return self._storage(), self._given_key
+        return self._located()
+
+    def _verifiable(self) -> ReadableFile:
+        if self.checksum is None and self.is_saved:
+            raise NotSupportedError(f"nothing to verify {self.filename!r} by: its row has no checksum")
+        return self
+
+    def _compare(self, meter: Meter) -> None:
+        if (meter.checksum, meter.size) != (self.checksum, self.size):
+            raise ChecksumMismatchError(
+                f"the content of {self.filename!r} is {meter.size} bytes with {meter.checksum}, "
+                f"and its facts say {self.size} bytes with {self.checksum}"
+            )
+
+    def _refreshed(self, stat: Stat) -> None:
+        facts = self._known()
+        self._change(
+            replace(
+                facts,
+                size=stat.size,
+                etag=stat.etag or facts.etag,
+                version_id=stat.version_id or facts.version_id,
+                last_modified=facts.last_modified if stat.last_modified is None else stat.last_modified,
+            )
+        )

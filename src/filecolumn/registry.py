@@ -1,0 +1,197 @@
+"""`storages`: the storages of this process, by key."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from threading import RLock
+from typing import overload
+
+from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.urls import backend_from_url
+from filecolumn.errors import BackendAlreadyRegisteredError, BackendNotRegisteredError
+
+__all__ = ("StorageRegistry", "storages")
+
+
+class StorageRegistry:
+    """Storages under their keys, looked up at the moment of use; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._backends: dict[str, StorageBackend] = {}
+        self._aliases: dict[str, str] = {}
+        self._default: str | None = None
+        self._lock = RLock()
+
+    @overload
+    def register_backend(self, backend: StorageBackend, *, replace: bool = False) -> StorageBackend: ...
+
+    @overload
+    def register_backend(
+        self, backend: str, key: str, *, replace: bool = False, **options: object
+    ) -> StorageBackend: ...
+
+    def register_backend(
+        self,
+        backend: StorageBackend | str,
+        key: str | None = None,
+        *,
+        replace: bool = False,
+        **options: object,
+    ) -> StorageBackend:
+        """Register a backend under its key, or build one from a URL, and return what is registered.
+
+        obstore serves the URLs it knows (`file memory s3 gs az http`), fsspec all others;
+        *options* are theirs.  A key at the same location is replaced quietly, except that content
+        held in memory stays.  Another location raises BackendAlreadyRegisteredError, unless
+        *replace* is true.
+        """
+        made = self._made(backend, key, options)
+        with self._lock:
+            if made.key in self._aliases:
+                raise BackendAlreadyRegisteredError(
+                    f"{made.key!r} is an alias for {self.resolve(made.key)!r}; choose another key"
+                )
+            known = self._backends.get(made.key)
+            if known is not None and not replace:
+                if known.location != made.location:
+                    raise BackendAlreadyRegisteredError(
+                        f"storage {made.key!r} is registered at {known.location!r}, so it cannot be at "
+                        f"{made.location!r} too; choose another key, or pass replace=True"
+                    )
+                if not known.capabilities.persistent:
+                    return known
+            self._backends[made.key] = made
+            return made
+
+    def get(self, key: str) -> StorageBackend:
+        """Return the storage of *key* or of what it is an alias for, or raise BackendNotRegisteredError."""
+        try:
+            return self._backends[self.resolve(key)]
+        except KeyError:
+            known = ", ".join(map(repr, self.registered_backends())) or "none yet"
+            raise BackendNotRegisteredError(
+                f"no storage is registered under {key!r}; registered: {known}. "
+                "Call storages.register_backend(...) at start-up"
+            ) from None
+
+    def get_backend(self, key: str) -> StorageBackend:
+        """Call `get`, under the name that advanced-alchemy gives it."""
+        return self.get(key)
+
+    def all(self) -> list[StorageBackend]:
+        """Return the registered storages."""
+        return list(self._backends.values())
+
+    def registered_backends(self) -> list[str]:
+        """Return the keys of the registered storages."""
+        return list(self._backends)
+
+    def is_registered(self, key: str) -> bool:
+        """Return whether *key*, or what it is an alias for, is registered."""
+        return self.resolve(key) in self._backends
+
+    def unregister_backend(self, key: str) -> None:
+        """Forget a storage, without closing it; BackendNotRegisteredError if there is none."""
+        with self._lock:
+            self.get(key)
+            del self._backends[self.resolve(key)]
+
+    def clear_backends(self) -> None:
+        """Forget all storages, aliases and the default, without closing anything."""
+        with self._lock:
+            self._backends.clear()
+            self._aliases.clear()
+            self._default = None
+
+    def close(self) -> None:
+        """Close and forget all storages."""
+        for backend in self._drop_all():
+            backend.close()
+
+    async def aclose(self) -> None:
+        """Call `close` asynchronously."""
+        for backend in self._drop_all():
+            await backend.close_async()
+
+    @property
+    def default(self) -> str:
+        """The key for files and columns that name none: the one set, or the only one registered.
+
+        Raises BackendNotRegisteredError when that is not decided.
+        """
+        if self._default is not None:
+            return self._default
+        if len(self._backends) == 1:
+            return next(iter(self._backends))
+        raise BackendNotRegisteredError(
+            f"{len(self._backends)} storages are registered and none is the default; "
+            "name one with backend=..., or set storages.default"
+        )
+
+    @default.setter
+    def default(self, key: str | None) -> None:
+        if key is not None and not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"storages.default is the key of a storage, not {key!r}")
+        self._default = key
+
+    def alias(self, old: str, *, to: str) -> None:
+        """Resolve *old*, the name in existing rows, to the storage *to*; no row is touched.
+
+        Raises ValueError for a circle, BackendAlreadyRegisteredError if *old* is itself registered.
+        """
+        with self._lock:
+            if old in self._backends:
+                raise BackendAlreadyRegisteredError(
+                    f"storage {old!r} is registered; unregister it before it is an alias"
+                )
+            if self.resolve(to) == old:
+                raise ValueError(f"{old!r} cannot be an alias for {to!r}, which is one for {old!r}")
+            self._aliases[old] = to
+
+    def resolve(self, key: str) -> str:
+        """Return the key that *key* is an alias for, or *key* itself; it need not be registered."""
+        while (target := self._aliases.get(key)) is not None:
+            key = target
+        return key
+
+    @contextmanager
+    def override(self, key: str, backend: StorageBackend) -> Generator[StorageBackend]:
+        """Put *backend* in the place of *key* for a test, and back what was there at the end."""
+        with self._lock:
+            target = self.resolve(key)
+            before = self._backends.get(target)
+            self._backends[target] = backend
+        try:
+            yield backend
+        finally:
+            with self._lock:
+                if before is None:
+                    self._backends.pop(target, None)
+                else:
+                    self._backends[target] = before
+
+    def _made(
+        self, backend: StorageBackend | str, key: str | None, options: dict[str, object]
+    ) -> StorageBackend:
+        if isinstance(backend, StorageBackend):
+            if key is not None or options:
+                raise TypeError(
+                    "a ready backend has its own key and options; pass key= and options with a URL"
+                )
+            return backend
+        if not isinstance(backend, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"register_backend takes a backend or a URL, not {backend!r}")
+        if key is None:
+            raise TypeError("register_backend(url) needs key=...")
+        return backend_from_url(backend, key, options)
+
+    def _drop_all(self) -> list[StorageBackend]:
+        with self._lock:
+            backends = self.all()
+            self._backends.clear()
+        return backends
+
+
+storages: StorageRegistry = StorageRegistry()
+"""The storages of this process."""

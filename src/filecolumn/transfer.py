@@ -1,0 +1,221 @@
+"""One transfer of content into a storage, in one pass: counted, hashed, and all or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from typing import TypeVar
+from urllib.parse import quote
+
+import anyio
+
+from filecolumn.backends.base import Stat, StorageBackend
+from filecolumn.content import Source, source_of
+from filecolumn.errors import FileColumnError, StorageError
+from filecolumn.facts import FileFacts, JsonObject
+from filecolumn.meter import Meter
+
+__all__ = ("Copy", "Put", "copy", "copy_async", "discard_async", "put", "put_async", "settled")
+
+_log = logging.getLogger("filecolumn")
+
+T = TypeVar("T")
+
+SETTLE_LIMIT = 5.0
+"""Seconds that a cancelled upload is waited for, so that its key can be cleaned up."""
+
+CLEANUP_LIMIT = 10.0
+"""Seconds that deleting what a cancelled transfer left may take."""
+
+_STORED_METADATA_BYTES = 2048
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Put:
+    """Store new content."""
+
+    backend: StorageBackend
+    key: str
+    source: Source
+    facts: FileFacts
+    """With the name of the storage in the registry, which may differ from the backend's own."""
+    fresh: bool = True
+    """Whether the key was made for this put: then whatever lies there is ours to delete."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copy:
+    """Store the content of another key, under a key made for it."""
+
+    origin: StorageBackend
+    origin_key: str
+    backend: StorageBackend
+    key: str
+    facts: FileFacts
+    """Facts of the origin, with the names that the copy is to have, and its storage's in the registry."""
+
+
+def put(op: Put) -> FileFacts:
+    """Store the content and return what is now true of it."""
+    feed = _Feed(op.source)
+    stat = op.backend.put(
+        op.key,
+        feed.chunks(),
+        content_type=op.facts.content_type,
+        metadata=_stored_metadata(op.facts.metadata),
+    )
+    try:
+        return feed.facts(op, stat)
+    except StorageError:
+        op.backend.delete([op.key])
+        raise
+
+
+async def put_async(op: Put) -> FileFacts:
+    """Call `put` asynchronously.
+
+    When it is cancelled, the storage is waited for, at most `SETTLE_LIMIT` seconds, before the
+    cancellation goes on: else the object could appear after its key was cleaned up.
+    """
+    feed = _Feed(op.source)
+    chunks = feed.chunks_async() if op.source.is_async else feed.chunks()
+    task = asyncio.ensure_future(
+        op.backend.put_async(
+            op.key, chunks, content_type=op.facts.content_type, metadata=_stored_metadata(op.facts.metadata)
+        )
+    )
+    try:
+        stat = await asyncio.shield(task)
+    except asyncio.CancelledError:
+        feed.stopped = True
+        if op.source.is_async and not feed.ended:
+            # Its next chunk may never come; without the last one nothing can appear
+            task.cancel()
+        await settled({task}, SETTLE_LIMIT)
+        raise
+    try:
+        return feed.facts(op, stat)
+    except StorageError:
+        await op.backend.delete_async([op.key])
+        raise
+
+
+def copy(op: Copy) -> FileFacts:
+    """Copy within the storage where that is one place, else through this process."""
+    if op.backend is op.origin:
+        return _copied(op, op.backend.copy(op.origin_key, op.key))
+    return put(Put(op.backend, op.key, source_of(op.origin.get(op.origin_key)), op.facts))
+
+
+async def copy_async(op: Copy) -> FileFacts:
+    """Call `copy` asynchronously; cancelled as `put_async` is."""
+    if op.backend is not op.origin:
+        content = source_of(await op.origin.get_async(op.origin_key))
+        return await put_async(Put(op.backend, op.key, content, op.facts))
+    task = asyncio.ensure_future(op.backend.copy_async(op.origin_key, op.key))
+    try:
+        return _copied(op, await asyncio.shield(task))
+    except asyncio.CancelledError:
+        await settled({task}, SETTLE_LIMIT)
+        raise
+
+
+async def discard_async(op: Put | Copy) -> None:
+    """Delete what a cancelled transfer may have left, in bounded time; a storage that refuses is only logged."""
+    if isinstance(op, Put) and not op.fresh:
+        return
+    with anyio.move_on_after(CLEANUP_LIMIT, shield=True):
+        try:
+            await op.backend.delete_async([op.key])
+        except FileColumnError as error:
+            _log.warning("%s stays in storage %r: %s", op.key, op.backend.key, error)
+
+
+async def settled(tasks: AbstractSet[asyncio.Future[T]], limit: float) -> None:
+    """Wait until *tasks* have ended, at most *limit* seconds; a cancellation does not end the wait."""
+    end = time.monotonic() + limit
+    with anyio.CancelScope(shield=True):
+        while (running := [task for task in tasks if not task.done()]) and (
+            left := end - time.monotonic()
+        ) > 0:
+            try:
+                await asyncio.wait(running, timeout=left)
+            except asyncio.CancelledError:
+                # the caller raises the first one when the wait is over
+                continue
+    for task in tasks:
+        if not task.done():
+            task.cancel()
+        elif not task.cancelled():
+            task.exception()
+
+
+class _Feed:
+    """The content on its way; `stopped` makes its next chunk fail."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._meter = Meter()
+        self.stopped = False
+        self.ended = False
+
+    def chunks(self) -> Iterator[bytes]:
+        for chunk in self._source.chunks():
+            yield self._checked(chunk)
+        self.ended = True
+
+    async def chunks_async(self) -> AsyncIterator[bytes]:
+        async for chunk in self._source.chunks_async():
+            yield self._checked(chunk)
+        self.ended = True
+
+    def _checked(self, chunk: bytes) -> bytes:
+        if self.stopped:
+            raise StorageError("the upload was cancelled")
+        return self._meter.feed(chunk)
+
+    def facts(self, op: Put, stat: Stat) -> FileFacts:
+        facts = replace(op.facts, size=self._meter.size, checksum=self._meter.checksum)
+        return _with_stat(facts, op.backend, stat)
+
+
+def _copied(op: Copy, stat: Stat) -> FileFacts:
+    known = op.facts if op.facts.size is not None else replace(op.facts, size=stat.size)
+    return _with_stat(known, op.backend, stat)
+
+
+def _with_stat(facts: FileFacts, backend: StorageBackend, stat: Stat) -> FileFacts:
+    if stat.size != facts.size:
+        raise StorageError(f"storage {backend.key!r} has {stat.size} bytes of {stat.key!r}, of {facts.size}")
+    return replace(
+        facts,
+        key=stat.key,
+        foreign=False,
+        etag=stat.etag,
+        version_id=stat.version_id,
+        # The answer to a PUT seldom has a date, and asking would be a second request
+        last_modified=stat.last_modified if stat.last_modified is not None else time.time(),
+    )
+
+
+def _stored_metadata(metadata: JsonObject) -> dict[str, str]:
+    """Return what of the user's metadata goes along with the object: a courtesy, the row has all of it.
+
+    Only plain values under plain names fit into headers, percent-encoded (RFC 8187), and S3
+    allows 2 KiB of them.
+    """
+    stored: dict[str, str] = {}
+    room = _STORED_METADATA_BYTES
+    for name, value in metadata.items():
+        if not (name.isascii() and name.isidentifier()) or not isinstance(value, str | int | float):
+            continue
+        text = quote(str(value), safe=" !#$&'()*+,/:;=?@[]~")
+        room -= len(name) + len(text)
+        if room < 0:
+            break
+        stored[name] = text
+    return stored

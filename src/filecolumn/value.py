@@ -1,0 +1,296 @@
+"""`FileValue`: the facts of one file and its pending content, without any I/O.
+
+`FileObject` adds the calls that reach a storage; the unit of work (`filecolumn.orm`) moves a
+value through its phases.  A value that was loaded from a row keeps the row's text and reads it
+on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from filecolumn.backends.base import StorageBackend
+from filecolumn.content import Content, Source, source_of
+from filecolumn.described import Described
+from filecolumn.errors import (
+    BackendMismatchError,
+    BackendNotRegisteredError,
+    CorruptFileMetadataError,
+    ObjectNotFoundError,
+    OwnedFileError,
+    PendingContentError,
+    SourceConsumedError,
+)
+from filecolumn.facts import FileFacts, Json, JsonObject, checked_metadata, facts_from_row, row_from_facts
+from filecolumn.naming import check_content_type, check_key, clean_filename, guess_content_type
+from filecolumn.registry import storages
+
+__all__ = ("AllowedBackends", "FileValue", "Owner", "Phase")
+
+AllowedBackends = tuple[str | None, ...]
+"""The storages that a row of a column may name, the column's own first; None is the default one."""
+
+
+class Phase(Enum):
+    """Where the content is."""
+
+    PENDING = "pending"
+    """With the caller, or nowhere yet."""
+    STAGED = "staged"
+    """In the storage, put there by `save()`; no row owns it."""
+    STORED = "stored"
+    """In the storage, and a row says so."""
+    CONSUMED = "consumed"
+    """Nowhere: the source was read, and what it gave is not stored."""
+    REMOVED = "removed"
+    """Nowhere: it was deleted."""
+
+
+class Owner(Protocol):
+    """The attribute of the row that holds the value."""
+
+    def changed(self, value: object, /) -> None:
+        """Mark the attribute as to be written, if it still holds *value*."""
+
+
+_OF_A_ROW: Mapping[str, object] = {
+    "_facts": None,
+    "_given_key": None,
+    "_held": None,
+    "_owner": None,
+    "_phase": Phase.STORED,
+    "_source": None,
+    "_staged_at": 0.0,
+}
+
+
+class FileValue(Described):
+    """State shared by everything that handles one file; see `FileObject` for the public face."""
+
+    __slots__ = (
+        "__weakref__",
+        "_allowed",
+        "_facts",
+        "_given_key",
+        "_held",
+        "_owner",
+        "_phase",
+        "_row",
+        "_source",
+        "_staged_at",
+    )
+
+    def __init__(
+        self,
+        filename: str,
+        *,
+        backend: str | StorageBackend | None = None,
+        content: Content | None = None,
+        source_path: Path | None = None,
+        to_filename: str | None = None,
+        content_type: str | None = None,
+        metadata: JsonObject | None = None,
+    ) -> None:
+        if content is not None and source_path is not None:
+            raise ValueError("give content or source_path, not both")
+        if source_path is not None and not isinstance(source_path, Path):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"source_path is a pathlib.Path, not {type(source_path).__name__}: write Path(...)"
+            )
+        name = clean_filename(filename)
+        self._given_key = None if to_filename is None else check_key(to_filename)
+        self._source: Source | None = _checked_source(content if source_path is None else source_path)
+        self._facts: FileFacts | None = FileFacts(
+            filename=name,
+            key=self._given_key,
+            backend=_backend_key(backend),
+            content_type=guess_content_type(name)
+            if content_type is None
+            else check_content_type(content_type),
+            metadata=checked_metadata(metadata or {}),
+        )
+        self._phase = Phase.PENDING
+        self._row: object = None
+        self._allowed: AllowedBackends | None = None
+        self._owner: Owner | None = None
+        self._held: FileFacts | None = None
+        self._staged_at = 0.0
+
+    @classmethod
+    def _from_row(cls, row: object, allowed: AllowedBackends | None) -> Self:
+        """Make the value of a row, which is read on first use."""
+        self = cls.__new__(cls)
+        self._row = row
+        self._allowed = allowed
+        return self
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Fill a slot that `_from_row` left empty: most rows are loaded and never looked at."""
+            try:
+                value = _OF_A_ROW[name]
+            except KeyError:
+                raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}") from None
+            setattr(self, name, value)
+            return value
+
+    @classmethod
+    def _from_facts(cls, facts: FileFacts, phase: Phase, allowed: AllowedBackends | None = None) -> Self:
+        self = cls._from_row(None, allowed)
+        self._facts = facts
+        self._phase = phase
+        return self
+
+    def _known(self) -> FileFacts:
+        if self._facts is None:
+            self._facts = facts_from_row(self._row)
+            self._row = None
+        return self._facts
+
+    def _row_facts(self) -> FileFacts:
+        """Return what the row holds, as far as this value knows: without changes not flushed yet."""
+        return self._held or self._known()
+
+    @property
+    def metadata(self) -> Mapping[str, Json]:
+        """The user's own data about the file, read-only; assign a new mapping or call `update_metadata`."""
+        return MappingProxyType(dict(self._known().metadata))
+
+    @metadata.setter
+    def metadata(self, metadata: JsonObject) -> None:
+        self._change(replace(self._known(), metadata=checked_metadata(metadata)))
+
+    def update_metadata(self, metadata: JsonObject) -> None:
+        """Add to the metadata; the row has it after the next commit.
+
+        Raises TypeError for what JSON cannot carry, and ValueError above 64 KiB or 8 levels.
+        """
+        self.metadata = {**self._known().metadata, **metadata}
+
+    @property
+    def has_pending_data(self) -> bool:
+        """Whether content waits to be stored, `b""` included."""
+        return self._phase is Phase.PENDING and self._source is not None
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the content is in the storage."""
+        return self._phase in {Phase.STAGED, Phase.STORED}
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return the JSON object that a row has for this file."""
+        return row_from_facts(self._known())
+
+    def _change(self, facts: FileFacts) -> None:
+        if facts != self._facts:
+            if self._owner is not None:
+                self._owner.changed(self)
+            if self._held is None:
+                self._held = self._facts
+            self._facts = facts
+
+    def _located(self) -> tuple[StorageBackend, str]:
+        """Return storage and key of the content, or raise what says why there is none."""
+        facts = self._known()
+        match self._phase:
+            case Phase.PENDING:
+                raise PendingContentError(
+                    f"{facts.filename!r} is not stored yet; save it or flush its session first"
+                )
+            case Phase.CONSUMED:
+                raise SourceConsumedError(
+                    f"the content of {facts.filename!r} was read once and is gone; assign it again"
+                )
+            case Phase.REMOVED:
+                raise ObjectNotFoundError(f"{facts.filename!r} was deleted; assign a new file")
+            case _:
+                return self._storage(), check_key(facts.key or "")
+
+    def _storage(self) -> StorageBackend:
+        return storages.get(self._storage_name())
+
+    def _storage_name(self) -> str:
+        """Return the key of the storage that the file names, else the column's or the default."""
+        named = self._known().backend
+        if self._allowed is None:
+            return storages.resolve(named or storages.default)
+        allowed = [backend or storages.default for backend in self._allowed]
+        if named is None:
+            return storages.resolve(allowed[0])
+        if storages.resolve(named) not in map(storages.resolve, allowed):
+            raise BackendMismatchError(
+                f"{self.filename!r} is in storage {named!r}, and its column uses {', '.join(map(repr, allowed))}; "
+                "add the name to the column's reads=(...) if rows may still point there"
+            )
+        return storages.resolve(named)
+
+    def _disowned(self) -> None:
+        """Raise OwnedFileError if a row owns the content."""
+        if self._phase is Phase.STORED:
+            raise OwnedFileError(
+                f"a row owns {self.filename!r}: assign a new FileObject to the attribute, or None to remove it"
+            )
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, FileValue):
+            return NotImplemented
+        return self.is_saved and other.is_saved and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        if not self.is_saved:
+            raise TypeError("a FileObject is hashable once it is saved")
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[str | None, str | None]:
+        facts = self._known()
+        return facts.backend, facts.key
+
+    def __repr__(self) -> str:
+        try:
+            facts = self._known()
+        except CorruptFileMetadataError as error:
+            return f"<{type(self).__name__} corrupt: {error}>"
+        place = f"{facts.backend}:{facts.key}" if self.is_saved else self._phase.value
+        return f"<{type(self).__name__} {facts.filename!r} {place} {facts.size} bytes {facts.content_type}>"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Never content, credentials or a backend. A copy of a staged file is not attachable: two
+        # rows could come to share one object; it is copied instead, as a stored one is
+        phase = {Phase.PENDING: Phase.CONSUMED, Phase.STAGED: Phase.STORED}.get(self._phase, self._phase)
+        row = self._row if self._facts is None else None
+        return _restored, (type(self), self._facts, row, phase, self._allowed)
+
+
+def _restored(
+    cls: type[FileValue], facts: FileFacts | None, row: object, phase: Phase, allowed: AllowedBackends | None
+) -> FileValue:
+    value = cls._from_row(row, allowed)
+    value._facts = facts
+    value._phase = phase
+    return value
+
+
+def _checked_source(content: Content | None) -> Source | None:
+    if content is None:
+        return None
+    source = source_of(content)
+    source.check()
+    return source
+
+
+def _backend_key(backend: str | StorageBackend | None) -> str | None:
+    if not isinstance(backend, StorageBackend):
+        return backend
+    if not storages.is_registered(backend.key) or storages.get(backend.key) is not backend:
+        raise BackendNotRegisteredError(
+            f"{backend!r} is not registered; call storages.register_backend(...) first"
+        )
+    return backend.key

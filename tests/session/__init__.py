@@ -1,0 +1,1 @@
+"""Session scenarios, each run under a sync and an async driver."""

@@ -1,0 +1,406 @@
+"""Every kind of content becomes chunks of bytes, by either way of reading."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filecolumn import FileObject, SourceConsumedError
+from filecolumn.content import CHUNK_SIZE, Content, Source, source_of
+from filecolumn.meter import Meter, Rechunker
+
+DATA = bytes(range(256)) * 12 * 1024  # 3 MiB
+
+
+class Upload:
+    """As Litestar's and Starlette's `UploadFile`."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    async def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    async def seek(self, offset: int) -> int:
+        return self._file.seek(offset)
+
+
+class UnseekableUpload:
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    async def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+
+class Unseekable(io.BytesIO):
+    """As a pipe or a response body."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        raise io.UnsupportedOperation("seek")
+
+
+class OnlyRead:
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+
+class Repeatable:
+    """An iterable that starts again."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __iter__(self) -> Iterator[bytes]:
+        return pieces(self._data)
+
+
+class RepeatableAsync:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in pieces(self._data):
+            yield piece
+
+
+def pieces(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), 100_000):
+        yield data[start : start + 100_000]
+
+
+async def async_pieces(data: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces(data):
+        yield piece
+
+
+opened: list[SpooledTemporaryFile[bytes]] = []
+
+
+@pytest.fixture(autouse=True)
+def closed_at_the_end() -> Iterator[None]:
+    yield
+    while opened:
+        opened.pop().close()
+
+
+def spooled(data: bytes) -> SpooledTemporaryFile[bytes]:
+    file = SpooledTemporaryFile(max_size=1024)  # noqa: SIM115 - closed by the fixture
+    opened.append(file)
+    file.write(data)
+    file.seek(0)
+    return file
+
+
+def on_disk(folder: Path, data: bytes) -> Path:
+    path = folder / "content.bin"
+    path.write_bytes(data)
+    return path
+
+
+Make = Callable[[Path, bytes], Content]
+
+REPLAYABLE: dict[str, Make] = {
+    "bytes": lambda _, data: data,
+    "bytearray": lambda _, data: bytearray(data),
+    "memoryview": lambda _, data: memoryview(data),
+    "path": on_disk,
+    "bytesio": lambda _, data: io.BytesIO(data),
+    "spooled": lambda _, data: spooled(data),
+    "list": lambda _, data: list(pieces(data)),
+    "repeatable": lambda _, data: Repeatable(data),
+}
+ONCE: dict[str, Make] = {
+    "generator": lambda _, data: pieces(data),
+    "unseekable": lambda _, data: Unseekable(data),
+    "only read": lambda _, data: OnlyRead(data),
+}
+ASYNC_REPLAYABLE: dict[str, Make] = {
+    "upload": lambda _, data: Upload(data),
+    "async iterable": lambda _, data: RepeatableAsync(data),
+}
+ASYNC_ONCE: dict[str, Make] = {
+    "async generator": lambda _, data: async_pieces(data),
+    "unseekable upload": lambda _, data: UnseekableUpload(data),
+}
+SYNC = REPLAYABLE | ONCE
+ASYNC = ASYNC_REPLAYABLE | ASYNC_ONCE
+
+
+def each(makers: dict[str, Make]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in makers.items()])
+
+
+async def read_async(source: Source) -> bytes:
+    return b"".join([chunk async for chunk in source.chunks_async()])
+
+
+@each(SYNC)
+@pytest.mark.parametrize("data", [b"", b"x", DATA], ids=["empty", "small", "large"])
+def test_each_kind_is_read_whole(make: Make, data: bytes, tmp_path: Path) -> None:
+    chunks = list(source_of(make(tmp_path, data)).chunks())
+    assert b"".join(chunks) == data
+    assert all(type(chunk) is bytes for chunk in chunks)
+
+
+@each(SYNC | ASYNC)
+@pytest.mark.parametrize("data", [b"", b"x", DATA], ids=["empty", "small", "large"])
+async def test_each_kind_is_read_whole_asynchronously(make: Make, data: bytes, tmp_path: Path) -> None:
+    source = source_of(make(tmp_path, data))
+    chunks = [chunk async for chunk in source.chunks_async()]
+    assert b"".join(chunks) == data
+    assert all(type(chunk) is bytes for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    "name", ["bytes", "bytearray", "memoryview", "path", "bytesio", "spooled", "only read"]
+)
+def test_chunks_are_bounded(name: str, tmp_path: Path) -> None:
+    source = source_of(SYNC[name](tmp_path, DATA))
+    assert max(map(len, source.chunks())) <= CHUNK_SIZE
+
+
+@each(REPLAYABLE)
+def test_a_replayable_source_gives_the_same_twice(make: Make, tmp_path: Path) -> None:
+    source = source_of(make(tmp_path, DATA))
+    assert source.replayable
+    assert b"".join(source.chunks()) == b"".join(source.chunks()) == DATA
+
+
+@each(REPLAYABLE | ASYNC_REPLAYABLE)
+async def test_a_replayable_source_gives_the_same_twice_asynchronously(make: Make, tmp_path: Path) -> None:
+    source = source_of(make(tmp_path, DATA))
+    assert source.replayable
+    assert await read_async(source) == await read_async(source) == DATA
+
+
+@each(ONCE)
+def test_a_source_for_one_pass_refuses_a_second(make: Make, tmp_path: Path) -> None:
+    source = source_of(make(tmp_path, DATA))
+    assert not source.replayable
+    assert b"".join(source.chunks()) == DATA
+    with pytest.raises(SourceConsumedError):
+        next(source.chunks())
+
+
+@each(ONCE | ASYNC_ONCE)
+async def test_a_source_for_one_pass_refuses_a_second_asynchronously(make: Make, tmp_path: Path) -> None:
+    source = source_of(make(tmp_path, DATA))
+    assert not source.replayable
+    assert await read_async(source) == DATA
+    with pytest.raises(SourceConsumedError):
+        await read_async(source)
+
+
+def test_a_source_for_one_pass_is_not_resumed_half_way() -> None:
+    source = source_of(pieces(DATA))
+    next(source.chunks())
+    with pytest.raises(SourceConsumedError):
+        next(source.chunks())
+
+
+@pytest.mark.parametrize("kind", [io.BytesIO, spooled])
+def test_a_file_is_read_from_where_it_stands_each_time(kind: Callable[[bytes], io.BytesIO]) -> None:
+    file = kind(b"0123456789")
+    file.seek(4)
+    source = source_of(file)
+    assert b"".join(source.chunks()) == b"456789"
+    assert b"".join(source.chunks()) == b"456789"
+
+
+def test_an_open_file_is_not_closed(tmp_path: Path) -> None:
+    with on_disk(tmp_path, DATA).open("rb") as file:
+        assert b"".join(source_of(file).chunks()) == DATA
+        assert not file.closed
+
+
+async def test_an_upload_is_read_whole_also_when_a_handler_has_read_from_it() -> None:
+    upload = Upload(DATA)
+    await upload.read(1000)
+    source = source_of(upload)
+    assert await read_async(source) == DATA
+    await upload.read(1)
+    assert await read_async(source) == DATA
+
+
+@each(ASYNC)
+def test_asynchronous_content_says_what_to_do_in_a_sync_session(make: Make, tmp_path: Path) -> None:
+    source = source_of(make(tmp_path, DATA))
+    assert source.is_async
+    with pytest.raises(TypeError, match="save_async"):
+        source.chunks()
+
+
+def test_a_memoryview_of_wider_items_is_read_as_its_bytes() -> None:
+    view = memoryview(DATA).cast("I")
+    assert b"".join(source_of(view).chunks()) == DATA  # type: ignore[arg-type]
+
+
+def test_empty_bytes_are_content() -> None:
+    assert FileObject("a.txt", content=b"").has_pending_data
+    assert not FileObject("a.txt").has_pending_data
+
+
+def test_chunks_that_may_change_later_are_copied() -> None:
+    buffer = bytearray(b"one")
+
+    def reused() -> Iterator[bytearray]:
+        yield buffer
+        buffer[:] = b"two"
+        yield buffer
+
+    assert list(source_of(reused()).chunks()) == [b"one", b"two"]  # type: ignore[arg-type]
+
+
+def test_empty_chunks_do_not_end_the_content() -> None:
+    assert b"".join(source_of([b"a", b"", b"b"]).chunks()) == b"ab"
+
+
+async def test_empty_chunks_do_not_end_asynchronous_content() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"a"
+        yield b""
+        yield b"b"
+
+    assert await read_async(source_of(chunks())) == b"ab"
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ("report.pdf", r"Path\(.*encode"),
+        (io.StringIO("text"), "mode='rb'"),
+        ({"a": 1}, "dict"),
+        (42, "int; pass bytes"),
+        (None, "NoneType; pass bytes"),
+        (object(), "object; pass bytes"),
+    ],
+)
+def test_what_is_no_content_is_refused_with_a_hint(content: Content, hint: str) -> None:
+    with pytest.raises(TypeError, match=hint):
+        source_of(content)
+
+
+def test_a_text_file_is_refused_with_a_hint(tmp_path: Path) -> None:
+    with on_disk(tmp_path, b"x").open() as file, pytest.raises(TypeError, match="mode='rb'"):
+        FileObject("a.txt", content=file)  # type: ignore[arg-type]
+
+
+def test_a_spooled_text_file_is_refused_when_it_is_read() -> None:
+    with SpooledTemporaryFile(mode="w+") as file:
+        file.write("text")
+        file.seek(0)
+        with pytest.raises(TypeError, match="bytes"):
+            list(source_of(file).chunks())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("chunks", [["text"], [b"a", 1], [None]])
+def test_a_chunk_that_is_not_bytes_is_refused(chunks: list[bytes]) -> None:
+    with pytest.raises(TypeError, match="every chunk must be bytes"):
+        list(source_of(chunks).chunks())
+
+
+def test_a_missing_path_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        FileObject("a.txt", content=tmp_path / "missing")
+
+
+def test_a_missing_source_path_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        FileObject("a.txt", source_path=tmp_path / "missing")
+
+
+def test_a_folder_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="not a regular file"):
+        FileObject("a.txt", content=tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no FIFOs")
+@pytest.mark.timeout(10)
+def test_a_fifo_is_refused_at_once_and_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="not a regular file"):
+        FileObject("a.txt", content=tmp_path / "fifo")
+
+
+def test_a_device_is_refused_at_once() -> None:
+    with pytest.raises(OSError, match="not a regular file"):
+        FileObject("a.txt", content=Path(os.devnull))
+
+
+def test_a_symbolic_link_is_refused_at_once_with_a_hint(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(on_disk(tmp_path, b"x"))
+    with pytest.raises(OSError, match=r"path\.resolve\(\)"):
+        FileObject("a.txt", content=link)
+    assert FileObject("a.txt", content=link.resolve()).has_pending_data
+
+
+def test_a_source_path_must_be_a_path() -> None:
+    with pytest.raises(TypeError, match=r"Path\("):
+        FileObject("a.txt", source_path="/etc/passwd")  # type: ignore[arg-type]
+
+
+def test_content_and_source_path_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not both"):
+        FileObject("a.txt", content=b"x", source_path=on_disk(tmp_path, b"x"))
+
+
+def test_checking_a_path_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    path = on_disk(tmp_path, b"x")
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    for _ in range(20):
+        source_of(path).check()
+    with pytest.raises(OSError):
+        source_of(tmp_path).check()
+    assert (len(os.listdir("/proc/self/fd")) if before else 0) == before
+
+
+CHUNKS = st.lists(st.binary(max_size=6000), max_size=8)
+
+
+@given(CHUNKS)
+def test_a_meter_passes_counts_hashes_and_keeps_the_head(chunks: list[bytes]) -> None:
+    meter = Meter()
+    whole = b"".join(chunks)
+    assert b"".join(meter.watch(chunks)) == whole
+    assert meter.size == len(whole)
+    assert meter.checksum == f"sha256:{hashlib.sha256(whole).hexdigest()}"
+    assert meter.head == whole[:4096]
+
+
+async def test_a_meter_watches_asynchronous_chunks() -> None:
+    meter = Meter()
+    assert b"".join([chunk async for chunk in meter.watch_async(async_pieces(DATA))]) == DATA
+    assert meter.size == len(DATA)
+
+
+@given(CHUNKS, st.integers(min_value=1, max_value=5000))
+def test_a_rechunker_keeps_the_bytes_and_cuts_them_evenly(chunks: list[bytes], size: int) -> None:
+    cut = Rechunker(size)
+    out = [piece for chunk in chunks for piece in cut.feed(chunk)]
+    assert all(len(piece) == size for piece in out)
+    rest = list(cut.end())
+    assert all(0 < len(piece) < size for piece in rest)
+    assert b"".join(out + rest) == b"".join(chunks)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_chunk_size_below_one_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match="chunk_size"):
+        Rechunker(size)

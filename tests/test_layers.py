@@ -1,0 +1,137 @@
+"""Imports go down only (architecture, section 2)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import filecolumn
+
+PACKAGE = Path(filecolumn.__file__).parent
+LAYERS: dict[int, tuple[str, ...]] = {
+    0: ("errors",),
+    1: (
+        "content",
+        "naming",
+        "templates",
+        "facts",
+        "meter",
+        "backends",
+        "backends.base",
+        "backends.local",
+        "backends.reader",
+        "backends.threads",
+        "backends.parts",
+        "backends.translate",
+    ),
+    2: (
+        "backends.obstore_store",
+        "backends.filesystem",
+        "backends.obstore",
+        "backends.fsspec",
+        "backends.urls",
+        "registry",
+    ),
+    3: ("transfer", "described", "value", "reading", "file", "lists"),
+    4: (
+        "orm",
+        "orm.type",
+        "orm.unit",
+        "orm.bridge",
+        "orm.rows",
+        "orm.attributes",
+        "orm.frames",
+        "orm.conflicts",
+        "orm.slots",
+        "orm.flush",
+        "orm.alembic",
+    ),
+    5: ("orm.events", "orm.alembic_plugin"),
+    7: ("",),
+}
+LAYER_OF = {f"filecolumn.{name}".rstrip("."): layer for layer, names in LAYERS.items() for name in names}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the modules that a file imports, also below functions and `TYPE_CHECKING`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names=names):
+                yield from (name.name for name in names)
+            case ast.ImportFrom(module=str(module), level=0, names=names):
+                yield from (
+                    submodule if (submodule := f"{module}.{name.name}") in MODULES else module
+                    for name in names
+                )
+            case ast.ImportFrom():
+                raise AssertionError(f"a relative import in {path}")
+            case _:
+                continue
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module in LAYER_OF])
+def test_a_module_imports_from_its_own_layer_or_below(module: str) -> None:
+    above = [
+        name
+        for name in imports(MODULES[module])
+        if name.partition(".")[0] == "filecolumn" and LAYER_OF.get(name, 99) > LAYER_OF[module]
+    ]
+    assert above == []
+
+
+def test_the_modules_of_the_core_all_have_a_layer() -> None:
+    """Rooms above the core (maintenance, litestar, testing, cli) may come; they are above all of these."""
+    above = ("maintenance", "litestar", "testing", "cli")
+    assert [name for name in MODULES if name not in LAYER_OF and name.split(".")[1] not in above] == []
+
+
+def test_imports_form_no_circle() -> None:
+    waiting = {name: {other for other in imports(path) if other in MODULES} for name, path in MODULES.items()}
+    while ready := [name for name, others in waiting.items() if not others & waiting.keys()]:
+        for name in ready:
+            del waiting[name]
+    assert waiting == {}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "orm.unit",
+        *(name for layer in (1, 2, 3) for name in LAYERS[layer] if f"filecolumn.{name}" in MODULES),
+    ],
+)
+def test_what_is_not_for_sqlalchemy_does_not_import_it(module: str) -> None:
+    roots = {name.partition(".")[0] for name in imports(MODULES[f"filecolumn.{module}"])}
+    assert "sqlalchemy" not in roots
+
+
+def test_optional_packages_are_imported_by_their_own_modules_only() -> None:
+    users = {
+        name
+        for name, path in MODULES.items()
+        for other in imports(path)
+        if other.partition(".")[0] == "fsspec"
+    }
+    assert users == {"filecolumn.backends.filesystem"}
+
+
+def test_imports_stand_at_the_top() -> None:
+    inner = [
+        (module, node.lineno)
+        for module, path in MODULES.items()
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert inner == []

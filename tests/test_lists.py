@@ -1,0 +1,343 @@
+"""`FileObjectList` is a list that tells its owner of every change."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filecolumn import CorruptFileMetadataError, FileObject, FileObjectList
+
+
+class Owner:
+    """An owner that counts what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def changed(self, value: object, /) -> None:
+        self.told.append(value)
+
+
+def saved(name: str) -> FileObject:
+    return FileObject._from_row({"filename": name, "to_filename": name, "backend": "docs", "size": 1}, None)
+
+
+def rows(*names: str) -> list[dict[str, object]]:
+    return [saved(name).to_dict() for name in names]
+
+
+def owned(*names: str) -> tuple[FileObjectList, Owner]:
+    files = FileObjectList(map(saved, names))
+    owner = files._owner = Owner()
+    return files, owner
+
+
+def names(files: FileObjectList) -> list[str]:
+    return [file.filename for file in files]
+
+
+def swap(files: FileObjectList) -> None:
+    files[0], files[1] = files[1], files[0]
+
+
+def add_in_place(files: FileObjectList) -> None:
+    files += [saved("x")]
+
+
+def set_item(files: FileObjectList) -> None:
+    files[0] = saved("x")
+
+
+def set_slice(files: FileObjectList) -> None:
+    files[1:] = [saved("x"), saved("y"), saved("z")]
+
+
+def set_stepped_slice(files: FileObjectList) -> None:
+    files[::2] = [saved("x"), saved("y")]
+
+
+def delete_item(files: FileObjectList) -> None:
+    del files[-1]
+
+
+def delete_slice(files: FileObjectList) -> None:
+    del files[:2]
+
+
+MUTATIONS: dict[str, tuple[Callable[[FileObjectList], object], list[str]]] = {
+    "append": (lambda files: files.append(saved("x")), ["b", "c", "a", "x"]),
+    "extend": (lambda files: files.extend([saved("x"), saved("y")]), ["b", "c", "a", "x", "y"]),
+    "+=": (add_in_place, ["b", "c", "a", "x"]),
+    "insert": (lambda files: files.insert(0, saved("x")), ["x", "b", "c", "a"]),
+    "set item": (set_item, ["x", "c", "a"]),
+    "set slice": (set_slice, ["b", "x", "y", "z"]),
+    "set stepped slice": (set_stepped_slice, ["x", "c", "y"]),
+    "delete item": (delete_item, ["b", "c"]),
+    "delete slice": (delete_slice, ["a"]),
+    "remove": (lambda files: files.remove(saved("c")), ["b", "a"]),
+    "pop": (lambda files: files.pop(), ["b", "c"]),
+    "pop first": (lambda files: files.pop(0), ["c", "a"]),
+    "clear": (lambda files: files.clear(), []),
+    "sort": (lambda files: files.sort(key=lambda file: file.filename), ["a", "b", "c"]),
+    "sort reversed": (
+        lambda files: files.sort(key=lambda file: file.filename, reverse=True),
+        ["c", "b", "a"],
+    ),
+    "reverse": (lambda files: files.reverse(), ["a", "c", "b"]),
+    "swap": (swap, ["c", "b", "a"]),
+}
+
+
+@pytest.mark.parametrize(("mutate", "left"), MUTATIONS.values(), ids=MUTATIONS)
+def test_each_mutation_changes_the_list_and_tells_the_owner(
+    mutate: Callable[[FileObjectList], object], left: list[str]
+) -> None:
+    files, owner = owned("b", "c", "a")
+    mutate(files)
+    assert names(files) == left
+    assert owner.told
+    assert all(told is files for told in owner.told)
+
+
+@pytest.mark.parametrize(("mutate", "left"), MUTATIONS.values(), ids=MUTATIONS)
+def test_each_mutation_works_on_a_list_from_a_row_without_an_owner(
+    mutate: Callable[[FileObjectList], object], left: list[str]
+) -> None:
+    files = FileObjectList._from_row(json.dumps(rows("b", "c", "a")), None)
+    mutate(files)
+    assert names(files) == left
+
+
+def test_reading_tells_nobody() -> None:
+    files, owner = owned("a", "b")
+    assert len(files) == 2
+    assert files[0] == saved("a")
+    assert files[-1:] == [saved("b")]
+    assert saved("a") in files
+    assert saved("x") not in files
+    assert files.index(saved("b")) == 1
+    assert files.count(saved("a")) == 1
+    assert list(reversed(files)) == [saved("b"), saved("a")]
+    assert files.copy() == [saved("a"), saved("b")]
+    assert files + [saved("c")] == [saved("a"), saved("b"), saved("c")]  # noqa: RUF005 - `+` is tested
+    assert bool(files)
+    assert not FileObjectList()
+    assert repr(files).startswith("FileObjectList([<FileObject 'a'")
+    assert owner.told == []
+
+
+def test_a_copy_and_a_slice_are_plain_lists_of_their_own() -> None:
+    files, owner = owned("a", "b")
+    files.copy().clear()
+    files[:].clear()
+    assert names(files) == ["a", "b"]
+    assert owner.told == []
+
+
+@pytest.mark.parametrize("wrong", [b"x", "x", {"filename": "x"}, None, 1, [saved("x")]])
+def test_what_is_no_file_is_refused_at_once(wrong: Any) -> None:
+    files, _ = owned("a", "b")
+
+    def set_item() -> None:
+        files[0] = wrong
+
+    def set_slice() -> None:
+        files[:] = [wrong]
+
+    for call in (
+        lambda: files.append(wrong),
+        lambda: files.insert(0, wrong),
+        lambda: files.extend([wrong]),
+        lambda: FileObjectList([wrong]),
+        set_item,
+        set_slice,
+    ):
+        with pytest.raises(TypeError, match="FileObject"):
+            call()
+    assert names(files) == ["a", "b"]
+
+
+def test_a_slice_takes_an_iterable() -> None:
+    files, _ = owned("a")
+    with pytest.raises(TypeError, match="iterable"):
+        files[:] = saved("x")  # type: ignore[call-overload]
+
+
+def test_a_position_that_is_not_there_is_an_index_error() -> None:
+    files, _ = owned("a")
+    with pytest.raises(IndexError):
+        files[1]
+    with pytest.raises(IndexError):
+        files[1] = saved("x")
+    with pytest.raises(IndexError):
+        files.pop(5)
+    with pytest.raises(ValueError):
+        files.remove(saved("x"))
+    assert names(files) == ["a"]
+
+
+def test_lists_are_equal_by_their_files() -> None:
+    assert FileObjectList([saved("a")]) == FileObjectList([saved("a")])
+    assert FileObjectList([saved("a")]) == [saved("a")]
+    assert [saved("a")] == FileObjectList([saved("a")])
+    assert FileObjectList([saved("a")]) != FileObjectList([saved("b")])
+    assert FileObjectList([saved("a")]) != []
+    assert FileObjectList() == []
+    assert FileObjectList() != ()
+    assert FileObjectList() is not None
+
+
+def test_a_list_is_not_hashable_as_a_list_is_not() -> None:
+    with pytest.raises(TypeError):
+        hash(FileObjectList())
+
+
+def test_a_row_is_read_on_first_use() -> None:
+    files = FileObjectList._from_row(json.dumps(rows("a", "b")), None)
+    assert files._items is None
+    assert names(files) == ["a", "b"]
+    assert files._row_files() == (saved("a"), saved("b"))
+
+
+def test_what_the_row_holds_stays_known_after_a_change() -> None:
+    files = FileObjectList._from_row(rows("a", "b"), None)
+    files.pop(0)
+    assert files._row_files() == (saved("a"), saved("b"))
+    files._flushed()
+    assert files._row_files() == (saved("b"),)
+
+
+@pytest.mark.parametrize("row", ["{", "{}", "null", 12, None, {"filename": "a"}, b"\xff"])
+def test_a_row_that_is_no_list_raises_when_it_is_used(row: object) -> None:
+    files = FileObjectList._from_row(row, None)
+    assert "corrupt" in repr(files)
+    for use in (lambda: len(files), lambda: list(files), lambda: files[0], lambda: files.append(saved("x"))):
+        with pytest.raises(CorruptFileMetadataError):
+            use()
+
+
+@pytest.mark.parametrize("bad", [1, None, "x", {}, {"filename": "a", "size": -1}])
+def test_a_corrupt_item_raises_when_it_is_used_and_the_others_can_be(bad: object) -> None:
+    files = FileObjectList._from_row([*rows("a"), bad], None)
+    assert len(files) == 2
+    assert files[0].filename == "a"
+    assert "corrupt" in repr(files)
+    with pytest.raises(CorruptFileMetadataError):
+        _ = files[1].filename
+
+
+def test_a_change_of_a_file_is_told_to_the_owner() -> None:
+    files = FileObjectList._from_row(rows("a", "b"), None)
+    owner = files._owner = Owner()
+    files[1].update_metadata({"k": 1})
+    assert owner.told == [files]
+
+
+def test_a_change_of_a_file_that_left_the_list_is_not() -> None:
+    files = FileObjectList._from_row(rows("a", "b"), None)
+    file = files.pop(1)
+    owner = files._owner = Owner()
+    file.update_metadata({"k": 1})
+    assert owner.told == []
+
+
+COPIES: list[Callable[[FileObjectList], FileObjectList]] = [
+    lambda files: pickle.loads(pickle.dumps(files)),
+    copy.deepcopy,
+]
+
+
+@pytest.mark.parametrize("made", COPIES, ids=["pickle", "deepcopy"])
+def test_a_copy_is_equal_and_has_no_owner(made: Callable[[FileObjectList], FileObjectList]) -> None:
+    files, owner = owned("a", "b")
+    other = made(files)
+    assert other == files
+    other.clear()
+    assert names(files) == ["a", "b"]
+    assert owner.told == []
+
+
+@pytest.mark.parametrize("made", COPIES, ids=["pickle", "deepcopy"])
+def test_a_copy_of_a_list_that_was_not_read_yet_reads_its_row(
+    made: Callable[[FileObjectList], FileObjectList],
+) -> None:
+    other = made(FileObjectList._from_row(json.dumps(rows("a")), ("docs",)))
+    assert names(other) == ["a"]
+    assert other._row_files() == (saved("a"),)
+
+
+@pytest.mark.parametrize("made", COPIES, ids=["pickle", "deepcopy"])
+def test_a_copy_of_a_list_that_was_read_works_as_it_does(
+    made: Callable[[FileObjectList], FileObjectList],
+) -> None:
+    files = FileObjectList._from_row(rows("a", "b"), ("docs",))
+    files.pop()
+    other = made(files)
+    assert names(other) == ["a"]
+    assert other._row_files() == (saved("a"), saved("b"))
+    other.append(saved("c"))
+    assert names(other) == ["a", "c"]
+
+
+@pytest.mark.parametrize("made", COPIES, ids=["pickle", "deepcopy"])
+def test_a_change_of_a_file_in_a_copy_does_not_reach_the_original(
+    made: Callable[[FileObjectList], FileObjectList],
+) -> None:
+    files = FileObjectList._from_row(rows("a"), None)
+    owner = files._owner = Owner()
+    made(files)[0].update_metadata({"k": 1})
+    assert owner.told == []
+    assert files[0].metadata == {}
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("insert"), st.integers(-6, 6), st.sampled_from("xyz")),
+        st.tuples(st.just("append"), st.just(0), st.sampled_from("xyz")),
+        st.tuples(st.just("pop"), st.integers(-6, 6), st.just("")),
+        st.tuples(st.just("set"), st.integers(-6, 6), st.sampled_from("xyz")),
+        st.tuples(st.just("slice"), st.integers(-6, 6), st.sampled_from("xyz")),
+        st.tuples(st.just("del"), st.integers(-6, 6), st.just("")),
+        st.tuples(st.just("reverse"), st.just(0), st.just("")),
+    ),
+    max_size=12,
+)
+
+
+def perform(files: Any, step: str, index: int, file: FileObject | None) -> object:
+    try:
+        match step:
+            case "insert":
+                files.insert(index, file)
+            case "append":
+                files.append(file)
+            case "pop":
+                return files.pop(index)
+            case "set":
+                files[index] = file
+            case "slice":
+                files[index : index + 2] = [file, file]
+            case "del":
+                del files[index]
+            case _:
+                files.reverse()
+    except IndexError as error:
+        return type(error)
+    return None
+
+
+@given(OPERATIONS)
+def test_it_behaves_as_a_list_does(steps: list[tuple[str, int, str]]) -> None:
+    model = [saved(name) for name in "abcd"]
+    files = FileObjectList(model)
+    for step, index, name in steps:
+        file = saved(name) if name else None
+        assert perform(files, step, index, file) == perform(model, step, index, file)
+        assert files == model

@@ -1,0 +1,402 @@
+"""File names, storage keys and content types; rows of the security table by number."""
+
+from __future__ import annotations
+
+import re
+import time
+import unicodedata
+from uuid import UUID
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from filecolumn import InvalidKeyError
+from filecolumn.naming import (
+    check_content_type,
+    check_key,
+    clean_filename,
+    guess_content_type,
+    is_stage_name,
+    new_key,
+    safe_extension,
+    slug,
+    uuid7_hex,
+)
+
+TEXT = st.text(max_size=400)
+HOSTILE = st.lists(
+    st.sampled_from(
+        [
+            "..",
+            ".",
+            "/",
+            "\\",
+            "\x00",
+            "\r\n",
+            "\u202e",
+            "\u200b",
+            "\ufeff",
+            "C:",
+            " ",
+            "é",
+            "ﬁ",
+            "\uff0e",
+            "CON",
+            "#1",
+        ]
+    )
+    | st.text(max_size=5),
+    max_size=40,
+).map("".join)
+INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+
+
+@pytest.mark.parametrize(
+    ("name", "cleaned"),
+    [
+        # row 1: traversal
+        ("../../etc/passwd", "passwd"),
+        ("..\\..\\x", "x"),
+        ("....//x", "x"),
+        # row 2: absolute paths, drives, shares, URLs
+        ("/etc/passwd", "passwd"),
+        ("C:\\x", "x"),
+        ("C:x", "x"),
+        ("\\\\srv\\share\\x", "x"),
+        ("file:///x", "x"),
+        ("s3://other/x", "x"),
+        ("x/C:y", "y"),
+        ("C:C:x", "x"),
+        # row 3: never decoded
+        ("%2e%2e%2fx", "%2e%2e%2fx"),
+        ("%252e", "%252e"),
+        # row 4: controls
+        ("a\x00b\r\nc\td\x1be\x7ff\x85g.txt", "abcdefg.txt"),
+        # row 5: nothing left
+        ("", "file"),
+        (".", "file"),
+        ("..", "file"),
+        ("   ", "file"),
+        (". . .", "file"),
+        ("a/", "a"),
+        # row 7: devices may be shown
+        ("CON", "CON"),
+        ("con.txt", "con.txt"),
+        ("NUL.tar.gz", "NUL.tar.gz"),
+        ("COM¹", "COM¹"),
+        ("aux ", "aux"),
+        ("sub/NUL", "NUL"),
+        # row 8: composed form
+        ("e\u0301.txt", "\u00e9.txt"),
+        ("\u00e9.txt", "\u00e9.txt"),
+        # row 9: bidirectional override, zero width, BOM
+        ("exe\u202egpj.txt", "exegpj.txt"),
+        ("a\u200bb\ufeff.txt", "ab.txt"),
+        # row 10: kept for people as it is
+        ("a.jpg.php", "a.jpg.php"),
+        ("a.jpg ", "a.jpg"),
+        (".htaccess", ".htaccess"),
+        ("web.config", "web.config"),
+        # row 11
+        ("A.TXT", "A.TXT"),
+    ],
+)
+def test_a_hostile_filename_becomes_one_that_may_be_shown(name: str, cleaned: str) -> None:
+    assert clean_filename(name) == cleaned
+
+
+def test_a_lone_surrogate_is_refused_by_name() -> None:
+    with pytest.raises(InvalidKeyError, match="Unicode"):
+        clean_filename("a\ud800.txt")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".pdf", "é" * 300 + ".pdf", "y" * 251 + "€.pdf"])
+def test_a_long_filename_keeps_its_extension_within_255_bytes(name: str) -> None:
+    cleaned = clean_filename(name)
+    assert len(cleaned.encode()) <= 255
+    assert cleaned.endswith(".pdf")
+
+
+def test_a_name_of_exactly_255_bytes_is_kept() -> None:
+    name = "é" * 125 + "x.pdf"
+    assert len(name.encode()) == 255
+    assert clean_filename(name) == name
+
+
+def test_an_extension_too_long_to_be_one_is_cut_too() -> None:
+    assert len(clean_filename("a." + "b" * 400).encode()) == 255
+
+
+@given(TEXT | HOSTILE)
+def test_a_cleaned_filename_is_short_visible_and_flat(name: str) -> None:
+    cleaned = clean_filename(name)
+    assert 0 < len(cleaned.encode()) <= 255
+    assert not INVISIBLE.search(cleaned)
+    assert "/" not in cleaned
+    assert "\\" not in cleaned
+    assert cleaned.strip(". ")
+
+
+@given(TEXT | HOSTILE)
+@example("x/C:y")
+@example("C:C:x")
+@example("e\u200b\u0301.txt")
+@example("." * 300 + "b" * 40)
+def test_cleaning_a_filename_twice_changes_nothing(name: str) -> None:
+    cleaned = clean_filename(name)
+    assert clean_filename(cleaned) == cleaned
+
+
+@given(TEXT | HOSTILE)
+@example("e\u200b\u0301.txt")
+def test_a_cleaned_filename_is_composed(name: str) -> None:
+    assert unicodedata.is_normalized("NFC", clean_filename(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "extension"),
+    [
+        ("a.PDF", ".pdf"),
+        ("a.tar.gz", ".gz"),
+        ("a.jpg.php", ""),
+        ("a.php%00.jpg", ".jpg"),
+        ("a.jpg::$DATA", ""),
+        (".htaccess", ""),
+        ("web.config", ""),
+        ("page.html", ""),
+        ("image.svg", ""),
+        ("pdf", ""),
+        ("", ""),
+    ],
+)
+def test_only_a_harmless_extension_goes_into_a_key(name: str, extension: str) -> None:
+    assert safe_extension(name) == extension
+
+
+@given(TEXT | HOSTILE)
+def test_a_slug_is_empty_or_a_safe_segment(text: str) -> None:
+    made = slug(text)
+    assert re.fullmatch(r"[A-Za-z0-9_.-]{0,101}", made)
+    if made:
+        assert check_key(made) == made
+
+
+@pytest.mark.parametrize("device", ["CON", "con.txt", "NUL.tar.gz", "COM1", "aux "])
+def test_a_slug_is_never_a_device(device: str) -> None:
+    assert slug(device).startswith("_")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a",
+        "a/b/c.txt",
+        "20260101/10/0198.pdf",
+        "with space/inside it.txt",
+        "glob*?[x]{y}",
+        "%2e%2e%2fx",
+        "é/ß.txt",
+        ".hidden",
+        "a..b",
+        "deep/.filecolumn/x",
+        "console",
+        "nullable.txt",
+        "x#",
+        "x#1a",
+        "s" * 240,
+        "/".join(["s" * 100] * 10),
+    ],
+)
+def test_a_good_key_is_accepted_as_it_is(key: str) -> None:
+    assert check_key(key) == key
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        # rows 1, 2 and 12
+        "../x",
+        "a/../../x",
+        "..",
+        ".",
+        "a/./b",
+        "//",
+        "a//b",
+        "/etc/passwd",
+        "a/",
+        "",
+        "..\\x",
+        "C:x",
+        "C:/x",
+        "\\\\srv\\share\\x",
+        "file:///x",
+        "s3://other/x",
+        # row 4
+        "a\x00b",
+        "a\r\nb",
+        "a\tb",
+        "a\x1bb",
+        "a\x7fb",
+        "a\x85b",
+        # row 5
+        " ",
+        "a/ /b",
+        "...",
+        "a/.../b",
+        # row 6
+        "s" * 256,
+        "é" * 128,
+        "/".join(["s" * 100] * 11),
+        # row 7
+        "CON",
+        "con.txt",
+        "NUL.tar.gz",
+        "COM¹",
+        "aux ",
+        "sub/NUL",
+        "sub/nul/x",
+        "lpt9.x",
+        # row 9
+        "a\u202eb",
+        "a\u200bb",
+        "\ufeffa",
+        "a\ud800",
+        # row 10
+        "a.jpg::$DATA",
+        "a.jpg ",
+        "a.jpg.",
+        " a",
+        # row 20 and our own folder
+        "x#1",
+        "x#1/y",
+        ".filecolumn/stage/x",
+        ".filecolumn",
+    ],
+)
+def test_a_key_that_some_storage_takes_for_another_place_is_refused(key: str) -> None:
+    with pytest.raises(InvalidKeyError):
+        check_key(key)
+
+
+def test_the_error_for_a_key_is_short_and_printable() -> None:
+    with pytest.raises(InvalidKeyError) as caught:
+        check_key("\u202e" + "x" * 5000)
+    assert str(caught.value).isascii()
+    assert len(str(caught.value)) < 400
+
+
+@given(HOSTILE)
+def test_an_accepted_key_stays_in_its_folder(key: str) -> None:
+    try:
+        check_key(key)
+    except InvalidKeyError:
+        return
+    segments = key.split("/")
+    assert not {"", ".", ".."} & set(segments)
+    assert not INVISIBLE.search(key)
+    assert "\\" not in key
+    assert ":" not in key
+
+
+@pytest.mark.parametrize(
+    ("name", "is_stage"), [("x#1", True), ("x#12", True), ("x#", False), ("x#1a", False)]
+)
+def test_stage_names_are_those_of_obstore(name: str, is_stage: bool) -> None:
+    assert is_stage_name(name) is is_stage
+
+
+def test_a_new_key_has_day_hour_uuid_and_extension() -> None:
+    assert re.fullmatch(r"\d{8}/\d{2}/[0-9a-f]{32}\.pdf", new_key("Report (1).PDF"))
+
+
+@given(TEXT | HOSTILE)
+def test_a_new_key_passes_for_any_filename(name: str) -> None:
+    key = new_key(name)
+    assert check_key(key) == key
+    assert re.fullmatch(r"\d{8}/\d{2}/[0-9a-f]{32}(\.[a-z0-9]+)?", key)
+
+
+def test_new_keys_are_unique_for_equal_names() -> None:
+    assert len({new_key("a.txt") for _ in range(10_000)}) == 10_000
+
+
+def test_keys_that_differ_in_case_only_are_never_made() -> None:
+    assert new_key("A.TXT").islower()
+
+
+def test_new_keys_sort_by_time() -> None:
+    early = new_key("a.txt")
+    time.sleep(0.002)
+    assert early < new_key("a.txt")
+
+
+@given(st.integers(min_value=0, max_value=(1 << 48) * 1_000_000 - 1))
+def test_a_uuid_has_version_7_the_rfc_variant_and_its_time(now_ns: int) -> None:
+    made = UUID(uuid7_hex(now_ns))
+    assert made.version == 7
+    assert made.variant == "specified in RFC 4122"
+    assert made.int >> 80 == now_ns // 1_000_000
+
+
+def test_the_74_other_bits_of_a_uuid_are_all_random() -> None:
+    ones, zeros = 0, 0
+    for _ in range(200):
+        value = int(uuid7_hex(0), 16)
+        ones |= value
+        zeros |= ~value
+    random = ((1 << 12) - 1) << 64 | (1 << 62) - 1
+    assert ones & zeros & ((1 << 128) - 1) == random
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [
+        ("a.pdf", "application/pdf"),
+        ("a.PNG", "image/png"),
+        ("a.webp", "image/webp"),
+        ("a.parquet", "application/vnd.apache.parquet"),
+        ("a.tar.gz", "application/gzip"),
+        ("a.csv.xz", "application/x-xz"),
+        ("a.txt.Z", "application/octet-stream"),
+        ("a", "application/octet-stream"),
+        ("a.nosuchthing", "application/octet-stream"),
+    ],
+)
+def test_the_content_type_is_guessed_from_the_name(name: str, content_type: str) -> None:
+    assert guess_content_type(name) == content_type
+
+
+@pytest.mark.parametrize(
+    ("declared", "checked"),
+    [
+        ("Image/PNG", "image/png"),
+        (" text/plain ", "text/plain"),
+        ("Text/Plain; charset=UTF-8", "text/plain; charset=UTF-8"),
+        ('text/plain; name="a b"', 'text/plain; name="a b"'),
+        ("text/plain\r\nX-Evil: 1", "application/octet-stream"),
+        ("text/plain; a=\x00", "application/octet-stream"),
+        ("text", "application/octet-stream"),
+        ("", "application/octet-stream"),
+        ("text/", "application/octet-stream"),
+        ("*/*", "application/octet-stream"),
+        ("text/plain, text/html", "application/octet-stream"),
+        ("text/" + "x" * 300, "application/octet-stream"),
+        ("text/plain\n", "text/plain"),
+    ],
+)
+def test_a_declared_content_type_is_one_that_a_header_may_carry(declared: str, checked: str) -> None:
+    assert check_content_type(declared) == checked
+
+
+@given(st.text(max_size=300))
+def test_a_checked_content_type_never_breaks_a_header(declared: str) -> None:
+    checked = check_content_type(declared)
+    assert checked.isascii()
+    assert checked.isprintable() or "\t" in checked
+    assert not set("\r\n\x00") & set(checked)
+
+
+@given(st.text(max_size=300))
+def test_guessing_takes_any_name(name: str) -> None:
+    assert "/" in guess_content_type(name)
