@@ -942,6 +942,9 @@ def test_metadata_that_json_cannot_carry_changes_nothing() -> None:
 class Noted:
     """An owner that notes what it is told."""
 
+    is_gone = False
+    has_expired = False
+
     def __init__(self) -> None:
         self.told: list[object] = []
 

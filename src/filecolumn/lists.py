@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from contextlib import suppress
 from typing import ClassVar, Self, SupportsIndex, overload
 
 from filecolumn.errors import CorruptFileMetadataError
@@ -44,8 +45,9 @@ class FileObjectList(MutableSequence[FileObject]):
         return self._items
 
     def _row_files(self) -> tuple[FileObject, ...] | None:
-        """Return what the row holds, as far as this list knows; None if it does not."""
-        self._read()
+        """Return what the row holds, as far as this list knows; None if it does not, or nobody can read it."""
+        with suppress(CorruptFileMetadataError):
+            self._read()
         return self._held
 
     def _flushed(self) -> None:
@@ -53,6 +55,16 @@ class FileObjectList(MutableSequence[FileObject]):
         self._held = tuple(self._read())
         for file in self._held:
             file._owner = self
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the instance that the list was loaded with is gone."""
+        return self._owner is not None and self._owner.is_gone
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the attribute has let go of the list."""
+        return self._owner is not None and self._owner.has_expired
 
     def changed(self, value: object, /) -> None:
         """Mark the column as to be written, because one of the files has changed."""
@@ -141,7 +153,7 @@ def _restored(
 
 def _checked(file: object) -> FileObject:
     if isinstance(file, FileObject):
-        return file
+        return file._taken()
     raise TypeError(
         f"a FileObjectList holds FileObject, not {type(file).__name__}: write FileObject(name, content=...)"
     )

@@ -49,7 +49,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Copy:
-    """Store the content of another key, under a key made for it."""
+    """Store the content of another key."""
 
     origin: StorageBackend
     origin_key: str
@@ -57,6 +57,13 @@ class Copy:
     key: str
     facts: FileFacts
     """Facts of the origin, with the names that the copy is to have, and its storage's in the registry."""
+    fresh: bool = True
+    """As for `Put`."""
+
+    @property
+    def within_storage(self) -> bool:
+        """Whether the storage can do it: its own copying overwrites, so only to a key that nobody else has."""
+        return self.fresh and self.backend is self.origin
 
 
 def put(op: Put) -> FileFacts:
@@ -106,16 +113,16 @@ async def put_async(op: Put) -> FileFacts:
 
 def copy(op: Copy) -> FileFacts:
     """Copy within the storage where that is one place, else through this process."""
-    if op.backend is op.origin:
+    if op.within_storage:
         return _copied(op, op.backend.copy(op.origin_key, op.key))
-    return put(Put(op.backend, op.key, source_of(op.origin.get(op.origin_key)), op.facts))
+    return put(Put(op.backend, op.key, source_of(op.origin.get(op.origin_key)), op.facts, op.fresh))
 
 
 async def copy_async(op: Copy) -> FileFacts:
     """Call `copy` asynchronously; cancelled as `put_async` is."""
-    if op.backend is not op.origin:
+    if not op.within_storage:
         content = source_of(await op.origin.get_async(op.origin_key))
-        return await put_async(Put(op.backend, op.key, content, op.facts))
+        return await put_async(Put(op.backend, op.key, content, op.facts, op.fresh))
     task = asyncio.ensure_future(op.backend.copy_async(op.origin_key, op.key))
     try:
         return _copied(op, await asyncio.shield(task))
@@ -126,7 +133,7 @@ async def copy_async(op: Copy) -> FileFacts:
 
 async def discard_async(op: Put | Copy) -> None:
     """Delete what a cancelled transfer may have left, in bounded time; a storage that refuses is only logged."""
-    if isinstance(op, Put) and not op.fresh:
+    if not op.fresh:
         return
     with anyio.move_on_after(CLEANUP_LIMIT, shield=True):
         try:

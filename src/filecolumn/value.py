@@ -54,6 +54,16 @@ class Phase(Enum):
 class Owner(Protocol):
     """The attribute of the row that holds the value."""
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody holds the instance any more, so that no change can reach its row."""
+        ...
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the attribute has let go of its value, with every change that was not flushed."""
+        ...
+
     def changed(self, value: object, /) -> None:
         """Mark the attribute as to be written, if it still holds *value*."""
 
@@ -151,6 +161,8 @@ class FileValue(Described):
         if self._facts is None:
             self._facts = facts_from_row(self._row)
             self._row = None
+        elif self._held is not None and self._owner is not None and self._owner.has_expired:
+            self._facts, self._held = self._held, None
         return self._facts
 
     def _row_facts(self) -> FileFacts:
@@ -194,6 +206,12 @@ class FileValue(Described):
             if self._held is None:
                 self._held = self._facts
             self._facts = facts
+
+    def _taken(self) -> Self:
+        """Return the value, free for a new place if the instance that it was loaded with is gone."""
+        if self._owner is not None and self._owner.is_gone:
+            self._owner = None
+        return self
 
     def _located(self) -> tuple[StorageBackend, str]:
         """Return storage and key of the content, or raise what says why there is none."""

@@ -110,6 +110,9 @@ class Driver(ABC):
     @abstractmethod
     async def save(self, file: FileObject) -> FileObject: ...
 
+    @abstractmethod
+    async def delete(self, file: FileObject) -> None: ...
+
 
 class SyncSession(DriverSession):
     def __init__(self, session: Session) -> None:
@@ -159,6 +162,9 @@ class SyncDriver(Driver):
     async def save(self, file: FileObject) -> FileObject:
         return file.save()
 
+    async def delete(self, file: FileObject) -> None:
+        file.delete()
+
 
 class AsyncDriverSession(DriverSession):
     def __init__(self, session: AsyncSession) -> None:
@@ -207,6 +213,9 @@ class AsyncDriver(Driver):
 
     async def save(self, file: FileObject) -> FileObject:
         return await file.save_async()
+
+    async def delete(self, file: FileObject) -> None:
+        await file.delete_async()
 
 
 def stored(backend: str = "docs") -> dict[str, bytes]:

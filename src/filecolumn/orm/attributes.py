@@ -47,6 +47,16 @@ class RowOwner:
         """Return whether it speaks for this attribute."""
         return self._state is state and self._key == key
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody holds the instance any more."""
+        return self._state.obj() is None
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the attribute is to be loaded again."""
+        return self._key not in self._state.dict and not self.is_gone
+
     def changed(self, value: object, /) -> None:
         """Mark the attribute as to be written, if it still holds *value* or has expired since.
 

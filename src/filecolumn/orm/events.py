@@ -36,6 +36,8 @@ State = InstanceState[object]
 _units: WeakKeyDictionary[Session, FlushUnit] = WeakKeyDictionary()
 _installed: set[type[Session]] = set()
 
+_PICKLED = "filecolumn.values"
+
 
 def install() -> None:
     """Listen for mappers; called once, by importing filecolumn."""
@@ -69,7 +71,7 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
             return None
         if not kind.multiple:
             if isinstance(value, FileObject):
-                return value
+                return value._taken()
         elif isinstance(value, FileObjectList | list | tuple):
             return _tracked(cast("Sequence[FileObject]", value), state, key)
         raise TypeError(kind.expected(value))
@@ -88,7 +90,9 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
 def _tracked(value: Sequence[FileObject], state: State, key: str) -> FileObjectList:
     """Return the list to put into the attribute: a copy, unless it is the attribute's own."""
     before = state.dict.get(key)
-    if value is before and isinstance(value, FileObjectList):
+    if isinstance(value, FileObjectList) and (
+        value is before or (before is None and _is_own(value, state, key))
+    ):
         return value
     files = FileObjectList(value)
     files._owner = RowOwner(state, key)
@@ -97,10 +101,16 @@ def _tracked(value: Sequence[FileObject], state: State, key: str) -> FileObjectL
     return files
 
 
+def _is_own(files: FileObjectList, state: State, key: str) -> bool:
+    """Return whether a list was the attribute's before the instance expired."""
+    return isinstance(files._owner, RowOwner) and files._owner.is_for(state, key)
+
+
 def _listen_to_class(mapper: Mapper[object]) -> None:
     event.listen(mapper, "load", _on_load, raw=True, propagate=True)
     event.listen(mapper, "refresh", _on_refresh, raw=True, propagate=True)
     event.listen(mapper, "refresh_flush", _on_refresh, raw=True, propagate=True)
+    event.listen(mapper, "pickle", _on_pickle, raw=True, propagate=True)
     event.listen(mapper, "unpickle", _on_unpickle, raw=True, propagate=True)
     event.listen(mapper, "before_insert", _before_write, raw=True, propagate=True)
     event.listen(mapper, "before_update", _before_write, raw=True, propagate=True)
@@ -115,8 +125,16 @@ def _on_refresh(state: State, context: object, attributes: Iterable[str] | None)
     own_values(state, file_attributes(state.mapper))
 
 
-def _on_unpickle(state: State, state_dict: object) -> None:
-    own_values(state, file_attributes(state.mapper))
+def _on_pickle(state: State, pickled: dict[str, object]) -> None:
+    """Send the values along: the instance is still empty when `_on_unpickle` is called."""
+    held = state.dict
+    keys = (attribute.key for attribute in file_attributes(state.mapper))
+    pickled[_PICKLED] = {key: held[key] for key in keys if held.get(key) is not None}
+
+
+def _on_unpickle(state: State, pickled: dict[str, dict[str, FileObject | FileObjectList]]) -> None:
+    for key, value in pickled.get(_PICKLED, {}).items():
+        value._owner = RowOwner(state, key)
 
 
 def _before_flush(session: Session, context: UOWTransaction, instances: Sequence[object] | None) -> None:
@@ -146,7 +164,9 @@ def _with_files(instances: Iterable[object]) -> Iterator[State]:
 def _before_write(mapper: Mapper[object], connection: Connection, state: State) -> None:
     """Settle what a later before_flush listener did, or what the flush itself brought about."""
     if (session := state.session) is not None:
-        _unit(session).settle((state,), ())
+        unit = _unit(session)
+        unit.clear_replaced(state)
+        unit.settle((state,), ())
 
 
 def _before_delete(mapper: Mapper[object], connection: Connection, state: State) -> None:

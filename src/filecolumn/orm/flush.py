@@ -7,14 +7,15 @@ session knows before it, and again for what appears only inside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import instance_state, set_attribute
 from sqlalchemy.orm.state import InstanceState
 
-from filecolumn.errors import CorruptFileMetadataError, FileColumnError
+from filecolumn.errors import CorruptFileMetadataError, FileColumnError, ObjectExistsError
 from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
@@ -66,6 +67,22 @@ class FlushUnit:
         for state, attribute in changes:
             self._settled[state, attribute.key] = attribute, files_in(state.dict.get(attribute.key))
 
+    def clear_replaced(self, state: State) -> None:
+        """Set the files that a new instance does not name to none, if it takes the place of a deleted one.
+
+        SQLAlchemy makes one UPDATE of the two, of what is set only: the row would keep files that go.
+        """
+        if state.key is not None or not self._deleted:
+            return
+        instance = state.obj()
+        key = state.mapper.identity_key_from_instance(instance)
+        replaced = self._session.identity_map.get(key)
+        if replaced is None or instance_state(replaced) not in self._deleted:
+            return
+        for attribute in file_attributes(state.mapper):
+            if attribute.key not in state.dict:
+                set_attribute(instance, attribute.key, [] if attribute.type.multiple else None)
+
     def forget(self, state: State) -> None:
         """Take note that the row of *state* is deleted after all, so that nothing is attached to it."""
         for key in [key for key in self._settled if key[0] is state]:
@@ -88,7 +105,9 @@ class FlushUnit:
                 value._owner = RowOwner(state, key)
 
     def _attach(self, file: FileObject, attribute: FileAttribute) -> None:
-        file._held = None
+        if file._held is not None:
+            self._frame.rewritten.setdefault(id(file), (file, file._held))
+            file._held = None
         file._allowed = attribute.type._allowed
         if file._phase is Phase.STAGED:
             file._phase = Phase.STORED
@@ -117,9 +136,9 @@ class FlushUnit:
         self._transfer(uploads)
 
     def _transfer(self, uploads: Mapping[Put | Copy, Upload]) -> None:
+        # before the transfer starts: a cancelled one is cleaned up too
         for upload in uploads.values():
-            # Before the transfer starts: a cancelled one is cleaned up too
-            self._frame.uploads[upload.place] = upload
+            self._claim(upload, uploads.values())
 
         def done(op: Put | Copy, facts: FileFacts) -> None:
             upload = uploads[op]
@@ -133,6 +152,13 @@ class FlushUnit:
             for upload in uploads.values():
                 if not upload.done:
                     upload.fail()
+
+    def _claim(self, upload: Upload, others: Collection[Upload]) -> None:
+        """Note what is to be stored; ObjectExistsError for a key that this transaction has stored, or is about to."""
+        known = self._frame.uploads.get(upload.place)
+        if known is not None and (known.done or known in others):
+            raise ObjectExistsError(f"the storage key {upload.op.key!r} is used twice in one transaction")
+        self._frame.uploads[upload.place] = upload
 
     def _give(self, slots: Sequence[Slot], held: Mapping[tuple[int, str], Sequence[FileObject]]) -> None:
         wanted = [Wanted(slot.row, place_of(slot.file), may_stay(slot)) for slot in slots]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 from sqlalchemy import Connection, event
-from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
 
 from filecolumn.backends.base import StorageBackend
@@ -32,6 +31,8 @@ class SessionFrame(Frame):
     """Those that its own flushes used."""
     watched: set[int] = field(default_factory=set[int])
     """Those that tell when COMMIT is sent, by `id`."""
+    watch_end: Callable[[], object] = lambda: None
+    """Ends the wait for an end that never comes."""
 
 
 _frames: WeakKeyDictionary[SessionTransaction, SessionFrame] = WeakKeyDictionary()
@@ -39,7 +40,7 @@ _frames: WeakKeyDictionary[SessionTransaction, SessionFrame] = WeakKeyDictionary
 
 def current_frames(session: Session) -> tuple[SessionFrame, SessionFrame]:
     """Return the frame of the innermost savepoint (or the transaction), and that of the transaction."""
-    root = session.get_transaction() or _begun(session)
+    root = session.get_transaction() or session.begin()
     return _frame_of(session.get_nested_transaction() or root), _frame_of(root)
 
 
@@ -58,6 +59,7 @@ def end_frame(transaction: SessionTransaction) -> None:
     frame = _frames.pop(transaction, None)
     if frame is None:
         return
+    frame.watch_end()
     outer = transaction.parent
     if transaction.nested and outer is not None and frame.committed:
         if _is_committed_by_release(frame.connections.values()):
@@ -105,18 +107,19 @@ def watch(session: Session, mapper: Mapper[object], frame: SessionFrame, root: S
     event.listen(connection, "commit", commit_is_sent)
 
 
-def _begun(session: Session) -> SessionTransaction:
-    """Begin as the flush itself is about to: before_flush comes first when only attributes have changed."""
-    if session.autobegin:
-        return session.begin()
-    raise InvalidRequestError("autobegin is off for this session: call session.begin() before it is flushed")
-
-
 def _frame_of(transaction: SessionTransaction) -> SessionFrame:
     frame = _frames.get(transaction)
     if frame is None:
         frame = _frames[transaction] = SessionFrame()
+        # A session that is dropped tells nobody, nor one whose connection fails, or is cancelled, while
+        # it is given back
+        frame.watch_end = finalize(transaction, _tell_of_no_end, frame).detach
     return frame
+
+
+def _tell_of_no_end(frame: SessionFrame) -> None:
+    if places := sorted(frame.removed | frame.uploads.keys()):
+        _log.warning("a transaction was dropped or cut off at its end; its files are kept: %s", places)
 
 
 def _delete(places: Iterable[Place]) -> None:

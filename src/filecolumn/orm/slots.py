@@ -96,8 +96,8 @@ def put_for(slot: Slot) -> Put:
     file, source = slot.file, slot.file._source
     if source is None:
         raise no_content(file)
-    fresh = file._given_key is None and slot.attribute.type.makes_unique_keys
     name = _target(slot)
+    fresh = file._given_key is None and slot.attribute.type.makes_unique_keys
     return Put(storages.get(name), _key(slot), source, replace(file._known(), backend=name), fresh)
 
 
@@ -106,7 +106,8 @@ def copy_for(slot: Slot) -> Copy:
     origin, origin_key = slot.file._located()
     name = _target(slot)
     facts = replace(slot.file._known(), backend=name)
-    return Copy(origin, origin_key, storages.get(name), _key(slot, given=False), facts)
+    key = _key(slot, given=False)
+    return Copy(origin, origin_key, storages.get(name), key, facts, slot.attribute.type.makes_unique_keys)
 
 
 def _target(slot: Slot) -> str:

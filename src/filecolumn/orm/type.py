@@ -12,7 +12,7 @@ from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.errors import PendingContentError
+from filecolumn.errors import CorruptFileMetadataError, PendingContentError
 from filecolumn.facts import Json
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
@@ -161,6 +161,14 @@ def _row_of(file: FileObject) -> Json:
 
 
 def _comparable(value: object, *, before: bool) -> object:
+    try:
+        return _row_form(value, before=before)
+    except CorruptFileMetadataError:
+        # what nobody can read is like nothing else, so that it can be replaced
+        return object()
+
+
+def _row_form(value: object, *, before: bool) -> object:
     match value:
         case FileObject() if not value.is_saved:
             return object()

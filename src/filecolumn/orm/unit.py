@@ -112,7 +112,7 @@ class Upload:
     @property
     def deletable(self) -> bool:
         """Whether what lies there is certainly ours."""
-        return self.done or isinstance(self.op, Copy) or self.op.fresh
+        return self.done or self.op.fresh
 
     def fail(self) -> None:
         """Take note that the transfer did not succeed."""
@@ -145,6 +145,10 @@ class Frame:
     """Files that a flush of this frame gave to a row."""
     removed: set[Place] = field(default_factory=set[Place])
     """What a flush of this frame took from all rows."""
+    rewritten: dict[int, tuple[FileObject, FileFacts]] = field(
+        default_factory=dict[int, tuple[FileObject, FileFacts]]
+    )
+    """Files whose facts a flush of this frame wrote anew, by `id`, and the facts before."""
     committed: bool = False
     """Whether the database said so."""
     commit_sent: bool = False
@@ -157,6 +161,7 @@ class Frame:
         self.uploads |= inner.uploads
         self.attached |= inner.attached
         self.removed |= inner.removed
+        self.rewritten = inner.rewritten | self.rewritten
         self.joined |= inner.joined
 
     def undo(self) -> set[Place]:
@@ -164,6 +169,8 @@ class Frame:
         for place, file in self.attached.items():
             if place not in self.uploads:
                 file._phase, file._owner = Phase.STAGED, None
+        for file, facts in self.rewritten.values():
+            file._facts, file._held = facts, None
         for upload in self.uploads.values():
             upload.revert()
         return {place for place, upload in self.uploads.items() if upload.deletable}

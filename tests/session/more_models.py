@@ -1,0 +1,98 @@
+"""Models of rarer kinds: other storages, chosen keys, dataclasses, a user's own listeners."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, event
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Mapper, mapped_column
+
+from filecolumn import FileObject, FileObjectList, StoredObject
+from tests.session.drivers import Driver
+
+
+class Base(DeclarativeBase):
+    """Base of the models."""
+
+
+class DataBase(MappedAsDataclass, DeclarativeBase):
+    """Base of the models that are dataclasses."""
+
+    metadata = Base.metadata
+
+
+async def create_tables(driver: Driver) -> None:
+    """Make the tables of this module."""
+    async with driver.session() as session:
+        await session.run(lambda s: Base.metadata.create_all(s.connection()))
+        await session.commit()
+
+
+class Archived(Base):
+    """A file in another storage than that of most models."""
+
+    __tablename__ = "archived"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="archive"))
+
+
+class Moved(Base):
+    """A column whose rows may still point to the storage it used before."""
+
+    __tablename__ = "moved"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs", reads=("old",)))
+
+
+def chosen_key(record: Keyed, file: FileObject) -> str:
+    return record.key
+
+
+class Keyed(Base):
+    """A row that says itself what the key of its file is."""
+
+    __tablename__ = "keyed"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str]
+    file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs", key_template=chosen_key))
+
+
+class Templated(Base):
+    """A row whose key has a part of the row."""
+
+    __tablename__ = "templated"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    tenant: Mapped[str | None]
+    file: Mapped[FileObject | None] = mapped_column(
+        StoredObject(backend="docs", key_template="{tenant}/{id}/{uuid}{ext}")
+    )
+
+
+class Letter(DataBase):
+    """A dataclass."""
+
+    __tablename__ = "letters"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    body: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"), default=None)
+    pages: Mapped[FileObjectList] = mapped_column(
+        StoredObject(backend="docs", multiple=True), default_factory=FileObjectList
+    )
+
+
+class Printed(Base):
+    """A model with listeners of its own, which make its file of its text."""
+
+    __tablename__ = "printed"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"))
+
+
+@event.listens_for(Printed, "before_insert")
+@event.listens_for(Printed, "before_update")
+def print_text(mapper: Mapper[Printed], connection: Connection, printed: Printed) -> None:
+    printed.file = FileObject("text.txt", content=printed.text.encode())
