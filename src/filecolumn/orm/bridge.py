@@ -8,6 +8,7 @@ arrive where the caller is.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import BoundedSemaphore
@@ -16,6 +17,7 @@ from typing import TypeVar
 from sqlalchemy.util import concurrency
 
 from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.threads import in_thread
 from filecolumn.errors import FileColumnError, StorageError
 from filecolumn.facts import FileFacts
 from filecolumn.transfer import CLEANUP_LIMIT, Copy, Put, copy, copy_async, put, put_async, settled
@@ -35,7 +37,7 @@ else:
         return getattr(getcurrent(), "__sqlalchemy_greenlet_provider__", False)
 
 
-__all__ = ("Done", "delete", "in_async", "transfer")
+__all__ = ("Done", "blocking", "delete", "in_async", "pause", "transfer")
 
 Done = Callable[[Put | Copy, FileFacts], None]
 """Told of each transfer when it is complete, in the session's own thread or task."""
@@ -72,6 +74,22 @@ def delete(deletions: Deletions) -> Refusals:
         except FileColumnError as error:
             refusals[backend] = error
     return refusals
+
+
+def blocking(call: Callable[[], T], *, limit: float) -> T:
+    """Return the result of a blocking call, which an event loop awaits in a worker thread.
+
+    There StorageError is raised after *limit* seconds; a sync call lasts as long as it lasts.
+    """
+    return _await(in_thread(call, limit=limit)) if in_async() else call()
+
+
+def pause(seconds: float) -> None:
+    """Wait."""
+    if in_async():
+        _await(asyncio.sleep(seconds))
+    else:
+        time.sleep(seconds)
 
 
 def _await(coroutine: Coroutine[object, object, T]) -> T:
