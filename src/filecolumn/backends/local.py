@@ -18,12 +18,14 @@ from urllib.parse import unquote, urlsplit
 
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import ObjectExistsError, ObjectNotFoundError, StorageError
-from filecolumn.naming import RESERVED_FOLDER, check_key, is_stage_name, uuid7_hex
+from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key, is_stage_name, uuid7_hex
 
 __all__ = ("FileChunks", "LocalRoot", "local_folder")
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
+
+_STAGE = f"{RESERVED_FOLDER}/stage"
 
 
 class LocalRoot:
@@ -116,7 +118,7 @@ class LocalRoot:
 
     def _stage_path(self) -> str:
         """Return a path for an unfinished file, on the same disk and out of every listing."""
-        folder = os.path.join(self.path, RESERVED_FOLDER, "stage")
+        folder = os.path.join(self.path, *_STAGE.split("/"))
         if os.path.realpath(folder) != folder:
             raise StorageError(f"{RESERVED_FOLDER}/ in the storage is a symbolic link, which is refused")
         self._make_folder(folder)
@@ -135,8 +137,20 @@ class LocalRoot:
                 elif entry.is_file(follow_symlinks=False) and not is_stage_name(entry.name):
                     yield key, entry.stat(follow_symlinks=False)
 
+    def walk_unfinished(self) -> Iterator[tuple[ReservedKey, os.stat_result]]:
+        """Yield key and status of each file that an upload has left: ours, and those of obstore's local store."""
+        waiting = [""]
+        while waiting:
+            below = waiting.pop()
+            for entry in self._entries(below):
+                key = f"{below}/{entry.name}" if below else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(key)
+                elif entry.is_file(follow_symlinks=False) and (below == _STAGE or is_stage_name(entry.name)):
+                    yield ReservedKey(key), entry.stat(follow_symlinks=False)
+
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
-        path = self.locate(folder) if folder else self.path
+        path = self.locate(ReservedKey(folder)) if folder else self.path
         try:
             with os.scandir(path) as entries:
                 return sorted(entries, key=lambda entry: entry.name)

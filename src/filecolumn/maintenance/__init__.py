@@ -9,7 +9,10 @@ from filecolumn.maintenance.check import GRACE, check
 from filecolumn.maintenance.drain import DrainReport, drain
 from filecolumn.maintenance.findings import CheckReport, Finding, FindingKind, OnFinding, RowReference
 from filecolumn.maintenance.models import Models
+from filecolumn.maintenance.owning import adopt
+from filecolumn.maintenance.status import StatusReport, status
 from filecolumn.maintenance.survey import Progress, no_progress
+from filecolumn.maintenance.sweep import SWEEP_GRACE, SweepReport, sweep
 
 __all__ = (
     "CheckReport",
@@ -20,18 +23,33 @@ __all__ = (
     "OnFinding",
     "Progress",
     "RowReference",
+    "StatusReport",
+    "SweepReport",
+    "adopt",
+    "adopt_async",
     "check",
     "check_async",
     "drain",
     "drain_async",
+    "status",
+    "status_async",
+    "sweep",
+    "sweep_async",
 )
 
 
 async def drain_async(
-    engine: AsyncEngine, *models: Models, limit: int | None = None, batch: int = 100, lease: float = 300.0
+    engine: AsyncEngine,
+    *models: Models,
+    limit: int | None = None,
+    batch: int = 100,
+    lease: float = 300.0,
+    rate: float | None = None,
 ) -> DrainReport:
     """Call `drain` asynchronously."""
-    return await greenlet_spawn(drain, engine.sync_engine, *models, limit=limit, batch=batch, lease=lease)
+    return await greenlet_spawn(
+        drain, engine.sync_engine, *models, limit=limit, batch=batch, lease=lease, rate=rate
+    )
 
 
 async def check_async(
@@ -56,3 +74,37 @@ async def check_async(
         on_finding=on_finding,
         progress=progress,
     )
+
+
+async def sweep_async(
+    engine: AsyncEngine,
+    *models: Models,
+    grace: float = SWEEP_GRACE,
+    dry_run: bool = False,
+    force: bool = False,
+    rate: float | None = None,
+    only: Collection[str] | None = None,
+    progress: Progress = no_progress,
+) -> SweepReport:
+    """Call `sweep` asynchronously."""
+    return await greenlet_spawn(
+        sweep,
+        engine.sync_engine,
+        *models,
+        grace=grace,
+        dry_run=dry_run,
+        force=force,
+        rate=rate,
+        only=only,
+        progress=progress,
+    )
+
+
+async def status_async(engine: AsyncEngine, *models: Models) -> StatusReport:
+    """Call `status` asynchronously."""
+    return await greenlet_spawn(status, engine.sync_engine, *models)
+
+
+async def adopt_async(engine: AsyncEngine, *models: Models, only: Collection[str] | None = None) -> list[str]:
+    """Call `adopt` asynchronously."""
+    return await greenlet_spawn(adopt, engine.sync_engine, *models, only=only)

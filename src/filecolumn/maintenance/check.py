@@ -17,7 +17,6 @@ from filecolumn.maintenance.places import Places
 from filecolumn.maintenance.repair import Repairer
 from filecolumn.maintenance.scratch import Scratch
 from filecolumn.maintenance.survey import Progress, Survey, no_progress
-from filecolumn.orm.ledger import State
 
 __all__ = ("GRACE", "check")
 
@@ -25,7 +24,7 @@ GRACE = 24 * 3600.0
 """Seconds in which an object without a row is no orphan: its transaction may still be running."""
 
 _LISTED = "FROM held h JOIN listed l ON l.place = h.place AND l.key = h.key"
-_LIVE, _GONE = f"e.state = {State.LIVE:d}", f"e.state = {State.GONE:d}"
+# states are 1 for State.LIVE, 3 for State.GONE
 _QUERIES = {
     "missing": "FROM held h WHERE NOT EXISTS "
     "(SELECT 1 FROM listed l WHERE l.place = h.place AND l.key = h.key)",
@@ -34,15 +33,15 @@ _QUERIES = {
     "several": "FROM held h WHERE h.shared = 0 AND EXISTS (SELECT 1 FROM held o WHERE o.place = h.place "
     "AND o.key = h.key AND o.rowid <> h.rowid)",
     "not_live": "FROM held h JOIN entry e ON e.place = h.place AND e.key = h.key "
-    f"GROUP BY h.rowid HAVING max({_LIVE}) = 0",
+    "GROUP BY h.rowid HAVING max(e.state = 1) = 0",
     "other": "FROM held h JOIN entry e ON e.place = h.place AND e.key = h.key "
     "WHERE e.sha256 IS NOT NULL AND h.checksum IS NOT NULL AND h.checksum <> 'sha256:' || e.sha256",
     "unrecorded": "FROM held h WHERE NOT EXISTS "
     "(SELECT 1 FROM entry e WHERE e.place = h.place AND e.key = h.key)",
-    "unheld": f"FROM entry e WHERE {_LIVE} AND NOT EXISTS "
+    "unheld": "FROM entry e WHERE e.state = 1 AND NOT EXISTS "
     "(SELECT 1 FROM held h WHERE h.place = e.place AND h.key = e.key)",
     "unknown": "FROM listed l WHERE NOT EXISTS (SELECT 1 FROM held h WHERE h.place = l.place AND h.key = l.key) "
-    f"AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.place = l.place AND e.key = l.key AND NOT ({_GONE}))",
+    "AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.place = l.place AND e.key = l.key AND e.state <> 3)",
 }
 
 

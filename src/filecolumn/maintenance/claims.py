@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, select, tuple_, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from filecolumn.backends.parts import batches
 from filecolumn.maintenance.places import Places
 from filecolumn.maintenance.scratch import Entry
+from filecolumn.orm import bridge
 from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.recording import BATCH, inserted, is_one_of
 from filecolumn.orm.unit import Place
 
-__all__ = ("adopt_live", "doom_gone", "doom_live", "entries_of", "fence", "restore")
+__all__ = ("adopt_live", "doom_gone", "doom_live", "entries_of", "fence", "insist", "restore")
 
+T = TypeVar("T")
+
+ATTEMPTS = 6
 LOCK_LIMIT = 1
 """Seconds to wait for a transaction that holds a key: it is in use, so it is left alone."""
 
@@ -105,6 +111,19 @@ def _move(engine: Engine, ledger: Ledger, keys: Collection[Place], before: State
     return moved
 
 
+def insist(engine: Engine, change: Callable[[Connection], T]) -> T:
+    """Commit *change* and return its result; what the database undoes in favour of others is tried again."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with engine.begin() as connection:
+                return change(connection)
+        except DBAPIError as error:
+            if attempt == ATTEMPTS - 1 or error.connection_invalidated or not _is_wait(error):
+                raise
+            bridge.pause(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)  # noqa: S311 - it spreads load
+    raise AssertionError("unreachable")
+
+
 def _succeeds(engine: Engine, change: Callable[[Connection], object]) -> bool:
     """Return whether *change* was committed: not if a key is taken, or in use for longer than a moment."""
     try:
@@ -112,7 +131,7 @@ def _succeeds(engine: Engine, change: Callable[[Connection], object]) -> bool:
             change(connection)
     except IntegrityError:
         return False
-    except (OperationalError, DBAPIError) as error:
+    except DBAPIError as error:
         if error.connection_invalidated or not _is_wait(error):
             raise
         return False

@@ -12,12 +12,13 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from typing import Any, Self, TypeVar
 
 from filecolumn.orm import bridge
 
-__all__ = ("Entry", "HeldFile", "ListedObject", "Scratch", "ScratchRow")
+__all__ = ("Entry", "HeldFile", "ListedObject", "Scratch", "Suspect", "Suspicion")
 
 PAGE = 1000
 LIMIT = 3600.0
@@ -33,10 +34,18 @@ PRAGMA synchronous = OFF;
 CREATE TABLE held (place TEXT, key TEXT, backend TEXT, size INT, checksum TEXT, shared INT, source INT, pk BLOB);
 CREATE TABLE entry (place TEXT, key TEXT, backend TEXT, state INT, checked INT, sha256 TEXT);
 CREATE TABLE listed (place TEXT, key TEXT, size INT, modified REAL, PRIMARY KEY (place, key)) WITHOUT ROWID;
+CREATE TABLE suspect (backend TEXT, key TEXT, suspicion TEXT, place TEXT);
 """
 _INDEXES = """
 CREATE INDEX held_key ON held (place, key);
 CREATE INDEX entry_key ON entry (place, key);
+"""
+# 1 is State.LIVE
+_SUSPECT = """
+DELETE FROM suspect WHERE EXISTS
+  (SELECT 1 FROM held h WHERE h.place = suspect.place AND h.key = suspect.key);
+INSERT INTO suspect SELECT e.backend, e.key, 'unreferenced', e.place FROM entry e WHERE e.state = 1
+  AND NOT EXISTS (SELECT 1 FROM held h WHERE h.place = e.place AND h.key = e.key);
 """
 
 
@@ -79,6 +88,26 @@ class ListedObject:
     key: str
     size: int
     modified: float | None
+
+
+class Suspicion(StrEnum):
+    """Why an object looks unused."""
+
+    ORPHAN = "orphan"
+    """Neither a row nor the ledger knows it."""
+    RETURNED = "returned"
+    """The ledger has it as deleted, and it is there."""
+    UNREFERENCED = "unreferenced"
+    """The ledger has it as live, and no row refers to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """What looks unused."""
+
+    backend: str
+    key: str
+    suspicion: Suspicion
 
 
 class Scratch:
@@ -128,6 +157,29 @@ class Scratch:
             "INSERT OR IGNORE INTO listed VALUES (?, ?, ?, ?)",
             [(o.place, o.key, o.size, o.modified) for o in objects],
         )
+
+    def add_suspects(self, suspects: Iterable[tuple[str, Suspect]]) -> None:
+        """Add objects that look unused, each with the name of its storage."""
+        self._add(
+            "INSERT INTO suspect VALUES (?, ?, ?, ?)",
+            [(s.backend, s.key, s.suspicion, place) for place, s in suspects],
+        )
+
+    def suspect_unheld(self) -> None:
+        """Suspect live keys that no row refers to, and clear the objects that one does."""
+        self._run(partial(self._file.executescript, _SUSPECT))
+
+    def count_suspects(self) -> dict[Suspicion, int]:
+        """Return the number of suspects of each kind."""
+        counted = self._run(
+            partial(self._fetch, "SELECT suspicion, count(*) FROM suspect GROUP BY suspicion", ())
+        )
+        return {Suspicion(suspicion): count for suspicion, count in counted}
+
+    def suspects(self, suspicion: Suspicion) -> Iterator[list[Suspect]]:
+        """Yield the suspects of a kind, in pages."""
+        for page in self.pages("SELECT backend, key FROM suspect WHERE suspicion = ?", (suspicion,)):
+            yield [Suspect(backend, key, suspicion) for backend, key in page]
 
     def index(self) -> None:
         """Make the sets ready to be compared."""

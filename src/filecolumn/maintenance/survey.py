@@ -22,7 +22,7 @@ from filecolumn.maintenance.places import Places
 from filecolumn.maintenance.scratch import Entry, HeldFile, ListedObject, Scratch
 from filecolumn.orm import bridge
 from filecolumn.orm.attributes import files_in
-from filecolumn.orm.ledger import Ledger, now_ms
+from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.references import file_columns
 
 __all__ = ("PAGE", "Progress", "Survey", "Unreadable", "database_time", "files_of_row", "listing_pages")
@@ -83,14 +83,16 @@ class Survey:
                 self.progress("rows", count)
                 yield [item for item in found if isinstance(item, Unreadable)]
 
-    def read_ledger(self, scratch: Scratch) -> None:
-        """Add what the ledger says."""
+    def read_ledger(self, scratch: Scratch, state: State | None = None) -> None:
+        """Add what the ledger says, of all keys or of those in *state*."""
         if self.ledger is None:
             return
         columns = self.ledger.table.c
         query: Select[Any] = select(
             columns.backend, columns.key, columns.state, columns.checked, columns.sha256
         )
+        if state is not None:
+            query = query.where(columns.state == state.value)
         count = 0
         for page in pages_of(self.engine, query, (columns.backend, columns.key)):
             entries = (

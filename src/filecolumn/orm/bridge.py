@@ -61,12 +61,15 @@ def transfer(ops: Sequence[Put | Copy], done: Done) -> None:
         _transfer(ops, done)
 
 
-def delete(deletions: Deletions) -> Refusals:
-    """Delete objects, and return the errors of the storages that refused."""
+def delete(deletions: Deletions, *, limit: float = CLEANUP_LIMIT) -> Refusals:
+    """Delete objects, and return the errors of the storages that refused.
+
+    An event loop waits for *limit* seconds, and a moment for what is under way.
+    """
     if not deletions:
         return {}
     if in_async():
-        return _await(_delete_async(deletions))
+        return _await(_delete_async(deletions, limit))
     refusals: dict[StorageBackend, FileColumnError] = {}
     for backend, keys in deletions.items():
         try:
@@ -162,17 +165,17 @@ async def _transfer_async(ops: Sequence[Put | Copy], done: Done) -> None:
         raise failed[0]
 
 
-async def _delete_async(deletions: Deletions) -> Refusals:
+async def _delete_async(deletions: Deletions, limit: float) -> Refusals:
     """Delete, not to be cut short by a cancellation: that is raised when the deletions are done."""
     refusals: dict[StorageBackend, FileColumnError] = {}
     task = asyncio.ensure_future(_delete_all_async(deletions, refusals))
     try:
-        await asyncio.wait({task}, timeout=CLEANUP_LIMIT)
+        await asyncio.wait({task}, timeout=limit)
     finally:
         if not task.done():
             await settled({task}, CLEANUP_LIMIT)
     if task.cancelled():
-        late = StorageError(f"deleting took more than {2 * CLEANUP_LIMIT:g} s")
+        late = StorageError(f"deleting took more than {limit + CLEANUP_LIMIT:g} s")
         return {**dict.fromkeys(deletions, late), **refusals}
     return refusals
 
