@@ -69,8 +69,10 @@ class World:
     @asynccontextmanager
     async def async_engine(self) -> AsyncIterator[Any]:
         engine = create_async_engine(f"{DRIVERS[self.kind][1]}://{self.place}")
-        yield engine
-        await engine.dispose()
+        try:
+            yield engine
+        finally:
+            await engine.dispose()
 
     def add(self, *bodies: bytes, start: int = 1) -> list[str]:
         """Commit a document for each content, and return their keys."""

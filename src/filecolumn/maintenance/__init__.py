@@ -13,6 +13,7 @@ from filecolumn.maintenance.owning import adopt
 from filecolumn.maintenance.status import StatusReport, status
 from filecolumn.maintenance.survey import Progress, no_progress
 from filecolumn.maintenance.sweep import SWEEP_GRACE, SweepReport, sweep
+from filecolumn.maintenance.triggers import attach_triggers, install_triggers, remove_triggers
 
 __all__ = (
     "CheckReport",
@@ -27,10 +28,15 @@ __all__ = (
     "SweepReport",
     "adopt",
     "adopt_async",
+    "attach_triggers",
     "check",
     "check_async",
     "drain",
     "drain_async",
+    "install_triggers",
+    "install_triggers_async",
+    "remove_triggers",
+    "remove_triggers_async",
     "status",
     "status_async",
     "sweep",
@@ -108,3 +114,13 @@ async def status_async(engine: AsyncEngine, *models: Models) -> StatusReport:
 async def adopt_async(engine: AsyncEngine, *models: Models, only: Collection[str] | None = None) -> list[str]:
     """Call `adopt` asynchronously."""
     return await greenlet_spawn(adopt, engine.sync_engine, *models, only=only)
+
+
+async def install_triggers_async(engine: AsyncEngine, *models: Models) -> list[str]:
+    """Call `install_triggers` asynchronously."""
+    return await greenlet_spawn(install_triggers, engine.sync_engine, *models)
+
+
+async def remove_triggers_async(engine: AsyncEngine, *models: Models) -> None:
+    """Call `remove_triggers` asynchronously."""
+    await greenlet_spawn(remove_triggers, engine.sync_engine, *models)

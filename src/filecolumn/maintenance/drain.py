@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Column, Connection, Engine, delete, false, select, update
 
-from filecolumn.errors import FileColumnError, MaintenanceRefusedError
+from filecolumn.errors import FileColumnError, InvalidKeyError, MaintenanceRefusedError
 from filecolumn.failpoints import failpoint
 from filecolumn.maintenance.claims import insist, restore
 from filecolumn.maintenance.models import Models, known_ledger
+from filecolumn.naming import check_key
 from filecolumn.orm import bridge
 from filecolumn.orm.draining import delete_objects, mark_gone, mark_refused
 from filecolumn.orm.ledger import Ledger, State, now_ms
@@ -150,7 +151,7 @@ class _Drain:
             _restore(self._engine, self._ledger, self._columns, unchecked) if unchecked else set[Place]()
         )
         doomed = {claim.place: claim.attempts for claim in claims if claim.place not in restored}
-        refused = {place: why for place in doomed if (why := self._reason_against(place[0]))}
+        refused = {place: why for place in doomed if (why := self._reason_against(place))}
         refused |= _delete_apart([place for place in doomed if place not in refused])
         failpoint("drain.after_delete")
 
@@ -169,8 +170,13 @@ class _Drain:
             restored=self.report.restored + len(restored),
         )
 
-    def _reason_against(self, name: str) -> str:
-        """Return why nothing in a storage is to be deleted, empty if nothing speaks against it."""
+    def _reason_against(self, place: Place) -> str:
+        """Return why an object is not to be deleted, empty if nothing speaks against it."""
+        name, key = place
+        try:
+            check_key(key)
+        except InvalidKeyError as error:
+            return str(error)
         if name not in self._owners:
             self._owners[name] = self._find_reason(name)
         return self._owners[name]

@@ -17,9 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.parts import batches
-from filecolumn.errors import BackendNotRegisteredError, InvalidKeyError
+from filecolumn.errors import BackendNotRegisteredError
 from filecolumn.failpoints import failpoint
-from filecolumn.naming import check_key
 from filecolumn.orm import bridge
 from filecolumn.orm.ledger import MAX_ERROR, Ledger, State, now_ms
 from filecolumn.orm.ownership import withheld
@@ -49,9 +48,8 @@ def delete_objects(places: Iterable[Place], *, limit: float = CLEANUP_LIMIT) -> 
     refused: dict[Place, str] = {}
     for place in sorted(places):
         try:
-            check_key(place[1])
             by_backend[storages.get(place[0])].append(place)
-        except (BackendNotRegisteredError, InvalidKeyError) as error:
+        except BackendNotRegisteredError as error:
             refused[place] = str(error)
     keys = {backend: [key for _, key in group] for backend, group in by_backend.items()}
     for backend, refusal in bridge.delete(keys, limit=limit).items():

@@ -23,7 +23,17 @@ from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
 
-__all__ = ("BATCH", "Changes", "LedgerAt", "inserted", "is_one_of", "record", "speaking", "withdraw")
+__all__ = (
+    "BATCH",
+    "Changes",
+    "LedgerAt",
+    "inserted",
+    "is_one_of",
+    "reassert",
+    "record",
+    "speaking",
+    "withdraw",
+)
 
 BATCH = 1000
 """Keys in one statement."""
@@ -78,6 +88,19 @@ def withdraw(connection: Connection, ledger: Ledger, places: Collection[Place]) 
     """Forget keys that this transaction has recorded and no row came to hold."""
     for batch in batches(sorted(places), BATCH):
         connection.execute(delete_from(ledger.table).where(is_one_of(ledger, batch)))
+
+
+def reassert(connection: Connection, ledger: Ledger, places: Collection[Place]) -> None:
+    """Let keys live that this transaction has recorded as live, and a trigger has doomed since.
+
+    Nobody else can have doomed them: the transaction holds their rows since it recorded them.
+    """
+    for batch in batches(sorted(places), BATCH):
+        connection.execute(
+            update(ledger.table)
+            .where(is_one_of(ledger, batch), ledger.table.c.state == State.DOOMED.value)
+            .values(state=State.LIVE.value, due_at=None)
+        )
 
 
 def is_one_of(ledger: Ledger, places: Iterable[Place]) -> ColumnElement[bool]:
