@@ -16,6 +16,7 @@ from filecolumn.maintenance.sweep import SWEEP_GRACE, SweepReport, sweep
 from filecolumn.maintenance.triggers import attach_triggers, install_triggers, remove_triggers
 
 __all__ = (
+    "SWEEP_GRACE",
     "CheckReport",
     "DrainReport",
     "Finding",

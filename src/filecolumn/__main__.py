@@ -1,0 +1,5 @@
+"""`python -m filecolumn`."""
+
+from filecolumn.cli import main
+
+main()
