@@ -24,13 +24,11 @@ from tests.maintenance.models import Base, Document, Folder, Item
 
 
 @pytest.fixture
-def watched(world: World) -> World:
+def watched(database: World) -> World:
     """A database with triggers."""
-    if world.way == "async":
-        pytest.skip("the database is the same")
-    install_triggers(world.engine, Base)
-    install_triggers(world.engine, Base)
-    return world
+    install_triggers(database.engine, Base)
+    install_triggers(database.engine, Base)
+    return database
 
 
 def is_consistent(world: World) -> None:
