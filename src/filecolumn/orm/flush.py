@@ -8,6 +8,7 @@ session knows before it, and again for what appears only inside it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
 
@@ -25,11 +26,11 @@ from filecolumn.orm.conflicts import check_unchanged
 from filecolumn.orm.frames import SessionFrame, watch
 from filecolumn.orm.rows import HeldRow, held_rows
 from filecolumn.orm.slots import Slot, check_slot, copy_for, may_stay, place_of, put_for, slots_of
-from filecolumn.orm.unit import Upload, Use, Wanted, assign
+from filecolumn.orm.unit import Place, Upload, Use, Wanted, assign
 from filecolumn.transfer import Copy, Put
 from filecolumn.value import Phase
 
-__all__ = ("FlushUnit",)
+__all__ = ("FlushUnit", "is_vouched_for", "readable")
 
 State = InstanceState[object]
 
@@ -53,7 +54,7 @@ class FlushUnit:
         slots = [slot for state, attribute in changes for slot in slots_of(state, attribute)]
         self._store_pending(slots)
         for mapper in {state.mapper for state in (*(state for state, _ in changes), *gone)}:
-            watch(self._session, mapper, self._frame, self._root)
+            watch(self._session, {"mapper": mapper}, self._frame, self._root)
         held = held_rows(
             self._session, {**dict.fromkeys(state for state, _ in changes), **dict.fromkeys(gone)}
         )
@@ -172,8 +173,12 @@ class FlushUnit:
                 slot.swap(slot.file, copy)
                 copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
         self._transfer(copies)
-        removable = {place_of(file) for files in held.values() for file in files if _is_vouched_for(file)}
-        self._frame.removed |= assignment.removed & removable
+        removable = {place_of(file) for files in held.values() for file in files if is_vouched_for(file)}
+        self._take(assignment.removed & removable)
+
+    def _take(self, places: AbstractSet[Place]) -> None:
+        """Note what rows hold no longer; a statement that may still fail does so when it is done."""
+        self._frame.removed |= places
 
 
 def _same(before: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
@@ -188,20 +193,21 @@ def _held_files(
         *((state, attribute) for state in gone for attribute in file_attributes(state.mapper)),
     ]
     return {
-        (id(state), attribute.key): list(_readable(held[state].get(attribute.key)))
+        (id(state), attribute.key): list(readable(held[state].get(attribute.key)))
         for state, attribute in attributes
         if state in held
     }
 
 
-def _readable(value: object) -> Iterator[FileObject]:
+def readable(value: object) -> Iterator[FileObject]:
+    """Yield the files of an attribute's value whose JSON can be read."""
     with suppress(CorruptFileMetadataError):
         for file in files_in(value):
             file._known()
             yield file
 
 
-def _is_vouched_for(file: FileObject) -> bool:
+def is_vouched_for(file: FileObject) -> bool:
     """Return whether the row's word is enough to delete the content: not if it is foreign or not its column's."""
     try:
         file._located()

@@ -6,19 +6,22 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakKeyDictionary, finalize
 
 from sqlalchemy import Connection, event
-from sqlalchemy.orm import Mapper, Session, SessionTransaction
+from sqlalchemy.orm import Session, SessionTransaction
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import BackendNotRegisteredError
 from filecolumn.orm import bridge
-from filecolumn.orm.rows import session_connection
 from filecolumn.orm.unit import Frame, Place
 from filecolumn.registry import storages
 
-__all__ = ("SessionFrame", "current_frames", "end_frame", "mark_committed", "watch")
+__all__ = ("BindArguments", "SessionFrame", "current_frames", "end_frame", "mark_committed", "watch")
+
+BindArguments = dict[str, Any]
+"""What a session chooses its connection by, as SQLAlchemy types it."""
 
 _log = logging.getLogger("filecolumn")
 
@@ -89,12 +92,12 @@ def _in_transaction(connection: Connection) -> bool:
     return bool(getattr(connection.connection.driver_connection, "in_transaction", True))
 
 
-def watch(session: Session, mapper: Mapper[object], frame: SessionFrame, root: SessionFrame) -> None:
-    """Take note of the connection that a flush of *mapper* uses, and learn from it when COMMIT is sent."""
-    if isinstance(session.get_bind(mapper), Connection):
+def watch(session: Session, bind: BindArguments, frame: SessionFrame, root: SessionFrame) -> None:
+    """Take note of the connection that a flush or statement uses, and learn from it when COMMIT is sent."""
+    if isinstance(session.get_bind(**bind), Connection):
         root.joined = True
         return
-    connection = session_connection(session, mapper)
+    connection = session.connection(bind_arguments=bind)
     frame.connections[id(connection)] = connection
     if id(connection) in root.watched:
         return
