@@ -91,6 +91,12 @@ class Driver(ABC):
     """A database under test."""
 
     is_async: bool
+    engine: Engine | AsyncEngine
+
+    @property
+    def dialect(self) -> str:
+        """Name of the database's dialect."""
+        return self.engine.dialect.name
 
     @abstractmethod
     def session(self, **options: object) -> AbstractAsyncContextManager[DriverSession]:

@@ -129,9 +129,7 @@ def read_statement(context: ORMExecuteState) -> Dml | None:
     if dml is None:
         return None
     sets = () if context.is_delete else tuple(_sets(dml, context.parameters))
-    return Dml(
-        dml.statement, dml.mapper, dml.table, dml.is_entity, dml.strategy, dml.attributes, sets
-    )
+    return Dml(dml.statement, dml.mapper, dml.table, dml.is_entity, dml.strategy, dml.attributes, sets)
 
 
 def _sets(dml: Dml, parameters: Any) -> Iterator[ValueSet]:

@@ -90,12 +90,16 @@ class Replacement(Insertion):
             yield from finder.with_keys(key, values, for_update=for_update)
 
     def _held(self, rows: Sequence[MatchedRow]) -> dict[tuple[int, str], list[FileObject]]:
-        """Return what the row of each set holds: no other row gives its file away here, it may keep it."""
+        """Return what the row of each set may keep: its own, and nobody else's, for it may stay where it is."""
         held: dict[tuple[int, str], list[FileObject]] = {}
         for key in self._keys:
             by_value = {tuple(row.values[column] for column in key): row for row in rows}
             for number, written in enumerate(self._written):
                 row = by_value.get(self._identities_of(number).get(key, ()))
-                if row is not None:
-                    held |= {(id(written.state), name): files for name, files in held_by(row, written.values.cells)}
+                if row is None:
+                    continue
+                own = {(slot.attribute.key, place_of(slot.file)) for slot in written.slots}
+                for name, files in held_by(row, written.values.cells):
+                    kept = [file for file in files if (name, place_of(file)) in own]
+                    held[id(written.state), name] = kept
         return held

@@ -52,7 +52,9 @@ class Written:
         for attribute in self.values.cells:
             yield from slots_of(self.state, attribute)
 
-    def value(self, attribute: FileAttribute, cell: Cell) -> FileObject | FileObjectList | list[FileObject] | None:
+    def value(
+        self, attribute: FileAttribute, cell: Cell
+    ) -> FileObject | FileObjectList | list[FileObject] | None:
         """Return what the statement is to write."""
         value = self.state.dict[attribute.key]
         # not one empty list for the loaded instances of several rows

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import BindParameter, ClauseElement, Column, ColumnElement, FromClause, Insert, Result, Select, select
+from sqlalchemy import (
+    BindParameter,
+    ClauseElement,
+    Column,
+    ColumnElement,
+    FromClause,
+    Insert,
+    Result,
+    Select,
+    select,
+)
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 from sqlalchemy.sql.expression import UpdateBase
 from sqlalchemy.util import immutabledict

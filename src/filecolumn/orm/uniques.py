@@ -123,9 +123,15 @@ def _is_rows_own(attribute: FileAttribute, value: object) -> bool:
     for part in visitors.iterate(value):
         if isinstance(part, SelectBase):
             return False
-        if isinstance(part, BindParameter) and isinstance(part.value, FileObject | FileObjectList | list | tuple):
+        if isinstance(part, BindParameter) and isinstance(
+            part.value, FileObject | FileObjectList | list | tuple
+        ):
             return False
-        if isinstance(part, Column) and isinstance(part.type, StoredObject) and part.key != attribute.column.key:
+        if (
+            isinstance(part, Column)
+            and isinstance(part.type, StoredObject)
+            and part.key != attribute.column.key
+        ):
             return False
     return True
 

@@ -92,7 +92,9 @@ class Update(_OfMatchedRows):
             raise error
         for match in matches:
             for row in match.rows[:1]:
-                self._write(match.values, {self._dml.name_of(column): row.values[column] for column in columns})
+                self._write(
+                    match.values, {self._dml.name_of(column): row.values[column] for column in columns}
+                )
 
     def _needs_rows(self) -> bool:
         """Whether a key has to be made of what a row has."""
