@@ -109,7 +109,7 @@ async def test_an_insert_in_a_savepoint_that_is_undone_leaves_no_content(
         await session.run(lambda s: s.execute(insert(Document), [{"id": 1, "file": file(b"one")}]))
         savepoint = await session.run(lambda s: s.begin_nested())
         await session.run(lambda s: s.execute(insert(Document), [{"id": 2, "file": file(b"two")}]))
-        await session.run(lambda s: savepoint.rollback())
+        await session.run(lambda _: savepoint.rollback())
         await session.commit()
     await agree(driver, {1: b"one"})
 

@@ -93,7 +93,7 @@ async def test_a_delete_in_a_savepoint_that_is_undone_takes_nothing(
         await session.execute(delete(Document).where(Document.id == 1))
         savepoint = await session.run(lambda s: s.begin_nested())
         await session.execute(delete(Document))
-        await session.run(lambda s: savepoint.rollback())
+        await session.run(lambda _: savepoint.rollback())
         await session.commit()
     await agree(driver, {2: b"two"})
 
@@ -129,7 +129,7 @@ async def test_an_update_that_fails_takes_nothing_though_the_transaction_goes_on
             async with session.begin_nested() as savepoint:
                 with pytest.raises(IntegrityError):
                     await session.execute(statement)
-                await session.run(lambda s: savepoint.rollback())
+                await session.run(lambda _: savepoint.rollback())
         else:
             with pytest.raises(IntegrityError):
                 await session.execute(statement)
@@ -299,7 +299,8 @@ async def test_loaded_instances_have_what_an_update_wrote(driver: Driver, storag
         one, two = await session.one(Document, 1), await session.one(Document, 2)
         new, pages = file(b"new"), [file(b"p")]
         await session.execute(update(Document).where(Document.id == 1).values(file=new, pages=pages))
-        assert one.file is new and [page.size for page in one.pages] == [1]
+        assert one.file is new
+        assert [page.size for page in one.pages] == [1]
         await session.commit()
         await session.execute(update(Document).values(pages=[]))
         one.pages.append(file(b"of one"))

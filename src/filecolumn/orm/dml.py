@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
 
 from sqlalchemy import BindParameter, ClauseElement, FromClause, Null, Table, inspect
 from sqlalchemy.orm import Mapper, ORMExecuteState
@@ -16,7 +15,16 @@ from filecolumn.errors import NotSupportedError
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm.attributes import FileAttribute, file_attributes, mapper_of, table_attributes
-from filecolumn.orm.statements import Key, Path, Strategy, dml_of, multi_values_of, strategy_of, values_of
+from filecolumn.orm.statements import (
+    Key,
+    Parameters,
+    Path,
+    Strategy,
+    dml_of,
+    multi_values_of,
+    strategy_of,
+    values_of,
+)
 from filecolumn.orm.type import StoredObject
 
 __all__ = ("Cell", "Dml", "ValueSet", "read_statement", "target_of")
@@ -44,11 +52,11 @@ class ValueSet:
     """The plain values of other attributes, by name."""
     computed: frozenset[str]
     """Names of other attributes whose values the database computes."""
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, object]
     """What the statement's criteria may refer to."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dml:
     """A statement about a table with columns of files."""
 
@@ -60,7 +68,7 @@ class Dml:
     strategy: Strategy
     attributes: Sequence[FileAttribute]
     """Those that it could write or delete."""
-    sets: Sequence[ValueSet] = field(default=())
+    sets: Sequence[ValueSet] = ()
 
     @property
     def by_key(self) -> bool:
@@ -78,7 +86,8 @@ class Dml:
                 return attribute
         if isinstance(key.type, StoredObject):
             raise NotSupportedError(
-                f"the statement about {self.table} writes the files of another table, {key}; write them by one of its own"
+                f"the statement about {self.table} writes the files of another table, {key}; "
+                "write them by one of its own"
             )
         return None
 
@@ -97,22 +106,43 @@ def target_of(statement: UpdateBase, strategy: Strategy) -> Dml | None:
     """Return what a statement is about; None for a table without files."""
     entity: object = statement.entity_description.get("entity")
     if entity is not None:
-        inspected: Mapper[object] | AliasedInsp[object] = inspect(entity)
-        mapper = inspected.mapper
-        many_tables = strategy == "bulk" and mapper.local_table is not mapper.persist_selectable
-        found = file_attributes(mapper) if many_tables else table_attributes(mapper.local_table)
-        if found and isinstance(inspected, AliasedInsp):
-            raise _aliased(statement)
-        return Dml(statement, mapper, mapper.local_table, True, strategy, found) if found else None
+        return _of_entity(statement, strategy, entity)
     table = statement.table
     if not isinstance(table, Table):
         if any(isinstance(column.type, StoredObject) for column in table.columns):
             raise _aliased(statement)
         return None
-    mapper_found = mapper_of(table)
-    if mapper_found is None:
+    mapper = mapper_of(table)
+    if mapper is None:
         return None
-    return Dml(statement, mapper_found, table, False, strategy, table_attributes(table))
+    return Dml(
+        statement=statement,
+        mapper=mapper,
+        table=table,
+        is_entity=False,
+        strategy=strategy,
+        attributes=table_attributes(table),
+    )
+
+
+def _of_entity(statement: UpdateBase, strategy: Strategy, entity: object) -> Dml | None:
+    inspected: Mapper[object] | AliasedInsp[object] = inspect(entity)
+    mapper = inspected.mapper
+    table = mapper.local_table
+    many_tables = strategy == "bulk" and table is not mapper.persist_selectable
+    attributes = file_attributes(mapper) if many_tables else table_attributes(table)
+    if not attributes:
+        return None
+    if isinstance(inspected, AliasedInsp):
+        raise _aliased(statement)
+    return Dml(
+        statement=statement,
+        mapper=mapper,
+        table=table,
+        is_entity=True,
+        strategy=strategy,
+        attributes=attributes,
+    )
 
 
 def _aliased(statement: UpdateBase) -> NotSupportedError:
@@ -126,20 +156,19 @@ def read_statement(context: ORMExecuteState) -> Dml | None:
     """Return a statement and its sets of values; None for a table without files."""
     statement = dml_of(context)
     dml = None if statement is None else target_of(statement, strategy_of(context))
-    if dml is None:
-        return None
-    sets = () if context.is_delete else tuple(_sets(dml, context.parameters))
-    return Dml(dml.statement, dml.mapper, dml.table, dml.is_entity, dml.strategy, dml.attributes, sets)
+    if dml is None or context.is_delete:
+        return dml
+    return replace(dml, sets=tuple(_sets(dml, context.parameters)))
 
 
-def _sets(dml: Dml, parameters: Any) -> Iterator[ValueSet]:
+def _sets(dml: Dml, parameters: Parameters) -> Iterator[ValueSet]:
+    rows = parameters if isinstance(parameters, Sequence) else [parameters or {}]
     many = list(multi_values_of(dml.statement))
     for path, row in many:
-        yield _set(dml, [*_of_row(dml, path, row)], parameters or {}, 0)
+        yield _set(dml, [*_of_row(dml, path, row)], rows[0], 0)
     shared = [(("values", key), key, value) for key, value in values_of(dml.statement).items()]
     if many or not (shared or parameters):
         return
-    rows: Sequence[Mapping[str, Any]] = parameters if isinstance(parameters, Sequence) else [parameters or {}]
     for index, row in enumerate(rows):
         own = [(("parameters", index, name), name, value) for name, value in row.items()]
         yield _set(dml, [*own, *shared], row, index)
@@ -156,24 +185,31 @@ def _of_row(
             yield (*path, index), column, value
 
 
-def _set(dml: Dml, given: Sequence[tuple[Path, Key, object]], row: Mapping[str, Any], index: int) -> ValueSet:
+def _set(
+    dml: Dml, given: Sequence[tuple[Path, Key, object]], row: Mapping[str, object], index: int
+) -> ValueSet:
     cells: dict[FileAttribute, Cell] = {}
     others: dict[str, object] = {}
     computed: set[str] = set()
-    for path, key, value in given:
-        if isinstance(value, BindParameter):
-            if value.key in row:
-                path, value = ("parameters", index, value.key), row[value.key]
-            else:
-                value = value.effective_value
+    for path, key, stated in given:
+        place, value = _resolved(path, stated, row, index)
         attribute = dml.attribute_of(key)
         if attribute is not None:
-            cells[attribute] = Cell(_files(attribute, value), path)
+            cells[attribute] = Cell(_files(attribute, value), place)
         elif isinstance(value, ClauseElement):
             computed.add(dml.name_of(key))
         else:
             others[dml.name_of(key)] = value
     return ValueSet(cells, others, frozenset(computed), row)
+
+
+def _resolved(path: Path, stated: object, row: Mapping[str, object], index: int) -> tuple[Path, object]:
+    """Return a value, and its place, for what may be a parameter."""
+    if not isinstance(stated, BindParameter):
+        return path, stated
+    if stated.key in row:
+        return ("parameters", index, stated.key), row[stated.key]
+    return path, stated.effective_value
 
 
 def _files(attribute: FileAttribute, value: object) -> Sequence[FileObject]:
@@ -187,8 +223,8 @@ def _files(attribute: FileAttribute, value: object) -> Sequence[FileObject]:
             return FileObjectList(value).copy()
         case ClauseElement():
             raise NotSupportedError(
-                f"the column {attribute.key!r} cannot be filled by an SQL expression: two rows would share the content; "
-                "give it a FileObject, or load the rows and assign"
+                f"the column {attribute.key!r} cannot be filled by an SQL expression: two rows would share "
+                "the content; give it a FileObject, or load the rows and assign"
             )
         case _:
             raise TypeError(attribute.type.expected(value))

@@ -12,7 +12,7 @@ from filecolumn.file import FileObject
 from filecolumn.orm.dml import Dml
 from filecolumn.orm.matching import Finder, MatchedRow
 from filecolumn.orm.slots import place_of
-from filecolumn.orm.statement_unit import StatementUnit, held_by, places_held, shared_error
+from filecolumn.orm.statement_unit import StatementUnit, Written, held_by, places_held, shared_error
 from filecolumn.orm.uniques import UniqueKey, identity_in
 
 __all__ = ("Insertion", "Replacement")
@@ -48,58 +48,51 @@ class Replacement(Insertion):
 
     def __init__(self, context: ORMExecuteState, dml: Dml, keys: Sequence[UniqueKey]) -> None:
         super().__init__(context, dml)
-        self._keys = keys
+        self._identities = {key: [identity_in(dml, values, key) for values in dml.sets] for key in keys}
+        """By which a new row may meet another: for each key its value in each set, None if it meets none."""
 
     def run(self) -> Result[Any]:
-        self._identities()
         self._store()
-        finder = self._finder(column for key in self._keys for column in key)
+        finder = self._finder(column for key in self._identities for column in key)
         finder.lock()
         before = list(self._rows(finder, for_update=True))
-        self._give(self._slots(), self._held(before))
+        self._give(self._slots(), self._own(before))
         result = self._invoke()
         after = [
             *self._rows(finder, for_update=False),
             *finder.with_identities([row.identity for row in before], for_update=False),
         ]
-        attributes = self._dml.attributes
-        held = places_held(after, attributes)
-        self._gone = places_held(before, attributes) - held
-        certain = [written for number, written in enumerate(self._written) if not self._identities_of(number)]
-        slots = self._slots()
+        held = places_held(after, self._dml.attributes)
+        self._gone = places_held(before, self._dml.attributes) - held
         self._conclude(
             slot
-            for slot in slots
-            if place_of(slot.file) in held or any(slot.state is written.state for written in certain)
+            for number, written in enumerate(self._written)
+            for slot in written.slots
+            if place_of(slot.file) in held or self._meets_none(number)
         )
         return result
 
-    def _identities(self) -> list[dict[UniqueKey, tuple[object, ...]]]:
-        return [self._identities_of(number) for number in range(len(self._dml.sets))]
-
-    def _identities_of(self, number: int) -> dict[UniqueKey, tuple[object, ...]]:
-        """Return the keys by which a new row may meet another, and their values."""
-        values = self._dml.sets[number]
-        identities = ((key, identity_in(self._dml, values, key)) for key in self._keys)
-        return {key: identity for key, identity in identities if identity is not None}
+    def _meets_none(self, number: int) -> bool:
+        return all(identities[number] is None for identities in self._identities.values())
 
     def _rows(self, finder: Finder, *, for_update: bool) -> Iterator[MatchedRow]:
-        identities = self._identities()
-        for key in self._keys:
-            values = {found[key]: None for found in identities if key in found}
-            yield from finder.with_keys(key, values, for_update=for_update)
+        for key, identities in self._identities.items():
+            known = dict.fromkeys(identity for identity in identities if identity is not None)
+            yield from finder.with_keys(key, known, for_update=for_update)
 
-    def _held(self, rows: Sequence[MatchedRow]) -> dict[tuple[int, str], list[FileObject]]:
-        """Return what the row of each set may keep: its own, and nobody else's, for it may stay where it is."""
+    def _own(self, rows: Sequence[MatchedRow]) -> dict[tuple[int, str], list[FileObject]]:
+        """Return what the row of each set may keep: its own, and nobody else's, for that may stay where it is."""
         held: dict[tuple[int, str], list[FileObject]] = {}
-        for key in self._keys:
+        for key, identities in self._identities.items():
             by_value = {tuple(row.values[column] for column in key): row for row in rows}
-            for number, written in enumerate(self._written):
-                row = by_value.get(self._identities_of(number).get(key, ()))
-                if row is None:
-                    continue
-                own = {(slot.attribute.key, place_of(slot.file)) for slot in written.slots}
-                for name, files in held_by(row, written.values.cells):
-                    kept = [file for file in files if (name, place_of(file)) in own]
-                    held[id(written.state), name] = kept
+            for written, identity in zip(self._written, identities, strict=True):
+                row = None if identity is None else by_value.get(identity)
+                if row is not None:
+                    held |= dict(_kept(written, row))
         return held
+
+
+def _kept(written: Written, row: MatchedRow) -> Iterator[tuple[tuple[int, str], list[FileObject]]]:
+    wanted = {(slot.attribute.key, place_of(slot.file)) for slot in written.slots}
+    for name, files in held_by(row, written.values.cells):
+        yield (id(written.state), name), [file for file in files if (name, place_of(file)) in wanted]

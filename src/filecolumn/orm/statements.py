@@ -13,6 +13,7 @@ from sqlalchemy import (
     ClauseElement,
     Column,
     ColumnElement,
+    Executable,
     FromClause,
     Insert,
     Result,
@@ -26,6 +27,7 @@ from sqlalchemy.util import immutabledict
 __all__ = (
     "Key",
     "Listener",
+    "Parameters",
     "Path",
     "Strategy",
     "autoflush",
@@ -51,6 +53,9 @@ Path = tuple[object, ...]
 
 Strategy = Literal["orm", "bulk", "raw", "core_only"]
 """How SQLAlchemy's ORM carries out a statement: "bulk" takes attributes and primary keys from its parameters."""
+
+Parameters = Mapping[str, object] | Sequence[Mapping[str, object]] | None
+"""What a statement is executed with."""
 
 Listener = Callable[[ORMExecuteState], Result[Any] | None]
 
@@ -144,7 +149,17 @@ def rewritten(context: ORMExecuteState, statement: UpdateBase, changes: Mapping[
             parameters = {**(parameters or {}), name: changes[path]}
     context.parameters = parameters
     if any(path[0] != "parameters" for path in changes):
-        context.statement = _with_values(statement, changes)
+        new = _with_values(statement, changes)
+        context.statement = new if context.statement is statement else _wrapped(context.statement, new)
+
+
+def _wrapped(outer: Executable, statement: UpdateBase) -> Executable:
+    """Put a statement where another was: from_statement(...) reads its rows, lambda_stmt(...) only made it."""
+    if not hasattr(outer, "element"):
+        return statement
+    new: Any = outer._generate()  # type: ignore[attr-defined]
+    new.element = statement
+    return new  # type: ignore[no-any-return]
 
 
 def _with_values(statement: UpdateBase, changes: Mapping[Path, object]) -> UpdateBase:
