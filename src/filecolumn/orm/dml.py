@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
-from sqlalchemy import BindParameter, ClauseElement, FromClause, Null, Table, inspect
+from sqlalchemy import BindParameter, ClauseElement, FromClause, Null, TableClause, inspect
 from sqlalchemy.orm import Mapper, ORMExecuteState
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.util import AliasedInsp
@@ -97,7 +98,7 @@ class Dml:
             return key
         column = self.table.columns[key] if isinstance(key, str) else key
         try:
-            return str(self.mapper.get_property_by_column(column).key)  # type: ignore[arg-type]
+            return str(self.mapper.get_property_by_column(column).key)
         except UnmappedColumnError:
             return str(column.key)
 
@@ -107,8 +108,8 @@ def target_of(statement: UpdateBase, strategy: Strategy) -> Dml | None:
     entity: object = statement.entity_description.get("entity")
     if entity is not None:
         return _of_entity(statement, strategy, entity)
-    table = statement.table
-    if not isinstance(table, Table):
+    table: FromClause = statement.table
+    if not isinstance(table, TableClause):
         if any(isinstance(column.type, StoredObject) for column in table.columns):
             raise _aliased(statement)
         return None
@@ -169,9 +170,9 @@ def _sets(dml: Dml, parameters: Parameters) -> Iterator[ValueSet]:
     shared = [(("values", key), key, value) for key, value in values_of(dml.statement).items()]
     if many or not (shared or parameters):
         return
-    for index, row in enumerate(rows):
-        own = [(("parameters", index, name), name, value) for name, value in row.items()]
-        yield _set(dml, [*own, *shared], row, index)
+    for index, given in enumerate(rows):
+        own = [(("parameters", index, name), name, value) for name, value in given.items()]
+        yield _set(dml, [*own, *shared], given, index)
 
 
 def _of_row(
@@ -209,7 +210,7 @@ def _resolved(path: Path, stated: object, row: Mapping[str, object], index: int)
         return path, stated
     if stated.key in row:
         return ("parameters", index, stated.key), row[stated.key]
-    return path, stated.effective_value
+    return path, cast("BindParameter[object]", stated).effective_value
 
 
 def _files(attribute: FileAttribute, value: object) -> Sequence[FileObject]:
@@ -220,7 +221,7 @@ def _files(attribute: FileAttribute, value: object) -> Sequence[FileObject]:
         case FileObject() if not attribute.type.multiple:
             return (value._taken(),)
         case FileObjectList() | list() | tuple() if attribute.type.multiple:
-            return FileObjectList(value).copy()
+            return FileObjectList(cast("Sequence[FileObject]", value)).copy()
         case ClauseElement():
             raise NotSupportedError(
                 f"the column {attribute.key!r} cannot be filled by an SQL expression: two rows would share "

@@ -49,7 +49,7 @@ class Finder:
     def matching(
         self,
         criteria: tuple[ColumnElement[bool], ...],
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, object],
         *,
         for_update: bool,
     ) -> list[MatchedRow]:

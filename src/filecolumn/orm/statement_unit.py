@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Result
 from sqlalchemy.orm import ORMExecuteState
@@ -26,7 +26,7 @@ from filecolumn.orm.flush import FlushUnit, is_vouched_for, readable
 from filecolumn.orm.frames import current_frames, watch
 from filecolumn.orm.matching import Finder, MatchedRow
 from filecolumn.orm.slots import Slot, place_of, slots_of
-from filecolumn.orm.statements import Path, autoflush, criteria_of, rewritten
+from filecolumn.orm.statements import Parameters, Path, autoflush, criteria_of, rewritten
 from filecolumn.orm.unit import Place
 
 __all__ = ("StatementUnit", "Written", "held_by", "places_held", "shared_error")
@@ -90,8 +90,8 @@ class StatementUnit(FlushUnit):
     def _criteria(self) -> tuple[ColumnElement[bool], ...]:
         return criteria_of(self._dml.statement, self._dml.mapper if self._dml.is_entity else None)
 
-    def _parameter_sets(self) -> Sequence[Mapping[str, Any]]:
-        parameters: Any = self._context.parameters
+    def _parameter_sets(self) -> Sequence[Mapping[str, object]]:
+        parameters = cast("Parameters", self._context.parameters)
         return parameters if isinstance(parameters, Sequence) else [parameters or {}]
 
     def _write(self, values: ValueSet, row: Mapping[str, object]) -> Written:

@@ -6,7 +6,7 @@ The names with an underscore exist in SQLAlchemy 2.0.41 and 2.1, unless a commen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from sqlalchemy import (
     BindParameter,
@@ -21,6 +21,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session
+from sqlalchemy.orm.util import LoaderCriteriaOption
 from sqlalchemy.sql.expression import UpdateBase
 from sqlalchemy.util import immutabledict
 
@@ -87,7 +88,7 @@ def autoflush(context: ORMExecuteState) -> None:
 
 def execute_last(context: ORMExecuteState, listener: Listener) -> Result[Any]:
     """Run the statement with *listener* after all others, so that none changes it behind its back."""
-    context._events_todo.append(listener)  # type: ignore[arg-type]
+    context._events_todo.append(listener)
     return context.invoke_statement()
 
 
@@ -100,8 +101,8 @@ def criteria_of(statement: UpdateBase, mapper: Mapper[object] | None) -> tuple[C
         found = (*found, mapper._single_table_criterion)
     collected: dict[Any, Any] = {}
     for option in statement._with_options:
-        if option._is_criteria_option:
-            option.get_global_criteria(collected)  # type: ignore[attr-defined]
+        if isinstance(option, LoaderCriteriaOption):
+            option.get_global_criteria(collected)
     for extra in collected.get(("additional_entity_criteria", mapper), ()):
         if extra.include_aliases or extra.entity is mapper:
             found = (*found, extra._resolve_where_criteria(mapper))
@@ -126,7 +127,10 @@ def values_of(statement: UpdateBase) -> Mapping[Key, object]:
 
 def multi_values_of(statement: UpdateBase) -> Iterator[tuple[Path, Mapping[Key, object] | Sequence[object]]]:
     """Yield what `values()` was given as a list, each with the beginning of its path."""
-    for number, rows in enumerate(getattr(statement, "_multi_values", ())):
+    many: Sequence[Sequence[Mapping[Key, object] | Sequence[object]]] = getattr(
+        statement, "_multi_values", ()
+    )
+    for number, rows in enumerate(many):
         for index, row in enumerate(rows):
             yield ("multi", number, index), row
 
@@ -138,16 +142,15 @@ def selected_names(statement: UpdateBase) -> Sequence[str]:
 
 def rewritten(context: ORMExecuteState, statement: UpdateBase, changes: Mapping[Path, object]) -> None:
     """Put other values into the statement that is about to run; the caller's own objects stay as they are."""
-    parameters: Any = context.parameters
-    for path in [path for path in changes if path[0] == "parameters"]:
-        _, row, name = path
-        if isinstance(parameters, Sequence):
-            if parameters is context.parameters:
-                parameters = [dict(given) for given in parameters]
-            parameters[row][name] = changes[path]
-        else:
-            parameters = {**(parameters or {}), name: changes[path]}
-    context.parameters = parameters
+    given = cast("Parameters", context.parameters)
+    rows = [dict(row) for row in (given if isinstance(given, Sequence) else [given or {}])]
+    for path, value in changes.items():
+        match path:
+            case "parameters", int(row), str(name):
+                rows[row][name] = value
+                context.parameters = rows if isinstance(given, Sequence) else rows[0]
+            case _:
+                continue
     if any(path[0] != "parameters" for path in changes):
         new = _with_values(statement, changes)
         context.statement = new if context.statement is statement else _wrapped(context.statement, new)
@@ -169,7 +172,7 @@ def _with_values(statement: UpdateBase, changes: Mapping[Path, object]) -> Updat
         path = ("values", key)
         if path not in changes or not isinstance(value, BindParameter):
             return value
-        return value._with_value(changes[path], maintain_key=True)
+        return cast("Any", value)._with_value(changes[path], maintain_key=True)
 
     if getattr(statement, "_ordered_values", None) is not None:
         new._ordered_values = [(key, swapped(key, value)) for key, value in new._ordered_values]

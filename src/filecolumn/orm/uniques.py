@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import BindParameter, ClauseElement, Column, Insert, SelectBase, Table, UniqueConstraint
+from sqlalchemy import (
+    BindParameter,
+    ClauseElement,
+    Column,
+    Insert,
+    SelectBase,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.sql import visitors
 
 from filecolumn.errors import NotSupportedError
@@ -28,9 +36,10 @@ def may_replace(dml: Dml) -> bool:
 
 def keys_that_conflict(dml: Dml) -> Sequence[UniqueKey]:
     """Return the keys by which the INSERT meets rows; NotSupportedError where the statement does not tell."""
-    table = dml.table
-    if not isinstance(dml.statement, Insert) or not isinstance(table, Table):
+    if not isinstance(dml.statement, Insert):
         return ()
+    # only a table can be inserted into
+    table = cast("Table", dml.table)
     keys: dict[UniqueKey, None] = {}
     for clause in conflict_clauses(dml.statement):
         for key, value in conflict_values(clause).items():
@@ -52,8 +61,9 @@ def _value(dml: Dml, values: ValueSet, column: Column[Any], *, alone: bool) -> o
     default = column.default
     if name not in values.computed:
         if default is not None and default.is_scalar:
-            return default.arg  # type: ignore[attr-defined]
-        generated = column is column.table.autoincrement_column or (default is not None and alone)  # type: ignore[attr-defined]
+            return getattr(default, "arg", None)
+        counted = getattr(dml.table, "autoincrement_column", None)
+        generated = column is counted or (default is not None and alone)
         if generated or (default is None and column.server_default is None):
             return None
     raise _cannot_tell(f"the value of {column} is not among its parameters")
@@ -73,10 +83,10 @@ def _keys_of(table: Table, target: Sequence[str | Column[Any]] | str | None) -> 
 
 
 def _column(table: Table, element: str | Column[Any]) -> Column[Any]:
-    name = element if isinstance(element, str) else getattr(element, "key", None)
+    name = element if isinstance(element, str) else str(getattr(element, "key", None))
     if name not in table.columns:
         raise _cannot_tell(f"{element} is no column of {table}")
-    return table.columns[str(name)]
+    return table.columns[name]
 
 
 def _unique_keys(table: Table) -> Iterator[UniqueKey]:
@@ -120,20 +130,17 @@ def _is_rows_own(attribute: FileAttribute, value: object) -> bool:
         return False
     if not isinstance(value, ClauseElement):
         return value is None
-    for part in visitors.iterate(value):
-        if isinstance(part, SelectBase):
-            return False
-        if isinstance(part, BindParameter) and isinstance(
-            part.value, FileObject | FileObjectList | list | tuple
-        ):
-            return False
-        if (
-            isinstance(part, Column)
-            and isinstance(part.type, StoredObject)
-            and part.key != attribute.column.key
-        ):
-            return False
-    return True
+    return all(_is_harmless(attribute, part) for part in visitors.iterate(value))
+
+
+def _is_harmless(attribute: FileAttribute, part: object) -> bool:
+    if isinstance(part, BindParameter):
+        value = cast("BindParameter[object]", part).effective_value
+        return not isinstance(value, FileObject | FileObjectList | list | tuple)
+    if isinstance(part, Column):
+        column = cast("Column[object]", part)
+        return column.key == attribute.column.key or not isinstance(column.type, StoredObject)
+    return not isinstance(part, SelectBase)
 
 
 def _cannot_tell(why: str) -> NotSupportedError:
