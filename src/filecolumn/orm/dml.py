@@ -62,10 +62,11 @@ class Dml:
     """A statement about a table with columns of files."""
 
     statement: UpdateBase
+    entity: Mapper[object] | None
+    """Of the class that it was written about; None if it names the table."""
     mapper: Mapper[object]
+    """A mapper that has file attributes in the table."""
     table: FromClause
-    is_entity: bool
-    """Whether it was written about the mapped class, not the table."""
     strategy: Strategy
     attributes: Sequence[FileAttribute]
     """Those that it could write or delete."""
@@ -118,9 +119,9 @@ def target_of(statement: UpdateBase, strategy: Strategy) -> Dml | None:
         return None
     return Dml(
         statement=statement,
+        entity=None,
         mapper=mapper,
         table=table,
-        is_entity=False,
         strategy=strategy,
         attributes=table_attributes(table),
     )
@@ -138,9 +139,10 @@ def _of_entity(statement: UpdateBase, strategy: Strategy, entity: object) -> Dml
         raise _aliased(statement)
     return Dml(
         statement=statement,
-        mapper=mapper,
+        entity=mapper,
+        # a base may have none of its own
+        mapper=mapper if file_attributes(mapper) else mapper_of(table) or mapper,
         table=table,
-        is_entity=True,
         strategy=strategy,
         attributes=attributes,
     )

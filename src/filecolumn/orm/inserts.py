@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Result
 from sqlalchemy.orm import ORMExecuteState
 
-from filecolumn.file import FileObject
 from filecolumn.orm.dml import Dml
+from filecolumn.orm.flush import Held
 from filecolumn.orm.matching import Finder, MatchedRow
 from filecolumn.orm.slots import place_of
-from filecolumn.orm.statement_unit import StatementUnit, Written, held_by, places_held, shared_error
+from filecolumn.orm.statement_unit import StatementUnit, places_held, shared_error
 from filecolumn.orm.uniques import UniqueKey, identity_in
 
 __all__ = ("Insertion", "Replacement")
@@ -24,7 +25,7 @@ class Insertion(StatementUnit):
     def run(self) -> Result[Any]:
         self._store()
         self._finder()
-        self._give(self._slots(), {})
+        self._give(self._slots(), ())
         result = self._invoke()
         self._conclude(self._slots())
         return result
@@ -56,14 +57,17 @@ class Replacement(Insertion):
         finder = self._finder(column for key in self._identities for column in key)
         finder.lock()
         before = list(self._rows(finder, for_update=True))
-        self._give(self._slots(), self._own(before))
+        self._give(self._slots(), list(self._own(before)))
         result = self._invoke()
         after = [
             *self._rows(finder, for_update=False),
             *finder.with_identities([row.identity for row in before], for_update=False),
         ]
         held = places_held(after, self._dml.attributes)
-        self._gone = places_held(before, self._dml.attributes) - held
+        attributes = self._dml.attributes
+        self._held = [each for row in before for each in self._held_in(row, attributes, row)]
+        home = self._recorder.home(self._dml.mapper)
+        self._removed = {(home, place) for place in places_held(before, attributes) - held}
         self._conclude(
             slot
             for number, written in enumerate(self._written)
@@ -80,19 +84,15 @@ class Replacement(Insertion):
             known = dict.fromkeys(identity for identity in identities if identity is not None)
             yield from finder.with_keys(key, known, for_update=for_update)
 
-    def _own(self, rows: Sequence[MatchedRow]) -> dict[tuple[int, str], list[FileObject]]:
-        """Return what the row of each set may keep: its own, and nobody else's, for that may stay where it is."""
-        held: dict[tuple[int, str], list[FileObject]] = {}
+    def _own(self, rows: Sequence[MatchedRow]) -> Iterator[Held]:
+        """Yield what the row of each set may keep: its own, and nobody else's, for that may stay where it is."""
         for key, identities in self._identities.items():
             by_value = {tuple(row.values[column] for column in key): row for row in rows}
             for written, identity in zip(self._written, identities, strict=True):
                 row = None if identity is None else by_value.get(identity)
-                if row is not None:
-                    held |= dict(_kept(written, row))
-        return held
-
-
-def _kept(written: Written, row: MatchedRow) -> Iterator[tuple[tuple[int, str], list[FileObject]]]:
-    wanted = {(slot.attribute.key, place_of(slot.file)) for slot in written.slots}
-    for name, files in held_by(row, written.values.cells):
-        yield (id(written.state), name), [file for file in files if (name, place_of(file)) in wanted]
+                if row is None:
+                    continue
+                wanted = {(slot.row, place_of(slot.file)) for slot in written.slots}
+                for held in self._held_in(row, written.values.cells, written.state):
+                    kept = [file for file in held.files if (held.row, place_of(file)) in wanted]
+                    yield replace(held, files=kept)

@@ -7,12 +7,14 @@ is noted only when it has succeeded: after an error in a statement the transacti
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Result
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.state import InstanceState
@@ -22,14 +24,16 @@ from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm.attributes import FileAttribute
 from filecolumn.orm.dml import Cell, Dml, ValueSet
-from filecolumn.orm.flush import FlushUnit, is_vouched_for, readable
-from filecolumn.orm.frames import current_frames, watch
+from filecolumn.orm.flush import FlushUnit, Held, readable
+from filecolumn.orm.frames import current_frames
 from filecolumn.orm.matching import Finder, MatchedRow
+from filecolumn.orm.recording import Changes, LedgerAt
 from filecolumn.orm.slots import Slot, place_of, slots_of
 from filecolumn.orm.statements import Parameters, Path, autoflush, criteria_of, rewritten
-from filecolumn.orm.unit import Place
+from filecolumn.orm.unit import Place, Spot, Use
+from filecolumn.orm.watching import watch
 
-__all__ = ("StatementUnit", "Written", "held_by", "places_held", "shared_error")
+__all__ = ("StatementUnit", "Written", "places_held", "shared_error")
 
 State = InstanceState[object]
 
@@ -66,11 +70,12 @@ class StatementUnit(FlushUnit):
 
     def __init__(self, context: ORMExecuteState, dml: Dml) -> None:
         autoflush(context)
-        super().__init__(context.session, *current_frames(context.session))
+        super().__init__(context.session, *current_frames(context.session), dict(context.bind_arguments))
         self._context = context
         self._dml = dml
         self._written: list[Written] = []
-        self._gone: AbstractSet[Place] = frozenset()
+        self._removed: Collection[Spot] = ()
+        self._held: Sequence[Held] = ()
 
     @abstractmethod
     def run(self) -> Result[Any]:
@@ -88,7 +93,7 @@ class StatementUnit(FlushUnit):
         return Finder(connection, dml.table, mapper.persist_selectable, mapper.primary_key, columns)
 
     def _criteria(self) -> tuple[ColumnElement[bool], ...]:
-        return criteria_of(self._dml.statement, self._dml.mapper if self._dml.is_entity else None)
+        return criteria_of(self._dml.statement, self._dml.entity)
 
     def _parameter_sets(self) -> Sequence[Mapping[str, object]]:
         parameters = cast("Parameters", self._context.parameters)
@@ -111,8 +116,23 @@ class StatementUnit(FlushUnit):
     def _slots(self) -> list[Slot]:
         return [slot for written in self._written for slot in written.slots]
 
-    def _take(self, places: AbstractSet[Place]) -> None:
-        self._gone = places
+    def _record(
+        self,
+        given: Sequence[FileObject],
+        uses: Iterable[tuple[Hashable, Use]],
+        removed: Collection[Spot],
+        held: Sequence[Held],
+    ) -> None:
+        """Write into the ledgers what is new; what is removed has to wait for the statement to succeed."""
+        changes: defaultdict[LedgerAt, Changes] = defaultdict(Changes)
+        self._add_given(changes, given, uses)
+        self._recorder.record(changes)
+        self._removed, self._held = removed, held
+
+    def _held_in(self, row: MatchedRow, attributes: Iterable[FileAttribute], of: object) -> Iterator[Held]:
+        """Yield what a row holds, as far as it can be read, as what the row of *of* held."""
+        for attribute in attributes:
+            yield Held((id(of), attribute.key), self._dml.mapper, list(readable(row.files(attribute))))
 
     def _invoke(self, more: Mapping[Path, object] | None = None) -> Result[Any]:
         """Run the statement with the files that its rows are to have."""
@@ -123,7 +143,13 @@ class StatementUnit(FlushUnit):
             if cell.files or attribute.type.multiple
         }
         rewritten(self._context, self._dml.statement, {**(more or {}), **changes})
-        return self._context.invoke_statement()
+        try:
+            return self._context.invoke_statement()
+        except BaseException:
+            # the transaction may go on; PostgreSQL's may not, and has undone this too
+            with suppress(SQLAlchemyError):
+                self._recorder.withdraw_all_but(self._frame.attached)
+            raise
 
     def _conclude(self, attached: Iterable[Slot]) -> None:
         """After the statement: its files are its rows', and others are nobody's."""
@@ -133,23 +159,16 @@ class StatementUnit(FlushUnit):
             for attribute in written.values.cells:
                 if isinstance(value := written.state.dict[attribute.key], FileObjectList):
                     value._flushed()
-        super()._take(self._gone)
-
-
-def held_by(row: MatchedRow, attributes: Iterable[FileAttribute]) -> Iterator[tuple[str, list[FileObject]]]:
-    """Yield name and files of a row's attributes, as far as they can be read."""
-    for attribute in attributes:
-        yield attribute.key, list(readable(row.files(attribute)))
+        changes: defaultdict[LedgerAt, Changes] = defaultdict(Changes)
+        self._add_removed(changes, self._removed, self._held)
+        self._recorder.record(changes)
+        self._recorder.withdraw_all_but(self._frame.attached)
 
 
 def places_held(rows: Iterable[MatchedRow], attributes: Sequence[FileAttribute]) -> set[Place]:
-    """Return the places that rows hold and may be believed about."""
+    """Return the places that rows hold."""
     return {
-        place_of(file)
-        for row in rows
-        for _, files in held_by(row, attributes)
-        for file in files
-        if is_vouched_for(file)
+        place_of(file) for row in rows for attribute in attributes for file in readable(row.files(attribute))
     }
 
 

@@ -10,15 +10,13 @@ from typing import Any
 from sqlalchemy import Result
 
 from filecolumn.errors import ConcurrentFileChangeError, FileColumnError, NotSupportedError
-from filecolumn.file import FileObject
 from filecolumn.orm.dml import ValueSet
+from filecolumn.orm.flush import Held
 from filecolumn.orm.matching import Finder, MatchedRow
-from filecolumn.orm.statement_unit import StatementUnit, Written, held_by, places_held, shared_error
+from filecolumn.orm.statement_unit import StatementUnit, places_held, shared_error
 from filecolumn.orm.statements import Path
 
 __all__ = ("Deletion", "Update")
-
-Held = dict[tuple[int, str], list[FileObject]]
 
 
 class _OfMatchedRows(StatementUnit):
@@ -34,9 +32,10 @@ class _OfMatchedRows(StatementUnit):
                 f"the statement touched {count} rows where {len(rows)} matched before it, because another transaction "
                 "added some; roll back and retry"
             )
-        if count != len(rows) and self._gone:
+        if count != len(rows) and self._removed:
             left = finder.with_identities([row.identity for row in rows], for_update=False)
-            self._gone -= places_held(left, self._dml.attributes)
+            still = places_held(left, self._dml.attributes)
+            self._removed = [(home, place) for home, place in self._removed if place not in still]
         self._conclude(() if count == 0 else self._slots())
         return result
 
@@ -52,10 +51,7 @@ class Deletion(_OfMatchedRows):
             for row in finder.matching(self._criteria(), parameters, for_update=True):
                 found[row.identity] = row
         rows = list(found.values())
-        held: Held = {
-            (id(row), key): files for row in rows for key, files in held_by(row, self._dml.attributes)
-        }
-        self._give((), held)
+        self._give((), [held for row in rows for held in self._held_in(row, self._dml.attributes, row)])
         return self._run_on(finder, rows, {})
 
 
@@ -80,7 +76,7 @@ class Update(_OfMatchedRows):
         matches = self._matches(finder, for_update=True)
         if gives and (error := _misfit(matches)) is not None:
             raise ConcurrentFileChangeError(f"{error} now; roll back and retry")
-        self._give(self._slots(), self._held(matches))
+        self._give(self._slots(), list(self._held_before(matches)))
         rows = {row.identity: row for match in matches for row in match.rows}
         return self._run_on(finder, list(rows.values()), dict(self._unmatched(matches)))
 
@@ -123,16 +119,12 @@ class Update(_OfMatchedRows):
             matches.append(_Match(values, rows))
         return matches
 
-    def _held(self, matches: Sequence[_Match]) -> Held:
-        records = {id(written.values): written for written in self._written}
-        held: Held = {}
+    def _held_before(self, matches: Sequence[_Match]) -> Iterator[Held]:
+        records = {id(written.values): written.state for written in self._written}
         for match in matches:
             record = records.get(id(match.values))
             for row in match.rows:
-                owner: Written | MatchedRow = row if record is None else record
-                number = id(owner if isinstance(owner, MatchedRow) else owner.state)
-                held |= {(number, key): files for key, files in held_by(row, match.values.cells)}
-        return held
+                yield from self._held_in(row, match.values.cells, row if record is None else record)
 
     def _unmatched(self, matches: Sequence[_Match]) -> Iterator[tuple[Path, object]]:
         """Yield what has no row: it is not stored, and could not be bound."""
