@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from sqlalchemy import Table, bindparam, delete, select, tuple_
+from sqlalchemy import Table, bindparam, delete, event, select, text, tuple_
 from sqlalchemy.orm import Session
 
+from filecolumn import ConcurrentFileChangeError
 from filecolumn.backends.base import StorageBackend
 from tests.session.drivers import Driver, contents
 from tests.session.models import Document, Media, Video
@@ -123,3 +125,31 @@ async def test_a_delete_of_joined_inheritance_takes_the_files_of_its_own_table(
     assert contents() == [b"m", b"original"]
     await run(driver, lambda s: s.execute(delete(Media)))
     assert contents() == []
+
+
+async def test_rows_that_a_delete_leaves_keep_their_files(driver: Driver, storage: StorageBackend) -> None:
+    if driver.dialect != "sqlite":
+        pytest.skip("a trigger of SQLite makes a DELETE leave a row")
+    await insert_files(driver, b"one", b"two")
+    trigger = "CREATE TRIGGER keep BEFORE DELETE ON documents WHEN OLD.id = 1 BEGIN SELECT RAISE(IGNORE); END"
+    await run(driver, lambda s: s.execute(text(trigger)))
+    await run(driver, lambda s: s.execute(delete(Document)))
+    await agree(driver, {1: b"one"})
+
+
+async def test_a_row_that_appears_under_a_delete_is_a_conflict(
+    driver: Driver, storage: StorageBackend
+) -> None:
+    await insert_files(driver, b"one")
+    engine = getattr(driver.engine, "sync_engine", driver.engine)
+
+    def add(connection: Any, cursor: object, statement: str, *rest: object) -> None:
+        if statement.startswith("DELETE FROM documents"):
+            connection.exec_driver_sql("INSERT INTO documents (id, title, pages) VALUES (9, '', '[]')")
+
+    event.listen(engine, "before_cursor_execute", add)
+    async with driver.session() as session:
+        with pytest.raises(ConcurrentFileChangeError, match="2 rows"):
+            await session.execute(delete(Document))
+        await session.rollback()
+    await agree(driver, {1: b"one"})

@@ -241,14 +241,11 @@ async def test_an_update_that_fails_takes_nothing_though_the_transaction_goes_on
     await insert_files(driver, b"one", b"two")
     statement = update(Document).where(Document.id == 1).values(id=2, **change)
     async with driver.session() as session:
-        if driver.dialect == "postgresql":
-            async with session.begin_nested() as savepoint:
-                with pytest.raises(IntegrityError):
-                    await session.execute(statement)
-                await session.run(lambda _: savepoint.rollback())
-        else:
-            with pytest.raises(IntegrityError):
-                await session.execute(statement)
+        savepoint = await session.run(lambda s: s.begin_nested() if driver.dialect == "postgresql" else None)
+        with pytest.raises(IntegrityError):
+            await session.execute(statement)
+        if savepoint is not None:
+            await session.run(lambda _: savepoint.rollback())
         await session.commit()
     await agree(driver, {1: b"one", 2: b"two"})
 
