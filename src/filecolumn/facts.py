@@ -153,7 +153,11 @@ def _decoded(value: object) -> object:
     if not isinstance(value, str | bytes | bytearray):
         return value
     try:
-        decoded: object = json.loads(value, parse_constant=_refuse_constant)
+        decoded: object = (
+            _DECODER.decode(value)
+            if isinstance(value, str)
+            else json.loads(value, parse_constant=_refuse_constant)
+        )
     except (ValueError, RecursionError) as error:
         raise CorruptFileMetadataError("a file's row is not valid JSON") from error
     return decoded
@@ -202,15 +206,19 @@ def _metadata(row: JsonObject) -> JsonObject:
     raise CorruptFileMetadataError(f"'metadata' of a file's row must be an object, not {_kind(metadata)}")
 
 
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+# made once: `json.loads` makes a decoder for each call that has an option
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def _shown(filename: str) -> str:
     try:
         return clean_filename(filename)
     except InvalidKeyError as error:
         raise CorruptFileMetadataError("'filename' of a file's row is not valid Unicode") from error
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _bounded(value: JsonObject) -> JsonObject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
+import subprocess
 import sys
 import tempfile
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from filecolumn import FileColumnError, FileObject, InvalidKeyError, StorageError, storages
+from filecolumn import FileColumnError, FileObject, InvalidKeyError, NotSupportedError, StorageError, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
@@ -273,3 +274,25 @@ def test_row_21_a_folder_that_cannot_be_written_is_refused_at_registration(
     with pytest.raises((OSError, ValueError)):
         storages.register_backend(make_local(kind, unwritable / "new"))
     assert storages.registered_backends() == []
+
+
+@LOCAL
+def test_a_system_without_descriptors_of_folders_is_refused_at_registration(
+    tmp_path: Path, kind: type[StorageBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "supports_dir_fd", set())
+    with pytest.raises(NotSupportedError, match="POSIX"):
+        storages.register_backend(make_local(kind, tmp_path / "new"))
+
+
+def test_the_library_is_imported_where_folders_have_no_descriptors() -> None:
+    """Windows has none of these names; storages other than local folders work there."""
+    program = """
+import os
+for name in ("O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK"):
+    delattr(os, name)
+import filecolumn
+storage = filecolumn.storages.register_backend("memory://", key="docs")
+assert filecolumn.FileObject("a", content=b"x").save().get_content() == b"x"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=50)

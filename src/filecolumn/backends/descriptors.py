@@ -12,6 +12,7 @@ from filecolumn.errors import FileColumnError, ObjectExistsError, ObjectNotFound
 
 __all__ = (
     "FOLDER_FLAGS",
+    "NEW_FILE_FLAGS",
     "Descriptor",
     "check_regular",
     "closed_on_error",
@@ -21,7 +22,13 @@ __all__ = (
     "write_all",
 )
 
-FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Windows has none of these, and imports this module all the same
+FOLDER_FLAGS: int = (
+    os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+)
+NEW_FILE_FLAGS: int = (
+    os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+)
 
 
 class Descriptor:

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from filecolumn.backends.descriptors import (
     FOLDER_FLAGS,
+    NEW_FILE_FLAGS,
     Descriptor,
     check_regular,
     closed_on_error,
@@ -26,7 +27,7 @@ from filecolumn.backends.descriptors import (
     write_all,
 )
 from filecolumn.content import CHUNK_SIZE
-from filecolumn.errors import ObjectNotFoundError, StorageError
+from filecolumn.errors import NotSupportedError, ObjectNotFoundError, StorageError
 from filecolumn.naming import RESERVED_FOLDER, check_key, is_stage_name, uuid7_hex
 
 __all__ = ("FileChunks", "LocalRoot", "local_folder", "make_root")
@@ -34,7 +35,6 @@ __all__ = ("FileChunks", "LocalRoot", "local_folder", "make_root")
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 _USABLE = os.R_OK | os.W_OK | os.X_OK
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class LocalRoot:
@@ -45,6 +45,8 @@ class LocalRoot:
 
         OSError if that cannot be or it is not writable, ValueError for the whole disk.
         """
+        if os.open not in os.supports_dir_fd:
+            raise NotSupportedError("a local folder is a storage on POSIX systems only, not on this one")
         make_root(root)
         self.path: str = os.path.realpath(root)
         if os.path.dirname(self.path) == self.path:
@@ -73,7 +75,7 @@ class LocalRoot:
         # on the same disk and out of every listing
         with self._folder((RESERVED_FOLDER, "stage"), make=True) as stages:
             try:
-                self._fill(os.open(stage, _NEW, FILE_MODE, dir_fd=stages), chunks)
+                self._fill(os.open(stage, NEW_FILE_FLAGS, FILE_MODE, dir_fd=stages), chunks)
                 with self._at(key) as (folder, name):
                     if overwrite:
                         os.replace(stage, name, src_dir_fd=stages, dst_dir_fd=folder)
