@@ -209,6 +209,23 @@ async def test_row_77_null_is_no_file(driver: Driver, local: StorageBackend) -> 
     await remove(driver)
 
 
+@pytest.mark.parametrize("backend", [{}, {"backend": None}])
+async def test_row_77_a_row_without_a_storage_is_in_its_columns(
+    driver: Driver, local: StorageBackend, backend: dict[str, object]
+) -> None:
+    local.put("k", [b"ours"])
+    await insert_raw(driver, {"filename": "a.txt", "to_filename": "k", **backend})
+    async with driver.session() as session:
+        document = await session.one(Document, 1)
+        assert await driver.content(document.file) == b"ours"
+        assert document.file is not None
+        document.file.update_metadata({"a": 1})
+        await session.commit()
+    assert stored() == {"k": b"ours"}
+    await remove(driver)
+    assert stored() == {}
+
+
 FOREIGN_KEYS = [
     "../outside/secret",
     "..",
