@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, Result, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Executable, Result, create_engine, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
@@ -35,6 +35,13 @@ def use_real_savepoints(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def do_begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
+
+
+def _suited(url: str | URL) -> dict[str, object]:
+    """Return the options that keep a database in memory alive."""
+    parsed = make_url(url)
+    in_memory = parsed.get_backend_name() == "sqlite" and not parsed.database
+    return {"poolclass": StaticPool} if in_memory else {}
 
 
 class DriverSession(ABC):
@@ -92,6 +99,16 @@ class Driver(ABC):
 
     is_async: bool
 
+    @property
+    @abstractmethod
+    def sync_engine(self) -> Engine:
+        """The engine itself, or the sync one inside."""
+
+    @property
+    def dialect(self) -> str:
+        """Name of the database's kind."""
+        return self.sync_engine.dialect.name
+
     @abstractmethod
     def session(self, **options: object) -> AbstractAsyncContextManager[DriverSession]:
         """Open a session; leaving it closes it without a commit."""
@@ -139,10 +156,14 @@ class SyncSession(DriverSession):
 class SyncDriver(Driver):
     is_async = False
 
-    def __init__(self, url: str) -> None:
-        options = {"poolclass": StaticPool} if url == "sqlite://" else {}
-        self.engine = create_engine(url, **options)
-        use_real_savepoints(self.engine)
+    def __init__(self, url: str | URL, **options: object) -> None:
+        self.engine = create_engine(url, **_suited(url), **options)
+        if self.engine.dialect.name == "sqlite":
+            use_real_savepoints(self.engine)
+
+    @property
+    def sync_engine(self) -> Engine:
+        return self.engine
 
     @asynccontextmanager
     async def session(self, **options: object) -> AsyncIterator[DriverSession]:
@@ -190,10 +211,14 @@ class AsyncDriverSession(DriverSession):
 class AsyncDriver(Driver):
     is_async = True
 
-    def __init__(self, url: str) -> None:
-        options = {"poolclass": StaticPool} if url == "sqlite+aiosqlite://" else {}
-        self.engine: AsyncEngine = create_async_engine(url, **options)
-        use_real_savepoints(self.engine.sync_engine)
+    def __init__(self, url: str | URL, **options: object) -> None:
+        self.engine: AsyncEngine = create_async_engine(url, **_suited(url), **options)
+        if self.engine.dialect.name == "sqlite":
+            use_real_savepoints(self.sync_engine)
+
+    @property
+    def sync_engine(self) -> Engine:
+        return self.engine.sync_engine
 
     @asynccontextmanager
     async def session(self, **options: object) -> AsyncIterator[DriverSession]:

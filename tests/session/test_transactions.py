@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, inspect, select, text
+from sqlalchemy import create_engine, event, inspect, select, text
 from sqlalchemy.exc import IntegrityError, InvalidRequestError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -47,11 +46,6 @@ async def agree(driver: Driver, expected: dict[int, bytes | None]) -> None:
     """Assert that rows hold *expected* and storages nothing else."""
     assert await held(driver) == expected
     assert contents() == sorted(content for content in expected.values() if content is not None)
-
-
-def engine_of(driver: Driver) -> Engine:
-    engine = driver.engine  # type: ignore[attr-defined]
-    return engine.sync_engine if driver.is_async else engine
 
 
 @pytest.fixture
@@ -311,13 +305,13 @@ async def test_session_in_somebody_elses_transaction_removes_nothing(driver: Dri
 @pytest.fixture
 def lost_answer(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """COMMIT is carried out, and its answer never arrives."""
-    dialect = engine_of(driver).dialect
+    dialect = driver.sync_engine.dialect
     commit = dialect.do_commit
 
     def do_commit(connection: object) -> None:
         commit(connection)
         monkeypatch.undo()
-        raise sqlite3.OperationalError("the connection was lost")
+        raise dialect.loaded_dbapi.OperationalError("the connection was lost")
 
     monkeypatch.setattr(dialect, "do_commit", do_commit)
 
