@@ -90,7 +90,7 @@ WRONG_LISTS = [
 ]
 
 
-@pytest.mark.parametrize("value", WRONG_LISTS, ids=repr)
+@pytest.mark.parametrize("value", WRONG_LISTS, ids=["file", "text", "dict", "bytes", "none", "sql"])
 async def test_a_wrong_list_is_refused_where_it_is_assigned(
     driver: Driver, storage: StorageBackend, value: Any
 ) -> None:
