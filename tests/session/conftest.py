@@ -81,3 +81,17 @@ async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         await made.create()
     yield made
     await made.dispose()
+
+
+@pytest.fixture
+def lost_answer(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """COMMIT is carried out, and its answer never arrives."""
+    dialect = driver.sync_engine.dialect
+    commit = dialect.do_commit
+
+    def do_commit(connection: object) -> None:
+        commit(connection)
+        monkeypatch.undo()
+        raise dialect.loaded_dbapi.OperationalError("the connection was lost")
+
+    monkeypatch.setattr(dialect, "do_commit", do_commit)

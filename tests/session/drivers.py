@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Executable, Result, create_engine, event, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
@@ -94,6 +94,27 @@ class DriverSession(ABC):
         return await self.run(lambda session: session.execute(statement))
 
 
+class DriverConnection(ABC):
+    """A connection that its user begins and ends transactions on."""
+
+    @abstractmethod
+    async def run(self, call: Callable[[Connection], T]) -> T:
+        """Run *call* with the sync connection, as `AsyncConnection.run_sync` does."""
+
+    @abstractmethod
+    def session(self, **options: object) -> AbstractAsyncContextManager[DriverSession]:
+        """Open a session that is bound to it."""
+
+    async def begin(self) -> None:
+        await self.run(lambda connection: connection.begin())
+
+    async def commit(self) -> None:
+        await self.run(lambda connection: connection.commit())
+
+    async def rollback(self) -> None:
+        await self.run(lambda connection: connection.rollback())
+
+
 class Driver(ABC):
     """A database under test."""
 
@@ -112,6 +133,10 @@ class Driver(ABC):
     @abstractmethod
     def session(self, **options: object) -> AbstractAsyncContextManager[DriverSession]:
         """Open a session; leaving it closes it without a commit."""
+
+    @abstractmethod
+    def connect(self) -> AbstractAsyncContextManager[DriverConnection]:
+        """Open a connection; leaving it closes it without a commit."""
 
     @abstractmethod
     async def create(self) -> None:
@@ -153,6 +178,19 @@ class SyncSession(DriverSession):
         self.sync.close()
 
 
+class SyncConnection(DriverConnection):
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def run(self, call: Callable[[Connection], T]) -> T:
+        return call(self.connection)
+
+    @asynccontextmanager
+    async def session(self, **options: object) -> AsyncIterator[DriverSession]:
+        with Session(self.connection, **options) as session:
+            yield SyncSession(session)
+
+
 class SyncDriver(Driver):
     is_async = False
 
@@ -169,6 +207,11 @@ class SyncDriver(Driver):
     async def session(self, **options: object) -> AsyncIterator[DriverSession]:
         with Session(self.engine, **options) as session:
             yield SyncSession(session)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[DriverConnection]:
+        with self.engine.connect() as connection:
+            yield SyncConnection(connection)
 
     async def create(self) -> None:
         Base.metadata.create_all(self.engine)
@@ -208,6 +251,19 @@ class AsyncDriverSession(DriverSession):
         await self.session.close()
 
 
+class AsyncDriverConnection(DriverConnection):
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+
+    async def run(self, call: Callable[[Connection], T]) -> T:
+        return await self.connection.run_sync(call)
+
+    @asynccontextmanager
+    async def session(self, **options: object) -> AsyncIterator[DriverSession]:
+        async with AsyncSession(self.connection, **{"expire_on_commit": False, **options}) as session:
+            yield AsyncDriverSession(session)
+
+
 class AsyncDriver(Driver):
     is_async = True
 
@@ -224,6 +280,11 @@ class AsyncDriver(Driver):
     async def session(self, **options: object) -> AsyncIterator[DriverSession]:
         async with AsyncSession(self.engine, **{"expire_on_commit": False, **options}) as session:
             yield AsyncDriverSession(session)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[DriverConnection]:
+        async with self.engine.connect() as connection:
+            yield AsyncDriverConnection(connection)
 
     async def create(self) -> None:
         async with self.engine.begin() as connection:

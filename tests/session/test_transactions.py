@@ -302,20 +302,6 @@ async def test_session_in_somebody_elses_transaction_removes_nothing(driver: Dri
     assert await held(driver) == {1: b"old"}
 
 
-@pytest.fixture
-def lost_answer(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """COMMIT is carried out, and its answer never arrives."""
-    dialect = driver.sync_engine.dialect
-    commit = dialect.do_commit
-
-    def do_commit(connection: object) -> None:
-        commit(connection)
-        monkeypatch.undo()
-        raise dialect.loaded_dbapi.OperationalError("the connection was lost")
-
-    monkeypatch.setattr(dialect, "do_commit", do_commit)
-
-
 async def test_commit_without_an_answer_keeps_old_and_new(
     driver: Driver, committed: None, lost_answer: None, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,9 +6,10 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from weakref import WeakKeyDictionary, finalize
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Transaction, TwoPhaseTransaction, event
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
 
 from filecolumn.backends.base import StorageBackend
@@ -27,10 +28,12 @@ _log = logging.getLogger("filecolumn")
 class SessionFrame(Frame):
     """A frame, and the connections it is about."""
 
-    connections: dict[int, Connection] = field(default_factory=dict[int, Connection])
-    """Those that its own flushes used."""
-    watched: set[int] = field(default_factory=set[int])
-    """Those that tell when COMMIT is sent, by `id`."""
+    connections: dict[Connection, Transaction] = field(default_factory=dict[Connection, Transaction])
+    """Those that its flushes used, and in which transaction or savepoint of theirs its rows are."""
+    unwatch: dict[Connection, Callable[[], None]] = field(
+        default_factory=dict[Connection, Callable[[], None]]
+    )
+    """Those that tell when COMMIT is sent, and what stops that."""
     watch_end: Callable[[], object] = lambda: None
     """Ends the wait for an end that never comes."""
 
@@ -60,16 +63,26 @@ def end_frame(transaction: SessionTransaction) -> None:
     if frame is None:
         return
     frame.watch_end()
+    for stop in frame.unwatch.values():
+        stop()
     outer = transaction.parent
     if transaction.nested and outer is not None and frame.committed:
-        if _is_committed_by_release(frame.connections.values()):
+        if _is_committed_by_release(frame.connections):
             frame.uploads.clear()
-        _frame_of(outer).absorb(frame)
+        around = _frame_of(outer)
+        around.absorb(frame)
+        for connection in frame.connections:
+            _write_in(around, connection)
     elif frame.committed:
         _delete(frame.finish())
     elif frame.commit_sent:
         # Either outcome is possible: only a row that nobody can ask here would tell
         _log.warning("COMMIT was sent and not answered; its files are kept: %s", sorted(frame.uploads))
+    elif any(written_in.is_active for written_in in frame.connections.values()):
+        _log.warning(
+            "a session ended without commit or rollback inside a transaction that goes on; its files are kept: %s",
+            sorted(frame.uploads),
+        )
     else:
         _delete(frame.undo())
 
@@ -91,20 +104,28 @@ def _in_transaction(connection: Connection) -> bool:
 
 def watch(session: Session, mapper: Mapper[object], frame: SessionFrame, root: SessionFrame) -> None:
     """Take note of the connection that a flush of *mapper* uses, and learn from it when COMMIT is sent."""
-    if isinstance(session.get_bind(mapper), Connection):
-        root.joined = True
-        return
     connection = session_connection(session, mapper)
-    frame.connections[id(connection)] = connection
-    if id(connection) in root.watched:
+    root.joined |= isinstance(session.get_bind(mapper), Connection)
+    _write_in(frame, connection)
+    if connection in root.unwatch:
         return
-    root.watched.add(id(connection))
 
-    def commit_is_sent(_: Connection) -> None:
+    def commit_is_sent(*_: object) -> None:
         root.commit_sent = True
 
     # fires before COMMIT is sent, not after
-    event.listen(connection, "commit", commit_is_sent)
+    is_twophase = isinstance(connection.get_transaction(), TwoPhaseTransaction)
+    told = connection, "commit_twophase" if is_twophase else "commit", commit_is_sent
+    event.listen(*told)
+    # a connection that is not the session's own outlives the transaction
+    root.unwatch[connection] = partial(event.remove, *told)
+
+
+def _write_in(frame: SessionFrame, connection: Connection) -> None:
+    """Take note that rows of *frame* are in what is now the innermost transaction of *connection*."""
+    innermost = connection.get_nested_transaction() or connection.get_transaction()
+    if innermost is not None:
+        frame.connections.setdefault(connection, innermost)
 
 
 def _frame_of(transaction: SessionTransaction) -> SessionFrame:
