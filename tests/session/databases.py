@@ -71,16 +71,17 @@ class Database:
     def __init__(self, server: Server, url: URL, suffix: str = "") -> None:
         self.name = f"filecolumn_test_{os.getpid()}{suffix}"
         self.server = server
+        self._url = url.set(database=self.name)
         self._admin = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
         self._run(f"DROP DATABASE IF EXISTS {self.name}", f"CREATE DATABASE {self.name}")
         self._run(*(setting.format(name=self.name) for setting in server.settings))
-        self.engine: Engine = create_engine(url.set(database=self.name), connect_args=server.connect)
+        self.engine: Engine = create_engine(self._url, connect_args=server.connect)
         self._tables: list[str] = []
         atexit.register(self.drop)
 
     def url(self, scheme: str) -> URL:
         """Return the URL for a driver."""
-        return self.server.url.set(drivername=scheme, database=self.name)
+        return self._url.set(drivername=scheme)
 
     def create(self, *metadatas: MetaData) -> None:
         """Make tables, once."""
