@@ -129,15 +129,15 @@ def need_server(name: str) -> Server:
 
 
 @cache
-def _database(name: str) -> Database:
+def _database(name: str, suffix: str) -> Database:
     server = SERVERS[name]
-    return Database(server, server.url)
+    return Database(server, server.url, suffix)
 
 
-def empty_database(name: str, *metadatas: MetaData) -> Database:
+def empty_database(name: str, *metadatas: MetaData, suffix: str = "") -> Database:
     """Return this process's database on a server with the tables of *metadatas*, which are empty."""
     need_server(name)
-    database = _database(name)
+    database = _database(name, suffix)
     if not database._tables:
         database.create(*metadatas)
     database.clear()

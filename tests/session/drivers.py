@@ -205,7 +205,7 @@ class SyncDriver(Driver):
 
     @asynccontextmanager
     async def session(self, **options: object) -> AsyncIterator[DriverSession]:
-        with Session(self.engine, **options) as session:
+        with Session(**{"bind": self.engine, **options}) as session:
             yield SyncSession(session)
 
     @asynccontextmanager
@@ -278,7 +278,7 @@ class AsyncDriver(Driver):
 
     @asynccontextmanager
     async def session(self, **options: object) -> AsyncIterator[DriverSession]:
-        async with AsyncSession(self.engine, **{"expire_on_commit": False, **options}) as session:
+        async with AsyncSession(**{"bind": self.engine, "expire_on_commit": False, **options}) as session:
             yield AsyncDriverSession(session)
 
     @asynccontextmanager

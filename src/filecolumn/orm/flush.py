@@ -7,10 +7,11 @@ session knows before it, and again for what appears only inside it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state, set_attribute
 from sqlalchemy.orm.state import InstanceState
@@ -25,7 +26,7 @@ from filecolumn.orm.conflicts import check_unchanged
 from filecolumn.orm.frames import SessionFrame, watch
 from filecolumn.orm.rows import HeldRow, held_rows
 from filecolumn.orm.slots import Slot, check_slot, copy_for, may_stay, place_of, put_for, slots_of
-from filecolumn.orm.unit import Upload, Use, Wanted, assign
+from filecolumn.orm.unit import Place, Upload, Use, Wanted, assign
 from filecolumn.transfer import Copy, Put
 from filecolumn.value import Phase
 
@@ -62,7 +63,8 @@ class FlushUnit:
         for state in gone:
             for attribute in file_attributes(state.mapper):
                 check_unchanged(state, attribute, held.get(state))
-        self._give(slots, _held_files(changes, gone, held))
+        engines = self._engines([*(state for state, _ in changes), *gone])
+        self._give(slots, _held_files(changes, gone, held), engines)
         self._deleted.update(gone)
         for state, attribute in changes:
             self._settled[state, attribute.key] = attribute, files_in(state.dict.get(attribute.key))
@@ -160,10 +162,28 @@ class FlushUnit:
             raise ObjectExistsError(f"the storage key {upload.op.key!r} is used twice in one transaction")
         self._frame.uploads[upload.place] = upload
 
-    def _give(self, slots: Sequence[Slot], held: Mapping[tuple[int, str], Sequence[FileObject]]) -> None:
+    def _engines(self, states: Sequence[State]) -> dict[Hashable, Engine]:
+        """Return the engine of each row attribute; nothing if all have the same."""
+        mappers = {state.mapper for state in states}
+        engines = {mapper: self._session.get_bind(mapper).engine for mapper in mappers}
+        if len(set(engines.values())) < 2:
+            return {}
+        return {
+            (id(state), attribute.key): engines[state.mapper]
+            for state in states
+            for attribute in file_attributes(state.mapper)
+        }
+
+    def _give(
+        self,
+        slots: Sequence[Slot],
+        held: Mapping[tuple[int, str], Sequence[FileObject]],
+        engines: Mapping[Hashable, Engine],
+    ) -> None:
         wanted = [Wanted(slot.row, place_of(slot.file), may_stay(slot)) for slot in slots]
         fresh = [place_of(slot.file) for slot in slots if slot.file._phase is Phase.STAGED]
-        assignment = assign(wanted, fresh, {row: list(map(place_of, files)) for row, files in held.items()})
+        places: dict[Hashable, list[Place]] = {row: list(map(place_of, files)) for row, files in held.items()}
+        assignment = assign(wanted, fresh, places, engines.get)
         copies: dict[Put | Copy, Upload] = {}
         for slot, use in zip(slots, assignment.uses, strict=True):
             if use is Use.COPY:

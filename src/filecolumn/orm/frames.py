@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Transaction, TwoPhaseTransaction, event
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.errors import BackendNotRegisteredError
+from filecolumn.errors import BackendNotRegisteredError, NotSupportedError
 from filecolumn.orm import bridge
 from filecolumn.orm.rows import session_connection
 from filecolumn.orm.unit import Frame, Place
@@ -103,8 +103,12 @@ def _in_transaction(connection: Connection) -> bool:
 
 
 def watch(session: Session, mapper: Mapper[object], frame: SessionFrame, root: SessionFrame) -> None:
-    """Take note of the connection that a flush of *mapper* uses, and learn from it when COMMIT is sent."""
+    """Take note of the connection that a flush of *mapper* uses, and learn from it when COMMIT is sent.
+
+    Raises NotSupportedError if each of its statements commits by itself.
+    """
     connection = session_connection(session, mapper)
+    _refuse_autocommit(connection)
     root.joined |= isinstance(session.get_bind(mapper), Connection)
     _write_in(frame, connection)
     if connection in root.unwatch:
@@ -119,6 +123,17 @@ def watch(session: Session, mapper: Mapper[object], frame: SessionFrame, root: S
     event.listen(*told)
     # a connection that is not the session's own outlives the transaction
     root.unwatch[connection] = partial(event.remove, *told)
+
+
+def _refuse_autocommit(connection: Connection) -> None:
+    chosen = connection.get_execution_options().get("isolation_level")
+    # what create_engine(isolation_level=) leaves has no public name
+    level = chosen or getattr(connection.dialect, "_on_connect_isolation_level", None)
+    if level == "AUTOCOMMIT":
+        raise NotSupportedError(
+            "files need transactions, and this session's connection is in AUTOCOMMIT: no rollback would undo "
+            "its rows, and no lock would keep others from them; give the session an engine with another isolation_level"
+        )
 
 
 def _write_in(frame: SessionFrame, connection: Connection) -> None:
@@ -139,6 +154,9 @@ def _frame_of(transaction: SessionTransaction) -> SessionFrame:
 
 
 def _tell_of_no_end(frame: SessionFrame) -> None:
+    # the connection and what listens to it hold each other: it would keep its locks until a later collection
+    frame.connections.clear()
+    frame.unwatch.clear()
     if places := sorted(frame.removed | frame.uploads.keys()):
         _log.warning("a transaction was dropped or cut off at its end; its files are kept: %s", places)
 

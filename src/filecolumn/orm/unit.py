@@ -58,31 +58,36 @@ class Wanted:
 
 
 def assign(
-    slots: Sequence[Wanted], fresh: Iterable[Place], held: Mapping[Hashable, Sequence[Place]]
+    slots: Sequence[Wanted],
+    fresh: Iterable[Place],
+    held: Mapping[Hashable, Sequence[Place]],
+    database_of: Callable[[Hashable], Hashable] = lambda _: None,
 ) -> Assignment:
     """Decide for *slots*, in the order they were found.
 
     *fresh* are the places that no row has held yet; *held* is what each row attribute held before
     the flush.  Counted over the whole flush, so that swaps and moves need no special case: first
     each row keeps its own, then what is left goes to whoever asks for it, and the rest are copies.
+    Nothing goes from one database to another but as a copy: one may commit and the other not.
     """
-    left = Counter(place for places in held.values() for place in places)
+    left = Counter((database_of(row), place) for row, places in held.items() for place in places)
     own = {row: Counter(places) for row, places in held.items()}
     free = set(fresh)
     uses: list[Use | None] = [None] * len(slots)
     for index, slot in enumerate(slots):
         if slot.row in own and own[slot.row][slot.place] > 0:
             own[slot.row][slot.place] -= 1
-            left[slot.place] -= 1
+            left[database_of(slot.row), slot.place] -= 1
             uses[index] = Use.KEEP
     for index, slot in enumerate(slots):
         if uses[index] is not None or not slot.may_stay:
             continue
+        offered = database_of(slot.row), slot.place
         if slot.place in free:
             free.discard(slot.place)
             uses[index] = Use.ATTACH
-        elif left[slot.place] > 0:
-            left[slot.place] -= 1
+        elif left[offered] > 0:
+            left[offered] -= 1
             uses[index] = Use.KEEP
     kept = {slot.place for slot, use in zip(slots, uses, strict=True) if use is not None}
     before = {place for places in held.values() for place in places}
