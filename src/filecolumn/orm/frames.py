@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from weakref import WeakKeyDictionary, finalize
+from weakref import WeakKeyDictionary, WeakSet, finalize, ref
 
 from sqlalchemy import Connection, Transaction, TwoPhaseTransaction, event
 from sqlalchemy.orm import Mapper, Session, SessionTransaction
@@ -28,12 +28,15 @@ _log = logging.getLogger("filecolumn")
 class SessionFrame(Frame):
     """A frame, and the connections it is about."""
 
-    connections: dict[Connection, Transaction] = field(default_factory=dict[Connection, Transaction])
-    """Those that its flushes used, and in which transaction or savepoint of theirs its rows are."""
-    unwatch: dict[Connection, Callable[[], None]] = field(
-        default_factory=dict[Connection, Callable[[], None]]
+    # Weakly: what is held here would live on, and keep its locks, when a session is dropped
+    connections: WeakKeyDictionary[Connection, ref[Transaction]] = field(
+        default_factory=WeakKeyDictionary[Connection, "ref[Transaction]"]
     )
-    """Those that tell when COMMIT is sent, and what stops that."""
+    """Those that its flushes used, and in which transaction or savepoint of theirs its rows are."""
+    watched: WeakSet[Connection] = field(default_factory=WeakSet[Connection])
+    """Those that tell when COMMIT is sent."""
+    unwatch: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    """Stops those from telling that outlive the transaction."""
     watch_end: Callable[[], object] = lambda: None
     """Ends the wait for an end that never comes."""
 
@@ -63,7 +66,7 @@ def end_frame(transaction: SessionTransaction) -> None:
     if frame is None:
         return
     frame.watch_end()
-    for stop in frame.unwatch.values():
+    for stop in frame.unwatch:
         stop()
     outer = transaction.parent
     if transaction.nested and outer is not None and frame.committed:
@@ -78,13 +81,19 @@ def end_frame(transaction: SessionTransaction) -> None:
     elif frame.commit_sent:
         # Either outcome is possible: only a row that nobody can ask here would tell
         _log.warning("COMMIT was sent and not answered; its files are kept: %s", sorted(frame.uploads))
-    elif any(written_in.is_active for written_in in frame.connections.values()):
+    elif _goes_on(frame):
         _log.warning(
             "a session ended without commit or rollback inside a transaction that goes on; its files are kept: %s",
             sorted(frame.uploads),
         )
     else:
         _delete(frame.undo())
+
+
+def _goes_on(frame: SessionFrame) -> bool:
+    """Return whether somebody else may still commit the frame's rows."""
+    written_in = (reference() for reference in frame.connections.values())
+    return any(transaction is not None and transaction.is_active for transaction in written_in)
 
 
 def _is_committed_by_release(connections: Iterable[Connection]) -> bool:
@@ -109,10 +118,12 @@ def watch(session: Session, mapper: Mapper[object], frame: SessionFrame, root: S
     """
     connection = session_connection(session, mapper)
     _refuse_autocommit(connection)
-    root.joined |= isinstance(session.get_bind(mapper), Connection)
+    is_joined = isinstance(session.get_bind(mapper), Connection)
+    root.joined |= is_joined
     _write_in(frame, connection)
-    if connection in root.unwatch:
+    if connection in root.watched:
         return
+    root.watched.add(connection)
 
     def commit_is_sent(*_: object) -> None:
         root.commit_sent = True
@@ -121,8 +132,8 @@ def watch(session: Session, mapper: Mapper[object], frame: SessionFrame, root: S
     is_twophase = isinstance(connection.get_transaction(), TwoPhaseTransaction)
     told = connection, "commit_twophase" if is_twophase else "commit", commit_is_sent
     event.listen(*told)
-    # a connection that is not the session's own outlives the transaction
-    root.unwatch[connection] = partial(event.remove, *told)
+    if is_joined:
+        root.unwatch.append(partial(event.remove, *told))
 
 
 def _refuse_autocommit(connection: Connection) -> None:
@@ -140,7 +151,7 @@ def _write_in(frame: SessionFrame, connection: Connection) -> None:
     """Take note that rows of *frame* are in what is now the innermost transaction of *connection*."""
     innermost = connection.get_nested_transaction() or connection.get_transaction()
     if innermost is not None:
-        frame.connections.setdefault(connection, innermost)
+        frame.connections.setdefault(connection, ref(innermost))
 
 
 def _frame_of(transaction: SessionTransaction) -> SessionFrame:
@@ -154,9 +165,6 @@ def _frame_of(transaction: SessionTransaction) -> SessionFrame:
 
 
 def _tell_of_no_end(frame: SessionFrame) -> None:
-    # the connection and what listens to it hold each other: it would keep its locks until a later collection
-    frame.connections.clear()
-    frame.unwatch.clear()
     if places := sorted(frame.removed | frame.uploads.keys()):
         _log.warning("a transaction was dropped or cut off at its end; its files are kept: %s", places)
 
