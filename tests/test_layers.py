@@ -12,7 +12,7 @@ import filecolumn
 
 PACKAGE = Path(filecolumn.__file__).parent
 LAYERS: dict[int, tuple[str, ...]] = {
-    0: ("errors",),
+    0: ("errors", "failpoints"),
     1: (
         "content",
         "naming",
@@ -39,6 +39,13 @@ LAYERS: dict[int, tuple[str, ...]] = {
     4: (
         "orm",
         "orm.type",
+        "orm.ledger",
+        "orm.recording",
+        "orm.recorder",
+        "orm.draining",
+        "orm.outcome",
+        "orm.watching",
+        "orm.references",
         "orm.unit",
         "orm.bridge",
         "orm.rows",
