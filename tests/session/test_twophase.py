@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from filecolumn.backends.base import StorageBackend
 from tests.session import models
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.parametrize("storage", STORAGES_OF_SCENARIOS[:1], indir
 def postgres() -> Iterator[Database]:
     """A PostgreSQL that takes prepared transactions, as the common one does not by itself."""
     need_server("postgresql")
-    with create_engine(SERVERS["postgresql"].url).connect() as connection:
+    with create_engine(SERVERS["postgresql"].url, poolclass=NullPool).connect() as connection:
         takes_them = int(connection.scalar(text("SHOW max_prepared_transactions")) or 0) >= 10
     if takes_them:
         yield server_database("postgresql")
