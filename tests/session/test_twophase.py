@@ -101,6 +101,7 @@ async def test_a_constraint_that_fails_in_the_first_phase_leaves_nothing(
             await session.commit()
         await session.rollback()
         assert contents() == [b"old"]
+    async with driver.session(twophase=True) as session:
         session.add(Folder(id=1, items=[Item(id=1, file=file(b"item"))]))
         await session.commit()
     async with driver.session() as session:
