@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, delete, insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from filecolumn import FileObject, MaintenanceRefusedError, StaleUploadError, storages
+from filecolumn import FileObject, MaintenanceRefusedError, StaleUploadError, StoredObject, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.maintenance import SweepReport, adopt, check, drain, status, sweep
@@ -184,6 +185,57 @@ def test_a_staging_clone_deletes_nothing_of_production(original: World, tmp_path
     assert report.is_clean
     assert sweep(original.engine, Base).claimed == 0
     staging.engine.dispose()
+
+
+def test_a_copy_on_the_same_server_is_told_apart(tmp_path: Path, storage: StorageBackend) -> None:
+    for world in make_world("postgresql", "sync", tmp_path):
+        world.add(b"one")
+        assert sweep(world.engine, Base).found == 0
+        world.engine.dispose()
+        name = world.place.rpartition("/")[2]
+        admin = create_engine(f"{world.url.rpartition('/')[0]}/postgres", isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
+        copy = create_engine(f"{world.url}_copy")
+        try:
+            with Session(copy) as session:
+                session.delete(session.get_one(Document, 1))
+                session.commit()
+            with pytest.raises(MaintenanceRefusedError):
+                sweep(copy, Base)
+        finally:
+            copy.dispose()
+            with admin.connect() as connection:
+                connection.exec_driver_sql(f"DROP DATABASE {name}_copy WITH (FORCE)")
+            admin.dispose()
+        assert check(world.engine, Base, grace=-5, verify=True).findings == []
+
+
+def test_without_a_ledger_a_sweep_deletes_by_age(storage: StorageBackend, tmp_path: Path) -> None:
+    class Plain(DeclarativeBase):
+        pass
+
+    class Note(Plain):
+        __tablename__ = "notes"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        file: Mapped[FileObject] = mapped_column(StoredObject("docs", ledger=False))
+
+    engine = create_engine(f"sqlite:///{tmp_path}/plain.db")
+    Plain.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Note(id=1, file=FileObject("a.txt", content=b"one")))
+        session.commit()
+        key = session.get_one(Note, 1).file.path
+    for name in ("old", "young"):
+        storage.put(name, [b"x"])
+    for name in ("old", str(key)):
+        os.utime(tmp_path / "docs" / name, (1, 1))
+    with pytest.raises(ValueError, match="21600 seconds or more"):
+        sweep(engine, Plain, grace=0)
+    assert sweep(engine, Plain).claimed == 1
+    assert keys() == {key, "young"}
+    assert check(engine, Plain).is_clean
+    engine.dispose()
 
 
 def test_after_adopt_the_copy_owns_the_storage(original: World, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, select, tuple_, update
+from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from filecolumn.backends.parts import batches
@@ -38,10 +38,8 @@ def entries_of(
     query = select(columns.backend, columns.key, columns.state, columns.checked, columns.sha256)
     with engine.connect() as connection:
         for batch in batches(sorted(keys), BATCH):
-            pairs = list(places.spelled(batch))
-            for backend, key, state, checked, sha256 in connection.execute(
-                query.where(tuple_(columns.backend, columns.key).in_(pairs))
-            ):
+            wanted = is_one_of(ledger, places.spelled(batch))
+            for backend, key, state, checked, sha256 in connection.execute(query.where(wanted)):
                 entry = Entry(places.name_of(backend), key, backend, state, checked, sha256)
                 found[entry.place, key] = entry
     return found

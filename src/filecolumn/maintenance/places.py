@@ -35,16 +35,14 @@ class Places:
         """Return whether the storage *name* is to be looked at; one that is not registered is, if all are."""
         return self._chosen is None or name in self._chosen
 
-    def aliases(self, name: str) -> list[str]:
-        """Return every name that rows and ledgers may have for the storage *name*."""
-        keys = [key for key, first in self._names.items() if first == name] or [name]
-        return [alias for key in keys for alias in storages.names(key)]
-
     def spelled(self, places: Iterable[Place]) -> Iterator[Place]:
-        """Yield each place under every name of its storage."""
+        """Yield each place under every key that its storage is registered with, which have aliases of their own."""
+        keys: dict[str, list[str]] = {}
         for name, key in places:
-            for alias in self.aliases(name):
-                yield alias, key
+            if name not in keys:
+                keys[name] = [key for key, first in self._names.items() if first == name] or [name]
+            for backend in keys[name]:
+                yield backend, key
 
     def backends(self) -> Iterator[tuple[str, StorageBackend]]:
         """Yield name and storage."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, Engine, Insert, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Engine, Insert, and_, false, insert, or_, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -107,10 +108,18 @@ def reassert(connection: Connection, ledger: Ledger, places: Collection[Place]) 
 
 
 def is_one_of(ledger: Ledger, places: Iterable[Place]) -> ColumnElement[bool]:
-    """Match the rows of *places*, also those under an older name of the storage."""
+    """Match the rows of *places*, also those under an older name of the storage.
+
+    One list of keys for each name: for pairs SQLite reads the whole table.
+    """
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for backend, key in places:
+        for name in storages.names(backend):
+            by_name[name].append(key)
     columns = ledger.table.c
-    pairs = [(name, key) for backend, key in places for name in storages.names(backend)]
-    return tuple_(columns.backend, columns.key).in_(pairs)
+    return or_(
+        false(), *(and_(columns.backend == name, columns.key.in_(keys)) for name, keys in by_name.items())
+    )
 
 
 @contextmanager
