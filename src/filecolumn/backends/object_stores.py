@@ -93,7 +93,7 @@ class ObjectFiles:
         if rest is not None:
             self._write_parts(path, rest, description)
         elif creates and conditional:
-            self._create(path, whole, {**description, **self._kind.create})
+            self._create(path, whole, description)
         else:
             self._fs.pipe_file(path, whole, **description)
 
@@ -113,12 +113,16 @@ class ObjectFiles:
 
     def _create(self, path: str, content: bytes, options: Options) -> None:
         try:
-            self._fs.pipe_file(path, content, **options)
+            self._fs.pipe_file(path, content, **options, **self._kind.create)
         except OSError as error:
-            # what s3fs makes of "precondition failed"
-            if error.errno == errno.EINVAL and self._fs.exists(path):
+            # s3fs makes EINVAL of "precondition failed"
+            refused = isinstance(error, FileExistsError) or error.errno == errno.EINVAL
+            if refused and self._fs.exists(path):
                 raise FileExistsError(f"{path!r} is taken; objects are never overwritten") from error
-            raise
+            if not isinstance(error, FileExistsError):
+                raise
+            # parts of a failed upload, which Azure keeps for a week, are no object
+            self._fs.pipe_file(path, content, **options)
 
     def _write_parts(self, path: str, chunks: Iterable[bytes], options: Options) -> None:
         file = self._fs.open(path, "wb", block_size=PART_SIZE, autocommit=False, **options)
