@@ -27,14 +27,10 @@ def _refusal() -> Exception:
 class Fault:
     """One thing that goes wrong, and when.
 
-    | kind | |
-    |---|---|
-    | `fail_before` | the call raises and has no effect |
-    | `fail_after` | the call has its effect, then raises: its answer was lost |
-    | `hang` | the call waits until `FaultyBackend.let_go`, at most *seconds*, and then fails as `fail_before` |
-    | `short` | of the content of a `put` or `get` only half of the first chunk passes |
-    | `corrupt` | one bit of the content of a `put` or `get` is another one |
-    | `stale` | a `list` shows what was there when the fault was scheduled |
+    `fail_before`: the call raises and has no effect.  `fail_after`: it has its effect, then raises.
+    `hang`: it waits for `FaultyBackend.let_go`, at most *seconds*, and fails as `fail_before`.
+    `short`: of the content only half of the first chunk passes.  `corrupt`: one bit of it is another.
+    `stale`: a list shows what was there when the fault was scheduled.
     """
 
     operation: Operation
