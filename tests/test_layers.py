@@ -12,7 +12,7 @@ import filecolumn
 
 PACKAGE = Path(filecolumn.__file__).parent
 LAYERS: dict[float, tuple[str, ...]] = {
-    0: ("errors",),
+    0: ("errors", "failpoints"),
     1: (
         "content",
         "naming",
@@ -21,6 +21,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "meter",
         "backends",
         "backends.base",
+        "backends.descriptors",
         "backends.local",
         "backends.reader",
         "backends.threads",
@@ -53,6 +54,13 @@ LAYERS: dict[float, tuple[str, ...]] = {
     4: (
         "orm",
         "orm.type",
+        "orm.ledger",
+        "orm.recording",
+        "orm.recorder",
+        "orm.draining",
+        "orm.outcome",
+        "orm.watching",
+        "orm.references",
         "orm.unit",
         "orm.bridge",
         "orm.rows",
@@ -61,9 +69,16 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "orm.conflicts",
         "orm.slots",
         "orm.flush",
+        "orm.statements",
+        "orm.dml",
+        "orm.matching",
+        "orm.uniques",
+        "orm.statement_unit",
+        "orm.inserts",
+        "orm.updates",
         "orm.alembic",
     ),
-    5: ("orm.events", "orm.alembic_plugin"),
+    5: ("orm.events", "orm.bulk", "orm.alembic_plugin"),
     7: ("",),
 }
 LAYER_OF = {f"filecolumn.{name}".rstrip("."): layer for layer, names in LAYERS.items() for name in names}

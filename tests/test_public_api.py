@@ -35,6 +35,8 @@ BUILTINS: dict[str, type[Exception]] = {
     "StaleUploadError": RuntimeError,
     "ConcurrentFileChangeError": StaleDataError,
     "MissingDependencyError": ImportError,
+    "CommitOutcomeUnknownError": ConnectionError,
+    "MissingLedgerError": RuntimeError,
 }
 
 

@@ -14,6 +14,7 @@ from filecolumn.backends.base import (
     Stat,
     StorageBackend,
     check_folder,
+    check_range,
     list_folder,
 )
 from filecolumn.backends.filesystem import (
@@ -27,7 +28,7 @@ from filecolumn.backends.filesystem import (
 from filecolumn.backends.local import FileChunks
 from filecolumn.backends.object_stores import object_files
 from filecolumn.backends.parts import batches
-from filecolumn.backends.translate import ErrorTable, SourceGuard, translated
+from filecolumn.backends.translate import ErrorTable, SourceGuard, translated, without_secrets
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import (
     InvalidKeyError,
@@ -106,7 +107,7 @@ class FSSpecBackend(StorageBackend):
             return f"file://{self._root.path}"
         options: Mapping[str, object] = self.fs.storage_options
         host = options.get("endpoint_url") or options.get("host") or options.get("account_name") or ""
-        return f"{self.protocol}://{host}/{self.prefix}"
+        return f"{self.protocol}://{without_secrets(str(host))}/{without_secrets(self.prefix)}"
 
     def put(
         self,
@@ -132,8 +133,7 @@ class FSSpecBackend(StorageBackend):
         return Stat(key=key, size=guard.size)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        if start < 0 or (length is not None and length < 0):
-            raise ValueError("start and length must be 0 or more bytes")
+        check_range(start, length)
         with self._translated(f"read {key!r}"):
             if self._root is not None:
                 chunks = self._root.read(key, start, length)
@@ -148,7 +148,8 @@ class FSSpecBackend(StorageBackend):
     def stat(self, key: str) -> Stat:
         with self._translated(f"describe {key!r}"):
             if self._root is not None:
-                self._root.existing(key)
+                status = self._root.stat(key)
+                return Stat(key=key, size=status.st_size, last_modified=status.st_mtime)
             path = self._path(key)
             # listings are remembered, and another program may have changed the storage since
             self.fs.invalidate_cache()

@@ -23,9 +23,11 @@ from sqlalchemy.orm import (
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.state import InstanceState
 
+from filecolumn.failpoints import failpoint
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, own_values
+from filecolumn.orm.bulk import install_for
 from filecolumn.orm.flush import FlushUnit
 from filecolumn.orm.frames import current_frames, end_frame, mark_committed
 
@@ -42,6 +44,7 @@ _PICKLED = "filecolumn.values"
 def install() -> None:
     """Listen for mappers; called once, by importing filecolumn."""
     event.listen(Mapper, "mapper_configured", _on_mapper_configured)
+    event.listen(Mapper, "after_mapper_constructed", install_for)
 
 
 def _on_mapper_configured(mapper: Mapper[object], class_: type[object]) -> None:
@@ -180,6 +183,7 @@ def _before_delete(mapper: Mapper[object], connection: Connection, state: State)
 def _after_flush(session: Session, context: UOWTransaction) -> None:
     if (unit := _units.pop(session, None)) is not None:
         unit.finish()
+        failpoint("flush.after_row")
 
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:

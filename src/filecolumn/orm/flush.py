@@ -7,11 +7,13 @@ session knows before it, and again for what appears only inside it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.attributes import instance_state, set_attribute
 from sqlalchemy.orm.state import InstanceState
 
@@ -22,14 +24,17 @@ from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, files_in
 from filecolumn.orm.conflicts import check_unchanged
-from filecolumn.orm.frames import SessionFrame, watch
+from filecolumn.orm.frames import BindArguments, SessionFrame
+from filecolumn.orm.recorder import Recorder
+from filecolumn.orm.recording import Changes, LedgerAt
 from filecolumn.orm.rows import HeldRow, held_rows
 from filecolumn.orm.slots import Slot, check_slot, copy_for, may_stay, place_of, put_for, slots_of
-from filecolumn.orm.unit import Upload, Use, Wanted, assign
+from filecolumn.orm.unit import Spot, Upload, Use, Wanted, assign
+from filecolumn.orm.watching import watch
 from filecolumn.transfer import Copy, Put
 from filecolumn.value import Phase
 
-__all__ = ("FlushUnit",)
+__all__ = ("FlushUnit", "Held", "readable")
 
 State = InstanceState[object]
 
@@ -37,10 +42,17 @@ State = InstanceState[object]
 class FlushUnit:
     """What one flush of one session has settled so far."""
 
-    def __init__(self, session: Session, frame: SessionFrame, root: SessionFrame) -> None:
+    def __init__(
+        self,
+        session: Session,
+        frame: SessionFrame,
+        root: SessionFrame,
+        bind: BindArguments | None = None,
+    ) -> None:
         self._session = session
         self._frame = frame
         self._root = root
+        self._recorder = Recorder(session, frame, bind)
         self._settled: dict[tuple[State, str], tuple[FileAttribute, Sequence[FileObject]]] = {}
         self._deleted: set[State] = set()
 
@@ -53,7 +65,7 @@ class FlushUnit:
         slots = [slot for state, attribute in changes for slot in slots_of(state, attribute)]
         self._store_pending(slots)
         for mapper in {state.mapper for state in (*(state for state, _ in changes), *gone)}:
-            watch(self._session, mapper, self._frame, self._root)
+            watch(self._session, {"mapper": mapper}, self._frame, self._root)
         held = held_rows(
             self._session, {**dict.fromkeys(state for state, _ in changes), **dict.fromkeys(gone)}
         )
@@ -86,10 +98,7 @@ class FlushUnit:
     def forget(self, state: State) -> None:
         """Take note that the row of *state* is deleted after all, so that nothing is attached to it."""
         for key in [key for key in self._settled if key[0] is state]:
-            _, files = self._settled.pop(key)
-            self._frame.removed.update(
-                place for file in files if (place := place_of(file)) in self._frame.uploads
-            )
+            del self._settled[key]
 
     def finish(self) -> None:
         """After the rows are written: their files are theirs."""
@@ -103,6 +112,7 @@ class FlushUnit:
                 value._flushed()
             if value is not None:
                 value._owner = RowOwner(state, key)
+        self._recorder.withdraw_all_but(self._frame.attached)
 
     def _attach(self, file: FileObject, attribute: FileAttribute) -> None:
         if file._held is not None:
@@ -160,20 +170,94 @@ class FlushUnit:
             raise ObjectExistsError(f"the storage key {upload.op.key!r} is used twice in one transaction")
         self._frame.uploads[upload.place] = upload
 
-    def _give(self, slots: Sequence[Slot], held: Mapping[tuple[int, str], Sequence[FileObject]]) -> None:
-        wanted = [Wanted(slot.row, place_of(slot.file), may_stay(slot)) for slot in slots]
-        fresh = [place_of(slot.file) for slot in slots if slot.file._phase is Phase.STAGED]
-        assignment = assign(wanted, fresh, {row: list(map(place_of, files)) for row, files in held.items()})
+    def _give(self, slots: Sequence[Slot], held: Sequence[Held]) -> None:
+        homes = [self._recorder.home(slot.state.mapper) for slot in slots]
+        wanted = [
+            Wanted(slot.row, (home, place_of(slot.file)), may_stay(slot))
+            for slot, home in zip(slots, homes, strict=True)
+        ]
+        fresh = {
+            place: (home, place)
+            for slot, home in zip(reversed(slots), reversed(homes), strict=True)
+            if slot.file._phase is Phase.STAGED and (place := place_of(slot.file))
+        }
+        assignment = assign(wanted, fresh.values(), _spots(held, self._recorder))
+        given = self._with_copies(slots, assignment.uses)
+        self._record(given, zip(homes, assignment.uses, strict=True), assignment.removed, held)
+
+    def _with_copies(self, slots: Sequence[Slot], uses: Sequence[Use]) -> list[FileObject]:
+        """Copy what must be copied, and return the file of each slot."""
+        files = [slot.file for slot in slots]
         copies: dict[Put | Copy, Upload] = {}
-        for slot, use in zip(slots, assignment.uses, strict=True):
+        for index, (slot, use) in enumerate(zip(slots, uses, strict=True)):
             if use is Use.COPY:
                 op = copy_for(slot)
-                copy = FileObject._from_facts(op.facts, Phase.PENDING)
+                copy = files[index] = FileObject._from_facts(op.facts, Phase.PENDING)
                 slot.swap(slot.file, copy)
                 copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
         self._transfer(copies)
-        removable = {place_of(file) for files in held.values() for file in files if _is_vouched_for(file)}
-        self._frame.removed |= assignment.removed & removable
+        return files
+
+    def _record(
+        self,
+        given: Sequence[FileObject],
+        uses: Iterable[tuple[Hashable, Use]],
+        removed: Collection[Spot],
+        held: Sequence[Held],
+    ) -> None:
+        """Write into the ledgers what becomes of each object, and note what the commit is to delete."""
+        changes: defaultdict[LedgerAt, Changes] = defaultdict(Changes)
+        self._add_given(changes, given, uses)
+        self._add_removed(changes, removed, held)
+        self._recorder.record(changes)
+
+    def _add_given(
+        self,
+        changes: defaultdict[LedgerAt, Changes],
+        given: Sequence[FileObject],
+        uses: Iterable[tuple[Hashable, Use]],
+    ) -> None:
+        for file, (home, use) in zip(given, uses, strict=True):
+            place = place_of(file)
+            if not isinstance(home, LedgerAt) or self._frame.ledger_with(place):
+                continue
+            if use is Use.KEEP:
+                changes[home].kept.add(place)
+            elif place in self._frame.uploads:
+                changes[home].stored[place] = file._known()
+            else:
+                changes[home].staged[place] = file._known()
+
+    def _add_removed(
+        self,
+        changes: defaultdict[LedgerAt, Changes],
+        removed: Collection[Spot],
+        held: Sequence[Held],
+    ) -> None:
+        for row in held:
+            home = self._recorder.home(row.mapper)
+            for file in row.files:
+                if (home, (place := place_of(file))) not in removed or not _is_in_its_column(file):
+                    continue
+                foreign = file._known().foreign
+                if isinstance(home, LedgerAt):
+                    (changes[home].doubtful if foreign else changes[home].removed).add(place)
+                elif not foreign:
+                    self._frame.removed.add(place)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """What a row's attribute held before."""
+
+    row: tuple[int, str]
+    """The attribute of the row, as for `Slot`."""
+    mapper: Mapper[object]
+    files: Sequence[FileObject]
+
+
+def _spots(held: Sequence[Held], recorder: Recorder) -> dict[Hashable, Sequence[Spot]]:
+    return {row.row: [(recorder.home(row.mapper), place_of(file)) for file in row.files] for row in held}
 
 
 def _same(before: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
@@ -182,29 +266,30 @@ def _same(before: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
 
 def _held_files(
     changes: Iterable[tuple[State, FileAttribute]], gone: Iterable[State], held: Mapping[State, HeldRow]
-) -> dict[tuple[int, str], list[FileObject]]:
+) -> list[Held]:
     attributes = [
         *changes,
         *((state, attribute) for state in gone for attribute in file_attributes(state.mapper)),
     ]
-    return {
-        (id(state), attribute.key): list(_readable(held[state].get(attribute.key)))
+    return [
+        Held((id(state), attribute.key), state.mapper, list(readable(held[state].get(attribute.key))))
         for state, attribute in attributes
         if state in held
-    }
+    ]
 
 
-def _readable(value: object) -> Iterator[FileObject]:
+def readable(value: object) -> Iterator[FileObject]:
+    """Yield the files of an attribute's value whose JSON can be read."""
     with suppress(CorruptFileMetadataError):
         for file in files_in(value):
             file._known()
             yield file
 
 
-def _is_vouched_for(file: FileObject) -> bool:
-    """Return whether the row's word is enough to delete the content: not if it is foreign or not its column's."""
+def _is_in_its_column(file: FileObject) -> bool:
+    """Return whether the row names a place that its column may point to: else nothing there is its to delete."""
     try:
         file._located()
     except FileColumnError:
         return False
-    return not file._known().foreign
+    return True
