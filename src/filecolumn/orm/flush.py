@@ -28,7 +28,16 @@ from filecolumn.orm.frames import SessionFrame
 from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.recording import Changes, LedgerAt
 from filecolumn.orm.rows import HeldRow, held_rows
-from filecolumn.orm.slots import Slot, check_slot, copy_for, may_stay, place_of, put_for, slots_of
+from filecolumn.orm.slots import (
+    Slot,
+    check_passes,
+    check_slot,
+    copy_for,
+    may_stay,
+    place_of,
+    put_for,
+    slots_of,
+)
 from filecolumn.orm.unit import Spot, Upload, Use, Wanted, assign
 from filecolumn.orm.watching import watch
 from filecolumn.transfer import Copy, Put
@@ -133,6 +142,7 @@ class FlushUnit:
         pending = {id(slot.file): slot for slot in reversed(slots) if not slot.file.is_saved}
         for slot in slots:
             check_slot(slot)
+        check_passes(slot.file for slot in pending.values())
         uploads: dict[Put | Copy, Upload] = {}
         for slot in reversed(pending.values()):
             op = put_for(slot)

@@ -121,7 +121,7 @@ class Upload:
         """Take note that the transfer did not succeed."""
         if self.restore is not None:
             self.restore()
-        if self.file is not None and self.source is not None and not self.source.replayable:
+        if self.file is not None and self.source is not None and self.source.is_spent:
             self.file._phase, self.file._source = Phase.CONSUMED, None
 
     def revert(self) -> None:
@@ -133,10 +133,10 @@ class Upload:
         if not self.done or file is None or source is None or file._known().key != self.op.key:
             return
         file._facts, file._owner, file._held = self.facts, None, None
-        if source.replayable:
-            file._phase, file._source = Phase.PENDING, source
-        else:
+        if source.is_spent:
             file._phase, file._source = Phase.CONSUMED, None
+        else:
+            file._phase, file._source = Phase.PENDING, source
 
 
 @dataclass(slots=True, eq=False)
