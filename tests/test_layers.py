@@ -18,6 +18,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "naming",
         "templates",
         "facts",
+        "readonly",
         "meter",
         "backends",
         "backends.base",

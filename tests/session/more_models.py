@@ -96,3 +96,21 @@ class Printed(Base):
 @event.listens_for(Printed, "before_update")
 def print_text(mapper: Mapper[Printed], connection: Connection, printed: Printed) -> None:
     printed.file = FileObject("text.txt", content=printed.text.encode())
+
+
+revisions: list[int] = []
+
+
+def next_revision() -> int:
+    revisions.append(len(revisions) + 1)
+    return revisions[-1]
+
+
+class Revised(Base):
+    """A row that counts its changes by a function of the user."""
+
+    __tablename__ = "revised"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(default=0, onupdate=next_revision)
+    file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"))

@@ -23,7 +23,7 @@ from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, files_in
-from filecolumn.orm.conflicts import check_unchanged
+from filecolumn.orm.conflicts import check_unchanged, seen_files
 from filecolumn.orm.frames import SessionFrame
 from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.recording import Changes, LedgerAt
@@ -226,6 +226,10 @@ class FlushUnit:
             for file in row.files:
                 if (home, (place := place_of(file))) not in removed or not _is_in_its_column(file):
                     continue
+                own = _readable(seen_files(row.state, row.key) or ())
+                self._frame.released.setdefault(place, []).extend(
+                    file for file in own if place_of(file) == place
+                )
                 if isinstance(home, LedgerAt):
                     changes[home].removed.add(place)
                 elif not file._known().foreign:
@@ -261,15 +265,15 @@ def _held_files(
         *((state, attribute) for state in gone for attribute in file_attributes(state.mapper)),
     ]
     return [
-        Held(state, attribute.key, list(_readable(held[state].get(attribute.key))))
+        Held(state, attribute.key, list(_readable(files_in(held[state].get(attribute.key)))))
         for state, attribute in attributes
         if state in held
     ]
 
 
-def _readable(value: object) -> Iterator[FileObject]:
+def _readable(files: Iterable[FileObject]) -> Iterator[FileObject]:
     with suppress(CorruptFileMetadataError):
-        for file in files_in(value):
+        for file in files:
             file._known()
             yield file
 

@@ -20,6 +20,7 @@ from filecolumn.lists import FileObjectList
 from filecolumn.naming import check_key, new_key
 from filecolumn.orm.ledger import add_ledger
 from filecolumn.templates import KeyContext, KeyTemplate
+from filecolumn.value import NOT_LOADED
 
 __all__ = ("KeyFunction", "StoredObject")
 
@@ -59,6 +60,8 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         ledger: bool = True,
     ) -> None:
         super().__init__(none_as_null=True)
+        if isinstance(reads, str):
+            raise TypeError(f"reads is a sequence of names: write reads=({reads!r},)")
         self.backend: str | None = backend.key if isinstance(backend, StorageBackend) else backend
         self.multiple: bool = multiple
         self.reads: tuple[str, ...] = tuple(reads)
@@ -112,10 +115,15 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
             file = new(FileObject)
             file._row = value
             file._allowed = allowed
+            file._owner = NOT_LOADED
             return file
 
         def read_files(value: object) -> FileObjectList | None:
-            return None if value is None or value == "null" else FileObjectList._from_row(value, allowed)
+            if value is None or value == "null":
+                return None
+            files = FileObjectList._from_row(value, allowed)
+            files._owner = NOT_LOADED
+            return files
 
         return read_files if self.multiple else read_file
 

@@ -148,6 +148,8 @@ class Frame:
     """Files that a flush of this frame gave to a row."""
     removed: set[Place] = field(default_factory=set[Place])
     """What a flush of this frame took from all rows."""
+    released: dict[Place, list[FileObject]] = field(default_factory=dict[Place, list[FileObject]])
+    """The session's own files of what a flush of this frame took from all rows."""
     rewritten: dict[int, tuple[FileObject, FileFacts]] = field(
         default_factory=dict[int, tuple[FileObject, FileFacts]]
     )
@@ -166,6 +168,8 @@ class Frame:
         self.uploads |= inner.uploads
         self.attached |= inner.attached
         self.removed |= inner.removed
+        for place, files in inner.released.items():
+            self.released.setdefault(place, []).extend(files)
         self.rewritten = inner.rewritten | self.rewritten
         self.joined |= inner.joined
 
@@ -187,4 +191,7 @@ class Frame:
             upload.revert()
         if self.joined:
             return set()
+        for files in self.released.values():
+            for file in files:
+                file._phase, file._owner = Phase.REMOVED, None
         return self.removed | {place for place, upload in unused.items() if upload.deletable}
