@@ -265,10 +265,17 @@ def _held_files(
         *((state, attribute) for state in gone for attribute in file_attributes(state.mapper)),
     ]
     return [
-        Held(state, attribute.key, list(_readable(files_in(held[state].get(attribute.key)))))
+        Held(state, attribute.key, _files_of_row(held[state].get(attribute.key)))
         for state, attribute in attributes
         if state in held
     ]
+
+
+def _files_of_row(value: object) -> Sequence[FileObject]:
+    try:
+        return list(_readable(files_in(value)))
+    except CorruptFileMetadataError:
+        return ()
 
 
 def _readable(files: Iterable[FileObject]) -> Iterator[FileObject]:
