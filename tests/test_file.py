@@ -917,6 +917,14 @@ async def test_a_storage_signs_a_url(s3: StorageBackend, call: Call) -> None:
     assert SECRET not in url
 
 
+def test_a_panic_of_obstore_is_an_error_of_the_storage(s3: StorageBackend) -> None:
+    """A header's name that HTTP does not allow, which no call of a file gives it: no request is made."""
+    with pytest.raises(StorageError, match="cannot store 'k'") as caught:
+        s3.put("k", [b"x"], metadata={"no name": "x"})
+    assert type(caught.value.__cause__).__name__ == "PanicException"
+    assert not isinstance(caught.value.__cause__, Exception)
+
+
 async def test_an_upload_url_is_made_for_a_given_key_before_the_file_is_saved(
     s3: StorageBackend, call: Call
 ) -> None:
