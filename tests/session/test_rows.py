@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from filecolumn import FileObject, ObjectNotFoundError, StoredObject
+from filecolumn import FileObject, FileObjectList, ObjectNotFoundError, StoredObject
 from filecolumn.backends.base import StorageBackend
 from tests.session.drivers import Driver, DriverSession, contents
 from tests.session.models import Document
@@ -20,9 +21,9 @@ from tests.session.records import agree, file, held_pages, insert_files
 async def test_a_primary_key_given_as_text_is_that_of_its_row(
     driver: Driver, storage: StorageBackend
 ) -> None:
-    text: Any = "1"
+    as_text: Any = "1"
     async with driver.session() as session:
-        session.add(document := Document(id=text, file=file(b"old")), Document(id=2, file=file(b"other")))
+        session.add(document := Document(id=as_text, file=file(b"old")), Document(id=2, file=file(b"other")))
         await session.commit()
         document.file = file(b"new")
         (await session.one(Document, 2)).file = file(b"other new")
@@ -76,6 +77,35 @@ async def test_a_column_may_join_a_class_that_is_in_use(driver: Driver, storage:
             made.thumb = file(b"two")
             await session.commit()
     assert contents() == [b"two", b"two"]
+
+
+async def test_none_is_null_in_the_row_and_an_empty_list_on_the_instance(
+    driver: Driver, storage: StorageBackend
+) -> None:
+    class OwnBase(DeclarativeBase):
+        pass
+
+    class Album(OwnBase):
+        __tablename__ = "albums"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        pages: Mapped[FileObjectList | None] = mapped_column(StoredObject(backend="docs", multiple=True))
+
+    async with driver.session(expire_on_commit=False) as session:
+        await session.run(lambda s: OwnBase.metadata.create_all(s.connection()))
+        for before in ([file(b"1")], []):
+            session.add(album := Album(id=1, pages=before))  # type: ignore[arg-type]
+            await session.commit()
+            album.pages = None
+            assert album.pages == []
+            await session.commit()
+            nulls = await session.execute(text("SELECT count(*) FROM albums WHERE pages IS NULL"))
+            assert (nulls.scalar_one(), contents()) == (1, [])
+            assert album.pages is not None
+            album.pages.append(file(b"2"))
+            await session.commit()
+            assert contents() == [b"2"]
+            await session.delete(album)
+            await session.commit()
 
 
 async def test_none_empties_a_list(driver: Driver, storage: StorageBackend) -> None:

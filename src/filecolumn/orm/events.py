@@ -94,7 +94,7 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
 
     def on_set(state: State, value: object, old: object, initiator: object) -> object:
         if value is None or isinstance(value, Null):
-            return _tracked((), state, key) if kind.multiple else None
+            return _tracked(None, state, key) if kind.multiple else None
         if not kind.multiple:
             if isinstance(value, FileObject):
                 return value._taken()
@@ -113,14 +113,15 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
         event.listen(instrumented, "init_scalar", on_first_get, retval=True, raw=True, propagate=True)
 
 
-def _tracked(value: Sequence[FileObject], state: State, key: str) -> FileObjectList:
+def _tracked(value: Sequence[FileObject] | None, state: State, key: str) -> FileObjectList:
     """Return the list to put into the attribute: a copy, unless it is the attribute's own."""
     before = state.dict.get(key)
     if isinstance(value, FileObjectList) and (
         value is before or (before is None and _is_own(value, state, key))
     ):
         return value
-    files = FileObjectList(value)
+    files = FileObjectList(value or ())
+    files._is_null = value is None or (isinstance(value, FileObjectList) and value._is_null)
     files._owner = RowOwner(state, key)
     if isinstance(before, FileObjectList):
         files._held = before._row_files()

@@ -97,6 +97,8 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
                 return None
             case FileObject() if not self.multiple:
                 return _row_of(value)
+            case FileObjectList() if self.multiple and value._is_null:
+                return None
             case FileObjectList() | list() | tuple() if self.multiple:
                 return [_row_of(file) for file in value]
             case _:
@@ -201,6 +203,6 @@ def _row_form(value: object, *, before: bool) -> object:
             held = value._row_files()
             return object() if held is None else [_comparable(file, before=True) for file in held]
         case FileObjectList():
-            return [_comparable(file, before=False) for file in value]
+            return None if value._is_null else [_comparable(file, before=False) for file in value]
         case _:
             return value
