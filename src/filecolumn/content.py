@@ -16,7 +16,6 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from types import AsyncGeneratorType, GeneratorType
 from typing import Protocol, runtime_checkable
 
 from anyio import to_thread
@@ -194,7 +193,10 @@ class IterableSource(Source):
         self.moves: object = None if self.replayable else chunks
 
     def check(self) -> None:
-        if isinstance(self._chunks, GeneratorType) and self._chunks.gi_frame is None:
+        if (
+            inspect.isgenerator(self._chunks)
+            and inspect.getgeneratorstate(self._chunks) == inspect.GEN_CLOSED
+        ):
             raise spent(self)
 
     def chunks(self) -> Iterator[bytes]:
@@ -224,7 +226,7 @@ class AsyncIterableSource(AsyncSource):
         self._chunks = chunks
 
     def check(self) -> None:
-        if isinstance(self._chunks, AsyncGeneratorType) and self._chunks.ag_frame is None:
+        if inspect.isasyncgen(self._chunks) and self._chunks.ag_frame is None:
             raise spent(self)
 
     async def chunks_async(self) -> AsyncIterator[bytes]:

@@ -155,7 +155,7 @@ def tree(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("kind", ["fsspec-local", "obstore-local"])
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_row_47_and_48_no_name_leads_out_of_the_storage(
+async def test_row_47_row_48_no_name_leads_out_of_the_storage(
     driver: Driver, outside: Path, kind: str, name: str
 ) -> None:
     storages.register_backend(make_storage(kind, outside))
@@ -169,7 +169,7 @@ async def test_row_47_and_48_no_name_leads_out_of_the_storage(
 
 @pytest.mark.parametrize("kind", ["fsspec-local", "obstore-local"])
 @pytest.mark.parametrize("key", HOSTILE)
-async def test_row_47_and_48_no_key_leads_out_of_the_storage_or_leaves_a_row(
+async def test_row_47_row_48_no_key_leads_out_of_the_storage_or_leaves_a_row(
     driver: Driver, outside: Path, kind: str, key: str
 ) -> None:
     storages.register_backend(make_storage(kind, outside))
@@ -240,7 +240,7 @@ ASYNC_KINDS = ("async generator", "upload")
 
 @pytest.mark.parametrize("kind", STORAGES)
 @pytest.mark.parametrize("content", KINDS)
-async def test_row_50_and_51_each_kind_of_content_is_stored_or_refused_before_the_row(
+async def test_row_50_row_51_each_kind_of_content_is_stored_or_refused_before_the_row(
     driver: Driver, tmp_path: Path, kind: str, content: str
 ) -> None:
     storages.register_backend(make_storage(kind, tmp_path))
