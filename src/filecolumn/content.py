@@ -174,16 +174,8 @@ class FileSource(Source):
                 self._start = min(self._start, self._seekable.tell())
             self._seekable.seek(self._start)
         self._open()
-        while chunk := self._read():
+        while chunk := _received(self._file.read(CHUNK_SIZE)):
             yield chunk
-
-    def _read(self) -> bytes:
-        chunk: object = self._file.read(CHUNK_SIZE)
-        if chunk is None:
-            raise BlockingIOError(
-                "the file is non-blocking and has no bytes yet; os.set_blocking(file.fileno(), True) makes it wait"
-            )
-        return _checked(chunk)
 
 
 class IterableSource(Source):
@@ -298,6 +290,14 @@ def _reads_in_pieces(read: object) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _received(chunk: object) -> bytes:
+    if chunk is None:
+        raise BlockingIOError(
+            "the file is non-blocking and has no bytes yet; os.set_blocking(file.fileno(), True) makes it wait"
+        )
+    return _checked(chunk)
 
 
 def _checked(chunk: object) -> bytes:
