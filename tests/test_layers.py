@@ -19,6 +19,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "templates",
         "facts",
         "meter",
+        "signing",
         "backends",
         "backends.base",
         "backends.local",
@@ -35,7 +36,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "backends.urls",
         "registry",
     ),
-    3: ("transfer", "described", "value", "reading", "file", "lists"),
+    3: ("transfer", "described", "value", "reading", "grants", "signed", "file", "lists"),
     4: (
         "orm",
         "orm.type",

@@ -33,6 +33,10 @@ BUILTINS: dict[str, type[Exception]] = {
     "CorruptFileMetadataError": ValueError,
     "OwnedFileError": RuntimeError,
     "StaleUploadError": RuntimeError,
+    "ContentRejectedError": ValueError,
+    "ContentTypeRejectedError": ValueError,
+    "FileTooLargeError": ValueError,
+    "InvalidGrantError": PermissionError,
     "ConcurrentFileChangeError": StaleDataError,
     "MissingDependencyError": ImportError,
 }

@@ -8,6 +8,8 @@ Messages say what to do next and carry no credentials.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -17,8 +19,12 @@ __all__ = (
     "BackendNotRegisteredError",
     "ChecksumMismatchError",
     "ConcurrentFileChangeError",
+    "ContentRejectedError",
+    "ContentTypeRejectedError",
     "CorruptFileMetadataError",
     "FileColumnError",
+    "FileTooLargeError",
+    "InvalidGrantError",
     "InvalidKeyError",
     "MissingDependencyError",
     "NotSupportedError",
@@ -52,6 +58,10 @@ class InvalidKeyError(FileColumnError, ValueError):
     """A storage key, a key template or a file name cannot be used."""
 
 
+class InvalidGrantError(FileColumnError, PermissionError):
+    """A signed URL or grant is not valid, has expired, or is for something else."""
+
+
 class BackendNotRegisteredError(FileColumnError, LookupError):
     """No storage is registered under the key; the message names those that are."""
 
@@ -78,6 +88,26 @@ class SourceConsumedError(FileColumnError, RuntimeError):
 
 class ChecksumMismatchError(FileColumnError, OSError):
     """The stored bytes are not the bytes that the row describes."""
+
+
+class ContentRejectedError(FileColumnError, ValueError):
+    """The content is not what its column accepts: `code` says why, with `params`, and `field` where."""
+
+    def __init__(
+        self, message: str, *, code: str, field: str | None = None, params: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.field = field
+        self.params: Mapping[str, object] = dict(params or {})
+
+
+class FileTooLargeError(ContentRejectedError):
+    """The content has more bytes than its column accepts."""
+
+
+class ContentTypeRejectedError(ContentRejectedError):
+    """The content is of a type that its column does not accept."""
 
 
 class CorruptFileMetadataError(FileColumnError, ValueError):
