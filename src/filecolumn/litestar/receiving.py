@@ -52,6 +52,9 @@ SUBJECT_STATE_KEY = "filecolumn_subject"
 BATCH_SIZE = 512 * 1024
 """Bytes of a raw body that are handed on at a time; servers give 64 KiB."""
 
+MAX_FORM_TYPE = 256
+"""Characters of the `Content-Type` of a form; RFC 2046, section 5.1.1 allows a boundary of 70."""
+
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -119,10 +122,8 @@ class RequestBodies:
             await self._app(scope, receive, send)
             return
         if scope["method"] in _WITH_BODY:
-            headers = Headers.from_scope(scope)
-            if headers.get("content-type", "").lower().startswith("multipart/"):
-                check_encoding(headers)
-            receive = _bounded(receive, idle=self._idle, total=self._total)
+            is_form = _check_form(Headers.from_scope(scope))
+            receive = _bounded(receive, idle=self._idle, total=self._total, is_form=is_form)
         token = current_scope.set(scope)
         try:
             await self._app(scope, receive, send)
@@ -130,7 +131,23 @@ class RequestBodies:
             current_scope.reset(token)
 
 
-def _bounded(receive: Receive, *, idle: float, total: float) -> Receive:
+def _check_form(headers: Headers) -> bool:
+    """Return whether the body is a form; refuse one whose parts could not be bounded."""
+    content_type = headers.get("content-type", "")
+    if not content_type.lower().startswith("multipart/"):
+        return False
+    check_encoding(headers)
+    if len(content_type) > MAX_FORM_TYPE:
+        raise HTTPException(status_code=400, detail="The boundary of the form is too long")
+    return True
+
+
+def _bounded(receive: Receive, *, idle: float, total: float, is_form: bool) -> Receive:
+    """Return *receive* with an end to its wait, until the body is complete.
+
+    A form that is cut ends as if it were complete: Litestar's parser refuses it then, and closes the
+    files of its parts, which it would leave open for any other error.
+    """
     end = time.monotonic() + total
     is_complete = False
 
@@ -143,8 +160,12 @@ def _bounded(receive: Receive, *, idle: float, total: float) -> Receive:
                 message = await receive()
         except TimeoutError:
             is_complete = True
+            if is_form:
+                return {"type": "http.request", "body": b"", "more_body": False}
             raise HTTPException(status_code=408, detail="The body did not come in time") from None
         is_complete = message["type"] != "http.request" or not message["more_body"]
+        if is_form and message["type"] == "http.disconnect":
+            return {"type": "http.request", "body": b"", "more_body": False}
         return message
 
     return bounded
