@@ -8,6 +8,8 @@ Messages say what to do next and carry no credentials.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -17,8 +19,11 @@ __all__ = (
     "BackendNotRegisteredError",
     "ChecksumMismatchError",
     "ConcurrentFileChangeError",
+    "ContentRejectedError",
+    "ContentTypeRejectedError",
     "CorruptFileMetadataError",
     "FileColumnError",
+    "FileTooLargeError",
     "InvalidKeyError",
     "MissingDependencyError",
     "NotSupportedError",
@@ -82,6 +87,39 @@ class ChecksumMismatchError(FileColumnError, OSError):
 
 class CorruptFileMetadataError(FileColumnError, ValueError):
     """The value in the row does not describe a file."""
+
+
+class ContentRejectedError(FileColumnError, ValueError):
+    """The column's policy does not take the content; nothing of it is stored.
+
+    `field` is the attribute, `code` a word for programs, `params` the numbers and names in the
+    message, fit for JSON.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        code: str = "rejected",
+        params: Mapping[str, str | int | Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.field: str | None = field
+        self.code: str = code
+        self.params: dict[str, str | int | Sequence[str]] = dict(params or {})
+
+
+class FileTooLargeError(ContentRejectedError):
+    """The content has more bytes than the column's `max_size`; the code is `too_large`."""
+
+
+class ContentTypeRejectedError(ContentRejectedError):
+    """The content is not of a type in the column's `accept`.
+
+    The code is `type_mismatch` if name or declared type say one thing and the bytes another, else
+    `type_not_accepted`.
+    """
 
 
 class OwnedFileError(FileColumnError, RuntimeError):

@@ -20,13 +20,14 @@ from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
+from filecolumn.orm.admission import Arrival, admit
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, files_in
 from filecolumn.orm.conflicts import check_unchanged
 from filecolumn.orm.frames import SessionFrame, watch
 from filecolumn.orm.rows import HeldRow, held_rows
 from filecolumn.orm.slots import Slot, check_slot, copy_for, may_stay, place_of, put_for, slots_of
 from filecolumn.orm.unit import Upload, Use, Wanted, assign
-from filecolumn.transfer import Copy, Put
+from filecolumn.transfer import Copy, Inspect, Operation, Put
 from filecolumn.value import Phase
 
 __all__ = ("FlushUnit",)
@@ -62,7 +63,9 @@ class FlushUnit:
         for state in gone:
             for attribute in file_attributes(state.mapper):
                 check_unchanged(state, attribute, held.get(state))
-        self._give(slots, _held_files(changes, gone, held))
+        files = _held_files(changes, gone, held)
+        admit(_arrivals(slots, files))
+        self._give(slots, files)
         self._deleted.update(gone)
         for state, attribute in changes:
             self._settled[state, attribute.key] = attribute, files_in(state.dict.get(attribute.key))
@@ -140,7 +143,8 @@ class FlushUnit:
         for upload in uploads.values():
             self._claim(upload, uploads.values())
 
-        def done(op: Put | Copy, facts: FileFacts) -> None:
+        def done(op: Operation, facts: FileFacts) -> None:
+            assert not isinstance(op, Inspect)  # noqa: S101 - none is in `uploads`
             upload = uploads[op]
             upload.done = True
             if upload.file is not None:
@@ -174,6 +178,15 @@ class FlushUnit:
         self._transfer(copies)
         removable = {place_of(file) for files in held.values() for file in files if _is_vouched_for(file)}
         self._frame.removed |= assignment.removed & removable
+
+
+def _arrivals(
+    slots: Iterable[Slot], held: Mapping[tuple[int, str], Sequence[FileObject]]
+) -> Iterator[Arrival]:
+    """Yield the files that their rows did not hold before."""
+    for slot in slots:
+        if place_of(slot.file) not in map(place_of, held.get(slot.row, ())):
+            yield Arrival(slot.file, slot.attribute.type, slot.attribute.key)
 
 
 def _same(before: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
