@@ -69,9 +69,9 @@ class ContentPolicy:
         With `accept`, raises ContentTypeRejectedError where a claim and the bytes disagree, or where
         the type is not accepted.
         """
-        named = guess_content_type(filename)
         if self.accept is None:
             return _corrected(declared, found)
+        named = guess_content_type(filename)
         claims = [claim for claim in (named, declared) if bare(claim) != UNKNOWN]
         for claim in claims:
             if not agree(claim, found):
@@ -141,7 +141,12 @@ def _entries(accept: Iterable[str]) -> frozenset[str]:
 
 def _corrected(declared: str, found: str) -> str:
     """Return the claim, or what the bytes show if that is something else; never what a browser runs."""
-    if found in {UNKNOWN, "text/plain"} or bare(declared) == UNKNOWN or agree(declared, found):
+    if (
+        declared == found
+        or found in {UNKNOWN, "text/plain"}
+        or bare(declared) == UNKNOWN
+        or agree(declared, found)
+    ):
         return declared
     return UNKNOWN if found in DANGEROUS else found
 

@@ -63,9 +63,7 @@ class FlushUnit:
         for state in gone:
             for attribute in file_attributes(state.mapper):
                 check_unchanged(state, attribute, held.get(state))
-        files = _held_files(changes, gone, held)
-        admit(_arrivals(slots, files))
-        self._give(slots, files)
+        self._give(slots, _held_files(changes, gone, held))
         self._deleted.update(gone)
         for state, attribute in changes:
             self._settled[state, attribute.key] = attribute, files_in(state.dict.get(attribute.key))
@@ -165,6 +163,7 @@ class FlushUnit:
         self._frame.uploads[upload.place] = upload
 
     def _give(self, slots: Sequence[Slot], held: Mapping[tuple[int, str], Sequence[FileObject]]) -> None:
+        admit(_arrivals(slots, held))
         wanted = [Wanted(slot.row, place_of(slot.file), may_stay(slot)) for slot in slots]
         fresh = [place_of(slot.file) for slot in slots if slot.file._phase is Phase.STAGED]
         assignment = assign(wanted, fresh, {row: list(map(place_of, files)) for row, files in held.items()})
@@ -185,7 +184,9 @@ def _arrivals(
 ) -> Iterator[Arrival]:
     """Yield the files that their rows did not hold before."""
     for slot in slots:
-        if place_of(slot.file) not in map(place_of, held.get(slot.row, ())):
+        if slot.attribute.type.policy.is_strict and place_of(slot.file) not in map(
+            place_of, held.get(slot.row, ())
+        ):
             yield Arrival(slot.file, slot.attribute.type, slot.attribute.key)
 
 
