@@ -23,6 +23,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "mediatypes",
         "sniffing",
         "policy",
+        "signing",
         "backends",
         "backends.base",
         "backends.local",
@@ -39,7 +40,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "backends.urls",
         "registry",
     ),
-    3: ("feed", "transfer", "described", "value", "reading", "file", "lists"),
+    3: ("feed", "transfer", "described", "value", "reading", "grants", "signed", "file", "lists"),
     4: (
         "orm",
         "orm.type",

@@ -36,6 +36,7 @@ BUILTINS: dict[str, type[Exception]] = {
     "CorruptFileMetadataError": ValueError,
     "OwnedFileError": RuntimeError,
     "StaleUploadError": RuntimeError,
+    "InvalidGrantError": PermissionError,
     "ConcurrentFileChangeError": StaleDataError,
     "MissingDependencyError": ImportError,
 }

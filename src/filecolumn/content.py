@@ -21,7 +21,16 @@ from anyio import to_thread
 
 from filecolumn.errors import SourceConsumedError
 
-__all__ = ("CHUNK_SIZE", "AsyncReader", "Content", "Reader", "Source", "source_of")
+__all__ = (
+    "CHUNK_SIZE",
+    "AsyncReader",
+    "Content",
+    "Reader",
+    "Source",
+    "Upload",
+    "content_of_upload",
+    "source_of",
+)
 
 CHUNK_SIZE = 1024 * 1024
 """Bytes read from a source at a time."""
@@ -50,6 +59,18 @@ class SeekableReader(Reader, Protocol):
 @runtime_checkable
 class AsyncReader(Protocol):
     """An upload object, as Litestar's and Starlette's `UploadFile`: an async `read(n)`."""
+
+    async def read(self, size: int = -1, /) -> bytes: ...
+
+
+class Upload(Protocol):
+    """A part of a multipart form, as Litestar and Starlette have it."""
+
+    @property
+    def filename(self) -> str | None: ...
+
+    @property
+    def content_type(self) -> str | None: ...
 
     async def read(self, size: int = -1, /) -> bytes: ...
 
@@ -253,6 +274,12 @@ def source_of(content: Content | _Refused) -> Source:
                 f"content is a {type(content).__name__}; pass bytes, a Path, a binary file, "
                 "an upload object, or a (possibly asynchronous) iterable of bytes"
             )
+
+
+def content_of_upload(upload: Upload) -> Content:
+    """Return the file behind an upload object where there is one: sync code can read that too."""
+    file = getattr(upload, "file", None)
+    return file if isinstance(file, SpooledTemporaryFile) else upload
 
 
 def _reader_source(content: object) -> Source:

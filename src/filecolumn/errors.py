@@ -24,6 +24,7 @@ __all__ = (
     "CorruptFileMetadataError",
     "FileColumnError",
     "FileTooLargeError",
+    "InvalidGrantError",
     "InvalidKeyError",
     "MissingDependencyError",
     "NotSupportedError",
@@ -55,6 +56,10 @@ class ObjectExistsError(FileColumnError, FileExistsError):
 
 class InvalidKeyError(FileColumnError, ValueError):
     """A storage key, a key template or a file name cannot be used."""
+
+
+class InvalidGrantError(FileColumnError, PermissionError):
+    """A signed URL or grant is not valid, has expired, or is for something else."""
 
 
 class BackendNotRegisteredError(FileColumnError, LookupError):

@@ -23,6 +23,7 @@ __all__ = (
     "check_key",
     "clean_filename",
     "guess_content_type",
+    "is_device_name",
     "is_stage_name",
     "new_key",
     "safe_extension",
@@ -160,6 +161,11 @@ def _segment_problem(segment: str) -> str | None:
     if _DEVICE.fullmatch(segment) or ":" in segment or is_stage_name(segment):
         return "has a segment that some file system treats as a device, a stream or a stage file"
     return None
+
+
+def is_device_name(name: str) -> bool:
+    """Return whether Windows takes a file of this name for a device."""
+    return _DEVICE.fullmatch(name) is not None
 
 
 def is_stage_name(name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import overload
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.urls import backend_from_url
 from filecolumn.errors import BackendAlreadyRegisteredError, BackendNotRegisteredError
+from filecolumn.signing import UrlSigner
 
 __all__ = ("StorageRegistry", "storages")
 
@@ -22,6 +23,8 @@ class StorageRegistry:
         self._aliases: dict[str, str] = {}
         self._default: str | None = None
         self._lock = RLock()
+        self.signer: UrlSigner | None = None
+        """Signs URLs for storages that cannot do it themselves; the Litestar plugin sets it."""
 
     @overload
     def register_backend(self, backend: StorageBackend, *, replace: bool = False) -> StorageBackend: ...
@@ -98,11 +101,12 @@ class StorageRegistry:
             del self._backends[self.resolve(key)]
 
     def clear_backends(self) -> None:
-        """Forget all storages, aliases and the default, without closing anything."""
+        """Forget all storages, aliases, the default and the signer, without closing anything."""
         with self._lock:
             self._backends.clear()
             self._aliases.clear()
             self._default = None
+            self.signer = None
 
     def close(self) -> None:
         """Close and forget all storages."""

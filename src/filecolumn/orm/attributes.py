@@ -16,7 +16,7 @@ from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm.type import StoredObject
 
-__all__ = ("FileAttribute", "RowOwner", "file_attributes", "files_in", "own_values")
+__all__ = ("FileAttribute", "RowOwner", "file_attributes", "files_in", "known_attributes", "own_values")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +85,12 @@ def file_attributes(mapper: Mapper[object]) -> Sequence[FileAttribute]:
     if found is None:
         found = _known[mapper.class_] = tuple(_find(mapper))
     return found
+
+
+def known_attributes() -> Iterator[FileAttribute]:
+    """Yield the file attributes of all mappers that are configured."""
+    for attributes in list(_known.values()):
+        yield from attributes
 
 
 def _find(mapper: Mapper[object]) -> Iterator[FileAttribute]:

@@ -27,6 +27,7 @@ from filecolumn.orm.frames import SessionFrame, watch
 from filecolumn.orm.rows import HeldRow, held_rows
 from filecolumn.orm.slots import Slot, check_slot, copy_for, may_stay, place_of, put_for, slots_of
 from filecolumn.orm.unit import Upload, Use, Wanted, assign
+from filecolumn.registry import storages
 from filecolumn.transfer import Copy, Inspect, Operation, Put
 from filecolumn.value import Phase
 
@@ -110,6 +111,10 @@ class FlushUnit:
             self._frame.rewritten.setdefault(id(file), (file, file._held))
             file._held = None
         file._allowed = attribute.type._allowed
+        if file._grant is not None:
+            # a row has its content: the upload itself is used up
+            self._frame.removed.add((storages.resolve(file._grant.backend), file._grant.key))
+            file._grant = None
         if file._phase is Phase.STAGED:
             file._phase = Phase.STORED
             self._frame.attached[place_of(file)] = file
@@ -172,6 +177,7 @@ class FlushUnit:
             if use is Use.COPY:
                 op = copy_for(slot)
                 copy = FileObject._from_facts(op.facts, Phase.PENDING)
+                copy._grant = slot.file._grant
                 slot.swap(slot.file, copy)
                 copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
         self._transfer(copies)

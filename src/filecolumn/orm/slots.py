@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm.state import InstanceState
 
-from filecolumn.errors import BackendMismatchError, StaleUploadError
+from filecolumn.errors import BackendMismatchError, InvalidGrantError, StaleUploadError
 from filecolumn.file import FileObject, no_content
 from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
@@ -71,6 +71,7 @@ def slots_of(state: InstanceState[object], attribute: FileAttribute) -> Iterator
 def check_slot(slot: Slot) -> None:
     """Raise what would make the slot's file impossible."""
     file, kind = slot.file, slot.attribute.type
+    _check_grant(slot)
     if file._phase is Phase.STORED:
         return
     if not file.is_saved and file._source is None:
@@ -90,6 +91,19 @@ def check_slot(slot: Slot) -> None:
         kind.policy.check_size(file._source.known_size(), slot.attribute.key)
         if file._source.is_async and not bridge.in_async():
             file._source.chunks()
+
+
+def _check_grant(slot: Slot) -> None:
+    """Raise InvalidGrantError for content that a client was to upload for another column."""
+    if (grant := slot.file._grant) is None or not grant.column:
+        return
+    names = {
+        f"{mapper.class_.__name__}.{slot.attribute.key}" for mapper in slot.state.mapper.iterate_to_root()
+    }
+    if grant.column not in names:
+        raise InvalidGrantError(
+            f"{slot.file.filename!r} was uploaded for {grant.column}, not for this column"
+        )
 
 
 def put_for(slot: Slot) -> Put:

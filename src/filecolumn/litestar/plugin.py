@@ -1,0 +1,161 @@
+"""`FileColumnPlugin`: everything that an application needs for files, by one line."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+
+from click import Group
+from litestar import Litestar
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
+from litestar.middleware import DefineMiddleware
+from litestar.plugins import CLIPlugin, InitPlugin, ReceiveRoutePlugin
+from litestar.routes import BaseRoute, HTTPRoute
+from sqlalchemy.orm import configure_mappers
+
+from filecolumn.backends.base import StorageBackend
+from filecolumn.file import FileObject
+from filecolumn.lists import FileObjectList
+from filecolumn.litestar.cli import files_group
+from filecolumn.litestar.config import FileColumnConfig
+from filecolumn.litestar.exceptions import exception_handlers
+from filecolumn.litestar.health import probe
+from filecolumn.litestar.openapi import FileSchemaPlugin
+from filecolumn.litestar.receiving import SUBJECT_STATE_KEY, RequestBodies, type_decoders, type_encoders
+from filecolumn.litestar.response import SERVING_STATE_KEY, FileObjectResponse
+from filecolumn.litestar.routes import signed_routes
+from filecolumn.litestar.sessions import flush_after_handler
+from filecolumn.orm.attributes import known_attributes
+from filecolumn.registry import StorageRegistry, storages
+from filecolumn.signing import TokenSigner, UrlSigner
+
+__all__ = ("FileColumnPlugin",)
+
+# test clients and reloads start several applications in one process, over the same storages
+_users: Counter[int] = Counter()
+
+
+class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
+    """Registers storages, and makes an application receive, serve, sign and describe files.
+
+    Order among plugins does not matter. What an application sets itself (encoders, exception
+    handlers, a dependency `storages`) stays.
+    """
+
+    def __init__(self, config: FileColumnConfig | None = None) -> None:
+        """Take the configuration; ValueError for a signing key that is too short."""
+        self.config = config or FileColumnConfig()
+        self._signer: UrlSigner | None = None
+        if self.config.signing_key is not None:
+            base_url = f"{self.config.base_url.rstrip('/')}{self.config.files_path.rstrip('/')}"
+            self._signer = UrlSigner(TokenSigner(self.config.signing_key), base_url)
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Add everything to the application."""
+        config = self.config
+        app_config.type_encoders = {**type_encoders, **(app_config.type_encoders or {})}
+        app_config.type_decoders = [*(app_config.type_decoders or ()), *type_decoders]
+        app_config.exception_handlers = {**exception_handlers, **app_config.exception_handlers}
+        app_config.plugins.append(FileSchemaPlugin())
+        app_config.middleware.insert(
+            0, DefineMiddleware(RequestBodies, idle=config.body_idle, total=config.body_total)
+        )
+        app_config.dependencies.setdefault("storages", Provide(_provide_storages, sync_to_thread=False))
+        app_config.signature_types = [
+            *app_config.signature_types,
+            FileObject,
+            FileObjectList,
+            FileObjectResponse,
+            StorageRegistry,
+        ]
+        app_config.state[SERVING_STATE_KEY] = config.serving
+        app_config.state[SUBJECT_STATE_KEY] = config.subject
+        app_config.lifespan.insert(0, self._lifespan)
+        if self._signer is not None:
+            storages.signer = self._signer
+            app_config.route_handlers.extend(signed_routes(config, self._signer))
+        return app_config
+
+    def receive_route(self, route: BaseRoute) -> None:
+        """Let the handlers of *route* flush what they have of files."""
+        if isinstance(route, HTTPRoute):
+            for handler in route.route_handlers:
+                flush_after_handler(handler)
+
+    def on_cli_init(self, cli: Group) -> None:
+        """Add `litestar files`."""
+        cli.add_command(files_group)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Litestar) -> AsyncGenerator[None]:
+        registered = [self._register(key, value) for key, value in self.config.backends.items()]
+        if self._signer is not None:
+            storages.signer = self._signer
+        try:
+            if self.config.check_on_startup:
+                for backend in registered:
+                    await probe(backend)
+            warn_of_body_limits(app)
+            yield
+        finally:
+            for backend in registered:
+                await _release(backend)
+            if storages.signer is self._signer:
+                storages.signer = None
+
+    def _register(self, key: str, value: str | StorageBackend) -> StorageBackend:
+        if isinstance(value, StorageBackend):
+            if value.key != key:
+                raise ValueError(
+                    f"backends[{key!r}] is a storage with the key {value.key!r}; give both one name"
+                )
+            backend = storages.register_backend(value)
+        else:
+            backend = storages.register_backend(value, key)
+        _users[id(backend)] += 1
+        return backend
+
+
+def warn_of_body_limits(app: Litestar) -> None:
+    """Warn for each column that accepts larger files than any handler of *app* receives."""
+    configure_mappers()
+    limits = [handler.resolve_request_max_body_size() for handler in _receiving_handlers(app)]
+    if not limits or None in limits:
+        return
+    largest = max(limit for limit in limits if isinstance(limit, int))
+    for attribute in known_attributes():
+        accepted = getattr(attribute.type, "max_size", None)
+        if accepted is not None and accepted > largest:
+            warnings.warn(
+                f"the column {attribute.table}.{attribute.key} accepts files of {accepted} bytes, and Litestar "
+                f"refuses bodies of more than {largest}: raise request_max_body_size",
+                stacklevel=2,
+            )
+
+
+def _receiving_handlers(app: Litestar) -> Iterator[HTTPRouteHandler]:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for handler in route.route_handlers:
+                is_ours = (handler.name or "").startswith("filecolumn:")
+                if handler.http_methods & {"POST", "PUT", "PATCH"} and not is_ours:
+                    yield handler
+
+
+async def _release(backend: StorageBackend) -> None:
+    """Forget and close a storage, unless another application of this process has it too."""
+    _users[id(backend)] -= 1
+    if _users[id(backend)] > 0:
+        return
+    del _users[id(backend)]
+    if storages.is_registered(backend.key) and storages.get(backend.key) is backend:
+        storages.unregister_backend(backend.key)
+    await backend.close_async()
+
+
+def _provide_storages() -> StorageRegistry:
+    return storages
