@@ -19,6 +19,10 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "templates",
         "facts",
         "meter",
+        "signatures",
+        "mediatypes",
+        "sniffing",
+        "policy",
         "signing",
         "backends",
         "backends.base",
@@ -36,7 +40,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "backends.urls",
         "registry",
     ),
-    3: ("transfer", "described", "value", "reading", "grants", "signed", "file", "lists"),
+    3: ("feed", "transfer", "described", "value", "reading", "grants", "signed", "file", "lists"),
     4: (
         "orm",
         "orm.type",
@@ -46,6 +50,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "orm.attributes",
         "orm.frames",
         "orm.conflicts",
+        "orm.admission",
         "orm.slots",
         "orm.flush",
         "orm.alembic",
@@ -116,14 +121,18 @@ def test_what_is_not_for_sqlalchemy_does_not_import_it(module: str) -> None:
     assert "sqlalchemy" not in roots
 
 
-def test_optional_packages_are_imported_by_their_own_modules_only() -> None:
+@pytest.mark.parametrize(
+    ("package", "module"),
+    [("fsspec", "filecolumn.backends.filesystem"), ("filetype", "filecolumn.signatures")],
+)
+def test_a_package_that_may_be_replaced_is_imported_by_its_own_module_only(package: str, module: str) -> None:
     users = {
         name
         for name, path in MODULES.items()
         for other in imports(path)
-        if other.partition(".")[0] == "fsspec"
+        if other.partition(".")[0] == package
     }
-    assert users == {"filecolumn.backends.filesystem"}
+    assert users == {module}
 
 
 def test_imports_stand_at_the_top() -> None:

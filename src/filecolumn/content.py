@@ -12,7 +12,7 @@ import io
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Protocol, runtime_checkable
@@ -96,15 +96,21 @@ class Source(ABC):
     is_async: bool = False
     any_thread: bool = False
     """Whether another thread may read it while the caller's goes on."""
+    in_memory: bool = False
+    """Whether reading it does not block."""
 
     def check(self) -> None:
         """Raise what reading would raise at once, before anything is stored."""
 
+    def known_size(self) -> int | None:
+        """Return the bytes that reading would give, if that is known without reading."""
+        return None
+
     @abstractmethod
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         """Read the content from its start."""
 
-    async def chunks_async(self) -> AsyncIterator[bytes]:
+    async def chunks_async(self) -> AsyncGenerator[bytes]:
         """Read the content from its start, each blocking read in a worker thread."""
         chunks = self.chunks()
         while (chunk := await to_thread.run_sync(next, chunks, None)) is not None:
@@ -113,11 +119,15 @@ class Source(ABC):
 
 class BytesSource(Source):
     any_thread: bool = True
+    in_memory: bool = True
 
     def __init__(self, data: bytes | bytearray | memoryview[int] | memoryview[bytes]) -> None:
         self._data = data
 
-    def chunks(self) -> Iterator[bytes]:
+    def known_size(self) -> int:
+        return memoryview(self._data).nbytes
+
+    def chunks(self) -> Generator[bytes]:
         view = memoryview(self._data).cast("B")
         if isinstance(self._data, bytes) and len(view) <= CHUNK_SIZE:
             yield self._data
@@ -135,7 +145,10 @@ class PathSource(Source):
     def check(self) -> None:
         os.close(self._open())
 
-    def chunks(self) -> Iterator[bytes]:
+    def known_size(self) -> int:
+        return self._path.stat().st_size
+
+    def chunks(self) -> Generator[bytes]:
         with open(self._open(), "rb", buffering=0) as file:
             while chunk := file.read(CHUNK_SIZE):
                 yield chunk
@@ -161,7 +174,7 @@ class FileSource(Source):
         self._opened = False
         self.replayable: bool = isinstance(file, SeekableReader) and file.seekable()
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         self._rewind()
         while chunk := self._file.read(CHUNK_SIZE):
             yield _checked(chunk)
@@ -182,7 +195,7 @@ class IterableSource(Source):
         self.replayable: bool = not isinstance(chunks, Iterator)
         self._opened = False
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         if self._opened and not self.replayable:
             raise _consumed(self._chunks)
         self._opened = True
@@ -196,7 +209,7 @@ class AsyncSource(Source):
 
     is_async: bool = True
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         raise TypeError(
             "asynchronous content needs an async session or save_async(); "
             "for a sync session, read it first and pass bytes or a path"
@@ -209,7 +222,7 @@ class AsyncIterableSource(AsyncSource):
         self.replayable: bool = not isinstance(chunks, AsyncIterator)
         self._opened = False
 
-    async def chunks_async(self) -> AsyncIterator[bytes]:
+    async def chunks_async(self) -> AsyncGenerator[bytes]:
         if self._opened and not self.replayable:
             raise _consumed(self._chunks)
         self._opened = True
@@ -226,7 +239,7 @@ class UploadSource(AsyncSource):
         self.replayable: bool = hasattr(upload, "seek")
         self._opened = False
 
-    async def chunks_async(self) -> AsyncIterator[bytes]:
+    async def chunks_async(self) -> AsyncGenerator[bytes]:
         seek = getattr(self._upload, "seek", None)
         if seek is not None:
             await seek(0)

@@ -8,7 +8,7 @@ Messages say what to do next and carry no credentials.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm.exc import StaleDataError
@@ -90,28 +90,41 @@ class ChecksumMismatchError(FileColumnError, OSError):
     """The stored bytes are not the bytes that the row describes."""
 
 
+class CorruptFileMetadataError(FileColumnError, ValueError):
+    """The value in the row does not describe a file."""
+
+
 class ContentRejectedError(FileColumnError, ValueError):
-    """The content is not what its column accepts: `code` says why, with `params`, and `field` where."""
+    """The column's policy does not take the content; nothing of it is stored.
+
+    `field` is the attribute, `code` a word for programs, `params` the numbers and names in the
+    message, fit for JSON.
+    """
 
     def __init__(
-        self, message: str, *, code: str, field: str | None = None, params: Mapping[str, object] | None = None
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        code: str = "rejected",
+        params: Mapping[str, str | int | Sequence[str]] | None = None,
     ) -> None:
         super().__init__(message)
-        self.code = code
-        self.field = field
-        self.params: Mapping[str, object] = dict(params or {})
+        self.field: str | None = field
+        self.code: str = code
+        self.params: dict[str, str | int | Sequence[str]] = dict(params or {})
 
 
 class FileTooLargeError(ContentRejectedError):
-    """The content has more bytes than its column accepts."""
+    """The content has more bytes than the column's `max_size`; the code is `too_large`."""
 
 
 class ContentTypeRejectedError(ContentRejectedError):
-    """The content is of a type that its column does not accept."""
+    """The content is not of a type in the column's `accept`.
 
-
-class CorruptFileMetadataError(FileColumnError, ValueError):
-    """The value in the row does not describe a file."""
+    The code is `type_mismatch` if name or declared type say one thing and the bytes another, else
+    `type_not_accepted`.
+    """
 
 
 class OwnedFileError(FileColumnError, RuntimeError):

@@ -9,7 +9,7 @@ it was checked, changes nothing that a row points to.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 
 from filecolumn.backends.base import StorageBackend
@@ -62,7 +62,7 @@ class GrantedSource(Source):
     def __init__(self, claims: Claims) -> None:
         self._claims = claims
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         size = 0
         for chunk in storages.get(self._claims.backend).get(self._claims.key):
             size += len(chunk)
@@ -116,7 +116,7 @@ def too_large(filename: str, limit: int) -> FileTooLargeError:
     """Return the error for content of more than *limit* bytes."""
     return FileTooLargeError(
         f"{filename!r} has more than the {limit} bytes that are allowed",
-        code="file_too_large",
+        code="too_large",
         params={"max_size": limit},
     )
 

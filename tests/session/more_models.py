@@ -96,3 +96,21 @@ class Printed(Base):
 @event.listens_for(Printed, "before_update")
 def print_text(mapper: Mapper[Printed], connection: Connection, printed: Printed) -> None:
     printed.file = FileObject("text.txt", content=printed.text.encode())
+
+
+FILM_LIMIT = 20 * 1024 * 1024
+
+
+class Gated(Base):
+    """Columns that do not take everything."""
+
+    __tablename__ = "gated"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    anything: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"))
+    picture: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs", accept={"image/*"}))
+    film: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs", max_size=FILM_LIMIT))
+    small: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs", max_size=10_000))
+    pictures: Mapped[FileObjectList] = mapped_column(
+        StoredObject(backend="docs", multiple=True, max_size=10_000, accept={"image/*"}), default=list
+    )

@@ -20,6 +20,7 @@ from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
+from filecolumn.orm.admission import Arrival, admit
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, files_in
 from filecolumn.orm.conflicts import check_unchanged
 from filecolumn.orm.frames import SessionFrame, watch
@@ -27,7 +28,7 @@ from filecolumn.orm.rows import HeldRow, held_rows
 from filecolumn.orm.slots import Slot, check_slot, copy_for, may_stay, place_of, put_for, slots_of
 from filecolumn.orm.unit import Upload, Use, Wanted, assign
 from filecolumn.registry import storages
-from filecolumn.transfer import Copy, Put
+from filecolumn.transfer import Copy, Inspect, Operation, Put
 from filecolumn.value import Phase
 
 __all__ = ("FlushUnit",)
@@ -145,7 +146,8 @@ class FlushUnit:
         for upload in uploads.values():
             self._claim(upload, uploads.values())
 
-        def done(op: Put | Copy, facts: FileFacts) -> None:
+        def done(op: Operation, facts: FileFacts) -> None:
+            assert not isinstance(op, Inspect)  # noqa: S101 - none is in `uploads`
             upload = uploads[op]
             upload.done = True
             if upload.file is not None:
@@ -166,6 +168,7 @@ class FlushUnit:
         self._frame.uploads[upload.place] = upload
 
     def _give(self, slots: Sequence[Slot], held: Mapping[tuple[int, str], Sequence[FileObject]]) -> None:
+        admit(_arrivals(slots, held))
         wanted = [Wanted(slot.row, place_of(slot.file), may_stay(slot)) for slot in slots]
         fresh = [place_of(slot.file) for slot in slots if slot.file._phase is Phase.STAGED]
         assignment = assign(wanted, fresh, {row: list(map(place_of, files)) for row, files in held.items()})
@@ -180,6 +183,17 @@ class FlushUnit:
         self._transfer(copies)
         removable = {place_of(file) for files in held.values() for file in files if _is_vouched_for(file)}
         self._frame.removed |= assignment.removed & removable
+
+
+def _arrivals(
+    slots: Iterable[Slot], held: Mapping[tuple[int, str], Sequence[FileObject]]
+) -> Iterator[Arrival]:
+    """Yield the files that their rows did not hold before."""
+    for slot in slots:
+        if slot.attribute.type.policy.is_strict and place_of(slot.file) not in map(
+            place_of, held.get(slot.row, ())
+        ):
+            yield Arrival(slot.file, slot.attribute.type, slot.attribute.key)
 
 
 def _same(before: Sequence[FileObject], now: Sequence[FileObject]) -> bool:

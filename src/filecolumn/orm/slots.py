@@ -88,6 +88,7 @@ def check_slot(slot: Slot) -> None:
         )
     if file._source is not None:
         file._source.check()
+        kind.policy.check_size(file._source.known_size(), slot.attribute.key)
         if file._source.is_async and not bridge.in_async():
             file._source.chunks()
 
@@ -112,7 +113,9 @@ def put_for(slot: Slot) -> Put:
         raise no_content(file)
     name = _target(slot)
     fresh = file._given_key is None and slot.attribute.type.makes_unique_keys
-    return Put(storages.get(name), _key(slot), source, replace(file._known(), backend=name), fresh)
+    facts = replace(file._known(), backend=name)
+    policy, field = slot.attribute.type.policy, slot.attribute.key
+    return Put(storages.get(name), _key(slot), source, facts, fresh, policy, field)
 
 
 def copy_for(slot: Slot) -> Copy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import JSON
@@ -17,6 +17,7 @@ from filecolumn.facts import Json
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.naming import check_key, new_key
+from filecolumn.policy import ContentPolicy
 from filecolumn.templates import KeyContext, KeyTemplate
 
 __all__ = ("KeyFunction", "StoredObject")
@@ -39,6 +40,10 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     `"{tenant}/{table}/{uuid}{ext}"` (see `KeyTemplate`) or a callable `(record, file) -> key`;
     InvalidKeyError if the template cannot make unique keys.
 
+    *max_size* is in bytes, *accept* a set of media types, wildcards such as `image/*` and
+    extensions such as `.pdf`; ValueError for an entry that is none of these.  What they refuse
+    raises ContentRejectedError in the flush, by every way into the column.
+
     In the database it is JSON (JSONB on PostgreSQL), and SQL NULL for None.
     """
 
@@ -53,12 +58,17 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         *,
         reads: Sequence[str] = (),
         key_template: str | KeyFunction | None = None,
+        max_size: int | None = None,
+        accept: Iterable[str] | None = None,
     ) -> None:
         super().__init__(none_as_null=True)
         self.backend: str | None = backend.key if isinstance(backend, StorageBackend) else backend
         self.multiple: bool = multiple
         self.reads: tuple[str, ...] = tuple(reads)
         self.key_template: str | KeyFunction | None = key_template
+        self.policy: ContentPolicy = ContentPolicy.of(max_size, accept)
+        self.max_size: int | None = max_size
+        self.accept: frozenset[str] | None = self.policy.accept
         self._template = KeyTemplate(key_template) if isinstance(key_template, str) else None
         self._allowed = (self.backend, *self.reads)
 
