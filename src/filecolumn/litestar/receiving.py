@@ -24,6 +24,7 @@ from litestar.types import (
 )
 
 from filecolumn.backends.base import StorageBackend
+from filecolumn.content import AsyncIterableSource
 from filecolumn.facts import JsonObject
 from filecolumn.file import FileObject
 from filecolumn.grants import too_large
@@ -71,19 +72,32 @@ def file_from_body(
 
     The handler needs `request_max_body_size=None`, or a limit of its own.  A body that announces more
     than *max_size* bytes raises FileTooLargeError at once, any other when the limit is passed.
+    The column's own `max_size` does the same in the flush.
     A body that is compressed is refused with 415, since what it holds cannot be bounded.
     """
     check_encoding(request.headers)
     announced = request.content_length
     if max_size is not None and announced is not None and announced > max_size:
         raise too_large(filename, max_size)
-    return FileObject(
+    file = FileObject(
         filename,
         backend=backend,
-        content=body_chunks(request, filename, max_size),
         content_type=request.headers.get("content-type") if content_type is None else content_type,
         metadata=metadata,
     )
+    file._source = BodySource(body_chunks(request, filename, max_size), announced)
+    return file
+
+
+class BodySource(AsyncIterableSource):
+    """A raw body, whose announced length is checked before it is read."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], announced: int | None) -> None:
+        super().__init__(chunks)
+        self._announced = announced
+
+    def known_size(self) -> int | None:
+        return self._announced
 
 
 async def body_chunks(request: AnyRequest, filename: str, max_size: int | None) -> AsyncIterator[bytes]:
