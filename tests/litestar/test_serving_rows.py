@@ -208,22 +208,22 @@ class Slow(StorageBackend):
     def location(self) -> str:
         return self.real.location
 
-    def put(self, key, chunks, **options):  # noqa: ANN001
+    def put(self, key, chunks, **options):
         return self.real.put(key, chunks, **options)
 
-    def get(self, key, *, start=0, length=None) -> Iterator[bytes]:  # noqa: ANN001
+    def get(self, key, *, start=0, length=None) -> Iterator[bytes]:
         return self.real.get(key, start=start, length=length)
 
-    def stat(self, key):  # noqa: ANN001
+    def stat(self, key):
         return self.real.stat(key)
 
-    def delete(self, keys) -> None:  # noqa: ANN001
+    def delete(self, keys) -> None:
         self.real.delete(keys)
 
-    def list(self, prefix="", *, after=None):  # noqa: ANN001
+    def list(self, prefix="", *, after=None):
         return self.real.list(prefix, after=after)
 
-    async def get_async(self, key, *, start=0, length=None) -> AsyncIterator[bytes]:  # noqa: ANN001
+    async def get_async(self, key, *, start=0, length=None) -> AsyncIterator[bytes]:
         async def chunks() -> AsyncIterator[bytes]:
             try:
                 for _ in range(SIZE):
@@ -239,7 +239,7 @@ def endless(stored: httpx.Client, live: LiveServer, monkeypatch: pytest.MonkeyPa
     slow = Slow(storages.get("files"))
     real = response_module.answer
 
-    def large(method, headers, file, serving):  # noqa: ANN001
+    def large(method, headers, file, serving):
         return real(method, headers, response_module.replace(file, size=SIZE * 1_000_000), serving)
 
     monkeypatch.setattr(response_module, "answer", large)
@@ -269,7 +269,7 @@ def test_66_a_client_that_stops_reading_is_given_up(
 
 
 def test_an_error_in_the_middle_cuts_the_connection(live: LiveServer, endless: Slow) -> None:
-    async def broken(key, *, start=0, length=None) -> AsyncIterator[bytes]:  # noqa: ANN001
+    async def broken(key, *, start=0, length=None) -> AsyncIterator[bytes]:
         async def chunks() -> AsyncIterator[bytes]:
             for _ in range(3):
                 yield b"x" * 100_000

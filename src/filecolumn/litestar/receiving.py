@@ -11,7 +11,8 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import Headers, State
 from litestar.enums import ScopeType
-from litestar.exceptions import HTTPException
+from litestar.exceptions import ClientException, HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import (
     ASGIApp,
     HTTPReceiveMessage,
@@ -198,10 +199,22 @@ def _is_file_type(kind: object) -> bool:
 
 
 def _decode(kind: type[object], value: object) -> FileObject | FileObjectList:
-    subject = subject_of(current_scope.get())
-    if issubclass(kind, FileObjectList):
-        return files_from_input(value, subject=subject)
-    return file_from_input(value, subject=subject)
+    scope = current_scope.get()
+    subject = subject_of(scope)
+    try:
+        if issubclass(kind, FileObjectList):
+            return files_from_input(value, subject=subject)
+        return file_from_input(value, subject=subject)
+    except ValueError as error:
+        if scope is not None and _has_dto(scope):
+            # Litestar makes 400 of it elsewhere, with the field's name, and 500 in the form of a DTO
+            raise ClientException(detail=str(error)) from error
+        raise
+
+
+def _has_dto(scope: Scope) -> bool:
+    handler = scope.get("route_handler")
+    return isinstance(handler, HTTPRouteHandler) and handler.resolve_data_dto() is not None
 
 
 type_encoders: TypeEncodersMap = {FileObject: enc_hook, FileObjectList: enc_hook}
