@@ -14,6 +14,7 @@ from litestar.types import ExceptionHandlersMap
 
 from filecolumn.errors import (
     ChecksumMismatchError,
+    CommitOutcomeUnknownError,
     ConcurrentFileChangeError,
     ContentRejectedError,
     ContentTypeRejectedError,
@@ -46,6 +47,9 @@ _MAPPED: Mapping[type[Exception], _Mapped] = {
     InvalidKeyError: _Mapped(400, "The name of the file cannot be used"),
     ObjectNotFoundError: _Mapped(404, "The file is not there"),
     ObjectExistsError: _Mapped(409, "The file is there already"),
+    CommitOutcomeUnknownError: _Mapped(
+        503, "It is not known whether this was stored; look before you repeat it"
+    ),
     ConcurrentFileChangeError: _Mapped(409, "The file was changed by somebody else"),
     OwnedFileError: _Mapped(409, "The file is in use"),
     StaleUploadError: _Mapped(409, "The upload is too old; upload the file again"),

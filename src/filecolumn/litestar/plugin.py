@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from click import Group
 from litestar import Litestar
@@ -20,6 +20,7 @@ from sqlalchemy.orm import configure_mappers
 from filecolumn.backends.base import StorageBackend
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
+from filecolumn.litestar.background import BACKGROUND_STATE_KEY, Background
 from filecolumn.litestar.cli import files_group
 from filecolumn.litestar.config import FileColumnConfig
 from filecolumn.litestar.exceptions import exception_handlers
@@ -54,6 +55,10 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
                 raise ValueError(
                     f"backends[{key!r}] is a storage of the key {backend.key!r}; give both one name"
                 )
+        if self.config.background and (self.config.engine is None) != (not self.config.models):
+            raise ValueError("the drain in the background needs both engine=... and models=[Base]")
+        self.background: Background | None = None
+        """The drain of this application, with its lag."""
         self._signer: UrlSigner | None = None
         if self.config.signing_key is not None:
             base_url = f"{self.config.base_url.rstrip('/')}{self.config.files_path.rstrip('/')}"
@@ -80,6 +85,11 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         app_config.state[SERVING_STATE_KEY] = config.serving
         app_config.state[SUBJECT_STATE_KEY] = config.subject
         app_config.lifespan.insert(0, self._lifespan)
+        if config.background and config.engine is not None:
+            self.background = Background(config.engine, config.models, config.drain_interval)
+            app_config.state[BACKGROUND_STATE_KEY] = self.background
+            # last in, first out: it ends before engines are disposed of
+            app_config.lifespan.append(_running(self.background))
         if self._signer is not None:
             storages.signer = self._signer
             app_config.route_handlers.extend(signed_routes(config, self._signer))
@@ -119,6 +129,13 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
             backend = storages.register_backend(value, key)
         _users[id(backend)] += 1
         return backend
+
+
+def _running(background: Background) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    def lifespan(app: Litestar) -> AbstractAsyncContextManager[None]:
+        return background.running()
+
+    return lifespan
 
 
 def warn_of_body_limits(app: Litestar) -> None:
