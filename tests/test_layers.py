@@ -48,6 +48,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "reading",
         "grants",
         "signed",
+        "granted",
         "file",
         "lists",
         "interchange",

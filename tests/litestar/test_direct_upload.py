@@ -18,9 +18,9 @@ from tests.litestar.server import LiveServer, serve
 
 pytest.importorskip("tests.servers.radosgw", reason="the fixtures of servers are not there yet")
 
-from tests.servers.moto import moto  # noqa: E402, F401
-from tests.servers.process import Endpoint  # noqa: E402
-from tests.servers.radosgw import radosgw  # noqa: E402, F401
+from tests.servers.moto import moto  # noqa: F401
+from tests.servers.process import Endpoint
+from tests.servers.radosgw import radosgw  # noqa: F401
 
 CONTENT = b"hello " * 1000
 pytestmark = pytest.mark.timeout(180)

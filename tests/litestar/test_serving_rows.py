@@ -14,6 +14,7 @@ import pytest
 from filecolumn import StorageError, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.litestar import response as response_module
+from filecolumn.litestar import sending
 from tests.litestar import raw
 from tests.litestar.application import objects
 from tests.litestar.server import LiveServer, until
@@ -259,7 +260,7 @@ def test_66_a_client_that_leaves_closes_the_stream(live: LiveServer, endless: Sl
 def test_66_a_client_that_stops_reading_is_given_up(
     live: LiveServer, endless: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(response_module, "SEND_TIMEOUT", 0.3)
+    monkeypatch.setattr(sending, "SEND_TIMEOUT", 0.3)
     with raw.connect(live.port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(raw.head("GET", URL))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from litestar.types import Guard
+from litestar.types import Guard  # pyright: ignore[reportUnknownVariableType]  # half unknown in Litestar
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.litestar.background import EngineSource
