@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -104,7 +105,9 @@ async def test_health_names_what_is_wrong_and_where_nothing_lies(tmp_path: Path)
     assert "secret" not in repr(health)
 
 
-def test_a_column_that_takes_more_than_litestar_does_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_column_that_takes_more_than_litestar_does_is_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Base(DeclarativeBase): ...
 
     class Film(Base):
@@ -118,6 +121,8 @@ def test_a_column_that_takes_more_than_litestar_does_is_warned_of(caplog: pytest
     @post("/large", request_max_body_size=60_000_000)
     async def large(data: MultipartBody[Form]) -> None: ...
 
+    # Litestar's own configuration of logging takes the handlers of the root away
+    monkeypatch.setattr(logging.getLogger("filecolumn"), "handlers", [caplog.handler])
     with TestClient(app_of(small, large, backends={"films": "memory://"})):
         assert "films.film" not in caplog.text
     with TestClient(app_of(small, backends={"films": "memory://"}, signing_key=SIGNING_KEY)):
