@@ -13,16 +13,31 @@ import io
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Generator,
+    Iterable,
+    Sequence,
+)
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from anyio import to_thread
 
 from filecolumn.errors import SourceConsumedError
 
-__all__ = ("CHUNK_SIZE", "AsyncReader", "Content", "Reader", "Source", "source_of")
+__all__ = (
+    "CHUNK_SIZE",
+    "AsyncReader",
+    "Content",
+    "Reader",
+    "Source",
+    "Upload",
+    "content_of_upload",
+    "source_of",
+)
 
 CHUNK_SIZE = 1024 * 1024
 """Bytes read from a source at a time."""
@@ -62,6 +77,18 @@ class AsyncSeekable(Protocol):
     async def seek(self, offset: int, /) -> object: ...
 
 
+class Upload(Protocol):
+    """A part of a multipart form, as Litestar and Starlette have it."""
+
+    @property
+    def filename(self) -> str | None: ...
+
+    @property
+    def content_type(self) -> str | None: ...
+
+    async def read(self, size: int = -1, /) -> bytes: ...
+
+
 Content = (
     bytes
     | bytearray
@@ -99,14 +126,21 @@ class Source(ABC):
             raise spent(self)
         self.opened = True
 
+    in_memory: bool = False
+    """Whether reading it does not block."""
+
     def check(self) -> None:
         """Raise what reading would raise at once, before anything is stored."""
 
+    def known_size(self) -> int | None:
+        """Return the bytes that reading would give, if that is known without reading."""
+        return None
+
     @abstractmethod
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         """Read the content from its start."""
 
-    async def chunks_async(self) -> AsyncIterator[bytes]:
+    async def chunks_async(self) -> AsyncGenerator[bytes]:
         """Read the content from its start, each blocking read in a worker thread."""
         chunks = self.chunks()
         while (chunk := await to_thread.run_sync(next, chunks, None)) is not None:
@@ -115,6 +149,7 @@ class Source(ABC):
 
 class BytesSource(Source):
     any_thread: bool = True
+    in_memory: bool = True
 
     def __init__(self, data: bytes | bytearray | memoryview[int] | memoryview[bytes]) -> None:
         if isinstance(data, memoryview) and not (data.c_contiguous and data.nbytes):
@@ -122,7 +157,10 @@ class BytesSource(Source):
             data = data.tobytes()
         self._data = data
 
-    def chunks(self) -> Iterator[bytes]:
+    def known_size(self) -> int:
+        return memoryview(self._data).nbytes
+
+    def chunks(self) -> Generator[bytes]:
         view = memoryview(self._data).cast("B")
         if isinstance(self._data, bytes) and len(view) <= CHUNK_SIZE:
             yield self._data
@@ -140,7 +178,10 @@ class PathSource(Source):
     def check(self) -> None:
         os.close(self._descriptor())
 
-    def chunks(self) -> Iterator[bytes]:
+    def known_size(self) -> int:
+        return self._path.stat().st_size
+
+    def chunks(self) -> Generator[bytes]:
         with open(self._descriptor(), "rb", buffering=0) as file:
             while chunk := file.read(CHUNK_SIZE):
                 yield chunk
@@ -167,7 +208,7 @@ class FileSource(Source):
         self.replayable: bool = self._seekable is not None
         self._start = 0 if self._seekable is None else self._seekable.tell()
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         if self._seekable is not None:
             if not self.opened:
                 # it may have been set back since
@@ -191,7 +232,7 @@ class IterableSource(Source):
         ):
             raise spent(self)
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         self._open()
         for chunk in self._chunks:
             if checked := _checked(chunk):
@@ -203,7 +244,7 @@ class AsyncSource(Source):
 
     is_async: bool = True
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         raise TypeError(
             "asynchronous content needs an async session or save_async(); "
             "for a sync session, read it first and pass bytes or a path"
@@ -221,7 +262,7 @@ class AsyncIterableSource(AsyncSource):
         if inspect.isasyncgen(self._chunks) and self._chunks.ag_frame is None:
             raise spent(self)
 
-    async def chunks_async(self) -> AsyncIterator[bytes]:
+    async def chunks_async(self) -> AsyncGenerator[bytes]:
         self._open()
         async for chunk in self._chunks:
             if checked := _checked(chunk):
@@ -237,7 +278,7 @@ class UploadSource(AsyncSource):
         self._seekable = upload if isinstance(upload, AsyncSeekable) and _is_seekable(upload) else None
         self.replayable: bool = self._seekable is not None
 
-    async def chunks_async(self) -> AsyncIterator[bytes]:
+    async def chunks_async(self) -> AsyncGenerator[bytes]:
         if self._seekable is not None:
             await self._seekable.seek(0)
         self._open()
@@ -271,6 +312,12 @@ def source_of(content: Content | _Refused) -> Source:
                 f"content is a {type(content).__name__}; pass bytes, a Path, a binary file, "
                 "an upload object, or a (possibly asynchronous) iterable of bytes"
             )
+
+
+def content_of_upload(upload: Upload) -> Content:
+    """Return the file behind an upload object where there is one: sync code can read that too."""
+    file = getattr(upload, "file", None)
+    return cast("SpooledTemporaryFile[bytes]", file) if isinstance(file, SpooledTemporaryFile) else upload
 
 
 def _is_seekable(upload: object) -> bool:

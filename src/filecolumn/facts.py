@@ -67,6 +67,8 @@ class FileFacts:
     """Seconds since the epoch, UTC."""
     metadata: JsonObject = field(default_factory=dict[str, Json])
     """The user's own data; a copy nobody else can change."""
+    sniffed: str | None = field(default=None, compare=False, repr=False)
+    """The media type that the first bytes show, if this process has seen them; no row has it."""
     foreign: bool = False
     """Whether advanced-alchemy wrote the row: its keys are file names, which rows may share."""
     unknown: JsonObject = field(default_factory=dict[str, Json], repr=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from contextlib import suppress
+from importlib import import_module
 from typing import ClassVar, Self, SupportsIndex, overload
 
 from filecolumn.errors import CorruptFileMetadataError
@@ -30,6 +31,11 @@ class FileObjectList(MutableSequence[FileObject]):
         self._owner: Owner | None = None
         # stands for the None that was assigned: SQL NULL, until the list is changed
         self._is_null = False
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
+        """Let pydantic models have lists of files."""
+        return import_module("filecolumn.pydantic_schema").file_list_schema()
 
     @classmethod
     def _from_row(cls, row: object, allowed: AllowedBackends | None) -> Self:

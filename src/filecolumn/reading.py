@@ -1,4 +1,4 @@
-"""The calls of a file that read: content, facts, signed URLs."""
+"""The calls of a file that read: content and facts."""
 
 from __future__ import annotations
 
@@ -176,24 +176,6 @@ class ReadableFile(FileValue):
         async for chunk in self._verifiable().stream_async():
             meter.feed(chunk)
         self._compare(meter)
-
-    def sign(self, *, expires_in: float = 3600, for_upload: bool = False) -> str:
-        """Return a URL that reads the content for *expires_in* seconds, or that content can be PUT to.
-
-        Raises NotSupportedError for a storage that cannot sign.
-        """
-        backend, key = self._signable(for_upload=for_upload)
-        return backend.sign(key, expires_in=expires_in, method="PUT" if for_upload else "GET")
-
-    async def sign_async(self, *, expires_in: float = 3600, for_upload: bool = False) -> str:
-        """Call `sign` asynchronously."""
-        backend, key = self._signable(for_upload=for_upload)
-        return await backend.sign_async(key, expires_in=expires_in, method="PUT" if for_upload else "GET")
-
-    def _signable(self, *, for_upload: bool) -> tuple[StorageBackend, str]:
-        if for_upload and self._given_key is not None and not self.is_saved:
-            return self._storage(), self._given_key
-        return self._located()
 
     def _verifiable(self) -> ReadableFile:
         if self.checksum is None and self.is_saved:

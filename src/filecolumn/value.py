@@ -29,6 +29,7 @@ from filecolumn.facts import FileFacts, Json, JsonObject, checked_metadata, fact
 from filecolumn.naming import check_content_type, check_key, clean_filename, guess_content_type
 from filecolumn.readonly import read_only
 from filecolumn.registry import storages
+from filecolumn.signing import Claims
 
 __all__ = ("NOT_LOADED", "AllowedBackends", "FileValue", "Owner", "Phase")
 
@@ -86,6 +87,7 @@ NOT_LOADED = NotLoaded()
 _OF_A_ROW: Mapping[str, object] = {
     "_facts": None,
     "_given_key": None,
+    "_grant": None,
     "_held": None,
     "_owner": None,
     "_phase": Phase.STORED,
@@ -102,6 +104,7 @@ class FileValue(Described):
         "_allowed",
         "_facts",
         "_given_key",
+        "_grant",
         "_held",
         "_owner",
         "_phase",
@@ -144,6 +147,7 @@ class FileValue(Described):
         self._allowed: AllowedBackends | None = None
         self._owner: Owner | None = None
         self._held: FileFacts | None = None
+        self._grant: Claims | None = None
         self._staged_at = 0.0
 
     @classmethod

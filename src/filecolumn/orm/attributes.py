@@ -22,6 +22,7 @@ __all__ = (
     "file_attribute",
     "file_attributes",
     "files_in",
+    "known_attributes",
     "mapper_of",
     "note_table",
     "own_values",
@@ -97,6 +98,12 @@ def file_attributes(mapper: Mapper[object]) -> Sequence[FileAttribute]:
     if known is None or known[0] is not columns:
         known = _known[mapper.class_] = columns, tuple(_find(mapper))
     return known[1]
+
+
+def known_attributes() -> Iterator[FileAttribute]:
+    """Yield the file attributes of all mappers that are configured."""
+    for _, attributes in list(_known.values()):
+        yield from attributes
 
 
 def _find(mapper: Mapper[object]) -> Iterator[FileAttribute]:

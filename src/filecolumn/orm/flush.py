@@ -22,6 +22,7 @@ from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
+from filecolumn.orm.admission import Arrival, admit
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, files_in
 from filecolumn.orm.conflicts import check_unchanged, seen_files
 from filecolumn.orm.frames import BindArguments, SessionFrame
@@ -40,7 +41,8 @@ from filecolumn.orm.slots import (
 )
 from filecolumn.orm.unit import Spot, Upload, Use, Wanted, assign
 from filecolumn.orm.watching import watch
-from filecolumn.transfer import Copy, Put
+from filecolumn.registry import storages
+from filecolumn.transfer import Copy, Inspect, Operation, Put
 from filecolumn.value import Phase
 
 __all__ = ("FlushUnit", "Held", "readable")
@@ -160,7 +162,8 @@ class FlushUnit:
         for upload in uploads.values():
             self._claim(upload, uploads.values())
 
-        def done(op: Put | Copy, facts: FileFacts) -> None:
+        def done(op: Operation, facts: FileFacts) -> None:
+            assert not isinstance(op, Inspect)  # noqa: S101 - none is in `uploads`
             upload = uploads[op]
             upload.done = True
             if upload.file is not None:
@@ -181,6 +184,7 @@ class FlushUnit:
         self._frame.uploads[upload.place] = upload
 
     def _give(self, slots: Sequence[Slot], held: Sequence[Held]) -> None:
+        admit(_arrivals(slots, {row.row: row.files for row in held}))
         homes = [self._recorder.home(slot.state.mapper) for slot in slots]
         wanted = [
             Wanted(slot.row, (home, place_of(slot.file)), may_stay(slot))
@@ -203,6 +207,7 @@ class FlushUnit:
             if use is Use.COPY:
                 op = copy_for(slot)
                 copy = files[index] = FileObject._from_facts(op.facts, Phase.PENDING)
+                copy._grant = slot.file._grant
                 slot.swap(slot.file, copy)
                 copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
         self._transfer(copies)
@@ -229,6 +234,7 @@ class FlushUnit:
     ) -> None:
         for file, (home, use) in zip(given, uses, strict=True):
             place = place_of(file)
+            self._use_up(file, home, changes)
             if not isinstance(home, LedgerAt) or self._frame.ledger_with(place):
                 continue
             if use is Use.KEEP:
@@ -257,6 +263,18 @@ class FlushUnit:
                 elif not foreign:
                     self._frame.removed.add(place)
 
+    def _use_up(self, file: FileObject, home: Hashable, changes: Mapping[LedgerAt, Changes]) -> None:
+        """Remove what a client uploaded, now that a row has a copy; the ledger refuses it a second time."""
+        grant, file._grant = file._grant, None
+        if grant is None:
+            return
+        place = storages.resolve(grant.backend), grant.key
+        if isinstance(home, LedgerAt):
+            changes[home].used[place] = file._known()
+            changes[home].removed.add(place)
+        else:
+            self._frame.removed.add(place)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
@@ -272,6 +290,17 @@ class Held:
 
 def _spots(held: Sequence[Held], recorder: Recorder) -> dict[Hashable, Sequence[Spot]]:
     return {row.row: [(recorder.home(row.mapper), place_of(file)) for file in row.files] for row in held}
+
+
+def _arrivals(
+    slots: Iterable[Slot], held: Mapping[tuple[int, str], Sequence[FileObject]]
+) -> Iterator[Arrival]:
+    """Yield the files that their rows did not hold before."""
+    for slot in slots:
+        if slot.attribute.type.policy.is_strict and place_of(slot.file) not in map(
+            place_of, held.get(slot.row, ())
+        ):
+            yield Arrival(slot.file, slot.attribute.type, slot.attribute.key)
 
 
 def _same(before: Sequence[FileObject], now: Sequence[FileObject]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import JSON, Column, Table, event
@@ -19,6 +19,7 @@ from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.naming import check_key, new_key
 from filecolumn.orm.ledger import add_ledger
+from filecolumn.policy import ContentPolicy
 from filecolumn.templates import KeyContext, KeyTemplate
 from filecolumn.value import NOT_LOADED
 
@@ -43,6 +44,10 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     InvalidKeyError if the template cannot make unique keys.  The column brings the ledger's table
     into its `MetaData`, unless *ledger* is false in all of them; then less is promised.
 
+    *max_size* is in bytes, *accept* a set of media types, wildcards such as `image/*` and
+    extensions such as `.pdf`; ValueError for an entry that is none of these.  What they refuse
+    raises ContentRejectedError in the flush, by every way into the column.
+
     In the database it is JSON (JSONB on PostgreSQL), and SQL NULL for None.
     """
 
@@ -57,6 +62,8 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         *,
         reads: Sequence[str] = (),
         key_template: str | KeyFunction | None = None,
+        max_size: int | None = None,
+        accept: Iterable[str] | None = None,
         ledger: bool = True,
     ) -> None:
         super().__init__(none_as_null=True)
@@ -66,6 +73,9 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         self.multiple: bool = multiple
         self.reads: tuple[str, ...] = tuple(reads)
         self.key_template: str | KeyFunction | None = key_template
+        self.policy: ContentPolicy = ContentPolicy.of(max_size, accept)
+        self.max_size: int | None = max_size
+        self.accept: frozenset[str] | None = self.policy.accept
         self._template = KeyTemplate(key_template) if isinstance(key_template, str) else None
         self.ledger: bool = ledger
         self._allowed = (self.backend, *self.reads)
