@@ -12,7 +12,7 @@ import filecolumn
 
 PACKAGE = Path(filecolumn.__file__).parent
 LAYERS: dict[int, tuple[str, ...]] = {
-    0: ("errors",),
+    0: ("errors", "failpoints"),
     1: (
         "content",
         "naming",
@@ -40,10 +40,29 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "backends.urls",
         "registry",
     ),
-    3: ("feed", "transfer", "described", "value", "reading", "grants", "signed", "file", "lists"),
+    3: (
+        "feed",
+        "transfer",
+        "described",
+        "value",
+        "reading",
+        "grants",
+        "signed",
+        "file",
+        "lists",
+        "interchange",
+        "pydantic_schema",
+    ),
     4: (
         "orm",
         "orm.type",
+        "orm.ledger",
+        "orm.recording",
+        "orm.recorder",
+        "orm.draining",
+        "orm.outcome",
+        "orm.watching",
+        "orm.references",
         "orm.unit",
         "orm.bridge",
         "orm.rows",

@@ -39,6 +39,8 @@ BUILTINS: dict[str, type[Exception]] = {
     "InvalidGrantError": PermissionError,
     "ConcurrentFileChangeError": StaleDataError,
     "MissingDependencyError": ImportError,
+    "CommitOutcomeUnknownError": ConnectionError,
+    "MissingLedgerError": RuntimeError,
 }
 
 

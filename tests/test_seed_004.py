@@ -62,7 +62,7 @@ def test_quick_start_and_model(kind: str, tmp_path: Path) -> None:
             fs=f"file://{tmp_path}/uploads/",
         ))  # fmt: skip
     engine = create_engine("sqlite://")
-    Document.metadata.create_all(engine, tables=[Document.__table__])
+    Document.metadata.create_all(engine)
 
     with Session(engine) as session:
         session.add(Document(title="Report", file=FileObject(filename="report.pdf", content=b"%PDF")))

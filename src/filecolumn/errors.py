@@ -8,7 +8,7 @@ Messages say what to do next and carry no credentials.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm.exc import StaleDataError
@@ -18,6 +18,7 @@ __all__ = (
     "BackendMismatchError",
     "BackendNotRegisteredError",
     "ChecksumMismatchError",
+    "CommitOutcomeUnknownError",
     "ConcurrentFileChangeError",
     "ContentRejectedError",
     "ContentTypeRejectedError",
@@ -27,6 +28,7 @@ __all__ = (
     "InvalidGrantError",
     "InvalidKeyError",
     "MissingDependencyError",
+    "MissingLedgerError",
     "NotSupportedError",
     "ObjectExistsError",
     "ObjectNotFoundError",
@@ -36,6 +38,8 @@ __all__ = (
     "StaleUploadError",
     "StorageError",
 )
+
+ResolveAsync = Callable[[], Awaitable[bool]]
 
 
 class FileColumnError(DontWrapMixin, Exception):
@@ -137,6 +141,34 @@ class StaleUploadError(FileColumnError, RuntimeError):
 
 class ConcurrentFileChangeError(FileColumnError, StaleDataError):
     """Another transaction changed or deleted the row's file first."""
+
+
+class CommitOutcomeUnknownError(FileColumnError, ConnectionError):
+    """COMMIT was sent and its answer was lost: the transaction has committed, or it never will.
+
+    Nothing is deleted before that is known.  Ask with `resolve`, or `resolve_async` in an event
+    loop, once the database answers again.
+    """
+
+    def __init__(self, message: str, resolve: Callable[[], bool], resolve_async: ResolveAsync) -> None:
+        super().__init__(message)
+        self._resolve = resolve
+        self._resolve_async = resolve_async
+
+    def resolve(self) -> bool:
+        """Return whether the transaction has committed; if not, it never will, and may be repeated.
+
+        Raises the database's own error while it does not answer.
+        """
+        return self._resolve()
+
+    async def resolve_async(self) -> bool:
+        """Call `resolve` asynchronously."""
+        return await self._resolve_async()
+
+
+class MissingLedgerError(FileColumnError, RuntimeError):
+    """The ledger's table is not in the database; the message has the ways to create it."""
 
 
 class MissingDependencyError(FileColumnError, ImportError):

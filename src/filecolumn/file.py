@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from typing import Self
 
 from filecolumn.backends.base import StorageBackend
@@ -63,6 +64,11 @@ class FileObject(SignableFile):
             content_type=upload.content_type or None,
             metadata=metadata,
         )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
+        """Let pydantic models have files; pydantic calls it, and is imported by nothing else here."""
+        return import_module("filecolumn.pydantic_schema").file_schema()
 
     @classmethod
     def from_grant(cls, token: str, *, subject: str | None = None) -> Self:

@@ -17,7 +17,7 @@ from filecolumn.content import Source
 from filecolumn.errors import FileTooLargeError, InvalidGrantError, NotSupportedError
 from filecolumn.facts import FileFacts, Json
 from filecolumn.meter import Meter
-from filecolumn.naming import DEFAULT_CONTENT_TYPE, new_key
+from filecolumn.naming import guess_content_type, new_key
 from filecolumn.registry import storages
 from filecolumn.signing import Claims, UrlSigner
 
@@ -128,7 +128,7 @@ def granted_facts(claims: Claims) -> FileFacts:
         filename=claims.filename,
         key=claims.key,
         backend=claims.backend,
-        content_type=claims.content_type or DEFAULT_CONTENT_TYPE,
+        content_type=claims.content_type or guess_content_type(claims.filename),
         size=claims.size if counted else None,
         checksum=claims.checksum if counted else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from contextlib import suppress
+from importlib import import_module
 from typing import ClassVar, Self, SupportsIndex, overload
 
 from filecolumn.errors import CorruptFileMetadataError
@@ -28,6 +29,11 @@ class FileObjectList(MutableSequence[FileObject]):
         self._row: object = None
         self._allowed: AllowedBackends | None = None
         self._owner: Owner | None = None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
+        """Let pydantic models have lists of files."""
+        return import_module("filecolumn.pydantic_schema").file_list_schema()
 
     @classmethod
     def _from_row(cls, row: object, allowed: AllowedBackends | None) -> Self:

@@ -25,6 +25,8 @@ class StorageRegistry:
         self._lock = RLock()
         self.signer: UrlSigner | None = None
         """Signs URLs for storages that cannot do it themselves; the Litestar plugin sets it."""
+        self.retention: float = 0.0
+        """Seconds that content is kept after its row has let go of it; above 0 only a drain removes it."""
 
     @overload
     def register_backend(self, backend: StorageBackend, *, replace: bool = False) -> StorageBackend: ...
@@ -158,6 +160,10 @@ class StorageRegistry:
         while (target := self._aliases.get(key)) is not None:
             key = target
         return key
+
+    def names(self, key: str) -> list[str]:
+        """Return every name that resolves to *key*, itself first."""
+        return [key, *(old for old in self._aliases if self.resolve(old) == key)]
 
     @contextmanager
     def override(self, key: str, backend: StorageBackend) -> Generator[StorageBackend]:

@@ -9,7 +9,7 @@ from typing import Literal
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import NotSupportedError
 from filecolumn.grants import UploadGrant, configured_signer, incoming_key, upload_headers
-from filecolumn.naming import check_content_type, clean_filename
+from filecolumn.naming import check_content_type, clean_filename, guess_content_type
 from filecolumn.reading import ReadableFile
 from filecolumn.registry import storages
 from filecolumn.signing import Claims, UrlSigner, expiry
@@ -202,7 +202,6 @@ class SignableFile(ReadableFile):
             raise ValueError(
                 "an upload is granted for a new file without content: FileObject(name).grant_upload()"
             )
-        declared = content_type if content_type is not None else self.content_type
         claims = Claims(
             purpose="upload",
             method="PUT",
@@ -210,12 +209,18 @@ class SignableFile(ReadableFile):
             key=incoming_key(self.filename),
             expires_at=expiry(time.time(), expires_in),
             filename=self.filename,
-            content_type=check_content_type(declared),
+            content_type=self._bound_type(content_type),
             max_size=-1 if max_size is None else max_size,
             column="" if column is None else str(column),
             subject=subject or "",
         )
         return claims, self._storage()
+
+    def _bound_type(self, content_type: str | None) -> str:
+        """Return the type that an upload must declare: what was said, and not what the name lets guess."""
+        if content_type is not None:
+            return check_content_type(content_type)
+        return "" if self.content_type == guess_content_type(self.filename) else self.content_type
 
 
 def download_claims(

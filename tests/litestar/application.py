@@ -158,10 +158,17 @@ def application(folder: Path, *, handlers: Any = (), **config: Any) -> Litestar:
         "signing_key": SIGNING_KEY,
         **config,
     }
+    alchemy = alchemy_config(folder)
+
+    async def dispose() -> None:
+        # advanced-alchemy does it for the first configuration of a process only
+        await alchemy.get_engine().dispose()
+
     return Litestar(
         route_handlers=[*HANDLERS, *handlers],
+        on_shutdown=[dispose],
         plugins=[
-            SQLAlchemyPlugin(config=alchemy_config(folder)),
+            SQLAlchemyPlugin(config=alchemy),
             FileColumnPlugin(FileColumnConfig(**settings)),
         ],
     )

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from filecolumn import FileObject, storages
+from filecolumn.maintenance import DrainReport, Models, drain, drain_async
 from tests.session.models import Base
 
 T = TypeVar("T")
@@ -113,6 +114,10 @@ class Driver(ABC):
     @abstractmethod
     async def delete(self, file: FileObject) -> None: ...
 
+    @abstractmethod
+    async def drain(self, *models: Models) -> DrainReport:
+        """Delete what is due; *models* besides those of `Base`."""
+
 
 class SyncSession(DriverSession):
     def __init__(self, session: Session) -> None:
@@ -165,6 +170,9 @@ class SyncDriver(Driver):
     async def delete(self, file: FileObject) -> None:
         file.delete()
 
+    async def drain(self, *models: Models) -> DrainReport:
+        return drain(self.engine, Base, *models)
+
 
 class AsyncDriverSession(DriverSession):
     def __init__(self, session: AsyncSession) -> None:
@@ -216,6 +224,9 @@ class AsyncDriver(Driver):
 
     async def delete(self, file: FileObject) -> None:
         await file.delete_async()
+
+    async def drain(self, *models: Models) -> DrainReport:
+        return await drain_async(self.engine, Base, *models)
 
 
 def stored(backend: str = "docs") -> dict[str, bytes]:

@@ -25,6 +25,7 @@ from filecolumn import (
     storages,
 )
 from filecolumn.backends.base import StorageBackend
+from tests.session import more_models
 from tests.session.conftest import make_storage
 from tests.session.drivers import Driver, DriverSession, contents, stored
 from tests.session.models import Document, Strict
@@ -97,7 +98,7 @@ WRONG_LISTS = [
 ]
 
 
-@pytest.mark.parametrize("value", WRONG_LISTS, ids=repr)
+@pytest.mark.parametrize("value", WRONG_LISTS, ids=lambda value: type(value).__name__)
 async def test_a_wrong_list_is_refused_where_it_is_assigned(
     driver: Driver, storage: StorageBackend, value: Any
 ) -> None:
@@ -323,6 +324,8 @@ async def test_the_storage_that_a_column_only_reads_is_emptied(
         assert contents("old") == [b"elsewhere"]
         await session.commit()
     assert contents() == ([b"new"] if how == "replace" else [])
+    assert contents("old") == [b"elsewhere"], "a row from before the ledger: others may share its object"
+    assert (await driver.drain(more_models.Base)).deleted == 1
     assert contents("old") == []
     async with driver.session() as session:
         again = await session.get(Moved, 1)
@@ -342,6 +345,7 @@ async def test_a_file_that_leaves_its_old_storage_is_copied(
         await session.commit()
     await agree(driver, {1: b"elsewhere"})
     assert (await raw_file(driver))["backend"] == "docs"
+    assert (await driver.drain(more_models.Base)).deleted == 1
     assert contents("old") == []
 
 

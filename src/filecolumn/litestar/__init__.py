@@ -2,6 +2,7 @@
 
 from filecolumn.litestar.config import FileColumnConfig
 from filecolumn.litestar.disposition import INLINE_TYPES
+from filecolumn.litestar.dto import FilesDTO
 from filecolumn.litestar.exceptions import exception_handlers
 from filecolumn.litestar.health import StorageHealth, check_storages
 from filecolumn.litestar.plugin import FileColumnPlugin
@@ -14,6 +15,7 @@ __all__ = (
     "FileColumnConfig",
     "FileColumnPlugin",
     "FileObjectResponse",
+    "FilesDTO",
     "Serving",
     "StorageHealth",
     "check_storages",

@@ -25,7 +25,7 @@ _ACTIVE = re.compile(
     r"|application/(?:xml|xhtml\+xml|javascript|x-javascript|ecmascript|x-shockwave-flash|xslt\+xml|wasm)"
     r"|image/svg\+xml|multipart/.*|message/.*|.*\+xml"
 )
-_UNSAFE = re.compile(r"[^ !#$&-\[\]^_`a-z{|}~()+,.:;=?@]", re.IGNORECASE)
+_UNSAFE = re.compile(r"[^ !#$&'()+,.0-9;=@A-Z\[\]^_`a-z{|}~-]")
 # RFC 8187, section 3.2.1: attr-char
 _ATTR_CHARS = "!#$&+-.^_`|~"
 
@@ -33,7 +33,8 @@ _ATTR_CHARS = "!#$&+-.^_`|~"
 def content_disposition(kind: Disposition, filename: str) -> str:
     """Return the header's value: a plain name for all, and the true one where that says less."""
     name = _download_name(filename)
-    plain = _UNSAFE.sub("_", unicodedata.normalize("NFKD", name).encode("ascii", "replace").decode())
+    letters = (mark for mark in unicodedata.normalize("NFKD", name) if not unicodedata.combining(mark))
+    plain = _UNSAFE.sub("_", "".join(letters))
     value = f'{kind}; filename="{plain}"'
     return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS)}"
 

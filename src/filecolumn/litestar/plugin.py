@@ -47,8 +47,13 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
     """
 
     def __init__(self, config: FileColumnConfig | None = None) -> None:
-        """Take the configuration; ValueError for a signing key that is too short."""
+        """Take the configuration; ValueError for a signing key that is too short, or a storage of another key."""
         self.config = config or FileColumnConfig()
+        for key, backend in self.config.backends.items():
+            if isinstance(backend, StorageBackend) and backend.key != key:
+                raise ValueError(
+                    f"backends[{key!r}] is a storage of the key {backend.key!r}; give both one name"
+                )
         self._signer: UrlSigner | None = None
         if self.config.signing_key is not None:
             base_url = f"{self.config.base_url.rstrip('/')}{self.config.files_path.rstrip('/')}"
@@ -109,10 +114,6 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
 
     def _register(self, key: str, value: str | StorageBackend) -> StorageBackend:
         if isinstance(value, StorageBackend):
-            if value.key != key:
-                raise ValueError(
-                    f"backends[{key!r}] is a storage with the key {value.key!r}; give both one name"
-                )
             backend = storages.register_backend(value)
         else:
             backend = storages.register_backend(value, key)

@@ -11,7 +11,8 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import Headers, State
 from litestar.enums import ScopeType
-from litestar.exceptions import HTTPException
+from litestar.exceptions import ClientException, HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import (
     ASGIApp,
     HTTPReceiveMessage,
@@ -24,6 +25,7 @@ from litestar.types import (
 )
 
 from filecolumn.backends.base import StorageBackend
+from filecolumn.content import AsyncIterableSource
 from filecolumn.facts import JsonObject
 from filecolumn.file import FileObject
 from filecolumn.grants import too_large
@@ -52,6 +54,9 @@ SUBJECT_STATE_KEY = "filecolumn_subject"
 BATCH_SIZE = 512 * 1024
 """Bytes of a raw body that are handed on at a time; servers give 64 KiB."""
 
+MAX_FORM_TYPE = 256
+"""Characters of the `Content-Type` of a form; RFC 2046, section 5.1.1 allows a boundary of 70."""
+
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -68,19 +73,32 @@ def file_from_body(
 
     The handler needs `request_max_body_size=None`, or a limit of its own.  A body that announces more
     than *max_size* bytes raises FileTooLargeError at once, any other when the limit is passed.
+    The column's own `max_size` does the same in the flush.
     A body that is compressed is refused with 415, since what it holds cannot be bounded.
     """
     check_encoding(request.headers)
     announced = request.content_length
     if max_size is not None and announced is not None and announced > max_size:
         raise too_large(filename, max_size)
-    return FileObject(
+    file = FileObject(
         filename,
         backend=backend,
-        content=body_chunks(request, filename, max_size),
         content_type=request.headers.get("content-type") if content_type is None else content_type,
         metadata=metadata,
     )
+    file._source = BodySource(body_chunks(request, filename, max_size), announced)
+    return file
+
+
+class BodySource(AsyncIterableSource):
+    """A raw body, whose announced length is checked before it is read."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], announced: int | None) -> None:
+        super().__init__(chunks)
+        self._announced = announced
+
+    def known_size(self) -> int | None:
+        return self._announced
 
 
 async def body_chunks(request: AnyRequest, filename: str, max_size: int | None) -> AsyncIterator[bytes]:
@@ -119,10 +137,8 @@ class RequestBodies:
             await self._app(scope, receive, send)
             return
         if scope["method"] in _WITH_BODY:
-            headers = Headers.from_scope(scope)
-            if headers.get("content-type", "").lower().startswith("multipart/"):
-                check_encoding(headers)
-            receive = _bounded(receive, idle=self._idle, total=self._total)
+            is_form = _check_form(Headers.from_scope(scope))
+            receive = _bounded(receive, idle=self._idle, total=self._total, is_form=is_form)
         token = current_scope.set(scope)
         try:
             await self._app(scope, receive, send)
@@ -130,7 +146,23 @@ class RequestBodies:
             current_scope.reset(token)
 
 
-def _bounded(receive: Receive, *, idle: float, total: float) -> Receive:
+def _check_form(headers: Headers) -> bool:
+    """Return whether the body is a form; refuse one whose parts could not be bounded."""
+    content_type = headers.get("content-type", "")
+    if not content_type.lower().startswith("multipart/"):
+        return False
+    check_encoding(headers)
+    if len(content_type) > MAX_FORM_TYPE:
+        raise HTTPException(status_code=400, detail="The boundary of the form is too long")
+    return True
+
+
+def _bounded(receive: Receive, *, idle: float, total: float, is_form: bool) -> Receive:
+    """Return *receive* with an end to its wait, until the body is complete.
+
+    A form that is cut ends as if it were complete: Litestar's parser refuses it then, and closes the
+    files of its parts, which it would leave open for any other error.
+    """
     end = time.monotonic() + total
     is_complete = False
 
@@ -143,8 +175,12 @@ def _bounded(receive: Receive, *, idle: float, total: float) -> Receive:
                 message = await receive()
         except TimeoutError:
             is_complete = True
+            if is_form:
+                return {"type": "http.request", "body": b"", "more_body": False}
             raise HTTPException(status_code=408, detail="The body did not come in time") from None
         is_complete = message["type"] != "http.request" or not message["more_body"]
+        if is_form and message["type"] == "http.disconnect":
+            return {"type": "http.request", "body": b"", "more_body": False}
         return message
 
     return bounded
@@ -163,10 +199,22 @@ def _is_file_type(kind: object) -> bool:
 
 
 def _decode(kind: type[object], value: object) -> FileObject | FileObjectList:
-    subject = subject_of(current_scope.get())
-    if issubclass(kind, FileObjectList):
-        return files_from_input(value, subject=subject)
-    return file_from_input(value, subject=subject)
+    scope = current_scope.get()
+    subject = subject_of(scope)
+    try:
+        if issubclass(kind, FileObjectList):
+            return files_from_input(value, subject=subject)
+        return file_from_input(value, subject=subject)
+    except ValueError as error:
+        if scope is not None and _has_dto(scope):
+            # Litestar makes 400 of it elsewhere, with the field's name, and 500 in the form of a DTO
+            raise ClientException(detail=str(error)) from error
+        raise
+
+
+def _has_dto(scope: Scope) -> bool:
+    handler = scope.get("route_handler")
+    return isinstance(handler, HTTPRouteHandler) and handler.resolve_data_dto() is not None
 
 
 type_encoders: TypeEncodersMap = {FileObject: enc_hook, FileObjectList: enc_hook}

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
+from inspect import isawaitable
 from typing import cast
 
 from anyio import to_thread
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Scope
-from litestar.utils.sync import ensure_async_callable
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, class_mapper
 
@@ -25,7 +25,7 @@ __all__ = ("current_scope", "flush_after_handler")
 current_scope: ContextVar[Scope | None] = ContextVar("filecolumn_scope", default=None)
 """The request that is being handled."""
 
-AfterRequest = Callable[[Response[object]], Awaitable[Response[object]]]
+AfterRequest = Callable[[Response[object]], Response[object] | Awaitable[Response[object]]]
 
 # advanced-alchemy keeps the sessions of a request there, whatever its dependency is called
 _SESSIONS = "_aa_connection_state"
@@ -37,11 +37,12 @@ def flush_after_handler(handler: HTTPRouteHandler) -> None:
     The hook that the application itself has there, of the closest layer, runs first.
     """
     hooks = [layer.after_request for layer in handler.ownership_layers if layer.after_request]
-    before = cast("AfterRequest | None", ensure_async_callable(hooks[-1]) if hooks else None)
+    before = cast("AfterRequest | None", hooks[-1] if hooks else None)
 
     async def after_request(response: Response[object]) -> Response[object]:
         if before is not None:
-            response = await before(response)
+            answered = before(response)
+            response = await answered if isawaitable(answered) else answered
         scope = current_scope.get()
         if scope is not None and (getattr(response, "status_code", None) or 200) < 400:
             await _flush(scope)

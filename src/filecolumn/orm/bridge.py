@@ -8,15 +8,15 @@ arrive where the caller is.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import BoundedSemaphore
+from typing import TypeVar
 
 from sqlalchemy.util import concurrency
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.errors import FileColumnError
+from filecolumn.errors import FileColumnError, StorageError
 from filecolumn.facts import FileFacts
 from filecolumn.transfer import (
     CLEANUP_LIMIT,
@@ -54,8 +54,12 @@ Done = Callable[[Operation, FileFacts], None]
 """Told of each transfer when it is complete, in the session's own thread or task."""
 
 Deletions = Mapping[StorageBackend, Sequence[str]]
+"""The keys to delete, by storage."""
 
-_log = logging.getLogger("filecolumn")
+Refusals = Mapping[StorageBackend, FileColumnError]
+"""Why objects may still be there, by storage."""
+
+T = TypeVar("T")
 
 
 def transfer(ops: Sequence[Operation], done: Done) -> None:
@@ -68,23 +72,25 @@ def transfer(ops: Sequence[Operation], done: Done) -> None:
         _transfer(ops, done)
 
 
-def delete(deletions: Deletions) -> None:
-    """Delete what nobody refers to; what a storage refuses is logged, and stays for a sweep."""
+def delete(deletions: Deletions) -> Refusals:
+    """Delete objects, and return the errors of the storages that refused."""
     if not deletions:
-        return
+        return {}
     if in_async():
-        _await(_delete_async(deletions))
-        return
+        return _await(_delete_async(deletions))
+    refusals: dict[StorageBackend, FileColumnError] = {}
     for backend, keys in deletions.items():
         try:
             backend.delete(keys)
         except FileColumnError as error:
-            _left_behind(backend, keys, error)
+            refusals[backend] = error
+    return refusals
 
 
-def _await(coroutine: Coroutine[object, object, None]) -> None:
+def _await(coroutine: Coroutine[object, object, T]) -> T:
     # named await_ since SQLAlchemy 2.1
-    getattr(concurrency, "await_", concurrency.await_only)(coroutine)
+    run: Callable[[Coroutine[object, object, T]], T] = getattr(concurrency, "await_", concurrency.await_only)
+    return run(coroutine)
 
 
 def _perform(op: Operation) -> FileFacts:
@@ -163,25 +169,24 @@ async def _transfer_async(ops: Sequence[Operation], done: Done) -> None:
         raise failed[0]
 
 
-async def _delete_async(deletions: Deletions) -> None:
+async def _delete_async(deletions: Deletions) -> Refusals:
     """Delete, not to be cut short by a cancellation: that is raised when the deletions are done."""
-    task = asyncio.ensure_future(_delete_all_async(deletions))
+    refusals: dict[StorageBackend, FileColumnError] = {}
+    task = asyncio.ensure_future(_delete_all_async(deletions, refusals))
     try:
         await asyncio.wait({task}, timeout=CLEANUP_LIMIT)
     finally:
         if not task.done():
             await settled({task}, CLEANUP_LIMIT)
-        if task.cancelled():
-            _log.warning("deleting objects that no row refers to took too long; some stay for a sweep")
+    if task.cancelled():
+        late = StorageError(f"deleting took more than {2 * CLEANUP_LIMIT:g} s")
+        return {**dict.fromkeys(deletions, late), **refusals}
+    return refusals
 
 
-async def _delete_all_async(deletions: Deletions) -> None:
+async def _delete_all_async(deletions: Deletions, refusals: dict[StorageBackend, FileColumnError]) -> None:
     for backend, keys in deletions.items():
         try:
             await backend.delete_async(keys)
         except FileColumnError as error:
-            _left_behind(backend, keys, error)
-
-
-def _left_behind(backend: StorageBackend, keys: Iterable[str], error: FileColumnError) -> None:
-    _log.warning("objects that no row refers to stay in storage %r: %r (%s)", backend.key, list(keys), error)
+            refusals[backend] = error

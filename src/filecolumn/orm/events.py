@@ -23,6 +23,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.state import InstanceState
 
+from filecolumn.failpoints import failpoint
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, own_values
@@ -180,6 +181,7 @@ def _before_delete(mapper: Mapper[object], connection: Connection, state: State)
 def _after_flush(session: Session, context: UOWTransaction) -> None:
     if (unit := _units.pop(session, None)) is not None:
         unit.finish()
+        failpoint("flush.after_row")
 
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:

@@ -7,8 +7,10 @@ session knows before it, and again for what appears only inside it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy.orm import Session
@@ -23,10 +25,13 @@ from filecolumn.orm import bridge
 from filecolumn.orm.admission import Arrival, admit
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, files_in
 from filecolumn.orm.conflicts import check_unchanged
-from filecolumn.orm.frames import SessionFrame, watch
+from filecolumn.orm.frames import SessionFrame
+from filecolumn.orm.recorder import Recorder
+from filecolumn.orm.recording import Changes, LedgerAt
 from filecolumn.orm.rows import HeldRow, held_rows
 from filecolumn.orm.slots import Slot, check_slot, copy_for, may_stay, place_of, put_for, slots_of
-from filecolumn.orm.unit import Upload, Use, Wanted, assign
+from filecolumn.orm.unit import Spot, Upload, Use, Wanted, assign
+from filecolumn.orm.watching import watch
 from filecolumn.registry import storages
 from filecolumn.transfer import Copy, Inspect, Operation, Put
 from filecolumn.value import Phase
@@ -43,6 +48,7 @@ class FlushUnit:
         self._session = session
         self._frame = frame
         self._root = root
+        self._recorder = Recorder(session, frame)
         self._settled: dict[tuple[State, str], tuple[FileAttribute, Sequence[FileObject]]] = {}
         self._deleted: set[State] = set()
 
@@ -88,10 +94,7 @@ class FlushUnit:
     def forget(self, state: State) -> None:
         """Take note that the row of *state* is deleted after all, so that nothing is attached to it."""
         for key in [key for key in self._settled if key[0] is state]:
-            _, files = self._settled.pop(key)
-            self._frame.removed.update(
-                place for file in files if (place := place_of(file)) in self._frame.uploads
-            )
+            del self._settled[key]
 
     def finish(self) -> None:
         """After the rows are written: their files are theirs."""
@@ -105,16 +108,13 @@ class FlushUnit:
                 value._flushed()
             if value is not None:
                 value._owner = RowOwner(state, key)
+        self._recorder.withdraw_all_but(self._frame.attached)
 
     def _attach(self, file: FileObject, attribute: FileAttribute) -> None:
         if file._held is not None:
             self._frame.rewritten.setdefault(id(file), (file, file._held))
             file._held = None
         file._allowed = attribute.type._allowed
-        if file._grant is not None:
-            # a row has its content: the upload itself is used up
-            self._frame.removed.add((storages.resolve(file._grant.backend), file._grant.key))
-            file._grant = None
         if file._phase is Phase.STAGED:
             file._phase = Phase.STORED
             self._frame.attached[place_of(file)] = file
@@ -167,22 +167,94 @@ class FlushUnit:
             raise ObjectExistsError(f"the storage key {upload.op.key!r} is used twice in one transaction")
         self._frame.uploads[upload.place] = upload
 
-    def _give(self, slots: Sequence[Slot], held: Mapping[tuple[int, str], Sequence[FileObject]]) -> None:
-        admit(_arrivals(slots, held))
-        wanted = [Wanted(slot.row, place_of(slot.file), may_stay(slot)) for slot in slots]
-        fresh = [place_of(slot.file) for slot in slots if slot.file._phase is Phase.STAGED]
-        assignment = assign(wanted, fresh, {row: list(map(place_of, files)) for row, files in held.items()})
+    def _give(self, slots: Sequence[Slot], held: Sequence[Held]) -> None:
+        admit(_arrivals(slots, {(id(row.state), row.key): row.files for row in held}))
+        homes = [self._recorder.home(slot.state.mapper) for slot in slots]
+        wanted = [
+            Wanted(slot.row, (home, place_of(slot.file)), may_stay(slot))
+            for slot, home in zip(slots, homes, strict=True)
+        ]
+        fresh = {
+            place: (home, place)
+            for slot, home in zip(reversed(slots), reversed(homes), strict=True)
+            if slot.file._phase is Phase.STAGED and (place := place_of(slot.file))
+        }
+        assignment = assign(wanted, fresh.values(), _spots(held, self._recorder))
+        given = self._with_copies(slots, assignment.uses)
+        self._record(given, zip(homes, assignment.uses, strict=True), assignment.removed, held)
+
+    def _with_copies(self, slots: Sequence[Slot], uses: Sequence[Use]) -> list[FileObject]:
+        """Copy what must be copied, and return the file of each slot."""
+        files = [slot.file for slot in slots]
         copies: dict[Put | Copy, Upload] = {}
-        for slot, use in zip(slots, assignment.uses, strict=True):
+        for index, (slot, use) in enumerate(zip(slots, uses, strict=True)):
             if use is Use.COPY:
                 op = copy_for(slot)
-                copy = FileObject._from_facts(op.facts, Phase.PENDING)
+                copy = files[index] = FileObject._from_facts(op.facts, Phase.PENDING)
                 copy._grant = slot.file._grant
                 slot.swap(slot.file, copy)
                 copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
         self._transfer(copies)
-        removable = {place_of(file) for files in held.values() for file in files if _is_vouched_for(file)}
-        self._frame.removed |= assignment.removed & removable
+        return files
+
+    def _record(
+        self,
+        given: Sequence[FileObject],
+        uses: Iterable[tuple[Hashable, Use]],
+        removed: Collection[Spot],
+        held: Sequence[Held],
+    ) -> None:
+        """Write into the ledgers what becomes of each object, and note what the commit is to delete."""
+        changes: defaultdict[LedgerAt, Changes] = defaultdict(Changes)
+        for file, (home, use) in zip(given, uses, strict=True):
+            place = place_of(file)
+            self._use_up(file, home, changes)
+            if not isinstance(home, LedgerAt) or self._frame.ledger_with(place):
+                continue
+            if use is Use.KEEP:
+                changes[home].kept.add(place)
+            elif place in self._frame.uploads:
+                changes[home].stored[place] = file._known()
+            else:
+                changes[home].staged[place] = file._known()
+        for row in held:
+            home = self._recorder.home(row.state.mapper)
+            for file in row.files:
+                if (home, (place := place_of(file))) not in removed or not _is_in_its_column(file):
+                    continue
+                if isinstance(home, LedgerAt):
+                    changes[home].removed.add(place)
+                elif not file._known().foreign:
+                    self._frame.removed.add(place)
+        self._recorder.record(changes)
+
+    def _use_up(self, file: FileObject, home: Hashable, changes: Mapping[LedgerAt, Changes]) -> None:
+        """Remove what a client uploaded, now that a row has a copy; the ledger refuses it a second time."""
+        grant, file._grant = file._grant, None
+        if grant is None:
+            return
+        place = storages.resolve(grant.backend), grant.key
+        if isinstance(home, LedgerAt):
+            changes[home].used[place] = file._known()
+            changes[home].removed.add(place)
+        else:
+            self._frame.removed.add(place)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """What a row's attribute held before the flush."""
+
+    state: State
+    key: str
+    files: Sequence[FileObject]
+
+
+def _spots(held: Sequence[Held], recorder: Recorder) -> dict[Hashable, Sequence[Spot]]:
+    return {
+        (id(row.state), row.key): [(recorder.home(row.state.mapper), place_of(file)) for file in row.files]
+        for row in held
+    }
 
 
 def _arrivals(
@@ -202,16 +274,16 @@ def _same(before: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
 
 def _held_files(
     changes: Iterable[tuple[State, FileAttribute]], gone: Iterable[State], held: Mapping[State, HeldRow]
-) -> dict[tuple[int, str], list[FileObject]]:
+) -> list[Held]:
     attributes = [
         *changes,
         *((state, attribute) for state in gone for attribute in file_attributes(state.mapper)),
     ]
-    return {
-        (id(state), attribute.key): list(_readable(held[state].get(attribute.key)))
+    return [
+        Held(state, attribute.key, list(_readable(held[state].get(attribute.key))))
         for state, attribute in attributes
         if state in held
-    }
+    ]
 
 
 def _readable(value: object) -> Iterator[FileObject]:
@@ -221,10 +293,10 @@ def _readable(value: object) -> Iterator[FileObject]:
             yield file
 
 
-def _is_vouched_for(file: FileObject) -> bool:
-    """Return whether the row's word is enough to delete the content: not if it is foreign or not its column's."""
+def _is_in_its_column(file: FileObject) -> bool:
+    """Return whether the row names a place that its column may point to: else nothing there is its to delete."""
     try:
         file._located()
     except FileColumnError:
         return False
-    return not file._known().foreign
+    return True

@@ -6,33 +6,55 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Self
 from weakref import WeakKeyDictionary, finalize
 
-from sqlalchemy import Connection, event
-from sqlalchemy.orm import Mapper, Session, SessionTransaction
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, SessionTransaction
 
-from filecolumn.backends.base import StorageBackend
-from filecolumn.errors import BackendNotRegisteredError
-from filecolumn.orm import bridge
-from filecolumn.orm.rows import session_connection
+from filecolumn.failpoints import failpoint
+from filecolumn.orm.draining import conclude, delete_objects
+from filecolumn.orm.outcome import has_committed
+from filecolumn.orm.recording import LedgerAt
 from filecolumn.orm.unit import Frame, Place
 from filecolumn.registry import storages
 
-__all__ = ("SessionFrame", "current_frames", "end_frame", "mark_committed", "watch")
+__all__ = ("SessionFrame", "current_frames", "end_frame", "mark_committed")
 
 _log = logging.getLogger("filecolumn")
 
 
 @dataclass(slots=True, eq=False)
 class SessionFrame(Frame):
-    """A frame, and the connections it is about."""
+    """A frame, and the databases it is about."""
 
+    outer: Self | None = None
+    """That of the savepoint or transaction around it."""
     connections: dict[int, Connection] = field(default_factory=dict[int, Connection])
     """Those that its own flushes used."""
     watched: set[int] = field(default_factory=set[int])
     """Those that tell when COMMIT is sent, by `id`."""
+    added: dict[Place, LedgerAt] = field(default_factory=dict[Place, LedgerAt])
+    """What its flushes recorded as new, and where."""
+    doomed: dict[Place, LedgerAt] = field(default_factory=dict[Place, LedgerAt])
+    """What its flushes recorded as removed and may be deleted after the commit, and where."""
     watch_end: Callable[[], object] = lambda: None
     """Ends the wait for an end that never comes."""
+
+    def ledger_with(self, place: Place) -> LedgerAt | None:
+        """Return where this transaction has recorded *place* as new."""
+        frame: SessionFrame | None = self
+        while frame is not None:
+            if place in frame.added:
+                return frame.added[place]
+            frame = frame.outer
+        return None
+
+    def absorb_recorded(self, inner: SessionFrame) -> None:
+        """Take over what a released savepoint recorded."""
+        self.added |= inner.added
+        self.doomed |= inner.doomed
 
 
 _frames: WeakKeyDictionary[SessionTransaction, SessionFrame] = WeakKeyDictionary()
@@ -49,12 +71,15 @@ def mark_committed(session: Session) -> None:
     transaction = session.get_nested_transaction() or session.get_transaction()
     if transaction is not None and (frame := _frames.get(transaction)) is not None:
         frame.committed = True
+        if not transaction.nested:
+            failpoint("commit.after")
 
 
 def end_frame(transaction: SessionTransaction) -> None:
     """Conclude what was done in a transaction or savepoint that has ended.
 
-    Never raises for a storage: an error here would leave a committed row and a stuck session.
+    Never raises for a storage or a database: an error here would leave a committed row and a stuck
+    session.
     """
     frame = _frames.pop(transaction, None)
     if frame is None:
@@ -64,14 +89,63 @@ def end_frame(transaction: SessionTransaction) -> None:
     if transaction.nested and outer is not None and frame.committed:
         if _is_committed_by_release(frame.connections.values()):
             frame.uploads.clear()
-        _frame_of(outer).absorb(frame)
+        outer_frame = _frame_of(outer)
+        outer_frame.absorb(frame)
+        outer_frame.absorb_recorded(frame)
     elif frame.committed:
-        _delete(frame.finish())
+        _finish(frame)
     elif frame.commit_sent:
-        # Either outcome is possible: only a row that nobody can ask here would tell
-        _log.warning("COMMIT was sent and not answered; its files are kept: %s", sorted(frame.uploads))
+        _ask(frame)
     else:
-        _delete(frame.undo())
+        _undo(frame)
+
+
+def resolve(frame: SessionFrame) -> bool:
+    """Ask the database whether the frame's transaction has committed, and conclude it accordingly.
+
+    Raises the database's own error if it does not answer.
+    """
+    if frame.outcome is None:
+        place, at = min(frame.added.items())
+        committed = has_committed(at, place)
+        # from here on it is known, whatever happens to the storages
+        frame.outcome = committed
+        (_finish if committed else _undo)(frame)
+    return frame.outcome
+
+
+def _ask(frame: SessionFrame) -> None:
+    if frame.added:
+        try:
+            resolve(frame)
+        except SQLAlchemyError as error:
+            _log.warning("COMMIT was sent and not answered, nor is the question how it ended: %s", error)
+        else:
+            return
+    _log.warning("COMMIT was sent and not answered; its files are kept: %s", sorted(frame.uploads))
+
+
+def _finish(frame: SessionFrame) -> None:
+    places = frame.finish()
+    if storages.retention > 0:
+        places -= frame.doomed.keys()
+    recorded = {**frame.added, **frame.doomed}
+    by_ledger: defaultdict[LedgerAt | None, set[Place]] = defaultdict(set)
+    for place in places:
+        by_ledger[recorded.get(place)].add(place)
+    for at, group in by_ledger.items():
+        if at is None:
+            _delete(group)
+        else:
+            conclude(at, group)
+
+
+def _undo(frame: SessionFrame) -> None:
+    places = frame.undo()
+    if places:
+        failpoint("rollback.before_eager")
+        _delete(places)
+        failpoint("rollback.after_eager")
 
 
 def _is_committed_by_release(connections: Iterable[Connection]) -> bool:
@@ -89,28 +163,11 @@ def _in_transaction(connection: Connection) -> bool:
     return bool(getattr(connection.connection.driver_connection, "in_transaction", True))
 
 
-def watch(session: Session, mapper: Mapper[object], frame: SessionFrame, root: SessionFrame) -> None:
-    """Take note of the connection that a flush of *mapper* uses, and learn from it when COMMIT is sent."""
-    if isinstance(session.get_bind(mapper), Connection):
-        root.joined = True
-        return
-    connection = session_connection(session, mapper)
-    frame.connections[id(connection)] = connection
-    if id(connection) in root.watched:
-        return
-    root.watched.add(id(connection))
-
-    def commit_is_sent(_: Connection) -> None:
-        root.commit_sent = True
-
-    # fires before COMMIT is sent, not after
-    event.listen(connection, "commit", commit_is_sent)
-
-
 def _frame_of(transaction: SessionTransaction) -> SessionFrame:
     frame = _frames.get(transaction)
     if frame is None:
-        frame = _frames[transaction] = SessionFrame()
+        outer = transaction.parent if transaction.nested else None
+        frame = _frames[transaction] = SessionFrame(outer=_frame_of(outer) if outer is not None else None)
         # A session that is dropped tells nobody, nor one whose connection fails, or is cancelled, while
         # it is given back
         frame.watch_end = finalize(transaction, _tell_of_no_end, frame).detach
@@ -123,10 +180,5 @@ def _tell_of_no_end(frame: SessionFrame) -> None:
 
 
 def _delete(places: Iterable[Place]) -> None:
-    by_backend: defaultdict[StorageBackend, list[str]] = defaultdict(list)
-    for name, key in sorted(places):
-        try:
-            by_backend[storages.get(name)].append(key)
-        except BackendNotRegisteredError as error:
-            _log.warning("%s stays where it is: %s", key, error)
-    bridge.delete(by_backend)
+    if refused := delete_objects(places):
+        _log.warning("objects that no row refers to stay until the next sweep: %s", refused)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import JSON
+from sqlalchemy import JSON, Column, Table, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.base import SchemaEventTarget
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -17,6 +18,7 @@ from filecolumn.facts import Json
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.naming import check_key, new_key
+from filecolumn.orm.ledger import add_ledger
 from filecolumn.policy import ContentPolicy
 from filecolumn.templates import KeyContext, KeyTemplate
 
@@ -38,7 +40,8 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     *backend* is the key of the storage for new content (default: `storages.default`), *reads*
     are keys that existing rows may still name.  *key_template* is a template such as
     `"{tenant}/{table}/{uuid}{ext}"` (see `KeyTemplate`) or a callable `(record, file) -> key`;
-    InvalidKeyError if the template cannot make unique keys.
+    InvalidKeyError if the template cannot make unique keys.  The column brings the ledger's table
+    into its `MetaData`, unless *ledger* is false in all of them; then less is promised.
 
     *max_size* is in bytes, *accept* a set of media types, wildcards such as `image/*` and
     extensions such as `.pdf`; ValueError for an entry that is none of these.  What they refuse
@@ -60,6 +63,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         key_template: str | KeyFunction | None = None,
         max_size: int | None = None,
         accept: Iterable[str] | None = None,
+        ledger: bool = True,
     ) -> None:
         super().__init__(none_as_null=True)
         self.backend: str | None = backend.key if isinstance(backend, StorageBackend) else backend
@@ -70,6 +74,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         self.max_size: int | None = max_size
         self.accept: frozenset[str] | None = self.policy.accept
         self._template = KeyTemplate(key_template) if isinstance(key_template, str) else None
+        self.ledger: bool = ledger
         self._allowed = (self.backend, *self.reads)
 
     @property
@@ -85,6 +90,11 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         if dialect.name == "postgresql":
             return dialect.type_descriptor(JSONB(none_as_null=True))
         return dialect.type_descriptor(JSON(none_as_null=True))
+
+    def _set_parent(self, parent: SchemaEventTarget, outer: bool = False, **options: object) -> None:
+        super()._set_parent(parent, outer=outer, **options)
+        if self.ledger:
+            event.listen(parent, "after_parent_attach", _on_attach)
 
     def process_bind_param(
         self, value: FileObject | FileObjectList | Sequence[FileObject] | None, dialect: Dialect
@@ -156,6 +166,11 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     def __repr__(self) -> str:
         backend = "" if self.backend is None else f"backend={self.backend!r}"
         return f"StoredObject({', '.join(filter(None, (backend, 'multiple=True' if self.multiple else '')))})"
+
+
+def _on_attach(column: Column[object], table: object) -> None:
+    if isinstance(table, Table):
+        add_ledger(table.metadata)
 
 
 def _row_of(file: FileObject) -> Json:

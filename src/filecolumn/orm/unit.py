@@ -18,10 +18,13 @@ from filecolumn.file import FileObject
 from filecolumn.transfer import Copy, Put
 from filecolumn.value import Phase
 
-__all__ = ("Assignment", "Frame", "Place", "Upload", "Use", "Wanted", "assign")
+__all__ = ("Assignment", "Frame", "Place", "Spot", "Upload", "Use", "Wanted", "assign")
 
 Place = tuple[str, str]
 """Key of the storage (aliases resolved), and key in it."""
+
+Spot = tuple[Hashable, Place]
+"""A place, as the rows of one database know it: the same place in two databases is two spots."""
 
 
 class Use(Enum):
@@ -41,7 +44,7 @@ class Assignment:
 
     uses: Sequence[Use]
     """One for each slot."""
-    removed: frozenset[Place]
+    removed: frozenset[Spot]
     """What rows held and no slot holds any more."""
 
 
@@ -51,41 +54,41 @@ class Wanted:
 
     row: Hashable
     """The attribute of the row."""
-    place: Place
+    spot: Spot
     """Where the file's content is."""
     may_stay: bool = True
     """Whether the attribute's column allows content there."""
 
 
 def assign(
-    slots: Sequence[Wanted], fresh: Iterable[Place], held: Mapping[Hashable, Sequence[Place]]
+    slots: Sequence[Wanted], fresh: Iterable[Spot], held: Mapping[Hashable, Sequence[Spot]]
 ) -> Assignment:
     """Decide for *slots*, in the order they were found.
 
-    *fresh* are the places that no row has held yet; *held* is what each row attribute held before
+    *fresh* are the spots that no row has held yet; *held* is what each row attribute held before
     the flush.  Counted over the whole flush, so that swaps and moves need no special case: first
     each row keeps its own, then what is left goes to whoever asks for it, and the rest are copies.
     """
-    left = Counter(place for places in held.values() for place in places)
-    own = {row: Counter(places) for row, places in held.items()}
+    left = Counter(spot for spots in held.values() for spot in spots)
+    own = {row: Counter(spots) for row, spots in held.items()}
     free = set(fresh)
     uses: list[Use | None] = [None] * len(slots)
     for index, slot in enumerate(slots):
-        if slot.row in own and own[slot.row][slot.place] > 0:
-            own[slot.row][slot.place] -= 1
-            left[slot.place] -= 1
+        if slot.row in own and own[slot.row][slot.spot] > 0:
+            own[slot.row][slot.spot] -= 1
+            left[slot.spot] -= 1
             uses[index] = Use.KEEP
     for index, slot in enumerate(slots):
         if uses[index] is not None or not slot.may_stay:
             continue
-        if slot.place in free:
-            free.discard(slot.place)
+        if slot.spot in free:
+            free.discard(slot.spot)
             uses[index] = Use.ATTACH
-        elif left[slot.place] > 0:
-            left[slot.place] -= 1
+        elif left[slot.spot] > 0:
+            left[slot.spot] -= 1
             uses[index] = Use.KEEP
-    kept = {slot.place for slot, use in zip(slots, uses, strict=True) if use is not None}
-    before = {place for places in held.values() for place in places}
+    kept = {slot.spot for slot, use in zip(slots, uses, strict=True) if use is not None}
+    before = {spot for spots in held.values() for spot in spots}
     return Assignment([use or Use.COPY for use in uses], frozenset(before - kept))
 
 
@@ -155,6 +158,8 @@ class Frame:
     """Whether COMMIT was on its way, so that only `committed` tells how it ended."""
     joined: bool = False
     """Whether somebody else ends the database's transaction."""
+    outcome: bool | None = None
+    """What the database said when it was asked how the transaction ended."""
 
     def absorb(self, inner: Frame) -> None:
         """Take over what a released savepoint did."""

@@ -1,0 +1,144 @@
+"""Deletes doomed objects, and says in the ledger what became of each.
+
+The delete comes first, outside any transaction, and is repeated until the ledger has it as GONE:
+whoever is killed in between leaves work that another finishes.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Collection, Generator, Iterable, Mapping
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, bindparam, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.parts import batches
+from filecolumn.errors import BackendNotRegisteredError
+from filecolumn.failpoints import failpoint
+from filecolumn.orm import bridge
+from filecolumn.orm.ledger import MAX_ERROR, Ledger, State, now_ms
+from filecolumn.orm.recording import BATCH, LedgerAt, is_one_of
+from filecolumn.orm.unit import Place
+from filecolumn.registry import storages
+
+__all__ = ("FENCE_RETENTION", "brief", "conclude", "delete_objects", "mark_gone", "mark_refused")
+
+_log = logging.getLogger("filecolumn")
+
+FENCE_RETENTION = 7 * 24 * 3600.0
+"""Seconds that the ledger remembers a key after its object was deleted; at least twice `MAX_ATTACH_AGE`."""
+
+FIRST_DELAY = 5.0
+LONGEST_DELAY = 3600.0
+BUSY_LIMIT_MS = 50
+
+
+def delete_objects(places: Iterable[Place]) -> dict[Place, str]:
+    """Delete the objects at *places*, in one request where the storage can; return why some are still there."""
+    by_backend: defaultdict[StorageBackend, list[Place]] = defaultdict(list)
+    refused: dict[Place, str] = {}
+    for place in sorted(places):
+        try:
+            by_backend[storages.get(place[0])].append(place)
+        except BackendNotRegisteredError as error:
+            refused[place] = str(error)
+    keys = {backend: [key for _, key in group] for backend, group in by_backend.items()}
+    for backend, refusal in bridge.delete(keys).items():
+        refused.update(dict.fromkeys(by_backend[backend], str(refusal)))
+    return refused
+
+
+def conclude(at: LedgerAt, places: Collection[Place]) -> None:
+    """Delete what a committed transaction took away; what fails is left to the next drain.
+
+    Never raises for the storage or the database: the transaction has committed.
+    """
+    failpoint("drain.before_delete")
+    refused = delete_objects(places)
+    failpoint("drain.after_delete")
+    if refused:
+        _log.warning("objects that no row refers to stay until the next drain: %s", refused)
+    try:
+        with brief(at.engine) as connection:
+            mark_gone(connection, at.ledger, set(places) - refused.keys(), of=(State.LIVE, State.DOOMED))
+            mark_refused(connection, at.ledger, {place: (0, why) for place, why in refused.items()})
+            failpoint("drain.before_gone")
+    except SQLAlchemyError as error:
+        _log.warning("the ledger is not up to date until the next drain: %s", error)
+
+
+def mark_gone(
+    connection: Connection,
+    ledger: Ledger,
+    places: Collection[Place],
+    *,
+    of: Collection[State] = (State.DOOMED,),
+) -> None:
+    """Note that the objects are deleted, for keys in the states *of*."""
+    for batch in batches(sorted(places), BATCH):
+        connection.execute(
+            update(ledger.table)
+            .where(is_one_of(ledger, batch), ledger.table.c.state.in_([state.value for state in of]))
+            .values(state=State.GONE.value, due_at=now_ms() + int(FENCE_RETENTION * 1000), last_error=None)
+        )
+
+
+def mark_refused(connection: Connection, ledger: Ledger, refused: Mapping[Place, tuple[int, str]]) -> None:
+    """Note of each key how often it was tried before and why it failed now, and when to try again."""
+    if not refused:
+        return
+    columns = ledger.table.c
+    statement = (
+        update(ledger.table)
+        .where(columns.backend == bindparam("at_backend"), columns.key == bindparam("at_key"))
+        .where(columns.state == State.DOOMED.value)
+        .values(
+            attempts=bindparam("attempts"),
+            last_error=bindparam("last_error"),
+            due_at=now_ms() + bindparam("delay", type_=columns.due_at.type),
+        )
+    )
+    connection.execute(
+        statement,
+        [
+            {
+                "at_backend": backend,
+                "at_key": key,
+                "attempts": attempts + 1,
+                "last_error": why[:MAX_ERROR],
+                "delay": int(_delay(attempts) * 1000),
+            }
+            for (backend, key), (attempts, why) in sorted(refused.items())
+        ],
+    )
+
+
+@contextmanager
+def brief(engine: Engine) -> Generator[Connection]:
+    """Begin a transaction that hardly waits for others, where it would hold up somebody's commit.
+
+    SQLite has one writer at a time, and a reader between two commits can make the next one wait for
+    the whole of its `busy_timeout`.
+    """
+    if engine.dialect.name != "sqlite":
+        with engine.begin() as connection:
+            yield connection
+        return
+    with engine.connect() as connection:
+        patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_LIMIT_MS}")
+        try:
+            yield connection
+            connection.commit()
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={patience}")
+
+
+def _delay(attempts: int) -> float:
+    """Return the seconds to wait after a failure: 5 doubled each time, at most an hour, spread by half."""
+    longest: float = min(FIRST_DELAY * 2**attempts, LONGEST_DELAY)
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load, it keeps no secret

@@ -1,0 +1,49 @@
+"""Whether a transaction committed of which COMMIT was sent and no answer came.
+
+The database is asked by the fence: a key that the transaction put into the ledger is put there
+again.  If it is there, the transaction has committed.  If it is not, it never will: it was the
+only one that could have put it there, and the database makes us wait while it still may.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from filecolumn.orm.ledger import State
+from filecolumn.orm.recording import LedgerAt, inserted
+from filecolumn.orm.unit import Place
+
+__all__ = ("has_committed",)
+
+LOCK_LIMIT = 5
+"""Seconds to wait for a transaction of which the database does not know yet that nobody will end it."""
+
+
+def has_committed(at: LedgerAt, place: Place) -> bool:
+    """Return whether the transaction that recorded *place* as new has committed; if not, it never will.
+
+    Raises the database's own error when it does not answer, or the transaction may still be running.
+    """
+    backend, key = place
+    with at.engine.connect() as connection:
+        _bound_wait(connection)
+        try:
+            connection.execute(
+                inserted(at.ledger, State.DOOMED, checked=True), [{"backend": backend, "key": key}]
+            )
+        except IntegrityError:
+            return True
+        finally:
+            connection.rollback()
+    return False
+
+
+def _bound_wait(connection: Connection) -> None:
+    match connection.dialect.name:
+        case "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_LIMIT}s'")
+        case "mysql" | "mariadb":
+            connection.exec_driver_sql(f"SET innodb_lock_wait_timeout = {LOCK_LIMIT}")
+        case _:
+            return

@@ -1,0 +1,85 @@
+"""Which ledger a mapper's files are in, and what one flush writes into it."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Mapping
+from functools import cache
+
+from sqlalchemy import Connection
+from sqlalchemy.orm import Mapper, Session
+
+from filecolumn.failpoints import failpoint
+from filecolumn.orm.attributes import file_attributes
+from filecolumn.orm.frames import SessionFrame
+from filecolumn.orm.ledger import has_ledgers, ledger_of
+from filecolumn.orm.recording import Changes, LedgerAt, record, withdraw
+from filecolumn.orm.rows import session_connection
+from filecolumn.orm.unit import Place
+
+__all__ = ("Recorder",)
+
+_log = logging.getLogger("filecolumn")
+
+
+class Recorder:
+    """The ledgers of one session, while it flushes."""
+
+    def __init__(self, session: Session, frame: SessionFrame) -> None:
+        self._session = session
+        self._frame = frame
+        self._homes: dict[Mapper[object], Hashable] = {}
+        self._connections: dict[LedgerAt, Connection] = {}
+        self._added: dict[Place, LedgerAt] = {}
+
+    def home(self, mapper: Mapper[object]) -> Hashable:
+        """Return where rows of *mapper* record their files: a `LedgerAt`, or the database if it has no ledger.
+
+        A file cannot move between two homes: it is copied.
+        """
+        home = self._homes.get(mapper)
+        if home is None:
+            home = self._homes[mapper] = self._find(mapper)
+        return home
+
+    def record(self, changes: Mapping[LedgerAt, Changes]) -> None:
+        """Write what is new, kept and removed, each key once in a transaction."""
+        for at, change in changes.items():
+            failpoint("flush.before_ledger")
+            deletable = record(self._connections[at], at.ledger, change)
+            failpoint("flush.after_ledger")
+            new = dict.fromkeys((*change.stored, *change.staged), at)
+            self._added |= new
+            self._frame.added |= new
+            self._frame.doomed |= dict.fromkeys(deletable, at)
+            self._frame.removed |= deletable
+
+    def withdraw_all_but(self, attached: Collection[Place]) -> None:
+        """Forget what this flush recorded as new and did not give to a row after all."""
+        strays: defaultdict[LedgerAt, set[Place]] = defaultdict(set)
+        for place, at in self._added.items():
+            if place not in attached:
+                strays[at].add(place)
+                self._frame.added.pop(place, None)
+        for at, places in strays.items():
+            withdraw(self._connections[at], at.ledger, places)
+
+    def _find(self, mapper: Mapper[object]) -> Hashable:
+        connection = session_connection(self._session, mapper)
+        table = file_attributes(mapper)[0].column.table
+        ledger = ledger_of(table.metadata)
+        if ledger is None:
+            return connection.engine
+        if not has_ledgers(connection.dialect):
+            _warn_of_basic_mode(connection.dialect.name)
+            return connection.engine
+        at = LedgerAt(connection.engine, ledger)
+        self._connections[at] = connection
+        return at
+
+
+@cache
+def _warn_of_basic_mode(dialect: str) -> None:
+    """Warn once."""
+    _log.warning("filecolumn keeps no ledger on %s: removal of files does not survive a crash", dialect)

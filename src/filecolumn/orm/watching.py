@@ -1,0 +1,62 @@
+"""What a session's connections tell: that COMMIT is sent, and that its answer is lost."""
+
+from __future__ import annotations
+
+from functools import partial
+from weakref import WeakKeyDictionary, WeakSet
+
+from sqlalchemy import Connection, Dialect, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.util.concurrency import greenlet_spawn
+
+from filecolumn.errors import CommitOutcomeUnknownError
+from filecolumn.failpoints import failpoint
+from filecolumn.orm.frames import SessionFrame, resolve
+from filecolumn.orm.rows import session_connection
+
+__all__ = ("watch",)
+
+_committing: WeakKeyDictionary[Connection, SessionFrame] = WeakKeyDictionary()
+_heard: WeakSet[Dialect] = WeakSet()
+
+
+def watch(session: Session, mapper: Mapper[object], frame: SessionFrame, root: SessionFrame) -> None:
+    """Take note of the connection that a flush of *mapper* uses, and learn from it when COMMIT is sent."""
+    if isinstance(session.get_bind(mapper), Connection):
+        root.joined = True
+        return
+    connection = session_connection(session, mapper)
+    frame.connections[id(connection)] = connection
+    if id(connection) in root.watched:
+        return
+    root.watched.add(id(connection))
+
+    def commit_is_sent(_: Connection) -> None:
+        root.commit_sent = True
+        _committing[connection] = root
+        failpoint("commit.before")
+
+    # fires before COMMIT is sent, not after
+    event.listen(connection, "commit", commit_is_sent)
+    if connection.dialect not in _heard:
+        _heard.add(connection.dialect)
+        event.listen(connection.engine, "handle_error", _on_error)
+
+
+def _on_error(context: ExceptionContext) -> CommitOutcomeUnknownError | None:
+    """Say of a connection that is lost in COMMIT that the outcome is unknown, instead of that it failed."""
+    connection = context.connection
+    if connection is None or context.statement is not None or not context.is_disconnect:
+        return None
+    root = _committing.get(connection)
+    # a cancellation stays what it is; without new content there is no content to lose
+    if root is None or not root.added or not isinstance(context.original_exception, Exception):
+        return None
+    ask = partial(resolve, root)
+    return CommitOutcomeUnknownError(
+        "COMMIT was sent, and the connection was lost before its answer: the rows are there with their files, "
+        "or neither is. Call resolve() (resolve_async() in an event loop) to know which",
+        ask,
+        partial(greenlet_spawn, ask),
+    )
