@@ -128,7 +128,7 @@ class ItemController(Controller):
 
     @get(summary="List the newest files first")
     async def list_items(self, items: Items) -> list[ItemOut]:
-        return [shown(item) for item in await items.list(order_by=[(Item.id, True)])]
+        return [shown(item) for item in await items.get_many(order_by=[(Item.id, True)])]
 
     @get("/policy", summary="Say what may be uploaded")
     async def show_policy(self) -> Policy:
