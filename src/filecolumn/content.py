@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from anyio import to_thread
 
@@ -279,7 +279,7 @@ def source_of(content: Content | _Refused) -> Source:
 def content_of_upload(upload: Upload) -> Content:
     """Return the file behind an upload object where there is one: sync code can read that too."""
     file = getattr(upload, "file", None)
-    return file if isinstance(file, SpooledTemporaryFile) else upload
+    return cast("SpooledTemporaryFile[bytes]", file) if isinstance(file, SpooledTemporaryFile) else upload
 
 
 def _reader_source(content: object) -> Source:

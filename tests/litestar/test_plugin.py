@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
+import sqlite3
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,10 @@ from filecolumn.litestar import (
     type_decoders,
     type_encoders,
 )
+from filecolumn.litestar.background import BACKGROUND_STATE_KEY
 from filecolumn.registry import StorageRegistry
-from tests.litestar.application import SIGNING_KEY, Form
+from tests.litestar.application import SIGNING_KEY, Base, Form, application, objects
+from tests.litestar.server import serve, until
 
 
 def app_of(*handlers: Any, **config: Any) -> Litestar:
@@ -101,13 +105,15 @@ async def test_health_names_what_is_wrong_and_where_nothing_lies(tmp_path: Path)
     assert "secret" not in repr(health)
 
 
-def test_a_column_that_takes_more_than_litestar_does_is_warned_of(tmp_path: Path) -> None:
+def test_a_column_that_takes_more_than_litestar_does_is_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Base(DeclarativeBase): ...
 
     class Film(Base):
         __tablename__ = "films"
         id: Mapped[int] = mapped_column(primary_key=True)
-        film: Mapped[FileObject | None] = mapped_column(StoredObject(backend="a", max_size=50_000_000))
+        film: Mapped[FileObject | None] = mapped_column(StoredObject(backend="films", max_size=50_000_000))
 
     @post("/small")
     async def small(data: MultipartBody[Form]) -> None: ...
@@ -115,16 +121,14 @@ def test_a_column_that_takes_more_than_litestar_does_is_warned_of(tmp_path: Path
     @post("/large", request_max_body_size=60_000_000)
     async def large(data: MultipartBody[Form]) -> None: ...
 
-    with (
-        pytest.warns(UserWarning, match=r"films\.film accepts files of 50000000 bytes.*more than 10000000"),
-        TestClient(app_of(small, backends={"a": "memory://"}, signing_key=SIGNING_KEY)),
-    ):
-        pass
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with TestClient(app_of(small, large, backends={"a": "memory://"})):
-            pass
-    del Film
+    # Litestar's own configuration of logging takes the handlers of the root away
+    monkeypatch.setattr(logging.getLogger("filecolumn"), "handlers", [caplog.handler])
+    with TestClient(app_of(small, large, backends={"films": "memory://"})):
+        assert "films.film" not in caplog.text
+    with TestClient(app_of(small, backends={"films": "memory://"}, signing_key=SIGNING_KEY)):
+        assert "films.film accepts files of 50000000 bytes" in caplog.text
+        assert "more than 10000000" in caplog.text
+    assert Film
 
 
 @pytest.mark.parametrize("key", ["short", "", []])
@@ -270,6 +274,39 @@ def test_x_accel_hands_a_local_file_to_nginx(tmp_path: Path) -> None:
         assert (tmp_path / path.removeprefix("/protected/")).read_bytes() == b"x"
         assert "content-range" not in answer.headers
         assert client.get("/b").status_code == 500
+
+
+class Keeping(ObstoreBackend):
+    """A storage that deletes nothing."""
+
+    async def delete_async(self, keys: Any) -> None:
+        raise StorageError("not now")
+
+
+def test_the_background_removes_what_a_request_could_not(tmp_path: Path) -> None:
+    alchemy: list[Any] = []
+    app = application(tmp_path, engine=lambda: alchemy[0], models=[Base], drain_interval=0.1)
+    with serve(app) as live, live.client() as client:
+        alchemy.append(
+            app.state["db_engine"]
+            if "db_engine" in app.state
+            else next(value for key, value in app.state.items() if key.startswith("db_engine"))
+        )
+        client.post("/documents", files={"file": ("a.txt", b"x", "text/plain")})
+        with storages.override("files", Keeping("files", f"file://{tmp_path / 'files'}/")):
+            assert client.delete("/documents/1").status_code == 204
+            assert len(objects(tmp_path)) == 1
+        with closing(sqlite3.connect(tmp_path / "app.db")) as database, database:
+            database.execute("UPDATE filecolumn_ledger SET due_at = 0")
+        assert until(lambda: objects(tmp_path) == [])
+        assert app.state[BACKGROUND_STATE_KEY].lag < 5
+    assert not [task for task in threading.enumerate() if "drain" in task.name]
+
+
+def test_the_background_needs_engine_and_models() -> None:
+    with pytest.raises(ValueError, match="engine=.*models="):
+        app_of(models=[Base])
+    app_of(models=[Base], background=False)
 
 
 def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> Any:

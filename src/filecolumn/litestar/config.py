@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from litestar.types import Guard
+from litestar.types import Guard  # pyright: ignore[reportUnknownVariableType]  # half unknown in Litestar
 
 from filecolumn.backends.base import StorageBackend
+from filecolumn.litestar.background import EngineSource
 from filecolumn.litestar.receiving import Subject
 from filecolumn.litestar.serving import Serving
+from filecolumn.maintenance import Models
 
 __all__ = ("FileColumnConfig",)
 
@@ -38,6 +40,14 @@ class FileColumnConfig:
     """Says whose a request is; URLs and grants that name a subject are for that one only."""
     guards: Sequence[Guard] = ()
     """Litestar guards of the signed routes."""
+    engine: EngineSource | None = None
+    """The database of the files, or what returns it, such as `alchemy.get_engine`; for the drain in the background."""
+    models: Sequence[Models] = ()
+    """The declarative bases (or `MetaData`) of all models in that database."""
+    background: bool = True
+    """Whether this process drains; it needs `engine` and `models`."""
+    drain_interval: float = 60.0
+    """Seconds between two drains, give or take half of it."""
     body_idle: float = 30.0
     """Seconds that a client may pause while it sends a body; then 408."""
     body_total: float = 3600.0

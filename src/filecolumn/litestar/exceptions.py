@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from litestar import Request, Response
 from litestar.datastructures import State
+from litestar.enums import MediaType
 from litestar.exceptions import HTTPException
-from litestar.exceptions.responses import create_exception_response
-from litestar.types import ExceptionHandlersMap
 
 from filecolumn.errors import (
     ChecksumMismatchError,
+    CommitOutcomeUnknownError,
     ConcurrentFileChangeError,
     ContentRejectedError,
     ContentTypeRejectedError,
@@ -28,6 +28,8 @@ from filecolumn.errors import (
 )
 
 __all__ = ("exception_handlers", "http_exception")
+
+ExceptionHandler = Callable[[Request[object, object, State], Exception], Response[object]]
 
 _log = logging.getLogger("filecolumn")
 
@@ -46,6 +48,9 @@ _MAPPED: Mapping[type[Exception], _Mapped] = {
     InvalidKeyError: _Mapped(400, "The name of the file cannot be used"),
     ObjectNotFoundError: _Mapped(404, "The file is not there"),
     ObjectExistsError: _Mapped(409, "The file is there already"),
+    CommitOutcomeUnknownError: _Mapped(
+        503, "It is not known whether this was stored; look before you repeat it"
+    ),
     ConcurrentFileChangeError: _Mapped(409, "The file was changed by somebody else"),
     OwnedFileError: _Mapped(409, "The file is in use"),
     StaleUploadError: _Mapped(409, "The upload is too old; upload the file again"),
@@ -71,8 +76,12 @@ def _extra(error: ContentRejectedError) -> dict[str, object]:
 def _respond(request: Request[object, object, State], error: Exception) -> Response[object]:
     # what the client is not told is here; a name cannot break the line, since messages quote it with repr
     _log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
-    return create_exception_response(request, http_exception(error))
+    known = http_exception(error)
+    content: dict[str, object] = {"status_code": known.status_code, "detail": known.detail}
+    if known.extra is not None:
+        content["extra"] = known.extra
+    return Response(content, status_code=known.status_code, headers=known.headers, media_type=MediaType.JSON)
 
 
-exception_handlers: ExceptionHandlersMap = dict.fromkeys(_MAPPED, _respond)
+exception_handlers: dict[int | type[Exception], ExceptionHandler] = {kind: _respond for kind in _MAPPED}  # noqa: C420 - typed so that Litestar takes it
 """For `Litestar(exception_handlers=...)` or a controller, without the plugin."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol, cast
 
 from click import Group
 from litestar import Litestar
@@ -20,6 +21,7 @@ from sqlalchemy.orm import configure_mappers
 from filecolumn.backends.base import StorageBackend
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
+from filecolumn.litestar.background import BACKGROUND_STATE_KEY, Background
 from filecolumn.litestar.cli import files_group
 from filecolumn.litestar.config import FileColumnConfig
 from filecolumn.litestar.exceptions import exception_handlers
@@ -35,8 +37,17 @@ from filecolumn.signing import TokenSigner, UrlSigner
 
 __all__ = ("FileColumnPlugin",)
 
+_log = logging.getLogger("filecolumn")
+
 # test clients and reloads start several applications in one process, over the same storages
 _users: Counter[int] = Counter()
+
+
+class _Settings(Protocol):
+    """What Litestar's types leave half unknown of an `AppConfig`."""
+
+    exception_handlers: Mapping[object, object]
+    lifespan: list[object]
 
 
 class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
@@ -54,6 +65,10 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
                 raise ValueError(
                     f"backends[{key!r}] is a storage of the key {backend.key!r}; give both one name"
                 )
+        if self.config.background and (self.config.engine is None) != (not self.config.models):
+            raise ValueError("the drain in the background needs both engine=... and models=[Base]")
+        self.background: Background | None = None
+        """The drain of this application, with its lag."""
         self._signer: UrlSigner | None = None
         if self.config.signing_key is not None:
             base_url = f"{self.config.base_url.rstrip('/')}{self.config.files_path.rstrip('/')}"
@@ -64,7 +79,11 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         config = self.config
         app_config.type_encoders = {**type_encoders, **(app_config.type_encoders or {})}
         app_config.type_decoders = [*(app_config.type_decoders or ()), *type_decoders]
-        app_config.exception_handlers = {**exception_handlers, **app_config.exception_handlers}
+        settings = cast("_Settings", app_config)
+        settings.exception_handlers = {
+            **cast("Mapping[object, object]", exception_handlers),
+            **settings.exception_handlers,
+        }
         app_config.plugins.append(FileSchemaPlugin())
         app_config.middleware.insert(
             0, DefineMiddleware(RequestBodies, idle=config.body_idle, total=config.body_total)
@@ -79,7 +98,12 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         ]
         app_config.state[SERVING_STATE_KEY] = config.serving
         app_config.state[SUBJECT_STATE_KEY] = config.subject
-        app_config.lifespan.insert(0, self._lifespan)
+        settings.lifespan.insert(0, self._lifespan)
+        if config.background and config.engine is not None:
+            self.background = Background(config.engine, config.models, config.drain_interval)
+            app_config.state[BACKGROUND_STATE_KEY] = self.background
+            # last in, first out: it ends before engines are disposed of
+            settings.lifespan.append(_running(self.background))
         if self._signer is not None:
             storages.signer = self._signer
             app_config.route_handlers.extend(signed_routes(config, self._signer))
@@ -104,7 +128,7 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
             if self.config.check_on_startup:
                 for backend in registered:
                     await probe(backend)
-            warn_of_body_limits(app)
+            warn_of_body_limits(app, self.config.backends)
             yield
         finally:
             for backend in registered:
@@ -121,8 +145,15 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         return backend
 
 
-def warn_of_body_limits(app: Litestar) -> None:
-    """Warn for each column that accepts larger files than any handler of *app* receives."""
+def _running(background: Background) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    def lifespan(app: Litestar) -> AbstractAsyncContextManager[None]:
+        return background.running()
+
+    return lifespan
+
+
+def warn_of_body_limits(app: Litestar, backends: Collection[str]) -> None:
+    """Log a warning for each column of *backends* that accepts larger files than any handler receives."""
     configure_mappers()
     limits = [handler.resolve_request_max_body_size() for handler in _receiving_handlers(app)]
     if not limits or None in limits:
@@ -130,11 +161,14 @@ def warn_of_body_limits(app: Litestar) -> None:
     largest = max(limit for limit in limits if isinstance(limit, int))
     for attribute in known_attributes():
         accepted = getattr(attribute.type, "max_size", None)
-        if accepted is not None and accepted > largest:
-            warnings.warn(
-                f"the column {attribute.table}.{attribute.key} accepts files of {accepted} bytes, and Litestar "
-                f"refuses bodies of more than {largest}: raise request_max_body_size",
-                stacklevel=2,
+        if accepted is not None and accepted > largest and attribute.type.backend in backends:
+            _log.warning(
+                "the column %s.%s accepts files of %d bytes, and Litestar refuses bodies of more than %d: "
+                "raise request_max_body_size of its handler",
+                attribute.table,
+                attribute.key,
+                accepted,
+                largest,
             )
 
 

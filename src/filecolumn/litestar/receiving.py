@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Protocol, cast
 
 import anyio
 from litestar import Request
@@ -212,9 +213,13 @@ def _decode(kind: type[object], value: object) -> FileObject | FileObjectList:
         raise
 
 
+class _WithDto(Protocol):
+    def resolve_data_dto(self) -> object: ...
+
+
 def _has_dto(scope: Scope) -> bool:
-    handler = scope.get("route_handler")
-    return isinstance(handler, HTTPRouteHandler) and handler.resolve_data_dto() is not None
+    handler = cast("Mapping[str, object]", scope).get("route_handler")
+    return isinstance(handler, HTTPRouteHandler) and cast("_WithDto", handler).resolve_data_dto() is not None
 
 
 type_encoders: TypeEncodersMap = {FileObject: enc_hook, FileObjectList: enc_hook}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from inspect import isasyncgen
-from typing import Protocol, cast
+from typing import cast
 from urllib.parse import quote
 
-import anyio
 from litestar import Litestar, Request
 from litestar.background_tasks import BackgroundTask, BackgroundTasks
 from litestar.datastructures import Cookie, MutableScopeHeaders, State
@@ -18,8 +16,9 @@ from litestar.enums import MediaType
 from litestar.response.base import ASGIResponse, Response
 from litestar.types import Receive, ResponseCookies, ResponseHeaders, Scope, Send, TypeEncodersMap
 
-from filecolumn.errors import NotSupportedError, StorageError
+from filecolumn.errors import NotSupportedError
 from filecolumn.file import FileObject
+from filecolumn.litestar.sending import close, exactly, send_all
 from filecolumn.litestar.serving import (
     Answer,
     Representation,
@@ -31,9 +30,6 @@ from filecolumn.litestar.serving import (
 from filecolumn.signed import Disposition
 
 __all__ = ("SERVING_STATE_KEY", "FileObjectResponse")
-
-SEND_TIMEOUT = 60.0
-"""Seconds that a client may take to receive one chunk, before its connection is given up."""
 
 REDIRECT_LIFETIME = 60.0
 """Seconds that a URL a client is redirected to may be used."""
@@ -166,8 +162,9 @@ class FileASGIResponse(ASGIResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as stack:
-            decided = await self._decide(str(self._request.scope.get("method", "GET")))
-            is_head = scope.get("method") == "HEAD"
+            method = self._request.method
+            decided = await self._decide(method)
+            is_head = method == "HEAD"
             chunks = None if is_head or not decided.length else await self._open(decided, stack)
             # whatever the storage refuses is an error response still; from here on it is a cut
             first = b"" if chunks is None else await anext(chunks, b"")
@@ -175,7 +172,7 @@ class FileASGIResponse(ASGIResponse):
             await self.start_response(send)
             if chunks is None:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
-            elif not await _send_all(first, chunks, receive, send):
+            elif not await send_all(first, chunks, receive, send):
                 return
         await self.after_response()
 
@@ -222,8 +219,8 @@ class FileASGIResponse(ASGIResponse):
         # the whole is read without a limit, so that bytes too many are noticed
         length = None if decided.is_whole else decided.length
         content = await backend.get_async(key, start=decided.start, length=length)
-        stack.push_async_callback(_close, content)
-        return _exactly(content, decided.length)
+        stack.push_async_callback(close, content)
+        return exactly(content, decided.length)
 
     def _set_start(self, decided: Answer) -> None:
         self.status_code = decided.status
@@ -232,61 +229,3 @@ class FileASGIResponse(ASGIResponse):
             self.headers[name] = value
         for name, value in self._extra.items():
             self.headers[name] = value
-
-
-class _Closable(Protocol):
-    async def aclose(self) -> None: ...
-
-
-async def _send_all(first: bytes, rest: AsyncIterator[bytes], receive: Receive, send: Send) -> bool:
-    """Send a body; return False if the client left. An error is raised as it is, without a group around it."""
-    failure: Exception | None = None
-    async with anyio.create_task_group() as group:
-        group.start_soon(_cancel_when_left, receive, group.cancel_scope)
-        try:
-            await _send(first, send)
-            async for chunk in rest:
-                await _send(chunk, send)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except Exception as error:  # noqa: BLE001
-            failure = error
-        is_left = group.cancel_scope.cancel_called
-        group.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    return not is_left
-
-
-async def _send(chunk: bytes, send: Send) -> None:
-    with anyio.fail_after(SEND_TIMEOUT):
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-
-
-async def _cancel_when_left(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
-
-
-async def _exactly(chunks: AsyncIterator[bytes], length: int) -> AsyncGenerator[bytes]:
-    """Pass *chunks* on, each when the next has come: the last one only if there are *length* bytes in all.
-
-    So a client never sees a complete answer that is not the file.
-    """
-    held, size = b"", 0
-    async for chunk in chunks:
-        if held:
-            yield held
-        held, size = chunk, size + len(chunk)
-        if size > length:
-            break
-    if size != length:
-        raise StorageError(f"the storage has {'more' if size > length else size} bytes, of {length}")
-    yield held
-
-
-async def _close(chunks: AsyncIterator[bytes]) -> None:
-    """Close the storage's stream, also when the request is cancelled; a stream that is not a generator has no end."""
-    if isasyncgen(chunks):
-        with anyio.CancelScope(shield=True):
-            await cast("_Closable", chunks).aclose()

@@ -36,7 +36,7 @@ def signed_routes(config: FileColumnConfig, signer: UrlSigner) -> list[HTTPRoute
         path,
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
         include_in_schema=False,
-        guards=list(config.guards),
+        guards=list(config.guards),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         name="filecolumn:download",
     )
     async def download(request: AnyRequest) -> FileObjectResponse:
@@ -54,7 +54,7 @@ def signed_routes(config: FileColumnConfig, signer: UrlSigner) -> list[HTTPRoute
         path,
         status_code=201,
         include_in_schema=False,
-        guards=list(config.guards),
+        guards=list(config.guards),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         name="filecolumn:upload",
         request_max_body_size=None,
         exclude_from_csrf=True,

@@ -6,10 +6,10 @@ then: a refused upload would be answered with 201, and have no row.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from inspect import isawaitable
-from typing import cast
+from typing import Protocol, cast
 
 from anyio import to_thread
 from litestar import Response
@@ -31,13 +31,19 @@ AfterRequest = Callable[[Response[object]], Response[object] | Awaitable[Respons
 _SESSIONS = "_aa_connection_state"
 
 
+class _Layer(Protocol):
+    """The application, a router, a controller or a handler."""
+
+    after_request: AfterRequest | None
+
+
 def flush_after_handler(handler: HTTPRouteHandler) -> None:
     """Let *handler* flush what its session has of files, before its response is written.
 
     The hook that the application itself has there, of the closest layer, runs first.
     """
-    hooks = [layer.after_request for layer in handler.ownership_layers if layer.after_request]
-    before = cast("AfterRequest | None", hooks[-1] if hooks else None)
+    layers = cast("Sequence[_Layer]", handler.ownership_layers)
+    before = next((layer.after_request for layer in reversed(layers) if layer.after_request), None)
 
     async def after_request(response: Response[object]) -> Response[object]:
         if before is not None:
@@ -52,7 +58,8 @@ def flush_after_handler(handler: HTTPRouteHandler) -> None:
 
 
 async def _flush(scope: Scope) -> None:
-    for session in list(cast("dict[str, object]", scope.get(_SESSIONS, {})).values()):
+    known = cast("Mapping[str, Mapping[str, object]]", scope).get(_SESSIONS, {})
+    for session in list(known.values()):
         if isinstance(session, AsyncSession):
             if _changes_files(session.sync_session):
                 await session.flush()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.attributes import instance_state, set_attribute
 from sqlalchemy.orm.state import InstanceState
 
@@ -25,7 +25,7 @@ from filecolumn.orm import bridge
 from filecolumn.orm.admission import Arrival, admit
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, files_in
 from filecolumn.orm.conflicts import check_unchanged
-from filecolumn.orm.frames import SessionFrame
+from filecolumn.orm.frames import BindArguments, SessionFrame
 from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.recording import Changes, LedgerAt
 from filecolumn.orm.rows import HeldRow, held_rows
@@ -36,7 +36,7 @@ from filecolumn.registry import storages
 from filecolumn.transfer import Copy, Inspect, Operation, Put
 from filecolumn.value import Phase
 
-__all__ = ("FlushUnit",)
+__all__ = ("FlushUnit", "Held", "readable")
 
 State = InstanceState[object]
 
@@ -44,11 +44,17 @@ State = InstanceState[object]
 class FlushUnit:
     """What one flush of one session has settled so far."""
 
-    def __init__(self, session: Session, frame: SessionFrame, root: SessionFrame) -> None:
+    def __init__(
+        self,
+        session: Session,
+        frame: SessionFrame,
+        root: SessionFrame,
+        bind: BindArguments | None = None,
+    ) -> None:
         self._session = session
         self._frame = frame
         self._root = root
-        self._recorder = Recorder(session, frame)
+        self._recorder = Recorder(session, frame, bind)
         self._settled: dict[tuple[State, str], tuple[FileAttribute, Sequence[FileObject]]] = {}
         self._deleted: set[State] = set()
 
@@ -61,7 +67,7 @@ class FlushUnit:
         slots = [slot for state, attribute in changes for slot in slots_of(state, attribute)]
         self._store_pending(slots)
         for mapper in {state.mapper for state in (*(state for state, _ in changes), *gone)}:
-            watch(self._session, mapper, self._frame, self._root)
+            watch(self._session, {"mapper": mapper}, self._frame, self._root)
         held = held_rows(
             self._session, {**dict.fromkeys(state for state, _ in changes), **dict.fromkeys(gone)}
         )
@@ -168,7 +174,7 @@ class FlushUnit:
         self._frame.uploads[upload.place] = upload
 
     def _give(self, slots: Sequence[Slot], held: Sequence[Held]) -> None:
-        admit(_arrivals(slots, {(id(row.state), row.key): row.files for row in held}))
+        admit(_arrivals(slots, {row.row: row.files for row in held}))
         homes = [self._recorder.home(slot.state.mapper) for slot in slots]
         wanted = [
             Wanted(slot.row, (home, place_of(slot.file)), may_stay(slot))
@@ -206,6 +212,16 @@ class FlushUnit:
     ) -> None:
         """Write into the ledgers what becomes of each object, and note what the commit is to delete."""
         changes: defaultdict[LedgerAt, Changes] = defaultdict(Changes)
+        self._add_given(changes, given, uses)
+        self._add_removed(changes, removed, held)
+        self._recorder.record(changes)
+
+    def _add_given(
+        self,
+        changes: defaultdict[LedgerAt, Changes],
+        given: Sequence[FileObject],
+        uses: Iterable[tuple[Hashable, Use]],
+    ) -> None:
         for file, (home, use) in zip(given, uses, strict=True):
             place = place_of(file)
             self._use_up(file, home, changes)
@@ -217,16 +233,23 @@ class FlushUnit:
                 changes[home].stored[place] = file._known()
             else:
                 changes[home].staged[place] = file._known()
+
+    def _add_removed(
+        self,
+        changes: defaultdict[LedgerAt, Changes],
+        removed: Collection[Spot],
+        held: Sequence[Held],
+    ) -> None:
         for row in held:
-            home = self._recorder.home(row.state.mapper)
+            home = self._recorder.home(row.mapper)
             for file in row.files:
                 if (home, (place := place_of(file))) not in removed or not _is_in_its_column(file):
                     continue
+                foreign = file._known().foreign
                 if isinstance(home, LedgerAt):
-                    changes[home].removed.add(place)
-                elif not file._known().foreign:
+                    (changes[home].doubtful if foreign else changes[home].removed).add(place)
+                elif not foreign:
                     self._frame.removed.add(place)
-        self._recorder.record(changes)
 
     def _use_up(self, file: FileObject, home: Hashable, changes: Mapping[LedgerAt, Changes]) -> None:
         """Remove what a client uploaded, now that a row has a copy; the ledger refuses it a second time."""
@@ -243,18 +266,16 @@ class FlushUnit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
-    """What a row's attribute held before the flush."""
+    """What a row's attribute held before."""
 
-    state: State
-    key: str
+    row: tuple[int, str]
+    """The attribute of the row, as for `Slot`."""
+    mapper: Mapper[object]
     files: Sequence[FileObject]
 
 
 def _spots(held: Sequence[Held], recorder: Recorder) -> dict[Hashable, Sequence[Spot]]:
-    return {
-        (id(row.state), row.key): [(recorder.home(row.state.mapper), place_of(file)) for file in row.files]
-        for row in held
-    }
+    return {row.row: [(recorder.home(row.mapper), place_of(file)) for file in row.files] for row in held}
 
 
 def _arrivals(
@@ -280,13 +301,14 @@ def _held_files(
         *((state, attribute) for state in gone for attribute in file_attributes(state.mapper)),
     ]
     return [
-        Held(state, attribute.key, list(_readable(held[state].get(attribute.key))))
+        Held((id(state), attribute.key), state.mapper, list(readable(held[state].get(attribute.key))))
         for state, attribute in attributes
         if state in held
     ]
 
 
-def _readable(value: object) -> Iterator[FileObject]:
+def readable(value: object) -> Iterator[FileObject]:
+    """Yield the files of an attribute's value whose JSON can be read."""
     with suppress(CorruptFileMetadataError):
         for file in files_in(value):
             file._known()
