@@ -56,7 +56,7 @@ def gallery(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; what follows `--` goes to pytest."""
-    install(session, "-e", ".[fsspec,async]", "--group", "test")
+    install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "browser")
     session.run("python", "-m", "pytest", *session.posargs)
 
 

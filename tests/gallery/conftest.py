@@ -9,16 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
-pytest.importorskip("litestar")
-playwright_api = pytest.importorskip("playwright.sync_api")
-
-from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
-
-from examples.gallery.app import create_app  # noqa: E402
-from examples.gallery.settings import Settings  # noqa: E402
-from tests.gallery.media import film, picture  # noqa: E402
-from tests.litestar.server import LiveServer, serve  # noqa: E402
+from examples.gallery.app import create_app
+from examples.gallery.settings import Settings
+from tests.gallery.media import film, picture
+from tests.litestar.server import LiveServer, serve
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 """What the pages looked like; the folder is no part of the repository."""
