@@ -56,7 +56,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
     alchemy = SQLAlchemyAsyncConfig(
         connection_string=settings.database, metadata=Item.metadata, create_all=True
     )
-    files = FileColumnConfig(backends={"gallery": settings.storage}, signing_key=settings.signing_key())
+    files = FileColumnConfig(
+        backends={"gallery": settings.backend()},
+        signing_key=settings.signing_key(),
+        engine=alchemy.get_engine,
+        models=[Item.metadata],
+    )
     pages = create_static_files_router(
         path="/", directories=[PAGES], html_mode=True, name="pages", after_request=guarded
     )
@@ -64,6 +69,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
         route_handlers=[ItemController, show_status, pages],
         plugins=[SQLAlchemyPlugin(config=alchemy), FileColumnPlugin(files)],
         dependencies={"items": Provide(create_service_provider(ItemService, config=alchemy))},
+        # advanced-alchemy 1.12 closes the connections of the first application in a process only
+        on_shutdown=[alchemy.get_engine().dispose],
         before_request=refuse_other_sites,
         openapi_config=OpenAPIConfig(title="Gallery", version="1", path="/schema"),
     )

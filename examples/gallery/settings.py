@@ -7,6 +7,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.obstore import ObstoreBackend
+
 __all__ = ("Settings",)
 
 
@@ -43,6 +46,13 @@ class Settings:
             folder=local.folder,
             database=os.environ.get("GALLERY_DATABASE", local.database),
             storage=os.environ.get("GALLERY_STORAGE", local.storage),
+        )
+
+    def backend(self) -> StorageBackend:
+        """Make the storage of the files; `AWS_ALLOW_HTTP=true` is for a server on this machine."""
+        on_this_machine = os.environ.get("AWS_ALLOW_HTTP") == "true"
+        return ObstoreBackend(
+            key="gallery", fs=self.storage, client_options={"allow_http": True} if on_this_machine else None
         )
 
     def signing_key(self) -> str:
