@@ -10,6 +10,9 @@ import pytest
 
 from tests.litestar.application import application
 from tests.litestar.server import LiveServer, serve
+from tests.servers.radosgw import radosgw
+
+__all__ = ("http", "live", "radosgw")
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def serve(app: Litestar, **options: Any) -> Iterator[LiveServer]:
 
     async def run() -> None:
         serving = asyncio.ensure_future(server.serve())
-        while not server.started and not serving.done():
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
         if server.started:
             port = server.servers[0].sockets[0].getsockname()[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Iterator
@@ -15,12 +16,7 @@ from botocore.config import Config
 from filecolumn import FileObject, storages
 from tests.litestar.application import application
 from tests.litestar.server import LiveServer, serve
-
-pytest.importorskip("tests.servers.radosgw", reason="the fixtures of servers are not there yet")
-
-from tests.servers.moto import moto  # noqa: F401
 from tests.servers.process import Endpoint
-from tests.servers.radosgw import radosgw  # noqa: F401
 
 CONTENT = b"hello " * 1000
 pytestmark = pytest.mark.timeout(180)
@@ -77,21 +73,21 @@ def test_4_an_upload_goes_to_the_storage_and_its_grant_becomes_a_row(
     assert http.get("/documents/1/file").content == CONTENT
 
 
-async def test_73_the_checked_copy_is_made_by_the_storage_itself(live: LiveServer) -> None:
-    grant = await FileObject("b.txt", backend="files").grant_upload_async(max_size=len(CONTENT))
+def test_73_the_checked_copy_is_made_by_the_storage_itself(live: LiveServer) -> None:
+    grant = FileObject("b.txt", backend="files").grant_upload(max_size=len(CONTENT))
     assert httpx.put(grant.url, content=CONTENT).status_code == 200
-    file = await FileObject.from_grant_async(grant.token)
+    file = asyncio.run(FileObject.from_grant_async(grant.token))
     assert httpx.put(grant.url, content=b"replaced").status_code == 200
-    assert await file.get_content_async() == CONTENT
+    assert file.get_content() == CONTENT
     assert file.checksum == "sha256:" + hashlib.sha256(CONTENT).hexdigest()
 
 
-async def test_72_the_cloud_binds_no_size_and_the_grant_does(live: LiveServer, http: httpx.Client) -> None:
+def test_72_the_cloud_binds_no_size_and_the_grant_does(live: LiveServer, http: httpx.Client) -> None:
     grant = FileObject("b.txt", backend="files").grant_upload(max_size=10)
     assert httpx.put(grant.url, content=CONTENT).status_code == 200
     assert http.post("/attach", json={"file": grant.token}).status_code == 413
     with pytest.raises(ValueError, match="10 bytes"):
-        await FileObject.from_grant_async(grant.token)
+        asyncio.run(FileObject.from_grant_async(grant.token))
     assert len(keys()) == 1
     assert http.get("/count").json() == 0
 

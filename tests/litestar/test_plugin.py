@@ -304,7 +304,7 @@ def test_the_background_removes_what_a_request_could_not(tmp_path: Path) -> None
 
 
 def test_the_background_needs_engine_and_models() -> None:
-    with pytest.raises(ValueError, match="engine=.*models="):
+    with pytest.raises(ValueError, match=r"engine=.*models="):
         app_of(models=[Base])
     app_of(models=[Base], background=False)
 

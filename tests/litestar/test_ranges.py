@@ -40,7 +40,7 @@ NO = Unsatisfiable.RANGE
         ("bytes=0-1,", None),
         ("items=0-1", None),
         ("bytes 0-1", None),
-        ("bytes=٠-١", None),
+        ("bytes=\u0660-\u0661", None),
         ("bytes=0x0-0x1", None),
         ("bytes=+0-1", None),
         ("", None),

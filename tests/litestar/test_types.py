@@ -80,14 +80,14 @@ async def model_out(data: MultipartBody[ModelForm]) -> ModelOut:
     return ModelOut(file=data.file, pages=FileObjectList())
 
 
-class DocumentIn(FilesDTO, SQLAlchemyDTO[Document]):
+class NewDocumentDTO(FilesDTO, SQLAlchemyDTO[Document]):
     config = SQLAlchemyDTOConfig(exclude={"id"}, partial=True)
 
 
 class DocumentDTO(FilesDTO, SQLAlchemyDTO[Document]): ...
 
 
-@post("/dto", dto=DocumentIn, return_dto=DocumentDTO)
+@post("/dto", dto=NewDocumentDTO, return_dto=DocumentDTO)
 async def dto_form(data: MultipartBody[Document], db_session: NamedDependency[AsyncSession]) -> Document:
     db_session.add(data)
     await db_session.flush()
