@@ -56,10 +56,17 @@ def demo(session: nox.Session) -> None:
     session.run("python", "examples/quickstart.py", *session.posargs)
 
 
+@nox.session(default=False)
+def gallery(session: nox.Session) -> None:
+    """Serve the example gallery on this machine; its files stay in the folder gallery-data."""
+    install(session, "-e", ".[litestar,async]", "--group", "gallery")
+    session.run("python", "-m", "examples.gallery", *session.posargs)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; what follows `--` goes to pytest."""
-    install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers")
+    install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers", "--group", "browser")
     session.run("python", "-m", "pytest", *session.posargs)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from sqlalchemy import text
+from sqlalchemy import column, table
 
 from filecolumn import ContentTypeRejectedError, FileObject, FileTooLargeError
 from filecolumn.backends.base import StorageBackend
@@ -13,11 +11,20 @@ from tests.samples import HTML, PNG, SVG
 from tests.session.drivers import Driver, contents
 from tests.session.gates import LIMIT, commit
 from tests.session.more_models import Gated, create_tables
+from tests.session.records import column_of_json
 
 
 @pytest.fixture(autouse=True)
 async def tables(driver: Driver) -> None:
     await create_tables(driver)
+
+
+async def insert_gated(driver: Driver, **rows: object) -> None:
+    """Commit record 1 with the JSON of its columns, past the library."""
+    gated = table("gated", column("id"), *map(column_of_json, rows))
+    async with driver.session() as session:
+        await session.execute(gated.insert().values(id=1, **rows))
+        await session.commit()
 
 
 async def test_a_staged_file_is_judged_where_it_is_attached(driver: Driver, storage: StorageBackend) -> None:
@@ -95,11 +102,7 @@ async def test_a_copy_may_be_too_large(driver: Driver, storage: StorageBackend) 
 async def test_what_a_row_holds_is_not_judged_again(driver: Driver, storage: StorageBackend) -> None:
     """A policy that came later does not lock the rows that were there."""
     files = [await driver.save(FileObject(f"{name}.png", content=name.encode())) for name in "ab"]
-    row = json.dumps([file.to_dict() for file in files])
-    async with driver.session() as session:
-        statement = text("INSERT INTO gated (id, pictures) VALUES (1, :row)").bindparams(row=row)
-        await session.execute(statement)
-        await session.commit()
+    await insert_gated(driver, pictures=[file.to_dict() for file in files])
     async with driver.session() as session:
         record = await session.one(Gated, 1)
         record.pictures.reverse()
@@ -112,10 +115,7 @@ async def test_what_a_row_holds_is_not_judged_again(driver: Driver, storage: Sto
 
 async def test_a_merged_file_is_not_judged_again(driver: Driver, storage: StorageBackend) -> None:
     file = await driver.save(FileObject("a.png", content=b"old"))
-    async with driver.session() as session:
-        statement = text("INSERT INTO gated (id, picture, pictures) VALUES (1, :row, '[]')")
-        await session.execute(statement.bindparams(row=json.dumps(file.to_dict())))
-        await session.commit()
+    await insert_gated(driver, picture=file.to_dict(), pictures=[])
     async with driver.session() as session:
         detached = await session.one(Gated, 1)
         assert detached.picture is not None
