@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import BinaryIO, Literal, NoReturn
 
 from filecolumn.backends.local import LocalRoot
@@ -48,11 +49,13 @@ class Capabilities:
     """What a storage can do: shared code and tests choose by these, never by its class."""
 
     signs: bool = False
-    """Makes URLs that others can use."""
+    """Makes URLs that others can read with."""
+    signs_uploads: bool = False
+    """Makes URLs that others can write with."""
     creates_atomically: bool = False
     """Of two creations of one key at one moment, one fails."""
     keeps_content_type: bool = False
-    """Keeps the media type and the metadata with the object."""
+    """Keeps the media type with the object, and what it can of the metadata; `stat` tells the type."""
     lists_in_order: bool = False
     """Lists keys in the order of their UTF-8 bytes."""
     persistent: bool = True
@@ -65,6 +68,8 @@ class StorageBackend(ABC):
     capabilities: Capabilities = Capabilities()
     protocol: str = ""
     """What kind of storage it is, as in a URL: `file`, `memory`, `s3`..."""
+    signed_put_headers: Mapping[str, str] = MappingProxyType({})
+    """Headers that a request to a URL signed with `PUT` must have."""
 
     def __init__(
         self,

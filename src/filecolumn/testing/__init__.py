@@ -1,5 +1,40 @@
-"""What tests of applications and of storages need."""
+"""For tests: the proof of a backend, and storages that fail or are slow on purpose.
 
-from filecolumn.testing.consistency import assert_consistent, assert_consistent_async
+Needs pytest and Hypothesis, the extra `testing`: `pip install "filecolumn[testing]"`.
+"""
 
-__all__ = ("assert_consistent", "assert_consistent_async")
+from filecolumn.errors import MissingDependencyError
+
+try:
+    import hypothesis as hypothesis
+    import pytest
+except ImportError as _missing:
+    raise MissingDependencyError(
+        "filecolumn.testing needs pytest and hypothesis: pip install 'filecolumn[testing]'"
+    ) from _missing
+
+# pytest explains only the asserts of modules that it knows before they are imported
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{name}" for name in ("harness", "identity", "keeping", "reading", "stateful", "writing"))
+)
+
+from filecolumn.testing.consistency import assert_consistent, assert_consistent_async  # noqa: E402
+from filecolumn.testing.faults import Fault, FaultKind, FaultyBackend  # noqa: E402
+from filecolumn.testing.stateful import BackendMachine, check_against_model  # noqa: E402
+from filecolumn.testing.suite import BackendSuite  # noqa: E402
+from filecolumn.testing.wrapping import Operation, Passage, SlowBackend, WrappedBackend  # noqa: E402
+
+__all__ = (
+    "BackendMachine",
+    "BackendSuite",
+    "Fault",
+    "FaultKind",
+    "FaultyBackend",
+    "Operation",
+    "Passage",
+    "SlowBackend",
+    "WrappedBackend",
+    "assert_consistent",
+    "assert_consistent_async",
+    "check_against_model",
+)
