@@ -58,7 +58,6 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "pydantic_schema",
     ),
     2.5: (
-        "testing",
         "testing.wrapping",
         "testing.faults",
         "testing.ways",
@@ -100,7 +99,11 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "orm.alembic",
     ),
     5: ("orm.events", "orm.bulk", "orm.alembic_plugin"),
-    7: ("",),
+    7: (
+        "",
+        "testing",
+        "testing.consistency",
+    ),
 }
 LAYER_OF = {f"filecolumn.{name}".rstrip("."): layer for layer, names in LAYERS.items() for name in names}
 
