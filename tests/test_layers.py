@@ -99,11 +99,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "orm.alembic",
     ),
     5: ("orm.events", "orm.bulk", "orm.alembic_plugin"),
-    7: (
-        "",
-        "testing",
-        "testing.consistency",
-    ),
+    7: ("",),
 }
 LAYER_OF = {f"filecolumn.{name}".rstrip("."): layer for layer, names in LAYERS.items() for name in names}
 
