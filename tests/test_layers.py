@@ -18,6 +18,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "naming",
         "templates",
         "facts",
+        "readonly",
         "meter",
         "signatures",
         "mediatypes",

@@ -155,7 +155,7 @@ class FileObject(GrantedFile):
         try:
             yield
         except BaseException:
-            if not self.is_saved and not source.replayable:
+            if not self.is_saved and source.is_spent:
                 self._phase, self._source = Phase.CONSUMED, None
             raise
 

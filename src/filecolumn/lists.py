@@ -21,7 +21,7 @@ class FileObjectList(MutableSequence[FileObject]):
     Loaded from a row it reads the row's text on first use.  Not thread-safe, as a list is.
     """
 
-    __slots__ = ("__weakref__", "_allowed", "_held", "_items", "_owner", "_row")
+    __slots__ = ("__weakref__", "_allowed", "_held", "_is_null", "_items", "_owner", "_row")
 
     def __init__(self, files: Iterable[FileObject] = ()) -> None:
         self._items: list[FileObject] | None = [_checked(file) for file in files]
@@ -29,6 +29,8 @@ class FileObjectList(MutableSequence[FileObject]):
         self._row: object = None
         self._allowed: AllowedBackends | None = None
         self._owner: Owner | None = None
+        # stands for the None that was assigned: SQL NULL, until the list is changed
+        self._is_null = False
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
@@ -81,6 +83,7 @@ class FileObjectList(MutableSequence[FileObject]):
         items = self._read()
         if self._owner is not None:
             self._owner.changed(self)
+        self._is_null = False
         return items
 
     def __len__(self) -> int:

@@ -101,12 +101,16 @@ for _type, _extensions in {
 _COMPRESSED_TYPES = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
-def clean_filename(name: str) -> str:
+def clean_filename(name: str | None) -> str:
     """Return *name* as it may be shown: no folders, NFC, nothing invisible, at most 255 bytes.
 
-    A name with nothing left becomes `file`.  Raises InvalidKeyError for a lone surrogate,
-    which no database or header could carry.
+    None, as uploads without a name have, and a name with nothing left become `file`.  Raises
+    InvalidKeyError for a lone surrogate, which no database or header could carry.
     """
+    if name is None:
+        return DEFAULT_FILENAME
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"a file name is a str, not {type(name).__name__}: pass path.name of a path")
     if _CLEAN.fullmatch(name):
         return name
     try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from io import SEEK_SET
 from pathlib import Path
@@ -16,6 +16,7 @@ from anyio import to_thread
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import ChecksumMismatchError, NotSupportedError
+from filecolumn.facts import known_time
 from filecolumn.meter import Meter, Rechunker
 from filecolumn.naming import uuid7_hex
 from filecolumn.value import FileValue
@@ -83,13 +84,19 @@ class ReadableFile(FileValue):
 
     async def stream_async(
         self, start: int = 0, length: int | None = None, chunk_size: int = CHUNK_SIZE
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """Call `stream` asynchronously."""
         backend, key = self._located()
         cut = Rechunker(chunk_size)
-        async for chunk in await backend.get_async(key, start=start, length=length):
-            for piece in cut.feed(chunk):
-                yield piece
+        chunks = await backend.get_async(key, start=start, length=length)
+        try:
+            async for chunk in chunks:
+                for piece in cut.feed(chunk):
+                    yield piece
+        finally:
+            # else it holds its descriptor or connection until the event loop comes to it
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
         for piece in cut.end():
             yield piece
 
@@ -121,8 +128,8 @@ class ReadableFile(FileValue):
         target = Path(path)
         part = anyio.Path(target.with_name(f".{uuid7_hex()}.part"))
         try:
-            async with await part.open("xb") as file:
-                async for chunk in self.stream_async():
+            async with await part.open("xb") as file, aclosing(self.stream_async()) as chunks:
+                async for chunk in chunks:
                     await file.write(chunk)
             await to_thread.run_sync(os.replace, part, target)
         finally:
@@ -190,6 +197,6 @@ class ReadableFile(FileValue):
                 size=stat.size,
                 etag=stat.etag or facts.etag,
                 version_id=stat.version_id or facts.version_id,
-                last_modified=facts.last_modified if stat.last_modified is None else stat.last_modified,
+                last_modified=known_time(stat.last_modified, facts.last_modified),
             )
         )

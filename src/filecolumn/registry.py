@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from threading import RLock
 from typing import overload
 
@@ -111,14 +111,16 @@ class StorageRegistry:
             self.signer = None
 
     def close(self) -> None:
-        """Close and forget all storages."""
-        for backend in self._drop_all():
-            backend.close()
+        """Close and forget all storages; an error of one is raised when the others are closed too."""
+        with ExitStack() as stack:
+            for backend in self._drop_all():
+                stack.callback(backend.close)
 
     async def aclose(self) -> None:
         """Call `close` asynchronously."""
-        for backend in self._drop_all():
-            await backend.close_async()
+        async with AsyncExitStack() as stack:
+            for backend in self._drop_all():
+                stack.push_async_callback(backend.close_async)
 
     @property
     def default(self) -> str:

@@ -56,7 +56,7 @@ class SignableFile(ReadableFile):
 
         Raises NotSupportedError where neither can sign, ValueError for more than 7 days.
         """
-        if for_upload and not self._has_place:
+        if for_upload and not self._can_be_placed:
             return self.grant_upload(
                 expires_in=expires_in,
                 content_type=content_type,
@@ -88,7 +88,7 @@ class SignableFile(ReadableFile):
         subject: str | None = None,
     ) -> str:
         """Call `sign` asynchronously."""
-        if for_upload and not self._has_place:
+        if for_upload and not self._can_be_placed:
             grant = await self.grant_upload_async(
                 expires_in=expires_in,
                 content_type=content_type,
@@ -149,7 +149,7 @@ class SignableFile(ReadableFile):
         return _grant(signer, claims, backend, url)
 
     @property
-    def _has_place(self) -> bool:
+    def _can_be_placed(self) -> bool:
         return self.is_saved or self._given_key is not None
 
     def _sign_plan(

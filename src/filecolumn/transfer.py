@@ -16,7 +16,7 @@ import anyio
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.content import Source, source_of
 from filecolumn.errors import FileColumnError, StorageError
-from filecolumn.facts import FileFacts, JsonObject
+from filecolumn.facts import FileFacts, JsonObject, known_time
 from filecolumn.feed import Feed
 from filecolumn.policy import ANYTHING, ContentPolicy
 from filecolumn.sniffing import HEAD_SIZE, sniff
@@ -147,6 +147,8 @@ async def _at_rest(op: Put, feed: Feed, work: Coroutine[object, object, T]) -> T
             # Its next chunk may never come; without the last one nothing can appear
             task.cancel()
         await settled({task}, SETTLE_LIMIT)
+        if not op.fresh and _succeeded(task):
+            await _delete_async(op)
         raise
 
 
@@ -185,9 +187,16 @@ async def inspect_async(op: Inspect) -> FileFacts:
 
 
 async def discard_async(op: Put | Copy) -> None:
-    """Delete what a cancelled transfer may have left, in bounded time; a storage that refuses is only logged."""
-    if not op.fresh:
-        return
+    """Delete what a cancelled transfer may have left, in bounded time; a storage that refuses is only logged.
+
+    What lies under a key that was not made for it is somebody else's, if it did not say to be stored
+    (see `put_async`).
+    """
+    if op.fresh:
+        await _delete_async(op)
+
+
+async def _delete_async(op: Put | Copy) -> None:
     with anyio.move_on_after(CLEANUP_LIMIT, shield=True):
         try:
             await op.backend.delete_async([op.key])
@@ -214,6 +223,10 @@ async def settled(tasks: AbstractSet[asyncio.Future[T]], limit: float) -> None:
             task.exception()
 
 
+def _succeeded(task: asyncio.Future[T]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
 def _copied(op: Copy, stat: Stat) -> FileFacts:
     known = op.facts if op.facts.size is not None else replace(op.facts, size=stat.size)
     return _with_stat(known, op.backend, stat)
@@ -229,7 +242,7 @@ def _with_stat(facts: FileFacts, backend: StorageBackend, stat: Stat) -> FileFac
         etag=stat.etag,
         version_id=stat.version_id,
         # The answer to a PUT seldom has a date, and asking would be a second request
-        last_modified=stat.last_modified if stat.last_modified is not None else time.time(),
+        last_modified=known_time(stat.last_modified, time.time()),
     )
 
 

@@ -158,3 +158,21 @@ class Puppy(Dog):
     """A subclass that inherits the file."""
 
     __mapper_args__ = {"polymorphic_identity": "puppy"}
+
+
+revisions: list[int] = []
+
+
+def next_revision() -> int:
+    revisions.append(len(revisions) + 1)
+    return revisions[-1]
+
+
+class Revised(Base):
+    """A row that counts its changes by a function of the user."""
+
+    __tablename__ = "revised"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(default=0, onupdate=next_revision)
+    file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"))

@@ -8,6 +8,7 @@ arrive where the caller is.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import BoundedSemaphore
@@ -148,11 +149,14 @@ async def _transfer_async(ops: Sequence[Operation], done: Done) -> None:
         done(ops[0], await _perform_async(ops[0]))
         return
     slots = {op.backend: asyncio.Semaphore(op.backend.concurrency) for op in ops}
+    # two passes along one open file would each get a part of it
+    turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
     failed: list[BaseException] = []
 
     async def limited(op: Operation) -> None:
+        moves = op.source.moves if isinstance(op, Put) else None
         try:
-            async with slots[op.backend]:
+            async with turns[id(op if moves is None else moves)], slots[op.backend]:
                 done(op, await _perform_async(op))
         except BaseException as error:
             failed.append(error)

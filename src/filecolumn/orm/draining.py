@@ -68,7 +68,8 @@ def conclude(at: LedgerAt, places: Collection[Place]) -> None:
             mark_refused(connection, at.ledger, {place: (0, why) for place, why in refused.items()})
             failpoint("drain.before_gone")
     except SQLAlchemyError as error:
-        _log.warning("the ledger is not up to date until the next drain: %s", error)
+        # as text: a record that is kept would keep the connection, with its locks
+        _log.warning("the ledger is not up to date until the next drain: %s", str(error))
 
 
 def mark_gone(
@@ -135,7 +136,9 @@ def brief(engine: Engine) -> Generator[Connection]:
             yield connection
             connection.commit()
         finally:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={patience}")
+            # a cancelled connection is given up by SQLAlchemy, with its patience
+            if not connection.invalidated:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={patience}")
 
 
 def _delay(attempts: int) -> float:

@@ -24,12 +24,21 @@ from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
 from filecolumn.orm.admission import Arrival, admit
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, files_in
-from filecolumn.orm.conflicts import check_unchanged
+from filecolumn.orm.conflicts import check_unchanged, seen_files
 from filecolumn.orm.frames import BindArguments, SessionFrame
 from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.recording import Changes, LedgerAt
 from filecolumn.orm.rows import HeldRow, held_rows
-from filecolumn.orm.slots import Slot, check_slot, copy_for, may_stay, place_of, put_for, slots_of
+from filecolumn.orm.slots import (
+    Slot,
+    check_passes,
+    check_slot,
+    copy_for,
+    may_stay,
+    place_of,
+    put_for,
+    slots_of,
+)
 from filecolumn.orm.unit import Spot, Upload, Use, Wanted, assign
 from filecolumn.orm.watching import watch
 from filecolumn.registry import storages
@@ -141,6 +150,7 @@ class FlushUnit:
         pending = {id(slot.file): slot for slot in reversed(slots) if not slot.file.is_saved}
         for slot in slots:
             check_slot(slot)
+        check_passes(slot.file for slot in pending.values())
         uploads: dict[Put | Copy, Upload] = {}
         for slot in reversed(pending.values()):
             op = put_for(slot)
@@ -245,6 +255,8 @@ class FlushUnit:
             for file in row.files:
                 if (home, (place := place_of(file))) not in removed or not _is_in_its_column(file):
                     continue
+                released = (own for own in row.own if place_of(own) == place)
+                self._frame.released.setdefault(place, []).extend(released)
                 foreign = file._known().foreign
                 if isinstance(home, LedgerAt):
                     (changes[home].doubtful if foreign else changes[home].removed).add(place)
@@ -272,6 +284,8 @@ class Held:
     """The attribute of the row, as for `Slot`."""
     mapper: Mapper[object]
     files: Sequence[FileObject]
+    own: Sequence[FileObject] = ()
+    """What the session's instance had for them."""
 
 
 def _spots(held: Sequence[Held], recorder: Recorder) -> dict[Hashable, Sequence[Spot]]:
@@ -301,7 +315,12 @@ def _held_files(
         *((state, attribute) for state in gone for attribute in file_attributes(state.mapper)),
     ]
     return [
-        Held((id(state), attribute.key), state.mapper, list(readable(held[state].get(attribute.key))))
+        Held(
+            (id(state), attribute.key),
+            state.mapper,
+            list(readable(held[state].get(attribute.key))),
+            list(_known(seen_files(state, attribute.key) or ())),
+        )
         for state, attribute in attributes
         if state in held
     ]
@@ -310,7 +329,12 @@ def _held_files(
 def readable(value: object) -> Iterator[FileObject]:
     """Yield the files of an attribute's value whose JSON can be read."""
     with suppress(CorruptFileMetadataError):
-        for file in files_in(value):
+        yield from _known(files_in(value))
+
+
+def _known(files: Iterable[FileObject]) -> Iterator[FileObject]:
+    with suppress(CorruptFileMetadataError):
+        for file in files:
             file._known()
             yield file
 

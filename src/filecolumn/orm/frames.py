@@ -155,7 +155,7 @@ def _ask(frame: SessionFrame) -> None:
         try:
             resolve(frame)
         except SQLAlchemyError as error:
-            _log.warning("COMMIT was sent and not answered, nor is the question how it ended: %s", error)
+            _log.warning("COMMIT was sent and not answered, nor is the question how it ended: %s", str(error))
         if frame.outcome is not None:
             return
     _log.warning("COMMIT was sent and not answered; its files are kept: %s", sorted(frame.uploads))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from sqlalchemy.orm.state import InstanceState
 
-from filecolumn.errors import BackendMismatchError, FileColumnError, InvalidGrantError, StaleUploadError
+from filecolumn.errors import (
+    BackendMismatchError,
+    FileColumnError,
+    InvalidGrantError,
+    SourceConsumedError,
+    StaleUploadError,
+)
 from filecolumn.file import FileObject, no_content
 from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
@@ -22,6 +28,7 @@ from filecolumn.value import Phase
 __all__ = (
     "MAX_ATTACH_AGE",
     "Slot",
+    "check_passes",
     "check_slot",
     "copy_for",
     "may_stay",
@@ -91,6 +98,21 @@ def check_slot(slot: Slot) -> None:
         kind.policy.check_size(file._source.known_size(), slot.attribute.key)
         if file._source.is_async and not bridge.in_async():
             file._source.chunks()
+
+
+def check_passes(files: Iterable[FileObject]) -> None:
+    """Raise SourceConsumedError if two files wait to be read from what can be read only once."""
+    read: set[int] = set()
+    for file in files:
+        source = file._source
+        if source is None or source.replayable or source.moves is None:
+            continue
+        if id(source.moves) in read:
+            raise SourceConsumedError(
+                f"the content of {file.filename!r} is a {type(source.moves).__name__} that another file of the flush "
+                "has too, and it can be read only once; use one FileObject for both, or bytes"
+            )
+        read.add(id(source.moves))
 
 
 def _check_grant(slot: Slot) -> None:

@@ -21,6 +21,7 @@ from filecolumn.naming import check_key, new_key
 from filecolumn.orm.ledger import add_ledger
 from filecolumn.policy import ContentPolicy
 from filecolumn.templates import KeyContext, KeyTemplate
+from filecolumn.value import NOT_LOADED
 
 __all__ = ("KeyFunction", "StoredObject")
 
@@ -66,6 +67,8 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         ledger: bool = True,
     ) -> None:
         super().__init__(none_as_null=True)
+        if isinstance(reads, str):
+            raise TypeError(f"reads is a sequence of names: write reads=({reads!r},)")
         self.backend: str | None = backend.key if isinstance(backend, StorageBackend) else backend
         self.multiple: bool = multiple
         self.reads: tuple[str, ...] = tuple(reads)
@@ -104,6 +107,8 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
                 return None
             case FileObject() if not self.multiple:
                 return _row_of(value)
+            case FileObjectList() if self.multiple and value._is_null:
+                return None
             case FileObjectList() | list() | tuple() if self.multiple:
                 return [_row_of(file) for file in value]
             case _:
@@ -122,10 +127,15 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
             file = new(FileObject)
             file._row = value
             file._allowed = allowed
+            file._owner = NOT_LOADED
             return file
 
         def read_files(value: object) -> FileObjectList | None:
-            return None if value is None or value == "null" else FileObjectList._from_row(value, allowed)
+            if value is None or value == "null":
+                return None
+            files = FileObjectList._from_row(value, allowed)
+            files._owner = NOT_LOADED
+            return files
 
         return read_files if self.multiple else read_file
 
@@ -203,6 +213,6 @@ def _row_form(value: object, *, before: bool) -> object:
             held = value._row_files()
             return object() if held is None else [_comparable(file, before=True) for file in held]
         case FileObjectList():
-            return [_comparable(file, before=False) for file in value]
+            return None if value._is_null else [_comparable(file, before=False) for file in value]
         case _:
             return value
