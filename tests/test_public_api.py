@@ -38,6 +38,7 @@ BUILTINS: dict[str, type[Exception]] = {
     "StaleUploadError": RuntimeError,
     "InvalidGrantError": PermissionError,
     "ConcurrentFileChangeError": StaleDataError,
+    "MaintenanceRefusedError": RuntimeError,
     "MissingDependencyError": ImportError,
     "CommitOutcomeUnknownError": ConnectionError,
     "MissingLedgerError": RuntimeError,

@@ -27,6 +27,7 @@ __all__ = (
     "FileTooLargeError",
     "InvalidGrantError",
     "InvalidKeyError",
+    "MaintenanceRefusedError",
     "MissingDependencyError",
     "MissingLedgerError",
     "NotSupportedError",
@@ -165,6 +166,10 @@ class CommitOutcomeUnknownError(FileColumnError, ConnectionError):
     async def resolve_async(self) -> bool:
         """Call `resolve` asynchronously."""
         return await self._resolve_async()
+
+
+class MaintenanceRefusedError(FileColumnError, RuntimeError):
+    """Maintenance would delete what is probably wanted; the message says why, and what to do instead."""
 
 
 class MissingLedgerError(FileColumnError, RuntimeError):
