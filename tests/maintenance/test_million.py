@@ -106,7 +106,7 @@ def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 NUMBER = 1_000_000
 
 
-@pytest.mark.memory
+@pytest.mark.quiet
 @pytest.mark.timeout(500)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the VmHWM of Linux")
 @pytest.mark.parametrize("what", ["check", "sweep"])  # a sweep claims what a check would find
