@@ -14,6 +14,9 @@ PACKAGE = Path(filecolumn.__file__).parent
 LAYERS: dict[float, tuple[str, ...]] = {
     0: ("errors", "failpoints"),
     1: (
+        "source",
+        "sync_sources",
+        "async_sources",
         "content",
         "naming",
         "templates",

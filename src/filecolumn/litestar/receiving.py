@@ -25,8 +25,8 @@ from litestar.types import (
     WebSocketReceiveMessage,
 )
 
+from filecolumn.async_sources import AsyncIterableSource
 from filecolumn.backends.base import StorageBackend
-from filecolumn.content import AsyncIterableSource
 from filecolumn.facts import JsonObject
 from filecolumn.file import FileObject
 from filecolumn.grants import too_large
