@@ -50,6 +50,8 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "feed",
         "transfer",
         "described",
+        "owner",
+        "state",
         "value",
         "reading",
         "grants",

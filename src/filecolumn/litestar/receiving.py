@@ -87,7 +87,7 @@ def file_from_body(
         content_type=request.headers.get("content-type") if content_type is None else content_type,
         metadata=metadata,
     )
-    file._source = BodySource(body_chunks(request, filename, max_size), announced)
+    file._read_from(BodySource(body_chunks(request, filename, max_size), announced))
     return file
 
 

@@ -27,7 +27,6 @@ from filecolumn.orm.slots import Slot, place_of, slots_of
 from filecolumn.orm.storing import store_pending
 from filecolumn.orm.unit import Spot
 from filecolumn.orm.watching import watch
-from filecolumn.value import Phase
 
 __all__ = ("FlushUnit",)
 
@@ -106,17 +105,14 @@ class FlushUnit:
             if isinstance(value, FileObjectList):
                 value._flushed()
             if value is not None:
-                value._owner = RowOwner(state, key)
+                value._own(RowOwner(state, key))
         self._recorder.withdraw_all_but(self._frame.attached)
         self._recorder.reassert_moved()
 
     def _attach(self, file: FileObject, attribute: FileAttribute) -> None:
-        if file._held is not None:
-            self._frame.rewritten.setdefault(id(file), (file, file._held))
-            file._held = None
-        file._allowed = attribute.type._allowed
-        if file._phase is Phase.STAGED:
-            file._phase = Phase.STORED
+        if (before := file._flushed()) is not None:
+            self._frame.rewritten.setdefault(id(file), (file, before))
+        if file._attach(attribute.type._allowed):
             self._frame.attached[place_of(file)] = file
 
     def _changes(self, written: Iterable[State]) -> Iterator[tuple[State, FileAttribute]]:

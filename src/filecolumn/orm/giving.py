@@ -17,7 +17,7 @@ from filecolumn.orm.recording import LedgerAt
 from filecolumn.orm.slots import Slot, may_stay, place_of
 from filecolumn.orm.storing import copied_for
 from filecolumn.orm.unit import Frame, Place, Spot, Use, Wanted, assign
-from filecolumn.value import Phase
+from filecolumn.state import Phase
 
 __all__ = ("Gift", "give")
 

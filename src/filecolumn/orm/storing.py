@@ -15,8 +15,8 @@ from filecolumn.file import FileObject
 from filecolumn.orm import bridge
 from filecolumn.orm.slots import Slot, check_passes, check_slot, copy_for, put_for
 from filecolumn.orm.unit import Frame, Upload, Use
+from filecolumn.state import Phase
 from filecolumn.transfer import Copy, Inspect, Operation, Put
-from filecolumn.value import Phase
 
 __all__ = ("copied_for", "store_pending")
 
