@@ -1,29 +1,67 @@
-"""How an obstore store is made, where it is, and whether this process may use it."""
+"""How an obstore store is made, of what kind and where it is, and whether this process may use it.
+
+`_KINDS` is the one place that tells the classes of stores apart.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, MemoryStore, S3Store, from_url
 
+from filecolumn.backends.base import Capabilities
 from filecolumn.backends.local import LocalRoot, local_folder, make_root
 from filecolumn.backends.translate import without_secrets
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
-__all__ = ("Fork", "local_root", "location_of", "protocol_of", "store_from_url")
+__all__ = (
+    "Fork",
+    "Kind",
+    "SigningStore",
+    "kind_of",
+    "local_root",
+    "location_of",
+    "protocol_of",
+    "signing_store",
+    "store_from_url",
+)
 
-_PROTOCOLS: Mapping[type[object], str] = {
-    LocalStore: "file",
-    MemoryStore: "memory",
-    S3Store: "s3",
-    GCSStore: "gs",
-    AzureStore: "az",
-    HTTPStore: "http",
+SigningStore = S3Store | GCSStore | AzureStore
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the stores of one class have in common."""
+
+    protocol: str
+    capabilities: Capabilities
+    signed_put_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    signs_any_key: bool = True
+    """Whether a signature holds for keys with characters that a URL encodes."""
+
+
+_KEEPING = Capabilities(creates_atomically=True, keeps_content_type=True, lists_in_order=True)
+_SIGNING = replace(_KEEPING, signs=True, signs_uploads=True)
+
+_KINDS: Mapping[type[object], Kind] = {
+    LocalStore: Kind("file", Capabilities(creates_atomically=True)),
+    MemoryStore: Kind("memory", replace(_KEEPING, persistent=False)),
+    S3Store: Kind("s3", _SIGNING),
+    GCSStore: Kind("gs", _SIGNING),
+    AzureStore: Kind(
+        "az",
+        _SIGNING,
+        # https://learn.microsoft.com/rest/api/storageservices/put-blob#request-headers-all-blob-types
+        signed_put_headers={"x-ms-blob-type": "BlockBlob"},
+        signs_any_key=False,
+    ),
+    HTTPStore: Kind("http", Capabilities()),
 }
 _LOCATION_SETTINGS = ("endpoint", "bucket", "account_name", "container_name")
 
@@ -78,9 +116,23 @@ def local_root(store: ObjectStore, *, fsync: bool) -> LocalRoot | None:
     return LocalRoot(store.prefix, fsync=fsync)
 
 
+def kind_of(store: ObjectStore) -> Kind:
+    """Return what a store can do, as others of its class and its subclasses."""
+    for known, kind in _KINDS.items():
+        if isinstance(store, known):
+            return kind
+    return Kind(protocol_of(store), _KEEPING)
+
+
+def signing_store(store: ObjectStore) -> SigningStore | None:
+    """Return the store if it signs URLs."""
+    return store if isinstance(store, SigningStore) else None
+
+
 def protocol_of(store: ObjectStore) -> str:
-    """Return the kind of storage, as in a URL."""
-    return _PROTOCOLS.get(type(store), type(store).__name__)
+    """Return the kind of storage, as in a URL; of a class that is not known, its name."""
+    kind = _KINDS.get(type(store))
+    return type(store).__name__ if kind is None else kind.protocol
 
 
 def location_of(store: ObjectStore) -> str:
