@@ -15,7 +15,7 @@ import anyio
 
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.content import Source, source_of
-from filecolumn.errors import FileColumnError, StorageError
+from filecolumn.errors import StorageError
 from filecolumn.facts import FileFacts, JsonObject, known_time
 from filecolumn.feed import Feed
 from filecolumn.policy import ANYTHING, ContentPolicy
@@ -200,7 +200,7 @@ async def _delete_async(op: Put | Copy) -> None:
     with anyio.move_on_after(CLEANUP_LIMIT, shield=True):
         try:
             await op.backend.delete_async([op.key])
-        except FileColumnError as error:
+        except Exception as error:  # noqa: BLE001 - it must not take the place of the cancellation
             _log.warning("%s stays in storage %r: %s", op.key, op.backend.key, error)
 
 

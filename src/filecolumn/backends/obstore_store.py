@@ -10,7 +10,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, MemoryStore, S3Store, from_url
 
 from filecolumn.backends.local import LocalRoot, local_folder, make_root
-from filecolumn.backends.translate import without_secrets
+from filecolumn.backends.translate import is_panic, without_secrets
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -63,8 +63,8 @@ def store_from_url(
         build: Callable[..., ObjectStore] = from_url
         return build(url, client_options=client_options, retry_config=retry_config, **config)
     except BaseException as error:
-        # pyo3's PanicException, for some settings, is a BaseException of a module that cannot be imported
-        if isinstance(error, BaseError | OSError) or type(error).__name__ == "PanicException":
+        # some settings make obstore panic
+        if isinstance(error, BaseError | OSError) or is_panic(error):
             raise ValueError(f"obstore cannot use the storage URL {scheme}://...; see the cause") from error
         raise
 
