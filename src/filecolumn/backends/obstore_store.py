@@ -25,6 +25,29 @@ _PROTOCOLS: Mapping[type[object], str] = {
     AzureStore: "az",
     HTTPStore: "http",
 }
+_SERVICES: Mapping[str, str] = {
+    **dict.fromkeys(("s3", "s3a"), "AWS"),
+    "gs": "GOOGLE",
+    **dict.fromkeys(("az", "adl", "azure", "abfs", "abfss"), "AZURE"),
+}
+"""How the names of a service's environment variables begin, by the scheme of its URLs."""
+_CLIENT_SETTINGS = (
+    "allow_http",
+    "allow_invalid_certificates",
+    "default_content_type",
+    "http1_only",
+    "http2_keep_alive_interval",
+    "http2_keep_alive_timeout",
+    "http2_keep_alive_while_idle",
+    "http2_only",
+    "pool_idle_timeout",
+    "pool_max_idle_per_host",
+    "proxy_ca_certificate",
+    "proxy_excludes",
+    "proxy_url",
+    "randomize_addresses",
+    "user_agent",
+)
 _LOCATION_SETTINGS = ("endpoint", "bucket", "account_name", "container_name")
 
 
@@ -61,12 +84,20 @@ def store_from_url(
             return MemoryStore()
         # its overloads have no form for settings that are not known one by one
         build: Callable[..., ObjectStore] = from_url
-        return build(url, client_options=client_options, retry_config=retry_config, **config)
+        options = {**_options_from_environment(scheme), **client_options}
+        return build(url, client_options=options, retry_config=retry_config, **config)
     except BaseException as error:
         # some settings make obstore panic
         if isinstance(error, BaseError | OSError) or is_panic(error):
             raise ValueError(f"obstore cannot use the storage URL {scheme}://...; see the cause") from error
         raise
+
+
+def _options_from_environment(scheme: str) -> dict[str, str]:
+    """Return what variables such as `AWS_ALLOW_HTTP` say: obstore looks at them only if it is given no options."""
+    service = _SERVICES.get(scheme)
+    found = {name: os.environ.get(f"{service}_{name.upper()}") for name in _CLIENT_SETTINGS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def local_root(store: ObjectStore, *, fsync: bool) -> LocalRoot | None:
