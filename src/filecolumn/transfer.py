@@ -17,6 +17,7 @@ from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.content import Source, source_of
 from filecolumn.errors import FileColumnError, StorageError
 from filecolumn.facts import FileFacts, JsonObject
+from filecolumn.failpoints import failpoint
 from filecolumn.meter import Meter
 
 __all__ = ("Copy", "Put", "copy", "copy_async", "discard_async", "put", "put_async", "settled")
@@ -69,12 +70,14 @@ class Copy:
 def put(op: Put) -> FileFacts:
     """Store the content and return what is now true of it."""
     feed = _Feed(op.source)
+    failpoint("put.before")
     stat = op.backend.put(
         op.key,
         feed.chunks(),
         content_type=op.facts.content_type,
         metadata=_stored_metadata(op.facts.metadata),
     )
+    failpoint("put.after_complete")
     try:
         return feed.facts(op, stat)
     except StorageError:
@@ -90,6 +93,7 @@ async def put_async(op: Put) -> FileFacts:
     """
     feed = _Feed(op.source)
     chunks = feed.chunks_async() if op.source.is_async else feed.chunks()
+    failpoint("put.before")
     task = asyncio.ensure_future(
         op.backend.put_async(
             op.key, chunks, content_type=op.facts.content_type, metadata=_stored_metadata(op.facts.metadata)
@@ -104,6 +108,7 @@ async def put_async(op: Put) -> FileFacts:
             task.cancel()
         await settled({task}, SETTLE_LIMIT)
         raise
+    failpoint("put.after_complete")
     try:
         return feed.facts(op, stat)
     except StorageError:
@@ -173,11 +178,15 @@ class _Feed:
     def chunks(self) -> Iterator[bytes]:
         for chunk in self._source.chunks():
             yield self._checked(chunk)
+            failpoint("put.after_part")
+        failpoint("put.before_complete")
         self.ended = True
 
     async def chunks_async(self) -> AsyncIterator[bytes]:
         async for chunk in self._source.chunks_async():
             yield self._checked(chunk)
+            failpoint("put.after_part")
+        failpoint("put.before_complete")
         self.ended = True
 
     def _checked(self, chunk: bytes) -> bytes:
