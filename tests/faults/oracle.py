@@ -1,0 +1,65 @@
+"""What rows, ledger and folder say of each other, found out without the library's own check."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from filecolumn import FileObject
+from filecolumn.naming import RESERVED_FOLDER
+from tests.session.models import Document, Item
+
+
+@dataclass
+class Finding:
+    """What is wrong, by the kind of fault."""
+
+    missing: list[str] = field(default_factory=list)
+    """Rows refer to them, and they are not there."""
+    corrupt: list[str] = field(default_factory=list)
+    """They are not what the row says."""
+    shared: list[str] = field(default_factory=list)
+    """Two rows refer to them."""
+    orphans: list[str] = field(default_factory=list)
+    """No row refers to them."""
+    unrecorded: list[str] = field(default_factory=list)
+    """Rows refer to them, and the ledger does not say so."""
+
+
+def look(engine: Engine, folder: Path) -> Finding:
+    """Compare everything with everything; nobody else may be at work."""
+    finding = Finding()
+    objects = {
+        str(path.relative_to(folder)): path
+        for path in folder.rglob("*")
+        if path.is_file() and RESERVED_FOLDER not in path.parts
+    }
+    seen: set[str] = set()
+    with Session(engine) as session:
+        live = set(session.scalars(text("SELECT key FROM filecolumn_ledger WHERE state = 1")))
+        for file in _files(session):
+            key = file.path or ""
+            if key in seen:
+                finding.shared.append(key)
+            if key not in live:
+                finding.unrecorded.append(key)
+            seen.add(key)
+            if key not in objects:
+                finding.missing.append(key)
+            elif f"sha256:{hashlib.sha256(objects[key].read_bytes()).hexdigest()}" != file.checksum:
+                finding.corrupt.append(key)
+    finding.orphans.extend(objects.keys() - seen)
+    return finding
+
+
+def _files(session: Session) -> Iterator[FileObject]:
+    for document in session.query(Document):
+        yield from (file for file in (document.file, *document.pages) if file is not None)
+    for item in session.query(Item):
+        if item.file is not None:
+            yield item.file
