@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from filecolumn import CorruptFileMetadataError, FileObject
 from filecolumn.facts import FileFacts, checked_metadata, facts_from_row, row_from_facts, rows_of
+from filecolumn.naming import check_content_type, clean_filename
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 JSON = st.recursive(
@@ -37,10 +38,11 @@ TEXT = st.none() | st.text(max_size=30)
 NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=40)
 FACTS = st.builds(
     FileFacts,
-    filename=NAMES,
+    # what is written is clean already, and reading cleans again
+    filename=NAMES.map(clean_filename),
     key=NAMES,
     backend=TEXT,
-    content_type=st.text(min_size=1, max_size=30),
+    content_type=st.text(min_size=1, max_size=30).map(check_content_type),
     size=st.none() | st.integers(min_value=0, max_value=2**63 - 1),
     checksum=TEXT,
     etag=TEXT,

@@ -21,6 +21,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "meter",
         "backends",
         "backends.base",
+        "backends.descriptors",
         "backends.local",
         "backends.reader",
         "backends.threads",

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from filecolumn.errors import CorruptFileMetadataError
-from filecolumn.naming import DEFAULT_CONTENT_TYPE
+from filecolumn.errors import CorruptFileMetadataError, InvalidKeyError
+from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type, clean_filename
 
 __all__ = (
     "FileFacts",
@@ -33,6 +33,8 @@ JsonObject = Mapping[str, Json]
 ROW_VERSION = 1
 MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 8
+# Far above what is written, and far below where Python's recursion ends
+_MAX_ROW_DEPTH = 100
 _MAX_INTEGER = 2**63 - 1
 _KNOWN = frozenset(
     "filename to_filename backend content_type size checksum etag version_id last_modified metadata v".split()
@@ -88,7 +90,11 @@ def row_from_facts(facts: FileFacts) -> dict[str, Json]:
 
 
 def facts_from_row(value: object) -> FileFacts:
-    """Read one file's JSON, as text or decoded; CorruptFileMetadataError says what is wrong with it."""
+    """Read one file's JSON, as text or decoded; CorruptFileMetadataError says what is wrong with it.
+
+    Name and content type are cleaned as those of a new file are: applications show them, and put
+    them into headers and paths.
+    """
     row = _decoded(value)
     if not _is_json_object(row):
         raise CorruptFileMetadataError(f"a file's row must be a JSON object, not {_kind(row)}")
@@ -97,19 +103,21 @@ def facts_from_row(value: object) -> FileFacts:
         raise CorruptFileMetadataError("a file's row has no 'filename'")
     # rows of advanced-alchemy have no "to_filename": their key is the file name
     key = _string(row, "to_filename")
+    if key == "":
+        raise CorruptFileMetadataError("a file's row has an empty 'to_filename'")
     return FileFacts(
-        filename=filename.rpartition("/")[2] or filename,
+        filename=_shown(filename),
         key=key or filename,
         foreign=key is None,
         backend=_string(row, "backend"),
-        content_type=_string(row, "content_type") or DEFAULT_CONTENT_TYPE,
+        content_type=check_content_type(_string(row, "content_type") or DEFAULT_CONTENT_TYPE),
         size=_size(row),
         checksum=_string(row, "checksum"),
         etag=_string(row, "etag"),
         version_id=_string(row, "version_id"),
         last_modified=_number(row, "last_modified"),
         metadata=_metadata(row),
-        unknown={name: item for name, item in row.items() if name not in _KNOWN},
+        unknown=_bounded({name: item for name, item in row.items() if name not in _KNOWN}),
     )
 
 
@@ -118,7 +126,8 @@ def rows_of(value: object) -> Sequence[object]:
     rows = _decoded(value)
     if not _is_json_array(rows):
         raise CorruptFileMetadataError(f"the row of a list of files must be a JSON array, not {_kind(rows)}")
-    return rows
+    # an item is decoded already: one that is text is no row, and is not to be decoded again
+    return [json.dumps(row) if isinstance(row, str) else row for row in rows]
 
 
 def checked_metadata(metadata: JsonObject) -> JsonObject:
@@ -144,7 +153,11 @@ def _decoded(value: object) -> object:
     if not isinstance(value, str | bytes | bytearray):
         return value
     try:
-        decoded: object = json.loads(value)
+        decoded: object = (
+            _DECODER.decode(value)
+            if isinstance(value, str)
+            else json.loads(value, parse_constant=_refuse_constant)
+        )
     except (ValueError, RecursionError) as error:
         raise CorruptFileMetadataError("a file's row is not valid JSON") from error
     return decoded
@@ -189,8 +202,34 @@ def _metadata(row: JsonObject) -> JsonObject:
     if metadata is None:
         return {}
     if _is_json_object(metadata):
-        return metadata
+        return _bounded(metadata)
     raise CorruptFileMetadataError(f"'metadata' of a file's row must be an object, not {_kind(metadata)}")
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+# made once: `json.loads` makes a decoder for each call that has an option
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _shown(filename: str) -> str:
+    try:
+        return clean_filename(filename)
+    except InvalidKeyError as error:
+        raise CorruptFileMetadataError("'filename' of a file's row is not valid Unicode") from error
+
+
+def _bounded(value: JsonObject) -> JsonObject:
+    if _is_deeper(value, _MAX_ROW_DEPTH):
+        raise CorruptFileMetadataError("a file's row has too many levels")
+    return value
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    items = value.values() if _is_json_object(value) else value if _is_json_array(value) else ()
+    return bool(items) and (levels == 0 or any(_is_deeper(item, levels - 1) for item in items))
 
 
 def _depth(value: object) -> int:

@@ -42,6 +42,8 @@ RESERVED_FOLDER = ".filecolumn"
 
 # Removed from names: controls, bidirectional overrides, zero-width characters, BOM
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+# Nothing in such a name has to be cleaned
+_CLEAN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._()+-]{0,253}[A-Za-z0-9])?", re.ASCII)
 _SEPARATORS = re.compile(r"[/\\]")
 _DRIVES = re.compile(r"^(?:[A-Za-z]:\s*)+")
 _CONTENT_TYPE = re.compile(
@@ -85,6 +87,8 @@ def clean_filename(name: str) -> str:
     A name with nothing left becomes `file`.  Raises InvalidKeyError for a lone surrogate,
     which no database or header could carry.
     """
+    if _CLEAN.fullmatch(name):
+        return name
     try:
         name.encode()
     except UnicodeEncodeError as error:
@@ -116,7 +120,10 @@ def check_key(key: str) -> str:
     return key
 
 
-def _problem_of(key: str) -> str | None:
+def _problem_of(key: object) -> str | None:
+    # what a key function of the user returns is not typed
+    if not isinstance(key, str):
+        return f"is a {type(key).__name__}, not a str"
     try:
         size = len(key.encode())
     except UnicodeEncodeError:

@@ -276,7 +276,7 @@ class FileValue(Described):
             facts = self._known()
         except CorruptFileMetadataError as error:
             return f"<{type(self).__name__} corrupt: {error}>"
-        place = f"{facts.backend}:{facts.key}" if self.is_saved else self._phase.value
+        place = _printable(f"{facts.backend}:{facts.key}") if self.is_saved else self._phase.value
         return f"<{type(self).__name__} {facts.filename!r} {place} {facts.size} bytes {facts.content_type}>"
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -294,6 +294,11 @@ def _restored(
     value._facts = facts
     value._phase = phase
     return value
+
+
+def _printable(text: str) -> str:
+    """Return *text* for a message; a row that somebody changed may have anything for a key."""
+    return text if text.isprintable() else repr(text)
 
 
 def _checked_source(content: Content | None) -> Source | None:

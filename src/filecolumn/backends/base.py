@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NoReturn
 
 from filecolumn.backends.local import LocalRoot
 from filecolumn.backends.reader import RangeReader
@@ -226,6 +226,10 @@ class StorageBackend(ABC):
         """Call `close` asynchronously."""
         await in_thread(self.close, limit=self.total_timeout)
 
+    def __reduce__(self) -> NoReturn:
+        # the libraries below would pickle their credentials too
+        raise TypeError("a storage is neither copied nor pickled; register it in each process that uses it")
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(key={self.key!r}, location={self.location!r})"
 
@@ -236,6 +240,12 @@ def check_folder(prefix: str) -> str:
     if prefix.startswith("/"):
         raise InvalidKeyError(f"a listing's prefix is relative, as keys are: {prefix!r}")
     return check_key(stripped) if stripped else ""
+
+
+def check_range(start: int, length: int | None) -> None:
+    """Raise ValueError for a range of bytes that cannot be."""
+    if start < 0 or (length is not None and length < 0):
+        raise ValueError("start and length must be 0 or more bytes")
 
 
 def list_folder(root: LocalRoot, prefix: str, *, after: str | None) -> Iterator[Stat]:

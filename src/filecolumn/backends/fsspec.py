@@ -13,6 +13,7 @@ from filecolumn.backends.base import (
     Stat,
     StorageBackend,
     check_folder,
+    check_range,
     list_folder,
 )
 from filecolumn.backends.filesystem import (
@@ -26,7 +27,7 @@ from filecolumn.backends.filesystem import (
 )
 from filecolumn.backends.local import FileChunks
 from filecolumn.backends.parts import first_part
-from filecolumn.backends.translate import ErrorTable, SourceGuard, translated
+from filecolumn.backends.translate import ErrorTable, SourceGuard, translated, without_secrets
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import (
     NotSupportedError,
@@ -100,7 +101,7 @@ class FSSpecBackend(StorageBackend):
             return f"file://{self._root.path}"
         options: Mapping[str, object] = self.fs.storage_options
         host = options.get("endpoint_url") or options.get("host") or options.get("account_name") or ""
-        return f"{self.protocol}://{host}/{self.prefix}"
+        return f"{self.protocol}://{without_secrets(str(host))}/{without_secrets(self.prefix)}"
 
     def put(
         self,
@@ -122,8 +123,7 @@ class FSSpecBackend(StorageBackend):
         return Stat(key=key, size=guard.size)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        if start < 0 or (length is not None and length < 0):
-            raise ValueError("start and length must be 0 or more bytes")
+        check_range(start, length)
         with self._translated(f"read {key!r}"):
             if self._root is not None:
                 chunks = self._root.read(key, start, length)
@@ -138,7 +138,8 @@ class FSSpecBackend(StorageBackend):
     def stat(self, key: str) -> Stat:
         with self._translated(f"describe {key!r}"):
             if self._root is not None:
-                self._root.existing(key)
+                status = self._root.stat(key)
+                return Stat(key=key, size=status.st_size, last_modified=status.st_mtime)
             info = self.fs.info(self._path(key))
         if info.get("type") == "directory":
             raise ObjectNotFoundError(f"no object is stored under {key!r}: it is a folder")

@@ -1,8 +1,9 @@
 """What a folder on a local disk needs beyond its library: staying inside, and durability.
 
-The real path of every key must lie under the root and be a regular file: a symbolic link, a
-FIFO or a device is refused.  A race remains between this check and the library's own open,
-because both libraries open by path; whoever can create links inside the root can win it.
+Every folder on the way to a key is opened from the one above it, and no link is followed, so that
+nothing changes if somebody puts a link there meanwhile: a symbolic link, a FIFO or a device is
+refused.  obstore writes by path: there a link can still appear between the check and the write.
+What it then wrote is noticed, and counts as not stored.
 """
 
 from __future__ import annotations
@@ -11,157 +12,199 @@ import os
 import stat
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from io import FileIO
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from filecolumn.backends.descriptors import (
+    FOLDER_FLAGS,
+    NEW_FILE_FLAGS,
+    Descriptor,
+    check_regular,
+    closed_on_error,
+    enter,
+    link_new,
+    undone_on_error,
+    write_all,
+)
 from filecolumn.content import CHUNK_SIZE
-from filecolumn.errors import ObjectExistsError, ObjectNotFoundError, StorageError
+from filecolumn.errors import NotSupportedError, ObjectNotFoundError, StorageError
 from filecolumn.naming import RESERVED_FOLDER, check_key, is_stage_name, uuid7_hex
 
-__all__ = ("FileChunks", "LocalRoot", "local_folder")
+__all__ = ("FileChunks", "LocalRoot", "local_folder", "make_root")
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
+_USABLE = os.R_OK | os.W_OK | os.X_OK
 
 
 class LocalRoot:
     """A folder that keys are confined to."""
 
     def __init__(self, root: str | os.PathLike[str], *, fsync: bool = True) -> None:
-        """Make the folder if it is missing; OSError if that cannot be, ValueError for the whole disk."""
-        Path(root).mkdir(parents=True, exist_ok=True)
+        """Make the folder if it is missing.
+
+        OSError if that cannot be or it is not writable, ValueError for the whole disk.
+        """
+        if os.open not in os.supports_dir_fd:
+            raise NotSupportedError("a local folder is a storage on POSIX systems only, not on this one")
+        make_root(root)
         self.path: str = os.path.realpath(root)
         if os.path.dirname(self.path) == self.path:
             raise ValueError("the root of the disk is no storage; name a folder")
+        # the user that counts is the effective one, where the system can say so
+        if not os.access(self.path, _USABLE, effective_ids=os.access in os.supports_effective_ids):
+            raise StorageError(f"the folder {self.path!r} is not writable for this process")
         self._fsync = fsync
 
-    def locate(self, key: str) -> str:
-        """Return the path of *key*; StorageError if a symbolic link is on the way."""
-        path = os.path.join(self.path, *check_key(key).split("/"))
-        if os.path.realpath(path) != path:
-            raise StorageError(f"the storage key {key!r} leads through a symbolic link, which is refused")
-        return path
+    def stat(self, key: str) -> os.stat_result:
+        """Return the status of the regular file at *key*; ObjectNotFoundError, or StorageError for anything else."""
+        with self._at(key) as (folder, name):
+            return check_regular(key, os.stat(name, dir_fd=folder, follow_symlinks=False))
 
-    def existing(self, key: str) -> str:
-        """Return the path of the regular file at *key*; ObjectNotFoundError, or StorageError for anything else."""
-        path = self.locate(key)
-        try:
-            mode = os.lstat(path).st_mode
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise ObjectNotFoundError(f"no object is stored under {key!r}") from error
-        if stat.S_ISDIR(mode):
-            raise ObjectNotFoundError(f"no object is stored under {key!r}: it is a folder")
-        if not stat.S_ISREG(mode):
-            raise StorageError(
-                f"what lies at the storage key {key!r} is not a regular file, which is refused"
-            )
-        return path
-
-    def prepare(self, key: str) -> str:
-        """Make the folders above *key* and return its path; StorageError if what is there is no file."""
-        path = self.locate(key)
-        self._make_folder(os.path.dirname(path))
-        with suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.lstat(path).st_mode):
+    def prepare(self, key: str) -> None:
+        """Make the folders above *key*; StorageError if what is there is no file."""
+        *folders, name = check_key(key).split("/")
+        with self._folder(folders, make=True) as folder, suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise StorageError(f"what lies at the storage key {key!r} is not a regular file, and stays")
-        return path
 
     def write(self, key: str, chunks: Iterable[bytes], *, overwrite: bool) -> None:
         """Store *chunks* at *key*, all or nothing; ObjectExistsError if it is taken and not to be overwritten."""
-        path = self.prepare(key)
-        stage = self._stage_path()
-        try:
-            with open(
-                os.open(stage, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb", buffering=0
-            ) as file:
-                for chunk in chunks:
-                    _write_all(file, chunk)
-                if self._fsync:
-                    os.fsync(file.fileno())
-            if overwrite:
-                os.replace(stage, path)
-                self._sync_folder(os.path.dirname(path))
-            else:
-                _create(stage, path, key)
-                with _undone_on_error(path):
-                    self._sync_folder(os.path.dirname(path))
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(stage)
+        self.prepare(key)
+        stage = uuid7_hex()
+        # on the same disk and out of every listing
+        with self._folder((RESERVED_FOLDER, "stage"), make=True) as stages:
+            try:
+                self._fill(os.open(stage, NEW_FILE_FLAGS, FILE_MODE, dir_fd=stages), chunks)
+                with self._at(key) as (folder, name):
+                    if overwrite:
+                        os.replace(stage, name, src_dir_fd=stages, dst_dir_fd=folder)
+                        self._sync(folder)
+                    else:
+                        link_new(stage, stages, name, folder, key)
+                        with undone_on_error(name, folder):
+                            self._sync(folder)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(stage, dir_fd=stages)
 
     def read(self, key: str, start: int, length: int | None) -> Iterator[bytes]:
         """Open *key* at once and return its chunks."""
-        descriptor = os.open(self.existing(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with self._at(key) as (folder, name):
+            descriptor = self._open(key, folder, name)
         os.lseek(descriptor, start, os.SEEK_SET)
-        return FileChunks(_Descriptor(descriptor), length)
+        return FileChunks(Descriptor(descriptor), length)
 
     def remove(self, key: str) -> None:
         """Delete the file at *key* if there is one."""
-        with suppress(ObjectNotFoundError, FileNotFoundError):
-            os.unlink(self.existing(key))
+        with suppress(ObjectNotFoundError), self._at(key) as (folder, name):
+            check_regular(key, os.stat(name, dir_fd=folder, follow_symlinks=False))
+            os.unlink(name, dir_fd=folder)
 
-    def settle(self, path: str, *, created: bool) -> None:
-        """Make the file at *path* and its name durable, and readable to owner and group only."""
-        with _undone_on_error(path) if created else nullcontext():
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    def settle(self, key: str, *, created: bool) -> None:
+        """Make the file at *key* and its name durable, and readable to owner and group only."""
+        with self._at(key) as (folder, name), undone_on_error(name, folder) if created else nullcontext():
+            descriptor = self._open(key, folder, name)
             try:
                 os.fchmod(descriptor, FILE_MODE)
-                if self._fsync:
-                    os.fsync(descriptor)
+                self._sync(descriptor)
             finally:
                 os.close(descriptor)
-            self._sync_folder(os.path.dirname(path))
-
-    def _stage_path(self) -> str:
-        """Return a path for an unfinished file, on the same disk and out of every listing."""
-        folder = os.path.join(self.path, RESERVED_FOLDER, "stage")
-        if os.path.realpath(folder) != folder:
-            raise StorageError(f"{RESERVED_FOLDER}/ in the storage is a symbolic link, which is refused")
-        self._make_folder(folder)
-        return os.path.join(folder, uuid7_hex())
+            self._sync(folder)
 
     def walk(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
         """Yield key and status of each regular file below *folder*; links are not followed."""
         waiting = [folder]
         while waiting:
             below = waiting.pop()
-            for entry in self._entries(below):
-                key = f"{below}/{entry.name}" if below else entry.name
-                if entry.is_dir(follow_symlinks=False):
+            for name, status in self._entries(below):
+                key = f"{below}/{name}" if below else name
+                if stat.S_ISDIR(status.st_mode):
                     if key != RESERVED_FOLDER:
                         waiting.append(key)
-                elif entry.is_file(follow_symlinks=False) and not is_stage_name(entry.name):
-                    yield key, entry.stat(follow_symlinks=False)
+                elif stat.S_ISREG(status.st_mode) and not is_stage_name(name):
+                    yield key, status
 
-    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
-        path = self.locate(folder) if folder else self.path
+    def _entries(self, folder: str) -> list[tuple[str, os.stat_result]]:
+        found: list[tuple[str, os.stat_result]] = []
         try:
-            with os.scandir(path) as entries:
-                return sorted(entries, key=lambda entry: entry.name)
+            with self._folder(folder.split("/") if folder else ()) as opened, os.scandir(opened) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        found.append((entry.name, entry.stat(follow_symlinks=False)))
         except (FileNotFoundError, NotADirectoryError):
             return []
+        return sorted(found, key=lambda entry: entry[0])
 
-    def _make_folder(self, path: str) -> None:
+    @contextmanager
+    def _at(self, key: str) -> Generator[tuple[int, str]]:
+        """Open the folder of *key* and give the name in it; ObjectNotFoundError for what is not there."""
+        *folders, name = check_key(key).split("/")
         try:
-            os.mkdir(path, FOLDER_MODE)
-        except FileExistsError:
-            return
-        except FileNotFoundError:
-            self._make_folder(os.path.dirname(path))
-            self._make_folder(path)
-            return
-        self._sync_folder(os.path.dirname(path))
+            with self._folder(folders) as folder:
+                yield folder, name
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ObjectNotFoundError(f"no object is stored under {key!r}") from error
 
-    def _sync_folder(self, path: str) -> None:
-        if not self._fsync:
-            return
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    @contextmanager
+    def _folder(self, segments: Iterable[str], *, make: bool = False) -> Generator[int]:
+        """Open a folder below the root, one segment after the other."""
+        descriptor = self._open_root()
         try:
-            os.fsync(descriptor)
+            for segment in segments:
+                if make:
+                    self._make(segment, descriptor)
+                below = enter(segment, descriptor)
+                os.close(descriptor)
+                descriptor = below
+            yield descriptor
         finally:
             os.close(descriptor)
+
+    def _open_root(self) -> int:
+        try:
+            return os.open(self.path, FOLDER_FLAGS)
+        except OSError as error:
+            # not "no object is there": a disk that is not mounted has lost nothing
+            raise StorageError(f"the folder {self.path!r} of the storage cannot be opened") from error
+
+    def _make(self, name: str, folder: int) -> None:
+        with suppress(FileExistsError):
+            os.mkdir(name, FOLDER_MODE, dir_fd=folder)
+            self._sync(folder)
+
+    def _open(self, key: str, folder: int, name: str) -> int:
+        # O_NONBLOCK, so that a FIFO cannot hold us
+        check_regular(key, os.stat(name, dir_fd=folder, follow_symlinks=False))
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        with closed_on_error(descriptor):
+            check_regular(key, os.fstat(descriptor))
+        return descriptor
+
+    def _fill(self, descriptor: int, chunks: Iterable[bytes]) -> None:
+        with open(descriptor, "wb", buffering=0) as file:
+            for chunk in chunks:
+                write_all(file, chunk)
+            self._sync(descriptor)
+
+    def _sync(self, descriptor: int) -> None:
+        if self._fsync:
+            os.fsync(descriptor)
+
+
+def make_root(root: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it that are missing, for owner and group only."""
+    path = os.path.abspath(root)
+    try:
+        os.mkdir(path, FOLDER_MODE)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise
+        make_root(os.path.dirname(path))
+        make_root(path)
 
 
 def local_folder(url: str) -> str:
@@ -205,40 +248,3 @@ class FileChunks(Iterator[bytes]):
 
     def __del__(self) -> None:
         self.close()
-
-
-class _Descriptor:
-    """An open file of the system; unlike Python's own it may be forgotten without a warning."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def read(self, size: int, /) -> bytes:
-        return os.read(self._descriptor, size)
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-@contextmanager
-def _undone_on_error(path: str) -> Generator[None]:
-    """Delete the new file at *path* if it cannot be made durable: it never counted as stored."""
-    try:
-        yield
-    except OSError:
-        os.unlink(path)
-        raise
-
-
-def _create(stage: str, path: str, key: str) -> None:
-    try:
-        os.link(stage, path, follow_symlinks=False)
-    except FileExistsError as error:
-        raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten") from error
-
-
-def _write_all(file: FileIO, chunk: bytes) -> None:
-    """Write the whole of *chunk*: one write of an unbuffered file may be short."""
-    view = memoryview(chunk)
-    while view:
-        view = view[file.write(view) :]

@@ -19,8 +19,10 @@ from filecolumn.backends.base import (
     Stat,
     StorageBackend,
     check_folder,
+    check_range,
     list_folder,
 )
+from filecolumn.backends.local import LocalRoot
 from filecolumn.backends.obstore_store import Fork, local_root, location_of, protocol_of, store_from_url
 from filecolumn.backends.parts import batches, first_part, first_part_async
 from filecolumn.backends.threads import Progress, fed, in_thread, watched
@@ -135,7 +137,8 @@ class ObstoreBackend(StorageBackend):
         guard = SourceGuard(chunks)
         attributes = self._attributes(content_type, metadata)
         with self._translated(f"store {key!r}", guard):
-            path = None if self._root is None else self._root.prepare(key)
+            if self._root is not None:
+                self._root.prepare(key)
             whole, rest = first_part(guard, PART_SIZE)
             if rest is None:
                 result = self.store.put(
@@ -152,12 +155,13 @@ class ObstoreBackend(StorageBackend):
                     max_concurrency=PARTS_IN_FLIGHT,
                 )
                 result = fed(rest, send)
-            if path is not None and self._root is not None:
-                self._root.settle(path, created=mode == "create")
+            if self._root is not None:
+                self._root.settle(key, created=mode == "create")
         return _stat_of_put(key, guard.size, result)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        self._check_readable(key)
+        if self._root is not None:
+            return self._get_local(self._root, key, start, length)
         if length == 0:
             self.stat(key)
             return iter(())
@@ -172,12 +176,16 @@ class ObstoreBackend(StorageBackend):
         return self._stream(key, result)
 
     def stat(self, key: str) -> Stat:
-        self._check_readable(key)
         with self._translated(f"describe {key!r}"):
+            if self._root is not None:
+                self._root.stat(key)
             return _stat_of_meta(self.store.head(check_key(key)))
 
     def delete(self, keys: Iterable[str]) -> None:
-        for batch in batches(self._deletable(keys), DELETE_BATCH):
+        if self._root is not None:
+            self._delete_local(self._root, keys)
+            return
+        for batch in batches(map(check_key, keys), DELETE_BATCH):
             with self._translated(f"delete {len(batch)} objects, the first {batch[0]!r}"):
                 self._delete_batch(batch)
 
@@ -198,13 +206,13 @@ class ObstoreBackend(StorageBackend):
                         yield _stat_of_meta(meta)
 
     def copy(self, source: str, target: str) -> Stat:
-        self._check_readable(source)
+        if self._root is not None:
+            # obstore would read by path
+            super().copy(source, target)
+            return self.stat(target)
         with self._translated(f"copy {source!r} to {target!r}"):
-            path = None if self._root is None else self._root.prepare(target)
             # overwrite=False is not to be had on S3; the target's key is ours and new
             self.store.copy(check_key(source), check_key(target))
-            if path is not None and self._root is not None:
-                self._root.settle(path, created=True)
         return self.stat(target)
 
     def sign(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
@@ -256,7 +264,7 @@ class ObstoreBackend(StorageBackend):
 
     async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         if self._root is not None:
-            await in_thread(partial(self._check_readable, key), limit=self.total_timeout)
+            return await super().get_async(key, start=start, length=length)
         if length == 0:
             await self.stat_async(key)
             return _empty()
@@ -281,23 +289,25 @@ class ObstoreBackend(StorageBackend):
         with self._translated(f"sign {key!r}"):
             return await sign_async(self.store, method, check_key(key), timedelta(seconds=expires_in))
 
-    def _check_readable(self, key: str) -> None:
-        if self._root is not None:
-            self._root.existing(key)
+    def _get_local(self, root: LocalRoot, key: str, start: int, length: int | None) -> Iterator[bytes]:
+        check_range(start, length)
+        with self._translated(f"read {key!r}"):
+            chunks = root.read(key, start, length)
+        return self._read_local(key, chunks)
+
+    def _read_local(self, key: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        with self._translated(f"read {key!r}"):
+            yield from chunks
+
+    def _delete_local(self, root: LocalRoot, keys: Iterable[str]) -> None:
+        for key in keys:
+            with self._translated(f"delete {key!r}"):
+                root.remove(key)
 
     def _refuse_taken(self, key: str, mode: PutMode) -> None:
         """Multipart uploads cannot be conditional: look before sending (architecture, section 3)."""
         if mode == "create" and self.exists(key):
             raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten")
-
-    def _deletable(self, keys: Iterable[str]) -> Iterator[str]:
-        for key in keys:
-            if self._root is not None:
-                try:
-                    self._root.existing(key)
-                except ObjectNotFoundError:
-                    continue
-            yield check_key(key)
 
     def _delete_batch(self, batch: Sequence[str]) -> None:
         try:
@@ -348,8 +358,7 @@ class ObstoreBackend(StorageBackend):
 
 
 def _range(start: int, length: int | None) -> GetOptions:
-    if start < 0 or (length is not None and length < 0):
-        raise ValueError("start and length must be 0 or more bytes")
+    check_range(start, length)
     if length is not None:
         return {"range": (start, start + length)}
     return {"range": {"offset": start}} if start else {}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, MemoryStore, S3Store, from_url
 
-from filecolumn.backends.local import LocalRoot, local_folder
+from filecolumn.backends.local import LocalRoot, local_folder, make_root
+from filecolumn.backends.translate import without_secrets
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -52,7 +53,10 @@ def store_from_url(
         )
     try:
         if scheme == "file":
-            return LocalStore(local_folder(url), mkdir=True)
+            folder = local_folder(url)
+            # obstore would make it readable to everyone
+            make_root(folder)
+            return LocalStore(folder)
         if scheme == "memory":
             return MemoryStore()
         # its overloads have no form for settings that are not known one by one
@@ -79,7 +83,8 @@ def protocol_of(store: ObjectStore) -> str:
 def location_of(store: ObjectStore) -> str:
     """Return where the content is, without credentials."""
     if isinstance(store, HTTPStore):
-        return store.url
+        return without_secrets(store.url)
     config: Mapping[str, object] = getattr(store, "config", {})
     places = [str(config[name]) for name in _LOCATION_SETTINGS if config.get(name)]
-    return f"{protocol_of(store)}://{'/'.join([*places, getattr(store, 'prefix', None) or ''])}"
+    place = "/".join([*map(without_secrets, places), getattr(store, "prefix", None) or ""])
+    return f"{protocol_of(store)}://{place}"

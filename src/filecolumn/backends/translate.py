@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 from filecolumn.errors import FileColumnError, StorageError
 
-__all__ = ("ErrorTable", "SourceGuard", "translated")
+__all__ = ("ErrorTable", "SourceGuard", "translated", "without_secrets")
 
 ErrorTable = Mapping[type[BaseException], type[FileColumnError]]
 """The first class that matches decides, so subclasses come first."""
 
-_SECRETS = re.compile(r"(?<=://)[^/@\s]+@|\?\S+")
+_SECRETS = re.compile(r"(?<=://)[^/\s]*@|\?\S+")
 
 
 class SourceGuard:
@@ -75,7 +75,12 @@ def _translation(table: ErrorTable, error: BaseException) -> type[FileColumnErro
     return StorageError if type(error).__name__ == "PanicException" else None
 
 
+def without_secrets(text: str) -> str:
+    """Return *text* without user names, passwords and queries of the URLs in it."""
+    return _SECRETS.sub("", text)
+
+
 def _reason(error: BaseException) -> str:
-    """Return the first line of the foreign message, without user names, passwords and queries of URLs."""
+    """Return the first line of the foreign message, fit to be logged."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
-    return _SECRETS.sub("", line)[:300]
+    return without_secrets(line)[:300]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm.state import InstanceState
 
-from filecolumn.errors import BackendMismatchError, StaleUploadError
+from filecolumn.errors import BackendMismatchError, FileColumnError, StaleUploadError
 from filecolumn.file import FileObject, no_content
 from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
@@ -126,7 +126,13 @@ def _key(slot: Slot, *, given: bool = True) -> str:
 def place_of(file: FileObject) -> Place:
     """Return where the content of a saved file is."""
     facts = file._known()
-    return storages.resolve(facts.backend or ""), facts.key or ""
+    name = facts.backend
+    if name is None:
+        try:
+            name = file._storage_name()
+        except FileColumnError:
+            name = ""
+    return storages.resolve(name), facts.key or ""
 
 
 def may_stay(slot: Slot) -> bool:
