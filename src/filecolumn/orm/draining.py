@@ -13,7 +13,6 @@ from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, bindparam, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.parts import batches
@@ -67,7 +66,7 @@ def conclude(at: LedgerAt, places: Collection[Place]) -> None:
             mark_gone(connection, at.ledger, set(places) - refused.keys(), of=(State.LIVE, State.DOOMED))
             mark_refused(connection, at.ledger, {place: (0, why) for place, why in refused.items()})
             failpoint("drain.before_gone")
-    except SQLAlchemyError as error:
+    except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
         _log.warning("the ledger is not up to date until the next drain: %s", error)
 
 

@@ -10,7 +10,6 @@ from typing import Self
 from weakref import WeakKeyDictionary, finalize
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction
 
 from filecolumn.failpoints import failpoint
@@ -118,7 +117,7 @@ def _ask(frame: SessionFrame) -> None:
     if frame.added:
         try:
             resolve(frame)
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
             _log.warning("COMMIT was sent and not answered, nor is the question how it ended: %s", error)
         else:
             return
