@@ -237,7 +237,7 @@ def test_hypothesis_finds_no_row_that_is_neither(written: str) -> None:
     docs.put("k", [b"ours"])
     storages.register_backend(Untouched("other", "memory://"))
     engine = create_engine("sqlite://", poolclass=StaticPool)
-    Document.__table__.create(engine)  # type: ignore[attr-defined]
+    Base.metadata.create_all(engine)
     with Session(engine) as session:
         statement = text("INSERT INTO documents (id, title, file, pages) VALUES (1, '', :row, :list)")
         try:

@@ -313,9 +313,6 @@ async def test_row_79_deleting_a_row_that_names_another_rows_key_leaves_the_cont
     assert contents() == [b"ours"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="held without the ledger; with it the other row's checked key is removed"
-)
 async def test_row_79_a_row_of_advanced_alchemy_that_names_another_rows_key_leaves_the_content(
     driver: Driver, local: StorageBackend
 ) -> None:
@@ -323,4 +320,6 @@ async def test_row_79_a_row_of_advanced_alchemy_that_names_another_rows_key_leav
     theirs = {"filename": (await raw_file(driver, 1))["to_filename"], "backend": "docs"}
     await insert_text(driver, 3, json.dumps(theirs))
     await remove(driver, 3)
+    assert contents() == [b"ours"]
+    assert (await driver.drain()).restored == 1
     assert contents() == [b"ours"]

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, Result, create_engine, event
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy import URL, Connection, Engine, Executable, Result, create_engine, event, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
@@ -36,6 +36,13 @@ def use_real_savepoints(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def do_begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
+
+
+def _suited(url: str | URL) -> dict[str, object]:
+    """Return the options that keep a database in memory alive."""
+    parsed = make_url(url)
+    in_memory = parsed.get_backend_name() == "sqlite" and not parsed.database
+    return {"poolclass": StaticPool} if in_memory else {}
 
 
 class DriverSession(ABC):
@@ -88,14 +95,49 @@ class DriverSession(ABC):
         return await self.run(lambda session: session.execute(statement))
 
 
+class DriverConnection(ABC):
+    """A connection that its user begins and ends transactions on."""
+
+    @abstractmethod
+    async def run(self, call: Callable[[Connection], T]) -> T:
+        """Run *call* with the sync connection, as `AsyncConnection.run_sync` does."""
+
+    @abstractmethod
+    def session(self, **options: object) -> AbstractAsyncContextManager[DriverSession]:
+        """Open a session that is bound to it."""
+
+    async def begin(self) -> None:
+        await self.run(lambda connection: connection.begin())
+
+    async def commit(self) -> None:
+        await self.run(lambda connection: connection.commit())
+
+    async def rollback(self) -> None:
+        await self.run(lambda connection: connection.rollback())
+
+
 class Driver(ABC):
     """A database under test."""
 
     is_async: bool
 
+    @property
+    @abstractmethod
+    def sync_engine(self) -> Engine:
+        """The engine itself, or the sync one inside."""
+
+    @property
+    def dialect(self) -> str:
+        """Name of the database's kind."""
+        return self.sync_engine.dialect.name
+
     @abstractmethod
     def session(self, **options: object) -> AbstractAsyncContextManager[DriverSession]:
         """Open a session; leaving it closes it without a commit."""
+
+    @abstractmethod
+    def connect(self) -> AbstractAsyncContextManager[DriverConnection]:
+        """Open a connection; leaving it closes it without a commit."""
 
     @abstractmethod
     async def create(self) -> None:
@@ -141,18 +183,40 @@ class SyncSession(DriverSession):
         self.sync.close()
 
 
-class SyncDriver(Driver):
-    is_async = False
+class SyncConnection(DriverConnection):
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
 
-    def __init__(self, url: str) -> None:
-        options = {"poolclass": StaticPool} if url == "sqlite://" else {}
-        self.engine = create_engine(url, **options)
-        use_real_savepoints(self.engine)
+    async def run(self, call: Callable[[Connection], T]) -> T:
+        return call(self.connection)
 
     @asynccontextmanager
     async def session(self, **options: object) -> AsyncIterator[DriverSession]:
-        with Session(self.engine, **options) as session:
+        with Session(self.connection, **options) as session:
             yield SyncSession(session)
+
+
+class SyncDriver(Driver):
+    is_async = False
+
+    def __init__(self, url: str | URL, **options: object) -> None:
+        self.engine = create_engine(url, **_suited(url), **options)
+        if self.engine.dialect.name == "sqlite":
+            use_real_savepoints(self.engine)
+
+    @property
+    def sync_engine(self) -> Engine:
+        return self.engine
+
+    @asynccontextmanager
+    async def session(self, **options: object) -> AsyncIterator[DriverSession]:
+        with Session(**{"bind": self.engine, **options}) as session:
+            yield SyncSession(session)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[DriverConnection]:
+        with self.engine.connect() as connection:
+            yield SyncConnection(connection)
 
     async def create(self) -> None:
         Base.metadata.create_all(self.engine)
@@ -195,18 +259,40 @@ class AsyncDriverSession(DriverSession):
         await self.session.close()
 
 
-class AsyncDriver(Driver):
-    is_async = True
+class AsyncDriverConnection(DriverConnection):
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
 
-    def __init__(self, url: str) -> None:
-        options = {"poolclass": StaticPool} if url == "sqlite+aiosqlite://" else {}
-        self.engine: AsyncEngine = create_async_engine(url, **options)
-        use_real_savepoints(self.engine.sync_engine)
+    async def run(self, call: Callable[[Connection], T]) -> T:
+        return await self.connection.run_sync(call)
 
     @asynccontextmanager
     async def session(self, **options: object) -> AsyncIterator[DriverSession]:
-        async with AsyncSession(self.engine, **{"expire_on_commit": False, **options}) as session:
+        async with AsyncSession(self.connection, **{"expire_on_commit": False, **options}) as session:
             yield AsyncDriverSession(session)
+
+
+class AsyncDriver(Driver):
+    is_async = True
+
+    def __init__(self, url: str | URL, **options: object) -> None:
+        self.engine: AsyncEngine = create_async_engine(url, **_suited(url), **options)
+        if self.engine.dialect.name == "sqlite":
+            use_real_savepoints(self.sync_engine)
+
+    @property
+    def sync_engine(self) -> Engine:
+        return self.engine.sync_engine
+
+    @asynccontextmanager
+    async def session(self, **options: object) -> AsyncIterator[DriverSession]:
+        async with AsyncSession(**{"bind": self.engine, "expire_on_commit": False, **options}) as session:
+            yield AsyncDriverSession(session)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[DriverConnection]:
+        async with self.engine.connect() as connection:
+            yield AsyncDriverConnection(connection)
 
     async def create(self) -> None:
         async with self.engine.begin() as connection:

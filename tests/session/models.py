@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, deferred, mapped_column, relationship
 
 from filecolumn import FileObject, FileObjectList, StoredObject
@@ -10,6 +10,9 @@ from filecolumn import FileObject, FileObjectList, StoredObject
 
 class Base(DeclarativeBase):
     """Base of the models."""
+
+    # MariaDB wants a length
+    type_annotation_map = {str: String(200)}
 
 
 class Document(Base):

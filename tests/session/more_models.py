@@ -6,11 +6,14 @@ from sqlalchemy import Connection, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Mapper, mapped_column
 
 from filecolumn import FileObject, FileObjectList, StoredObject
+from tests.session import models
 from tests.session.drivers import Driver
 
 
 class Base(DeclarativeBase):
     """Base of the models."""
+
+    type_annotation_map = models.Base.type_annotation_map
 
 
 class DataBase(MappedAsDataclass, DeclarativeBase):
@@ -20,7 +23,9 @@ class DataBase(MappedAsDataclass, DeclarativeBase):
 
 
 async def create_tables(driver: Driver) -> None:
-    """Make the tables of this module."""
+    """Make the tables of this module; on a server they are there."""
+    if driver.dialect != "sqlite":
+        return
     async with driver.session() as session:
         await session.run(lambda s: Base.metadata.create_all(s.connection()))
         await session.commit()

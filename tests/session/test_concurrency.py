@@ -9,30 +9,53 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import StaleDataError
 
 from filecolumn import ConcurrentFileChangeError, FileObject
 from filecolumn.backends.base import StorageBackend
-from tests.session.drivers import AsyncDriver, Driver, DriverSession, SyncDriver, contents
+from tests.session.conftest import make_driver
+from tests.session.databases import SCHEMES
+from tests.session.drivers import Driver, DriverSession, contents
 from tests.session.models import Document, Folder, Item
 from tests.session.records import agree, file, held_pages, insert_files
 
+SERVERS_AND_LEVELS = [
+    *(f"{name} READ COMMITTED" for name in SCHEMES),
+    "psycopg SERIALIZABLE",
+    "asyncpg SERIALIZABLE",
+    "psycopg REPEATABLE READ",
+    "pymysql REPEATABLE READ",
+]
 
-@pytest.fixture(params=["sync", "async"])
+
+@pytest.fixture(params=["sync-file", "async-file", *SERVERS_AND_LEVELS])
 async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
-    """A database in a file, in which readers do not wait for writers."""
-    path = tmp_path / "test.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-    made: Driver = (
-        SyncDriver(f"sqlite:///{path}")
-        if request.param == "sync"
-        else AsyncDriver(f"sqlite+aiosqlite:///{path}")
-    )
-    await made.create()
+    """A database at an isolation level; SQLite's is in a file in which readers do not wait for writers."""
+    kind, _, level = request.param.partition(" ")
+    if level:
+        made = make_driver(kind, tmp_path, isolation_level=level)
+    else:
+        with closing(sqlite3.connect(tmp_path / "test.db")) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        made = make_driver(kind, tmp_path)
+        await made.create()
     yield made
     await made.dispose()
+
+
+@pytest.fixture
+def refusal(request: pytest.FixtureRequest, driver: Driver) -> type[Exception] | tuple[type[Exception], ...]:
+    """What a write gets on what its own open transaction read before another changed it."""
+    level = request.node.callspec.params["driver"].partition(" ")[2]
+    if driver.dialect == "mariadb":
+        # innodb_snapshot_isolation, which newer versions have on
+        return (
+            (ConcurrentFileChangeError, DBAPIError)
+            if level == "REPEATABLE READ"
+            else ConcurrentFileChangeError
+        )
+    return ConcurrentFileChangeError if level == "READ COMMITTED" else DBAPIError
 
 
 @pytest.fixture
@@ -106,9 +129,14 @@ async def loaded(driver: Driver, transaction: str) -> AsyncIterator[tuple[Driver
         yield session, document
 
 
-async def loser_is_told(driver: Driver, transaction: str, first: Change, second: Change) -> None:
+async def loser_is_told(
+    driver: Driver,
+    transaction: str,
+    first: Change,
+    second: Change,
+    error: type[Exception] | tuple[type[Exception], ...] = ConcurrentFileChangeError,
+) -> None:
     """Let two sessions load row 1 and change it one after the other; then let the second try again."""
-    error = ConcurrentFileChangeError if transaction == "ended" else OperationalError
     async with loaded(driver, transaction) as (session, document):
         await change(driver, first, b"first")
         await second(session, document, b"second")
@@ -148,10 +176,14 @@ async def test_of_two_changes_of_a_list_one_wins(
     ("first", "second"),
     [(replace, replace), (delete, replace), (describe, delete), (append, append), (pop, describe_page)],
 )
-async def test_the_database_refuses_a_write_on_what_was_read_before(
-    driver: Driver, committed: None, first: Change, second: Change
+async def test_a_write_is_refused_on_what_was_read_before(
+    driver: Driver,
+    committed: None,
+    first: Change,
+    second: Change,
+    refusal: type[Exception] | tuple[type[Exception], ...],
 ) -> None:
-    await loser_is_told(driver, "open", first, second)
+    await loser_is_told(driver, "open", first, second, refusal)
 
 
 async def test_the_error_is_the_one_that_sqlalchemy_has_for_it(driver: Driver, committed: None) -> None:

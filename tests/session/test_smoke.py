@@ -6,7 +6,7 @@ from tests.session.models import Document
 
 async def test_commit_stores_and_rollback_removes(driver: Driver, storage: StorageBackend) -> None:
     async with driver.session() as session:
-        document = Document(file=FileObject("a.txt", content=b"one"))
+        document = Document(id=1, file=FileObject("a.txt", content=b"one"))
         session.add(document)
         await session.commit()
         assert contents() == [b"one"]

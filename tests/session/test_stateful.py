@@ -1,30 +1,41 @@
 """Whatever is done in whatever order: rows and objects agree with a dict at every end of a transaction.
 
-Hypothesis makes up the histories; SQLite's file is read by a connection of its own.
+Hypothesis makes up the histories; the database is read by connections of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import JSON, Integer, create_engine, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, OwnedFileError, StorageError, storages
 from filecolumn.backends.obstore import ObstoreBackend
-from tests.session.drivers import AsyncDriver, Driver, DriverSession, SyncDriver, contents, stored
+from tests.session.conftest import make_driver
+from tests.session.databases import SCHEMES
+from tests.session.drivers import DriverSession, contents, stored
 from tests.session.models import Document
 
 T = TypeVar("T")
+
+pytestmark = pytest.mark.timeout(300)
+
+AnyJson = JSON().with_variant(JSONB(), "postgresql")
+READER = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mariadb": "mariadb+pymysql"}
+ROWS = text("SELECT id, file, pages FROM documents").columns(id=Integer, file=AnyJson, pages=AnyJson)
+"""What is committed, past the library."""
 
 Pick = st.integers(0, 99)
 """Chooses among what there is, by its remainder."""
@@ -80,8 +91,8 @@ class FaultyStorage(ObstoreBackend):
 class Histories(RuleBasedStateMachine):
     """A session, and the dict that it must agree with."""
 
-    driver_class: ClassVar[type[Driver]]
-    scheme: ClassVar[str]
+    kind: ClassVar[str]
+    """One of `DATABASES` or `SCHEMES`."""
 
     session: DriverSession
 
@@ -91,20 +102,25 @@ class Histories(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         storages.clear_backends()
         self.storage = storages.register_backend(FaultyStorage("docs", "memory://"))
-        self.driver = self.driver_class(f"{self.scheme}:///{self.folder.name}/test.db")
+        self.driver = make_driver(self.kind, Path(self.folder.name))
         self.opened = AsyncExitStack()
         self.committed: Rows = {}
         self.rows: Rows = {}
         self.savepoints: list[tuple[Rows, object]] = []
         self.bodies = 0
         self.staged: list[FileObject] = []
-        self.wait(self.driver.create())
+        if self.kind not in SCHEMES:
+            self.wait(self.driver.create())
+        # not the driver's own kind: a sync connection of the tests'
+        url = self.driver.sync_engine.url.set(drivername=READER[self.driver.dialect])
+        self.reader = create_engine(url)
         self.open()
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):
             self.wait(self.opened.aclose())
             self.wait(self.driver.dispose())
+            self.reader.dispose()
             self.loop.close()
             self.folder.cleanup()
 
@@ -325,10 +341,17 @@ class Histories(RuleBasedStateMachine):
         wanted = sorted(body for row in self.committed.values() for body in row.contents())
         assert contents() == wanted
 
+    def committed_rows(self) -> list[tuple[int, Any, Any]]:
+        with self.reader.connect() as connection:
+            return [tuple(row) for row in connection.execute(ROWS)]
+
     def committed_keys(self) -> set[str]:
-        with closing(sqlite3.connect(f"{self.folder.name}/test.db")) as connection:
-            rows = connection.execute("SELECT file, pages FROM documents").fetchall()
-        return {fact["to_filename"] for row in rows for text in row for fact in facts_in(text)}
+        return {
+            fact["to_filename"]
+            for _, *columns in self.committed_rows()
+            for column in columns
+            for fact in facts_in(column)
+        }
 
     @invariant()
     def no_committed_row_dangles(self) -> None:
@@ -336,48 +359,60 @@ class Histories(RuleBasedStateMachine):
             self.agree_with_the_database(stored())
 
     def agree_with_the_database(self, objects: dict[str, bytes]) -> None:
-        with closing(sqlite3.connect(f"{self.folder.name}/test.db")) as connection:
-            found = connection.execute("SELECT id, file, pages FROM documents").fetchall()
         keys: list[str] = []
 
-        def read(text: str | None) -> Iterator[bytes]:
-            for fact in facts_in(text):
+        def read(column: object) -> Iterator[bytes]:
+            for fact in facts_in(column):
                 keys.append(fact["to_filename"])
                 yield objects[fact["to_filename"]]
 
         rows = {
             number: Row(next(read(file), None), tuple(read(pages)), label_in(file))
-            for number, file, pages in found
+            for number, file, pages in self.committed_rows()
         }
         assert rows == self.committed
         assert len(set(keys)) == len(keys), "two rows share an object"
 
 
-def facts_in(text: str | None) -> list[dict[str, Any]]:
+def facts_in(column: Any) -> list[dict[str, Any]]:
     """Return what a row's column says of its files."""
-    facts = json.loads(text or "null") or []
+    facts = column or []
     return facts if isinstance(facts, list) else [facts]
 
 
-def label_in(text: str | None) -> int:
-    return sum(fact["metadata"].get("label", 0) for fact in facts_in(text))
-
-
-class SyncHistories(Histories):
-    driver_class = SyncDriver
-    scheme = "sqlite"
-
-
-class AsyncHistories(Histories):
-    driver_class = AsyncDriver
-    scheme = "sqlite+aiosqlite"
+def label_in(column: object) -> int:
+    return sum(fact["metadata"].get("label", 0) for fact in facts_in(column))
 
 
 BOUNDS = settings(
     max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
+# a server takes longer, and SQLite has seen the rest
+FEWER = settings(BOUNDS, max_examples=40)
 
-TestSyncHistories = SyncHistories.TestCase
-TestSyncHistories.settings = BOUNDS
-TestAsyncHistories = AsyncHistories.TestCase
-TestAsyncHistories.settings = BOUNDS
+
+class SyncHistories(Histories):
+    kind = "sync-file"
+
+
+class AsyncHistories(Histories):
+    kind = "async-file"
+
+
+class PsycopgHistories(Histories):
+    kind = "psycopg"
+
+
+class AsyncpgHistories(Histories):
+    kind = "asyncpg"
+
+
+class PymysqlHistories(Histories):
+    kind = "pymysql"
+
+
+TestSync, TestAsync = SyncHistories.TestCase, AsyncHistories.TestCase
+TestPsycopg, TestAsyncpg = PsycopgHistories.TestCase, AsyncpgHistories.TestCase
+TestPymysql = PymysqlHistories.TestCase
+TestSync.settings = TestAsync.settings = BOUNDS
+TestPsycopg.settings = TestAsyncpg.settings = TestPymysql.settings = FEWER

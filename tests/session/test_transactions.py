@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, inspect, select, text
+from sqlalchemy import create_engine, event, inspect, select, text
 from sqlalchemy.exc import IntegrityError, InvalidRequestError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -46,11 +45,6 @@ async def agree(driver: Driver, expected: dict[int, bytes | None]) -> None:
     """Assert that rows hold *expected* and storages nothing else."""
     assert await held(driver) == expected
     assert contents() == sorted(content for content in expected.values() if content is not None)
-
-
-def engine_of(driver: Driver) -> Engine:
-    engine = driver.engine  # type: ignore[attr-defined]
-    return engine.sync_engine if driver.is_async else engine
 
 
 @pytest.fixture
@@ -305,20 +299,6 @@ async def test_session_in_somebody_elses_transaction_removes_nothing(driver: Dri
         await session.commit()
         assert contents() == [b"new", b"old"]
     assert await held(driver) == {1: b"old"}
-
-
-@pytest.fixture
-def lost_answer(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """COMMIT is carried out, and its answer never arrives."""
-    dialect = engine_of(driver).dialect
-    commit = dialect.do_commit
-
-    def do_commit(connection: object) -> None:
-        commit(connection)
-        monkeypatch.undo()
-        raise sqlite3.OperationalError("the connection was lost")
-
-    monkeypatch.setattr(dialect, "do_commit", do_commit)
 
 
 async def test_commit_without_an_answer_is_asked_for_and_concluded(

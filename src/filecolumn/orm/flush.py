@@ -216,9 +216,10 @@ class FlushUnit:
             for file in row.files:
                 if (home, (place := place_of(file))) not in removed or not _is_in_its_column(file):
                     continue
+                foreign = file._known().foreign
                 if isinstance(home, LedgerAt):
-                    changes[home].removed.add(place)
-                elif not file._known().foreign:
+                    (changes[home].doubtful if foreign else changes[home].removed).add(place)
+                elif not foreign:
                     self._frame.removed.add(place)
         self._recorder.record(changes)
 

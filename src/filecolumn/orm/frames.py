@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Self
-from weakref import WeakKeyDictionary, finalize
+from weakref import WeakKeyDictionary, WeakSet, finalize, ref
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, Transaction
 from sqlalchemy.orm import Session, SessionTransaction
 
 from filecolumn.failpoints import failpoint
@@ -30,10 +30,17 @@ class SessionFrame(Frame):
 
     outer: Self | None = None
     """That of the savepoint or transaction around it."""
-    connections: dict[int, Connection] = field(default_factory=dict[int, Connection])
-    """Those that its own flushes used."""
-    watched: set[int] = field(default_factory=set[int])
-    """Those that tell when COMMIT is sent, by `id`."""
+    # Weakly: what is held here would live on, and keep its locks, when a session is dropped
+    connections: WeakKeyDictionary[Connection, ref[Transaction]] = field(
+        default_factory=WeakKeyDictionary[Connection, "ref[Transaction]"]
+    )
+    """Those that its flushes used, and in which transaction or savepoint of theirs its rows are."""
+    engines: set[Engine] = field(default_factory=set[Engine])
+    """Those of all its connections, and of its savepoints'."""
+    watched: WeakSet[Connection] = field(default_factory=WeakSet[Connection])
+    """Those that tell when COMMIT is sent."""
+    unwatch: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
+    """Stops those from telling that outlive the transaction."""
     added: dict[Place, LedgerAt] = field(default_factory=dict[Place, LedgerAt])
     """What its flushes recorded as new, and where."""
     doomed: dict[Place, LedgerAt] = field(default_factory=dict[Place, LedgerAt])
@@ -49,6 +56,17 @@ class SessionFrame(Frame):
                 return frame.added[place]
             frame = frame.outer
         return None
+
+    def write_in(self, connection: Connection) -> None:
+        """Take note that rows of the frame are in what is now the innermost transaction of *connection*."""
+        innermost = connection.get_nested_transaction() or connection.get_transaction()
+        if innermost is not None:
+            self.connections.setdefault(connection, ref(innermost))
+
+    def goes_on(self) -> bool:
+        """Return whether somebody else may still commit the frame's rows."""
+        written_in = (reference() for reference in self.connections.values())
+        return any(transaction is not None and transaction.is_active for transaction in written_in)
 
     def absorb_recorded(self, inner: SessionFrame) -> None:
         """Take over what a released savepoint recorded."""
@@ -84,17 +102,26 @@ def end_frame(transaction: SessionTransaction) -> None:
     if frame is None:
         return
     frame.watch_end()
+    for stop in frame.unwatch:
+        stop()
     outer = transaction.parent
     if transaction.nested and outer is not None and frame.committed:
-        if _is_committed_by_release(frame.connections.values()):
+        if _is_committed_by_release(frame.connections):
             frame.uploads.clear()
         outer_frame = _frame_of(outer)
         outer_frame.absorb(frame)
         outer_frame.absorb_recorded(frame)
+        for connection in frame.connections:
+            outer_frame.write_in(connection)
     elif frame.committed:
         _finish(frame)
     elif frame.commit_sent:
         _ask(frame)
+    elif frame.goes_on():
+        _log.warning(
+            "a session ended without commit or rollback inside a transaction that goes on; its files are kept: %s",
+            sorted(frame.uploads),
+        )
     else:
         _undo(frame)
 
@@ -102,11 +129,16 @@ def end_frame(transaction: SessionTransaction) -> None:
 def resolve(frame: SessionFrame) -> bool:
     """Ask the database whether the frame's transaction has committed, and conclude it accordingly.
 
-    Raises the database's own error if it does not answer.
+    Of several databases one may have committed and another not, or have nothing to ask for: then all
+    files are kept, and the answer is whether each that could be asked has committed.  Raises the
+    database's own error if it does not answer.
     """
     if frame.outcome is None:
-        place, at = min(frame.added.items())
-        committed = has_committed(at, place)
+        asked = {at: place for place, at in sorted(frame.added.items())}
+        answers = {has_committed(at, place) for at, place in asked.items()}
+        committed = False not in answers
+        if len(answers) > 1 or frame.engines > {at.engine for at in asked}:
+            return committed
         # from here on it is known, whatever happens to the storages
         frame.outcome = committed
         (_finish if committed else _undo)(frame)
@@ -114,12 +146,13 @@ def resolve(frame: SessionFrame) -> bool:
 
 
 def _ask(frame: SessionFrame) -> None:
-    if frame.added:
+    # with the connection of somebody else there may be no other to ask on
+    if frame.added and not frame.joined:
         try:
             resolve(frame)
         except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
             _log.warning("COMMIT was sent and not answered, nor is the question how it ended: %s", error)
-        else:
+        if frame.outcome is not None:
             return
     _log.warning("COMMIT was sent and not answered; its files are kept: %s", sorted(frame.uploads))
 

@@ -3,7 +3,7 @@
 The database is asked by the fence: a key that the transaction put into the ledger is put there
 again.  If it is not there, the transaction will never commit: it was the only one that could have
 put it there, and the database makes us wait while it still may.  If it is there, the transaction
-has committed, unless a sweep has put it there since, which is told by `checked`.
+has committed, unless a sweep has put it there since: unchecked, and without a hash.
 """
 
 from __future__ import annotations
@@ -36,8 +36,12 @@ def has_committed(at: LedgerAt, place: Place) -> bool:
         except IntegrityError:
             connection.rollback()
             columns = at.ledger.table.c
-            found = select(columns.checked).where(columns.backend == backend, columns.key == key)
-            return bool(connection.execute(found).scalar_one())
+            found = select(columns.checked, columns.sha256).where(
+                columns.backend == backend, columns.key == key
+            )
+            checked, sha256 = connection.execute(found).one()
+            # a row that came to share the key takes `checked` away
+            return checked or sha256 is not None
         finally:
             connection.rollback()
     return False

@@ -49,6 +49,8 @@ class Changes:
     """Held by rows before and after."""
     removed: set[Place] = field(default_factory=set[Place])
     """Held by no row any more."""
+    doubtful: set[Place] = field(default_factory=set[Place])
+    """No longer held by rows whose keys others may hold as well: those that advanced-alchemy wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ def record(connection: Connection, ledger: Ledger, changes: Changes) -> set[Plac
     with speaking(ledger):
         _insert_live(connection, ledger, changes.stored, ObjectExistsError, "is taken, or was used before")
         _insert_live(connection, ledger, changes.staged, StaleUploadError, "was given up by a sweep")
-        deletable = _doom(connection, ledger, changes.removed)
+        deletable = _doom(connection, ledger, changes.removed - changes.doubtful)
+        _doom_doubtful(connection, ledger, changes.doubtful)
         _assert_live(connection, ledger, changes.kept)
     return deletable
 
@@ -160,6 +163,15 @@ def _doom_unchecked(connection: Connection, ledger: Ledger, places: Sequence[Pla
     _adopt(connection, ledger, absent, State.DOOMED)
     gone = [place for place, entry in known.items() if entry.state is State.GONE]
     return {*absent, *unchecked, *gone}
+
+
+def _doom_doubtful(connection: Connection, ledger: Ledger, places: Collection[Place]) -> None:
+    """Doom keys so that they are looked up before their objects are deleted, whoever recorded them."""
+    for batch in batches(sorted(places), BATCH):
+        columns = ledger.table.c
+        live = [is_one_of(ledger, batch), columns.state == State.LIVE.value]
+        connection.execute(update(ledger.table).where(*live).values(checked=False))
+        _doom_unchecked(connection, ledger, batch)
 
 
 def _assert_live(connection: Connection, ledger: Ledger, places: Collection[Place]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Dialect, event
+from sqlalchemy import Connection, Dialect, TwoPhaseTransaction, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.util.concurrency import greenlet_spawn
 
-from filecolumn.errors import CommitOutcomeUnknownError
+from filecolumn.errors import CommitOutcomeUnknownError, NotSupportedError
 from filecolumn.failpoints import failpoint
 from filecolumn.orm.frames import SessionFrame, resolve
 from filecolumn.orm.rows import session_connection
@@ -22,26 +22,45 @@ _heard: WeakSet[Dialect] = WeakSet()
 
 
 def watch(session: Session, mapper: Mapper[object], frame: SessionFrame, root: SessionFrame) -> None:
-    """Take note of the connection that a flush of *mapper* uses, and learn from it when COMMIT is sent."""
-    if isinstance(session.get_bind(mapper), Connection):
-        root.joined = True
-        return
-    connection = session_connection(session, mapper)
-    frame.connections[id(connection)] = connection
-    if id(connection) in root.watched:
-        return
-    root.watched.add(id(connection))
+    """Take note of the connection that a flush of *mapper* uses, and learn from it when COMMIT is sent.
 
-    def commit_is_sent(_: Connection) -> None:
+    Raises NotSupportedError if each of its statements commits by itself.
+    """
+    connection = session_connection(session, mapper)
+    _refuse_autocommit(connection)
+    is_joined = isinstance(session.get_bind(mapper), Connection)
+    root.joined |= is_joined
+    frame.write_in(connection)
+    if connection in root.watched:
+        return
+    root.watched.add(connection)
+    root.engines.add(connection.engine)
+
+    def commit_is_sent(*_: object) -> None:
         root.commit_sent = True
         _committing[connection] = root
         failpoint("commit.before")
 
     # fires before COMMIT is sent, not after
-    event.listen(connection, "commit", commit_is_sent)
+    is_twophase = isinstance(connection.get_transaction(), TwoPhaseTransaction)
+    told = connection, "commit_twophase" if is_twophase else "commit", commit_is_sent
+    event.listen(*told)
+    if is_joined:
+        root.unwatch += [partial(event.remove, *told), partial(_committing.pop, connection, None)]
     if connection.dialect not in _heard:
         _heard.add(connection.dialect)
         event.listen(connection.engine, "handle_error", _on_error)
+
+
+def _refuse_autocommit(connection: Connection) -> None:
+    chosen = connection.get_execution_options().get("isolation_level")
+    # what create_engine(isolation_level=) leaves has no public name
+    level = chosen or getattr(connection.dialect, "_on_connect_isolation_level", None)
+    if level == "AUTOCOMMIT":
+        raise NotSupportedError(
+            "files need transactions, and this session's connection is in AUTOCOMMIT: no rollback would undo "
+            "its rows, and no lock would keep others from them; give the session an engine with another isolation_level"
+        )
 
 
 def _on_error(context: ExceptionContext) -> CommitOutcomeUnknownError | None:
