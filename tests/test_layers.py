@@ -55,9 +55,16 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "orm.conflicts",
         "orm.slots",
         "orm.flush",
+        "orm.statements",
+        "orm.dml",
+        "orm.matching",
+        "orm.uniques",
+        "orm.statement_unit",
+        "orm.inserts",
+        "orm.updates",
         "orm.alembic",
     ),
-    5: ("orm.events", "orm.alembic_plugin"),
+    5: ("orm.events", "orm.bulk", "orm.alembic_plugin"),
     7: ("",),
 }
 LAYER_OF = {f"filecolumn.{name}".rstrip("."): layer for layer, names in LAYERS.items() for name in names}

@@ -71,7 +71,7 @@ class BackendMismatchError(FileColumnError, ValueError):
 
 
 class NotSupportedError(FileColumnError, NotImplementedError):
-    """The storage has no such ability."""
+    """The storage has no such ability, or a statement cannot keep each row's content its own."""
 
 
 class PendingContentError(FileColumnError, RuntimeError):

@@ -120,6 +120,7 @@ class Driver(ABC):
     """A database under test."""
 
     is_async: bool
+    engine: Engine | AsyncEngine
 
     @property
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, String, UniqueConstraint, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Mapper, mapped_column
 
 from filecolumn import FileObject, FileObjectList, StoredObject
@@ -101,3 +101,42 @@ class Printed(Base):
 @event.listens_for(Printed, "before_update")
 def print_text(mapper: Mapper[Printed], connection: Connection, printed: Printed) -> None:
     printed.file = FileObject("text.txt", content=printed.text.encode())
+
+
+class Page(Base):
+    """A row with two keys that are unique, and a file."""
+
+    __tablename__ = "web_pages"
+    __table_args__ = (UniqueConstraint("site", "slug", name="one_slug_a_site"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    site: Mapped[str] = mapped_column(String(50), default="main")
+    slug: Mapped[str | None] = mapped_column(String(50))
+    title: Mapped[str] = mapped_column(String(50), default="")
+    file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"))
+    scan: Mapped[FileObject | None] = mapped_column("scan_json", StoredObject(backend="docs"))
+
+
+class Animal(Base):
+    """The base of a single-table inheritance."""
+
+    __tablename__ = "animals"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}
+
+
+class Dog(Animal):
+    """A subclass whose file is in the table of its base."""
+
+    photo: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"), nullable=True)
+
+    __mapper_args__ = {"polymorphic_identity": "dog"}
+
+
+class Puppy(Dog):
+    """A subclass that inherits the file."""
+
+    __mapper_args__ = {"polymorphic_identity": "puppy"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Column
+from sqlalchemy import Column, FromClause
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.attributes import flag_modified, set_attribute
 from sqlalchemy.orm.exc import ObjectDereferencedError
@@ -16,7 +16,16 @@ from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm.type import StoredObject
 
-__all__ = ("FileAttribute", "RowOwner", "file_attributes", "files_in", "own_values")
+__all__ = (
+    "FileAttribute",
+    "RowOwner",
+    "file_attributes",
+    "files_in",
+    "mapper_of",
+    "note_table",
+    "own_values",
+    "table_attributes",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +101,35 @@ def _find(mapper: Mapper[object]) -> Iterator[FileAttribute]:
         column = prop.columns[0]
         if isinstance(column, Column) and isinstance(column.type, StoredObject):
             yield FileAttribute(prop.key, column, column.type)
+
+
+_mappers: WeakKeyDictionary[FromClause, WeakSet[Mapper[object]]] = WeakKeyDictionary()
+
+
+def note_table(mapper: Mapper[object]) -> bool:
+    """Remember the mapper of a table that has columns of files; return whether it is one."""
+    table = mapper.local_table
+    found = any(isinstance(column.type, StoredObject) for column in table.columns)
+    if found:
+        _mappers.setdefault(table, WeakSet()).add(mapper)
+    return found
+
+
+def mapper_of(table: FromClause) -> Mapper[object] | None:
+    """Return the mapper of a table with columns of files, the base one if several share it."""
+    mappers = _mappers.get(table, ())
+    return min(mappers, key=lambda mapper: len(list(mapper.iterate_to_root())), default=None)
+
+
+def table_attributes(table: FromClause) -> Sequence[FileAttribute]:
+    """Return the file attributes whose columns a table has, also those of subclasses that share it."""
+    found = {
+        attribute.column: attribute
+        for mapper in _mappers.get(table, ())
+        for attribute in file_attributes(mapper)
+        if attribute.column.table is table
+    }
+    return tuple(found.values())
 
 
 def files_in(value: object) -> Sequence[FileObject]:

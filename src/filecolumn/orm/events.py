@@ -27,6 +27,7 @@ from filecolumn.failpoints import failpoint
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, own_values
+from filecolumn.orm.bulk import install_for
 from filecolumn.orm.flush import FlushUnit
 from filecolumn.orm.frames import current_frames, end_frame, mark_committed
 
@@ -43,6 +44,7 @@ _PICKLED = "filecolumn.values"
 def install() -> None:
     """Listen for mappers; called once, by importing filecolumn."""
     event.listen(Mapper, "mapper_configured", _on_mapper_configured)
+    event.listen(Mapper, "after_mapper_constructed", install_for)
 
 
 def _on_mapper_configured(mapper: Mapper[object], class_: type[object]) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.attributes import instance_state, set_attribute
 from sqlalchemy.orm.state import InstanceState
 
@@ -24,7 +24,7 @@ from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, files_in
 from filecolumn.orm.conflicts import check_unchanged
-from filecolumn.orm.frames import SessionFrame
+from filecolumn.orm.frames import BindArguments, SessionFrame
 from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.recording import Changes, LedgerAt
 from filecolumn.orm.rows import HeldRow, held_rows
@@ -34,7 +34,7 @@ from filecolumn.orm.watching import watch
 from filecolumn.transfer import Copy, Put
 from filecolumn.value import Phase
 
-__all__ = ("FlushUnit",)
+__all__ = ("FlushUnit", "Held", "readable")
 
 State = InstanceState[object]
 
@@ -42,11 +42,17 @@ State = InstanceState[object]
 class FlushUnit:
     """What one flush of one session has settled so far."""
 
-    def __init__(self, session: Session, frame: SessionFrame, root: SessionFrame) -> None:
+    def __init__(
+        self,
+        session: Session,
+        frame: SessionFrame,
+        root: SessionFrame,
+        bind: BindArguments | None = None,
+    ) -> None:
         self._session = session
         self._frame = frame
         self._root = root
-        self._recorder = Recorder(session, frame)
+        self._recorder = Recorder(session, frame, bind)
         self._settled: dict[tuple[State, str], tuple[FileAttribute, Sequence[FileObject]]] = {}
         self._deleted: set[State] = set()
 
@@ -59,7 +65,7 @@ class FlushUnit:
         slots = [slot for state, attribute in changes for slot in slots_of(state, attribute)]
         self._store_pending(slots)
         for mapper in {state.mapper for state in (*(state for state, _ in changes), *gone)}:
-            watch(self._session, mapper, self._frame, self._root)
+            watch(self._session, {"mapper": mapper}, self._frame, self._root)
         held = held_rows(
             self._session, {**dict.fromkeys(state for state, _ in changes), **dict.fromkeys(gone)}
         )
@@ -201,6 +207,16 @@ class FlushUnit:
     ) -> None:
         """Write into the ledgers what becomes of each object, and note what the commit is to delete."""
         changes: defaultdict[LedgerAt, Changes] = defaultdict(Changes)
+        self._add_given(changes, given, uses)
+        self._add_removed(changes, removed, held)
+        self._recorder.record(changes)
+
+    def _add_given(
+        self,
+        changes: defaultdict[LedgerAt, Changes],
+        given: Sequence[FileObject],
+        uses: Iterable[tuple[Hashable, Use]],
+    ) -> None:
         for file, (home, use) in zip(given, uses, strict=True):
             place = place_of(file)
             if not isinstance(home, LedgerAt) or self._frame.ledger_with(place):
@@ -211,8 +227,15 @@ class FlushUnit:
                 changes[home].stored[place] = file._known()
             else:
                 changes[home].staged[place] = file._known()
+
+    def _add_removed(
+        self,
+        changes: defaultdict[LedgerAt, Changes],
+        removed: Collection[Spot],
+        held: Sequence[Held],
+    ) -> None:
         for row in held:
-            home = self._recorder.home(row.state.mapper)
+            home = self._recorder.home(row.mapper)
             for file in row.files:
                 if (home, (place := place_of(file))) not in removed or not _is_in_its_column(file):
                     continue
@@ -221,23 +244,20 @@ class FlushUnit:
                     (changes[home].doubtful if foreign else changes[home].removed).add(place)
                 elif not foreign:
                     self._frame.removed.add(place)
-        self._recorder.record(changes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
-    """What a row's attribute held before the flush."""
+    """What a row's attribute held before."""
 
-    state: State
-    key: str
+    row: tuple[int, str]
+    """The attribute of the row, as for `Slot`."""
+    mapper: Mapper[object]
     files: Sequence[FileObject]
 
 
 def _spots(held: Sequence[Held], recorder: Recorder) -> dict[Hashable, Sequence[Spot]]:
-    return {
-        (id(row.state), row.key): [(recorder.home(row.state.mapper), place_of(file)) for file in row.files]
-        for row in held
-    }
+    return {row.row: [(recorder.home(row.mapper), place_of(file)) for file in row.files] for row in held}
 
 
 def _same(before: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
@@ -252,13 +272,14 @@ def _held_files(
         *((state, attribute) for state in gone for attribute in file_attributes(state.mapper)),
     ]
     return [
-        Held(state, attribute.key, list(_readable(held[state].get(attribute.key))))
+        Held((id(state), attribute.key), state.mapper, list(readable(held[state].get(attribute.key))))
         for state, attribute in attributes
         if state in held
     ]
 
 
-def _readable(value: object) -> Iterator[FileObject]:
+def readable(value: object) -> Iterator[FileObject]:
+    """Yield the files of an attribute's value whose JSON can be read."""
     with suppress(CorruptFileMetadataError):
         for file in files_in(value):
             file._known()

@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet, finalize, ref
 
 from sqlalchemy import Connection, Engine, Transaction
@@ -19,7 +19,10 @@ from filecolumn.orm.recording import LedgerAt
 from filecolumn.orm.unit import Frame, Place
 from filecolumn.registry import storages
 
-__all__ = ("SessionFrame", "current_frames", "end_frame", "mark_committed")
+__all__ = ("BindArguments", "SessionFrame", "current_frames", "end_frame", "mark_committed")
+
+BindArguments = dict[str, Any]
+"""What a session chooses its connection by, as SQLAlchemy types it."""
 
 _log = logging.getLogger("filecolumn")
 

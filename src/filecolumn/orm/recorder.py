@@ -12,10 +12,9 @@ from sqlalchemy.orm import Mapper, Session
 
 from filecolumn.failpoints import failpoint
 from filecolumn.orm.attributes import file_attributes
-from filecolumn.orm.frames import SessionFrame
+from filecolumn.orm.frames import BindArguments, SessionFrame
 from filecolumn.orm.ledger import has_ledgers, ledger_of
 from filecolumn.orm.recording import Changes, LedgerAt, record, withdraw
-from filecolumn.orm.rows import session_connection
 from filecolumn.orm.unit import Place
 
 __all__ = ("Recorder",)
@@ -24,11 +23,12 @@ _log = logging.getLogger("filecolumn")
 
 
 class Recorder:
-    """The ledgers of one session, while it flushes."""
+    """The ledgers of one session, while it flushes or runs a statement."""
 
-    def __init__(self, session: Session, frame: SessionFrame) -> None:
+    def __init__(self, session: Session, frame: SessionFrame, bind: BindArguments | None = None) -> None:
         self._session = session
         self._frame = frame
+        self._bind = bind
         self._homes: dict[Mapper[object], Hashable] = {}
         self._connections: dict[LedgerAt, Connection] = {}
         self._added: dict[Place, LedgerAt] = {}
@@ -66,7 +66,7 @@ class Recorder:
             withdraw(self._connections[at], at.ledger, places)
 
     def _find(self, mapper: Mapper[object]) -> Hashable:
-        connection = session_connection(self._session, mapper)
+        connection = self._session.connection(bind_arguments=dict(self._bind or {"mapper": mapper}))
         table = file_attributes(mapper)[0].column.table
         ledger = ledger_of(table.metadata)
         if ledger is None:

@@ -6,14 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, Table, false, select, tuple_
+from sqlalchemy import ColumnElement, Connection, FromClause, Table, false, select, tuple_
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.backends.parts import batches
 from filecolumn.orm.attributes import FileAttribute, file_attributes
 
-__all__ = ("HeldRow", "held_rows", "session_connection")
+__all__ = ("BATCH", "HeldRow", "held_rows", "is_one_of", "lock", "session_connection")
 
 HeldRow = Mapping[str, object]
 """Values of a row's file attributes, by name."""
@@ -35,7 +35,7 @@ def held_rows(
     held: dict[InstanceState[object], HeldRow] = {}
     for mapper, group in by_mapper.items():
         connection = session_connection(session, mapper)
-        _lock(connection, mapper)
+        lock(connection, mapper.local_table)
         for batch in batches(group, BATCH):
             held.update(_select(connection, mapper, batch))
     return held
@@ -46,9 +46,8 @@ def session_connection(session: Session, mapper: Mapper[object]) -> Connection:
     return session.connection(bind_arguments={"mapper": mapper})
 
 
-def _lock(connection: Connection, mapper: Mapper[object]) -> None:
+def lock(connection: Connection, table: FromClause) -> None:
     """Take SQLite's write lock, which FOR UPDATE would take elsewhere: any UPDATE does, also of no row."""
-    table = mapper.local_table
     if connection.dialect.name == "sqlite" and isinstance(table, Table):
         column = next(iter(table.primary_key))
         connection.execute(table.update().where(false()).values({column: column}))
@@ -63,7 +62,7 @@ def _select(
     statement = (
         select(*primary_key, *(attribute.column for attribute in attributes))
         .select_from(mapper.persist_selectable)
-        .where(_is_one_of(primary_key, list(by_identity)))
+        .where(is_one_of(primary_key, list(by_identity)))
         .with_for_update()
     )
     for row in connection.execute(statement):
@@ -72,9 +71,10 @@ def _select(
         yield by_identity[identity], dict(zip(_names(attributes), values, strict=True))
 
 
-def _is_one_of(
+def is_one_of(
     primary_key: Sequence[ColumnElement[object]], identities: Sequence[tuple[object, ...]]
 ) -> ColumnElement[bool]:
+    """Return the condition that a key, of one or several columns, is one of *identities*."""
     if len(primary_key) == 1:
         return primary_key[0].in_([identity[0] for identity in identities])
     return tuple_(*primary_key).in_(identities)

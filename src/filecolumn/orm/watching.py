@@ -7,13 +7,12 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Dialect, TwoPhaseTransaction, event
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Session
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from filecolumn.errors import CommitOutcomeUnknownError, NotSupportedError
 from filecolumn.failpoints import failpoint
-from filecolumn.orm.frames import SessionFrame, resolve
-from filecolumn.orm.rows import session_connection
+from filecolumn.orm.frames import BindArguments, SessionFrame, resolve
 
 __all__ = ("watch",)
 
@@ -21,14 +20,14 @@ _committing: WeakKeyDictionary[Connection, SessionFrame] = WeakKeyDictionary()
 _heard: WeakSet[Dialect] = WeakSet()
 
 
-def watch(session: Session, mapper: Mapper[object], frame: SessionFrame, root: SessionFrame) -> None:
-    """Take note of the connection that a flush of *mapper* uses, and learn from it when COMMIT is sent.
+def watch(session: Session, bind: BindArguments, frame: SessionFrame, root: SessionFrame) -> None:
+    """Take note of the connection that a flush or statement uses, and learn from it when COMMIT is sent.
 
     Raises NotSupportedError if each of its statements commits by itself.
     """
-    connection = session_connection(session, mapper)
+    connection = session.connection(bind_arguments=dict(bind))
     _refuse_autocommit(connection)
-    is_joined = isinstance(session.get_bind(mapper), Connection)
+    is_joined = isinstance(session.get_bind(**bind), Connection)
     root.joined |= is_joined
     frame.write_in(connection)
     if connection in root.watched:
