@@ -112,8 +112,10 @@ def _delete(
     report: DrainReport,
 ) -> DrainReport:
     unchecked = [claim.place for claim in claims if not claim.checked]
-    restored = _restore(engine, ledger, columns, unchecked) if unchecked else set[Place]()
-    doomed = {claim.place: claim.attempts for claim in claims if claim.place not in restored}
+    restored, busy = set[Place](), set[Place]()
+    if unchecked:
+        restored, busy = _look_up(engine, ledger, columns, unchecked)
+    doomed = {claim.place: claim.attempts for claim in claims if claim.place not in restored | busy}
     refused = delete_objects(doomed)
     failpoint("drain.after_delete")
     with engine.begin() as connection:
@@ -128,21 +130,34 @@ def _delete(
     )
 
 
-def _restore(
+def _look_up(
     engine: Engine, ledger: Ledger, columns: Sequence[Column[object]], places: Collection[Place]
-) -> set[Place]:
-    """Let live what a row refers to, and return it."""
+) -> tuple[set[Place], set[Place]]:
+    """Let live what a row refers to; return that, and what a transaction is about to take away from a row.
+
+    The keys are locked while they are looked up: else a row could let go of one in between, and it
+    would live for ever.
+    """
+    columns_of_ledger = ledger.table.c
+    locked = (
+        select(columns_of_ledger.backend, columns_of_ledger.key)
+        .where(is_one_of(ledger, places), columns_of_ledger.state == State.DOOMED.value)
+        .order_by(columns_of_ledger.backend, columns_of_ledger.key)
+        .with_for_update(skip_locked=True)
+    )
     with engine.begin() as connection:
-        keys = referenced(connection, columns, {key for _, key in places})
-        restored = {place for place in places if place[1] in keys}
+        lock_sqlite(connection, ledger)
+        ours = {(backend, key) for backend, key in connection.execute(locked)}
+        keys = referenced(connection, columns, {key for _, key in ours})
+        restored = {place for place in ours if place[1] in keys}
         if restored:
             _log.warning("rows refer to doomed keys, which stay: %s", sorted(restored))
             connection.execute(
                 update(ledger.table)
-                .where(is_one_of(ledger, restored), ledger.table.c.state == State.DOOMED.value)
+                .where(is_one_of(ledger, restored), columns_of_ledger.state == State.DOOMED.value)
                 .values(state=State.LIVE.value, due_at=None, last_error="restored: a row refers to it")
             )
-    return restored
+    return restored, set(places) - ours
 
 
 def _purge(engine: Engine, ledger: Ledger) -> int:
