@@ -82,6 +82,7 @@ class Rules:
     keeps_content_of_unknown: bool = True
     tells_sweep_from_commit: bool = True
     compares_rows: bool = True
+    locks_rows: bool = True
     asserts_kept: bool = True
     never_revives: bool = True
     keeps_fence: bool = True
@@ -122,7 +123,7 @@ WORLDS = {
     "owned": World(
         (("A", "B"), ("C",)), frozenset((key, Entry(LIVE, SURE)) for key in "ABC"), frozenset("ABC")
     ),
-    # written without a ledger, and shared
+    # written without a ledger, and shared by two rows
     "adopted": World((("F",), ("F",)), frozenset(), frozenset("F")),
     # a row of advanced-alchemy names what another row owns
     "foreign": World((("A",), ("~A",)), frozenset({("A", Entry(LIVE, SURE))}), frozenset("A")),
@@ -145,8 +146,24 @@ class Outcome(NamedTuple):
     violation: Violation | None
 
 
-def explore(start: World, operations: tuple[str, str], rules: Rules = Rules()) -> Outcome:  # noqa: B008
-    """Try every order of steps, the short ones first, until one breaks a promise."""
+DANGLES = "a row refers to nothing"
+LOST = "a file was removed that nobody saw"
+WAITS = "everybody waits"
+STAYS = "an object stays for ever"
+RECORDED = "the ledger holds a key for ever"
+PROMISES = frozenset({DANGLES, LOST, WAITS, STAYS, RECORDED})
+"""None of it ever happens."""
+
+REAL = Rules()
+
+
+def explore(
+    start: World,
+    operations: tuple[str, str],
+    rules: Rules = REAL,
+    promises: frozenset[str] = PROMISES,
+) -> Outcome:
+    """Try every order of steps, the short histories first, until one breaks one of *promises*."""
     model = Model(operations, rules)
     if any(OPERATIONS[name].new == "staged" for name in operations):
         start = start._replace(objects=start.objects | {"S"})
@@ -157,7 +174,7 @@ def explore(start: World, operations: tuple[str, str], rules: Rules = Rules()) -
         world = waiting.popleft()
         following = list(model.steps(world))
         ends += not following
-        if what := broken(world, is_end=not following):
+        if (what := _broken(world, is_end=not following)) in promises:
             return Outcome(len(came_from), ends, Violation(what, _history(world, came_from)))
         for label, after in following:
             if after not in came_from:
@@ -166,21 +183,21 @@ def explore(start: World, operations: tuple[str, str], rules: Rules = Rules()) -
     return Outcome(len(came_from), ends, None)
 
 
-def broken(world: World, *, is_end: bool) -> str | None:
+def _broken(world: World, *, is_end: bool) -> str | None:
     """Return which promise *world* breaks."""
     referenced = _referenced(world.rows)
     if not referenced <= world.objects:
-        return "a row refers to nothing"
+        return DANGLES
     if world.lost:
-        return "a file was removed that nobody saw"
+        return LOST
     if not is_end:
         return None
     if any(session.todo for session in world.sessions):
-        return "everybody waits"
+        return WAITS
     if world.objects - referenced:
-        return "an object stays for ever"
+        return STAYS
     if {key for key, entry in world.ledger if entry.state is LIVE} - referenced:
-        return "the ledger holds a key for ever"
+        return RECORDED
     return None
 
 
@@ -250,9 +267,11 @@ class Model:
 
     def _lock(self, world: World, who: int, session: Session, row: str) -> Iterator[tuple[str, World]]:
         """Lock the rows, compare them with what was seen, and decide."""
-        if _is_locked(world, row, who):
-            return
-        locked = world._replace(locks=world.locks | {(row, who)})
+        locked = world
+        if self._rules.locks_rows:
+            if _is_locked(world, row, who):
+                return
+            locked = world._replace(locks=world.locks | {(row, who)})
         if len(session.todo) > 1 and session.todo[1][0] == "lock":
             yield "locks row", _with(locked, who, session._replace(todo=session.todo[1:]))
             return
@@ -272,7 +291,9 @@ class Model:
         after = {ref for row in change.values() for ref in _files(row)}
         held, wanted = {_key(ref) for ref in before}, {_key(ref) for ref in after}
         # a row of advanced-alchemy is written as it is: its form says nothing of the object
-        doubted = {_key(ref) for ref in before if ref.startswith("~")} if self._rules.doubts_foreign_rows else set()
+        doubted = (
+            {_key(ref) for ref in before if ref.startswith("~")} if self._rules.doubts_foreign_rows else set()
+        )
         todo: list[Step] = []
         if operation.new == "copy":
             todo.append(("copy", new))
@@ -313,8 +334,9 @@ class Model:
                 doomable = {LIVE, DOOMED} if self._rules.locks_restored else {LIVE}
                 if entry is not None and entry.state in doomable:
                     sure = not self._rules.looks_up_unchecked
-                    yield "dooms unchecked", self._written(
-                        world, who, key, Entry(DOOMED, UNSURE), deletes=sure
+                    yield (
+                        "dooms unchecked",
+                        self._written(world, who, key, Entry(DOOMED, UNSURE), deletes=sure),
                     )
                 else:
                     yield "dooms nothing", _then(world, who, session)
@@ -337,8 +359,11 @@ class Model:
         is_foreign = any(ref == f"~{key}" for row in session.seen for ref in _files(row))
         if entry is None:
             if not _is_locked(world, key, who):
-                yield "dooms unknown", self._written(
-                    world, who, key, Entry(DOOMED, UNSURE), deletes=not self._rules.looks_up_unchecked
+                yield (
+                    "dooms unknown",
+                    self._written(
+                        world, who, key, Entry(DOOMED, UNSURE), deletes=not self._rules.looks_up_unchecked
+                    ),
                 )
         elif entry.state is not GONE and (not entry.checked or is_foreign):
             yield "looks up", _then(world, who, session, ("doom3", key))
@@ -366,9 +391,7 @@ class Model:
         todo: tuple[Step, ...] = (("undo", ""),) if session.stored else ()
         return _with(_released(world, who), who, Session(todo=todo, stored=session.stored))
 
-    def _commit(
-        self, world: World, who: int, session: Session, step: str
-    ) -> Iterator[tuple[str, World]]:
+    def _commit(self, world: World, who: int, session: Session, step: str) -> Iterator[tuple[str, World]]:
         after = session.todo[1:]
         ask: tuple[Step, ...] = (("ask", ""),) if session.recorded else ()
         if not self._rules.keeps_content_of_unknown:
@@ -376,7 +399,10 @@ class Model:
         if step == "commit":
             rest: tuple[Step, ...] = (("unlink", ""),) if session.deletable else ()
             yield "commits", _with(self._committed(world, who), who, session._replace(todo=(*after, *rest)))
-            yield "loses the answer to COMMIT", _with(world, who, session._replace(todo=(("sent", ""), *after)))
+            yield (
+                "loses the answer to COMMIT",
+                _with(world, who, session._replace(todo=(("sent", ""), *after))),
+            )
         else:
             known = session._replace(todo=(*after, *ask))
             yield "has committed", _with(self._committed(world, who), who, known)
@@ -395,9 +421,7 @@ class Model:
             lost=world.lost or not dropped <= _referenced(session.seen),
         )
 
-    def _conclude(
-        self, world: World, who: int, session: Session, step: str
-    ) -> Iterator[tuple[str, World]]:
+    def _conclude(self, world: World, who: int, session: Session, step: str) -> Iterator[tuple[str, World]]:
         """Do what is left when the transaction has ended."""
         ledger = dict(world.ledger)
         match step:
@@ -417,7 +441,9 @@ class Model:
                 yield "deletes", _with(gone, who, session._replace(todo=(("note", ""),)))
             case _:
                 if not any(_is_locked(world, key, who) for key in session.deletable):
-                    noted = {key: self._gone(entry) for key, entry in ledger.items() if key in session.deletable}
+                    noted = {
+                        key: self._gone(entry) for key, entry in ledger.items() if key in session.deletable
+                    }
                     yield "notes", _with(_update(world, noted), who, Session(todo=()))
 
     def _gone(self, entry: Entry) -> Entry | None:
@@ -524,7 +550,9 @@ def _then(world: World, who: int, session: Session, *first: Step) -> World:
 
 def _update(world: World, entries: Mapping[str, Entry | None]) -> World:
     ledger: dict[str, Entry | None] = {**dict(world.ledger), **entries}
-    return world._replace(ledger=frozenset((key, entry) for key, entry in ledger.items() if entry is not None))
+    return world._replace(
+        ledger=frozenset((key, entry) for key, entry in ledger.items() if entry is not None)
+    )
 
 
 def _history(world: World, came_from: Mapping[World, tuple[World, str] | None]) -> tuple[str, ...]:
