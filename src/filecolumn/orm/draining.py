@@ -128,13 +128,25 @@ def brief(engine: Engine) -> Generator[Connection]:
             yield connection
         return
     with engine.connect() as connection:
-        patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_LIMIT_MS}")
+        patience = _wait_at_most(connection, BUSY_LIMIT_MS)
         try:
-            yield connection
-            connection.commit()
+            # a COMMIT that fails is rolled back by this block only: else the pool would get the lock back too
+            with connection.begin():
+                yield connection
         finally:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={patience}")
+            _wait_at_most(connection, patience)
+
+
+def _wait_at_most(connection: Connection, milliseconds: int) -> int:
+    """Set SQLite's `busy_timeout`, without a transaction, and return what it was."""
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute("PRAGMA busy_timeout")
+        (before,) = cursor.fetchone() or (milliseconds,)
+        cursor.execute(f"PRAGMA busy_timeout={milliseconds}")
+    finally:
+        cursor.close()
+    return int(before)
 
 
 def _delay(attempts: int) -> float:
