@@ -18,7 +18,10 @@ from importlib.util import find_spec
 
 import filecolumn
 
-optional = ("advanced_alchemy", "alembic", "click", "fsspec", "greenlet", "litestar", "opentelemetry", "rich")
+optional = (
+    "advanced_alchemy", "alembic", "click", "fsspec", "greenlet", "hypothesis", "litestar", "opentelemetry",
+    "pytest", "rich",
+)
 present = [name for name in optional if find_spec(name) or name in sys.modules]
 if present:
     sys.exit(f"this environment is not bare, it has {present}")
@@ -29,6 +32,13 @@ except filecolumn.MissingDependencyError as error:
         sys.exit(f"the error gives no pip command: {error}")
 else:
     sys.exit("filecolumn.backends.fsspec was imported without fsspec")
+try:
+    import filecolumn.testing
+except filecolumn.MissingDependencyError as error:
+    if "filecolumn[testing]" not in str(error):
+        sys.exit(f"the error gives no pip command: {error}")
+else:
+    sys.exit("filecolumn.testing was imported without pytest")
 print("filecolumn needs none of", *optional)
 """
 
@@ -49,7 +59,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; what follows `--` goes to pytest."""
-    install(session, "-e", ".[fsspec,async]", "--group", "test")
+    install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers")
     session.run("python", "-m", "pytest", *session.posargs)
 
 
@@ -81,9 +91,9 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def minimum(session: nox.Session) -> None:
-    """Run the tests on the oldest versions that pyproject.toml allows."""
+    """Run the tests on the oldest versions that pyproject.toml allows; the clouds' clients pin newer ones."""
     install(session, "-e", ".[fsspec,async]", "--group", "test", pins=OLDEST)
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "not server", *session.posargs)
 
 
 @nox.session(reuse_venv=False)

@@ -12,13 +12,14 @@ import platform
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
-from benchmarks import flushes, large, saves, selects
+from benchmarks import flushes, large, latency, saves, selects
 from benchmarks.measure import Sizes, show
 
 SUBJECTS = {
     "saves": (saves, "Save and commit one 4 KiB file (wall time)"),
     "selects": (selects, "SELECT {sizes.rows:,} rows with a file column (processor time)"),
     "flushes": (flushes, "Flush {sizes.instances:,} instances (processor time)"),
+    "latency": (latency, "Flush 50 files on a storage that takes 20 ms (wall time)"),
     "large": (large, "A large file (wall time; up includes fsync, down and up include SHA-256)"),
 }
 QUICK = Sizes(saves=150, rows=20_000, instances=5_000, rounds=5, megabytes=128, large_rounds=9)

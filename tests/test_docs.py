@@ -97,6 +97,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
             del sys.modules[name]
 
 
+@pytest.mark.timeout(180)  # a page may run a whole suite
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_page_runs(page: Path, module: ModuleType, tmp_path: Path) -> None:
     with asyncio.Runner() as runner:
@@ -163,7 +164,7 @@ def _run_tests(folder: Path) -> None:
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(filecolumn.__file__).parent.parent)},
-        timeout=50,
+        timeout=150,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -11,7 +11,7 @@ import pytest
 import filecolumn
 
 PACKAGE = Path(filecolumn.__file__).parent
-LAYERS: dict[int, tuple[str, ...]] = {
+LAYERS: dict[float, tuple[str, ...]] = {
     0: ("errors", "failpoints"),
     1: (
         "content",
@@ -31,12 +31,26 @@ LAYERS: dict[int, tuple[str, ...]] = {
     2: (
         "backends.obstore_store",
         "backends.filesystem",
+        "backends.object_stores",
         "backends.obstore",
         "backends.fsspec",
         "backends.urls",
         "registry",
     ),
     3: ("transfer", "described", "value", "reading", "file", "lists"),
+    2.5: (
+        "testing",
+        "testing.wrapping",
+        "testing.faults",
+        "testing.ways",
+        "testing.harness",
+        "testing.writing",
+        "testing.reading",
+        "testing.keeping",
+        "testing.identity",
+        "testing.stateful",
+        "testing.suite",
+    ),
     4: (
         "orm",
         "orm.type",

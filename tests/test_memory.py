@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 
 import filecolumn
+from tests.backends.places import BUCKET, S3Folder
+from tests.servers.moto import moto
+from tests.servers.radosgw import radosgw
+
+__all__ = ("moto", "radosgw")
 
 MIB = 1024 * 1024
 ALLOWED = 64 * MIB
@@ -19,9 +24,19 @@ import asyncio, hashlib, os, sys
 from filecolumn import FileObject, storages
 from filecolumn.backends.fsspec import FSSpecBackend
 
-library, way, folder = sys.argv[1:]
+library, way, folder = sys.argv[1:4]
 MIB = 1024 * 1024
-if library == "obstore":
+if library == "s3":
+    endpoint, user, password = sys.argv[4:]
+    backend = storages.register_backend(
+        f"s3://{folder}/", "s", endpoint=endpoint, access_key_id=user, secret_access_key=password,
+        region="us-east-1", client_options={"allow_http": True}, total_timeout=120, timeout=60)
+elif library == "s3fs":
+    import fsspec
+    endpoint, user, password = sys.argv[4:]
+    fs = fsspec.filesystem("s3", key=user, secret=password, endpoint_url=endpoint)
+    backend = storages.register_backend(FSSpecBackend("s", fs, folder))
+elif library == "obstore":
     backend = storages.register_backend(f"file://{folder}/", "s", fsync=False)
 else:
     backend = storages.register_backend(FSSpecBackend("s", "file", folder, fsync=False))
@@ -72,13 +87,42 @@ print(peak() - before)
 @pytest.mark.parametrize("way", ["sync", "async"])
 @pytest.mark.parametrize("library", ["obstore", "fsspec"])
 def test_large_content_is_streamed_in_bounded_memory(tmp_path: Path, library: str, way: str) -> None:
+    assert growth(library, way, str(tmp_path / "s")) <= ALLOWED
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the VmHWM of Linux")
+@pytest.mark.server
+@pytest.mark.memory
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("server", "library", "way"),
+    [
+        ("moto", "s3", "sync"),
+        ("moto", "s3", "async"),
+        ("moto", "s3fs", "sync"),
+        ("radosgw", "s3", "sync"),
+        ("radosgw", "s3", "async"),
+    ],
+)
+def test_large_content_goes_through_s3_in_bounded_memory(
+    request: pytest.FixtureRequest, server: str, library: str, way: str
+) -> None:
+    place = S3Folder(request.getfixturevalue(server))
+    endpoint = place.endpoint
+    folder = f"{BUCKET}/{place.folder}"
+    assert growth(library, way, folder, endpoint.url, endpoint.user, endpoint.password) <= ALLOWED
+    place.close()
+
+
+def growth(*arguments: str) -> int:
+    """Return the bytes by which the memory of a process grows that sends and reads 512 MiB."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, library, way, str(tmp_path / "s")],
+        [sys.executable, "-c", SCRIPT, *arguments],
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=390,
         env={**os.environ, "PYTHONPATH": str(Path(filecolumn.__file__).parents[1])},
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) <= ALLOWED
+    return int(done.stdout)

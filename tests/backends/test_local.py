@@ -551,6 +551,11 @@ def test_a_setting_that_obstore_does_not_know_is_refused() -> None:
         ObstoreBackend("s", "s3://bucket/", no_such_setting="x")
 
 
+def test_a_setting_that_makes_obstore_panic_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot use"):
+        ObstoreBackend("s", "s3://bucket/", aws_allow_http="true")
+
+
 def test_a_refused_url_is_not_repeated_with_its_password() -> None:
     with pytest.raises(ValueError) as caught:
         ObstoreBackend("s", "s3://user:hunter2@bucket/?token=hunter2", no_such_setting="x")

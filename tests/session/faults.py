@@ -2,48 +2,58 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterable, Iterable
-from threading import Lock
-from typing import Any
-
 from filecolumn import StorageError
-from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.testing import Fault, FaultyBackend, SlowBackend
 
 
-class FailingStorage(ObstoreBackend):
+class FailingStorage(FaultyBackend):
     """The memory of this process, with faults; all is well until a test sets one of them."""
 
-    fail_puts_after: int | None = None
-    """How many objects it still takes; None is no limit."""
-    fail_deletes: bool = False
-    delay: float = 0.0
-    """Seconds that an upload takes; the object appears at its end."""
-
     def __init__(self, key: str = "docs") -> None:
-        super().__init__(key, "memory://")
-        self.puts = 0
+        self._slow = SlowBackend(ObstoreBackend(key, "memory://"), 0.0)
+        super().__init__(self._slow)
+
+    @property
+    def puts(self) -> int:
         """How often an upload was begun."""
-        self._lock = Lock()
+        return self.calls["put"]
 
-    def put(self, key: str, chunks: Iterable[bytes], **options: Any) -> Stat:
-        with self._lock:
-            self.puts += 1
-            if self.fail_puts_after is not None:
-                if self.fail_puts_after == 0:
-                    raise StorageError("no space left")
-                self.fail_puts_after -= 1
-        time.sleep(self.delay)
-        return super().put(key, chunks, **options)
+    @property
+    def delay(self) -> float:
+        """Seconds that a call takes."""
+        return self._slow.latency
 
-    async def put_async(
-        self, key: str, chunks: Iterable[bytes] | AsyncIterable[bytes], **options: Any
-    ) -> Stat:
-        # past obstore's own, so that each upload is one call of `put`
-        return await StorageBackend.put_async(self, key, chunks, **options)
+    @delay.setter
+    def delay(self, seconds: float) -> None:
+        self._slow.latency = seconds
 
-    def delete(self, keys: Iterable[str]) -> None:
-        if self.fail_deletes:
-            raise StorageError("deleting is refused")
-        super().delete(keys)
+    @property
+    def fail_puts_after(self) -> int | None:
+        """How many objects it still takes; None is no limit."""
+        raise AttributeError("only to be set")
+
+    @fail_puts_after.setter
+    def fail_puts_after(self, count: int | None) -> None:
+        self.clear()
+        if count is not None:
+            self.schedule(Fault("put", "fail_before", call=count + 1, times=None, error=_full))
+
+    @property
+    def fail_deletes(self) -> bool:
+        """Whether it refuses to delete."""
+        raise AttributeError("only to be set")
+
+    @fail_deletes.setter
+    def fail_deletes(self, refused: bool) -> None:
+        self.clear()
+        if refused:
+            self.schedule(Fault("delete", "fail_before", times=None, error=_refused))
+
+
+def _full() -> Exception:
+    return StorageError("no space left")
+
+
+def _refused() -> Exception:
+    return StorageError("deleting is refused")

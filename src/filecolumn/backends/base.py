@@ -48,11 +48,13 @@ class Capabilities:
     """What a storage can do: shared code and tests choose by these, never by its class."""
 
     signs: bool = False
-    """Makes URLs that others can use."""
+    """Makes URLs that others can read with."""
+    signs_uploads: bool = False
+    """Makes URLs that others can write with."""
     creates_atomically: bool = False
     """Of two creations of one key at one moment, one fails."""
     keeps_content_type: bool = False
-    """Keeps the media type and the metadata with the object."""
+    """Keeps the media type with the object, and what it can of the metadata; `stat` tells the type."""
     lists_in_order: bool = False
     """Lists keys in the order of their UTF-8 bytes."""
     persistent: bool = True

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import BinaryIO, Protocol
+from typing import Protocol, Self, TypeVar, cast
 
 from filecolumn.backends.base import Stat
 from filecolumn.backends.local import LocalRoot, local_folder
@@ -15,7 +15,7 @@ from filecolumn.errors import MissingDependencyError
 
 try:
     import fsspec
-    from fsspec.asyn import AsyncFileSystem
+    from fsspec.asyn import sync
     from fsspec.core import url_to_fs
     from fsspec.implementations.local import LocalFileSystem
     from fsspec.implementations.memory import MemoryFileSystem
@@ -26,7 +26,6 @@ except ImportError as _missing:
 
 
 __all__ = (
-    "AsyncFileSystem",
     "FileSystem",
     "LocalFileSystem",
     "MemoryFileSystem",
@@ -34,8 +33,11 @@ __all__ = (
     "can_sign",
     "local_root",
     "make_filesystem",
+    "run_on_its_loop",
     "stat_of_info",
 )
+
+T = TypeVar("T")
 
 
 class FileSystem(Protocol):
@@ -44,12 +46,18 @@ class FileSystem(Protocol):
     protocol: str | tuple[str, ...]
     storage_args: tuple[object, ...]
     storage_options: dict[str, object]
+    loop: object
 
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str: ...
     def open(self, path: str, mode: str, **options: object) -> OpenFile: ...
     def info(self, path: str) -> dict[str, object]: ...
     def exists(self, path: str) -> bool: ...
+    def isdir(self, path: str) -> bool: ...
     def cat_file(self, path: str, start: int, end: int) -> bytes: ...
-    def pipe_file(self, path: str, value: bytes) -> None: ...
+    def pipe_file(self, path: str, value: bytes, **options: object) -> object: ...
+    async def _pipe_file(self, path: str, value: bytes) -> object: ...
+    async def _bulk_delete(self, paths: Sequence[str]) -> object: ...
     def cp_file(self, path1: str, path2: str) -> None: ...
     def mv(self, path1: str, path2: str) -> None: ...
     def rm_file(self, path: str) -> None: ...
@@ -57,18 +65,23 @@ class FileSystem(Protocol):
     def walk(
         self, path: str, *, detail: bool
     ) -> Iterator[tuple[str, object, dict[str, dict[str, object]]]]: ...
-    def sign(self, path: str, expiration: int) -> str: ...
+    def sign(self, path: str, expiration: int, **options: object) -> str: ...
     def invalidate_cache(self) -> None: ...
 
 
-class OpenFile(BinaryIO):
-    """A file opened with `autocommit=False`."""
+class OpenFile(Protocol):
+    """What is used of an open file; the last two if it was opened with `autocommit=False`."""
 
-    def commit(self) -> None:
-        """Make what was written visible."""
+    closed: bool
 
-    def discard(self) -> None:
-        """Forget what was written."""
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+    def read(self, size: int, /) -> bytes: ...
+    def write(self, content: bytes, /) -> object: ...
+    def seek(self, offset: int, /) -> object: ...
+    def close(self) -> None: ...
+    def commit(self) -> None: ...
+    def discard(self) -> None: ...
 
 
 def make_filesystem(
@@ -103,6 +116,11 @@ def _synchronous(fs: FileSystem) -> FileSystem:
     return type(fs)(*fs.storage_args, **{**fs.storage_options, "asynchronous": False})
 
 
+def run_on_its_loop(fs: FileSystem, call: Callable[..., Awaitable[T]], *arguments: object) -> T:
+    """Return what a coroutine function of *fs* returns; it works on the filesystem's own loop only."""
+    return cast("T", sync(fs.loop, call, *arguments))
+
+
 def local_root(fs: FileSystem, *, prefix: str, fsync: bool) -> LocalRoot | None:
     """Return the folder of a local filesystem; ValueError if none is named."""
     if not isinstance(fs, LocalFileSystem):
@@ -117,7 +135,13 @@ def stat_of_info(key: str, info: Mapping[str, object]) -> Stat:
     size = info.get("size")
     etag = info.get("ETag") or info.get("etag")
     version = info.get("VersionId") or info.get("generation") or info.get("version_id")
-    kind = info.get("ContentType") or info.get("contentType")
+    settings = info.get("content_settings")  # of Azure, an object or a mapping
+    kind = (
+        info.get("ContentType")
+        or info.get("contentType")
+        or getattr(settings, "content_type", None)
+        or (settings.get("content_type") if isinstance(settings, Mapping) else None)
+    )
     return Stat(
         key=key,
         size=size if isinstance(size, int) else 0,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from threading import Lock
+from typing import TypeVar
 
 from filecolumn.backends.base import (
     Capabilities,
@@ -17,7 +18,6 @@ from filecolumn.backends.base import (
     list_folder,
 )
 from filecolumn.backends.filesystem import (
-    AsyncFileSystem,
     FileSystem,
     MemoryFileSystem,
     can_sign,
@@ -26,10 +26,12 @@ from filecolumn.backends.filesystem import (
     stat_of_info,
 )
 from filecolumn.backends.local import FileChunks
-from filecolumn.backends.parts import first_part
+from filecolumn.backends.object_stores import object_files
+from filecolumn.backends.parts import batches
 from filecolumn.backends.translate import ErrorTable, SourceGuard, translated, without_secrets
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import (
+    InvalidKeyError,
     NotSupportedError,
     ObjectExistsError,
     ObjectNotFoundError,
@@ -39,7 +41,7 @@ from filecolumn.naming import RESERVED_FOLDER, check_key, uuid7_hex
 
 __all__ = ("FSSpecBackend",)
 
-PART_SIZE = 8 * 1024 * 1024
+T = TypeVar("T")
 
 _ERRORS: ErrorTable = {
     FileNotFoundError: ObjectNotFoundError,
@@ -90,9 +92,13 @@ class FSSpecBackend(StorageBackend):
         self.protocol: str = protocols if isinstance(protocols, str) else protocols[0]
         self._root = local_root(self.fs, prefix=self.prefix, fsync=fsync)
         self._creating = Lock()
+        self._objects = objects = object_files(self.fs)
+        alone = self._root is not None or isinstance(self.fs, MemoryFileSystem)
         self.capabilities: Capabilities = Capabilities(
             signs=can_sign(self.fs),
-            creates_atomically=self._root is not None or isinstance(self.fs, MemoryFileSystem),
+            signs_uploads=objects is not None and objects.sign_upload is not None,
+            creates_atomically=alone if objects is None else objects.creates_atomically,
+            keeps_content_type=objects is not None,
         )
 
     @property
@@ -118,8 +124,12 @@ class FSSpecBackend(StorageBackend):
                 self._root.write(key, guard, overwrite=mode == "overwrite")
             elif isinstance(self.fs, MemoryFileSystem):
                 self._write_memory(key, b"".join(guard), mode)
+            elif self._objects is not None:
+                path, checked = self._path(key), self.capabilities.creates_atomically
+                self._objects.write(path, guard, content_type, metadata, mode=mode, conditional=checked)
             else:
-                self._write(key, guard, mode)
+                self._refuse_taken(key, mode)
+                self._write_staged(key, guard)
         return Stat(key=key, size=guard.size)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -129,10 +139,10 @@ class FSSpecBackend(StorageBackend):
                 chunks = self._root.read(key, start, length)
             elif isinstance(self.fs, MemoryFileSystem):
                 chunks = self._read_memory(key, start, length)
+            elif self._objects is not None and length != 0:
+                chunks = self._objects.read(self._path(key), start, length)
             else:
-                file = self.fs.open(self._path(key), "rb")
-                file.seek(start)
-                chunks = FileChunks(file, length)
+                chunks = self._read_file(key, start, length)
         return self._read(key, chunks)
 
     def stat(self, key: str) -> Stat:
@@ -140,20 +150,24 @@ class FSSpecBackend(StorageBackend):
             if self._root is not None:
                 status = self._root.stat(key)
                 return Stat(key=key, size=status.st_size, last_modified=status.st_mtime)
-            info = self.fs.info(self._path(key))
+            path = self._path(key)
+            # listings are remembered, and another program may have changed the storage since
+            self.fs.invalidate_cache()
+            info = self.fs.info(path)
         if info.get("type") == "directory":
             raise ObjectNotFoundError(f"no object is stored under {key!r}: it is a folder")
         return stat_of_info(key, info)
 
     def delete(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            with self._translated(f"delete {key!r}"):
+        for batch in batches(keys, 1 if self._objects is None else self._objects.batch):
+            with self._translated(f"delete {len(batch)} objects, the first {batch[0]!r}"):
                 if self._root is not None:
-                    self._root.remove(key)
+                    self._root.remove(*batch)
+                elif self._objects is None:
+                    self._remove_file(*map(self._path, batch))
                 else:
-                    # rm() would take the key for a pattern
                     with suppress(FileNotFoundError):
-                        self.fs.rm_file(self._path(key))
+                        self._objects.delete([*map(self._path, batch)])
 
     def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[Stat]:
         if self._root is not None:
@@ -168,21 +182,26 @@ class FSSpecBackend(StorageBackend):
                 self.fs.invalidate_cache()
 
     def copy(self, source: str, target: str) -> Stat:
-        if self._root is not None or isinstance(self.fs, MemoryFileSystem):
+        if self._objects is None:
             return super().copy(source, target)
         with self._translated(f"copy {source!r} to {target!r}"):
-            self._make_folder(target)
             self.fs.cp_file(self._path(source), self._path(target))
         return self.stat(target)
 
     def sign(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
-        if not self.capabilities.signs or method != "GET":
+        upload = self._objects.sign_upload if self._objects is not None else None
+        options: Mapping[str, object] | None = {} if method == "GET" else upload
+        if not self.capabilities.signs or options is None:
             raise NotSupportedError(f"storage {self.key!r} ({self.protocol}) cannot sign URLs for {method}")
         with self._translated(f"sign {key!r}"):
-            return str(self.fs.sign(self._path(key), expiration=int(expires_in)))
+            return str(self.fs.sign(self._path(key), expiration=int(expires_in), **options))
 
     def _path(self, key: str) -> str:
-        return f"{self.prefix}/{check_key(key)}" if self.prefix else check_key(key)
+        path = f"{self.prefix}/{check_key(key)}" if self.prefix else check_key(key)
+        # adlfs, for one, reorders a path with ? and #
+        if str(self.fs._strip_protocol(path)).strip("/") != path.strip("/"):
+            raise InvalidKeyError(f"the storage key {key!r} is not kept as it is by {type(self.fs).__name__}")
+        return path
 
     def _write_memory(self, key: str, content: bytes, mode: PutMode) -> None:
         with self._creating:
@@ -196,47 +215,35 @@ class FSSpecBackend(StorageBackend):
         end = size if length is None else min(size, start + length)
         return (self.fs.cat_file(path, at, min(at + CHUNK_SIZE, end)) for at in range(start, end, CHUNK_SIZE))
 
-    def _write(self, key: str, chunks: Iterable[bytes], mode: PutMode) -> None:
-        self._refuse_taken(key, mode)
-        whole, rest = first_part(chunks, PART_SIZE)
-        if isinstance(self.fs, AsyncFileSystem):
-            if rest is None:
-                self.fs.pipe_file(self._path(key), whole)
-            else:
-                self._write_parts(key, rest)
-        else:
-            self._write_staged(key, (whole,) if rest is None else rest)
-
-    def _write_parts(self, key: str, chunks: Iterable[bytes]) -> None:
-        """Upload in parts to a storage that shows the object when the last one is confirmed."""
-        file = self.fs.open(self._path(key), "wb", block_size=PART_SIZE, autocommit=False)
-        try:
-            for chunk in chunks:
-                file.write(chunk)
-            file.close()
-        except BaseException:
-            # leaving the file's own context would confirm what was written so far
-            file.discard()
-            raise
-        file.commit()
+    def _read_file(self, key: str, start: int, length: int | None) -> Iterator[bytes]:
+        # some servers open a folder, and refuse to read it
+        self.stat(key)
+        file = self.fs.open(self._path(key), "rb")
+        file.seek(start)
+        return FileChunks(file, length)
 
     def _write_staged(self, key: str, chunks: Iterable[bytes]) -> None:
         stage = "/".join(filter(None, (self.prefix, RESERVED_FOLDER, "stage", uuid7_hex())))
-        self.fs.makedirs(stage.rpartition("/")[0], exist_ok=True)
         try:
-            with self.fs.open(stage, "wb") as file:
+            with _in_folder(self.fs, stage, lambda: self.fs.open(stage, "wb")) as file:
                 for chunk in chunks:
                     file.write(chunk)
-            self._make_folder(key)
-            self.fs.mv(stage, self._path(key))
+            path = self._path(key)
+            _in_folder(self.fs, path, lambda: self.fs.mv(stage, path))
         except BaseException:
             if self.fs.exists(stage):
                 self.fs.rm_file(stage)
             raise
 
-    def _make_folder(self, key: str) -> None:
-        if "/" in (path := self._path(key)) and not isinstance(self.fs, AsyncFileSystem):
-            self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+    def _remove_file(self, path: str) -> None:
+        try:
+            # rm() would take the path for a pattern
+            self.fs.rm_file(path)
+        except FileNotFoundError:
+            return
+        except OSError:
+            if not self.fs.isdir(path):
+                raise
 
     def _refuse_taken(self, key: str, mode: PutMode) -> None:
         if mode == "create" and self.fs.exists(self._path(key)):
@@ -260,3 +267,12 @@ class FSSpecBackend(StorageBackend):
 
     def _translated(self, doing: str, source: SourceGuard | None = None) -> AbstractContextManager[None]:
         return translated(_ERRORS, f"{doing} in storage {self.key!r}", source)
+
+
+def _in_folder(fs: FileSystem, path: str, call: Callable[[], T]) -> T:
+    """Return what *call* does at *path*, for which the folders are made if they are missing."""
+    try:
+        return call()
+    except FileNotFoundError:
+        fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        return call()

@@ -62,8 +62,11 @@ def store_from_url(
         # its overloads have no form for settings that are not known one by one
         build: Callable[..., ObjectStore] = from_url
         return build(url, client_options=client_options, retry_config=retry_config, **config)
-    except (BaseError, OSError) as error:
-        raise ValueError(f"obstore cannot use the storage URL {scheme}://...; see the cause") from error
+    except BaseException as error:
+        # pyo3's PanicException, for some settings, is a BaseException of a module that cannot be imported
+        if isinstance(error, BaseError | OSError) or type(error).__name__ == "PanicException":
+            raise ValueError(f"obstore cannot use the storage URL {scheme}://...; see the cause") from error
+        raise
 
 
 def local_root(store: ObjectStore, *, fsync: bool) -> LocalRoot | None:

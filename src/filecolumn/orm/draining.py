@@ -67,7 +67,8 @@ def conclude(at: LedgerAt, places: Collection[Place]) -> None:
             mark_refused(connection, at.ledger, {place: (0, why) for place, why in refused.items()})
             failpoint("drain.before_gone")
     except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
-        _log.warning("the ledger is not up to date until the next drain: %s", error)
+        # as text: a record that is kept would keep the connection, with its locks
+        _log.warning("the ledger is not up to date until the next drain: %s", str(error))
 
 
 def mark_gone(
@@ -134,7 +135,9 @@ def brief(engine: Engine) -> Generator[Connection]:
             with connection.begin():
                 yield connection
         finally:
-            _wait_at_most(connection, patience)
+            # a cancelled connection is given up by SQLAlchemy, with its patience
+            if not connection.invalidated:
+                _wait_at_most(connection, patience)
 
 
 def _wait_at_most(connection: Connection, milliseconds: int) -> int:

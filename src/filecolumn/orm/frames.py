@@ -154,7 +154,7 @@ def _ask(frame: SessionFrame) -> None:
         try:
             resolve(frame)
         except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
-            _log.warning("COMMIT was sent and not answered, nor is the question how it ended: %s", error)
+            _log.warning("COMMIT was sent and not answered, nor is the question how it ended: %s", str(error))
         if frame.outcome is not None:
             return
     _log.warning("COMMIT was sent and not answered; its files are kept: %s", sorted(frame.uploads))

@@ -52,6 +52,8 @@ def _bound_wait(connection: Connection) -> None:
         case "postgresql":
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_LIMIT}s'")
         case "mysql" | "mariadb":
+            # the setting outlives the transaction, so the connection does not go back to the pool
+            connection.detach()
             connection.exec_driver_sql(f"SET innodb_lock_wait_timeout = {LOCK_LIMIT}")
         case _:
             return

@@ -1,1 +1,37 @@
-"""What tests of applications and of storages need."""
+"""For tests: the proof of a backend, and storages that fail or are slow on purpose.
+
+Needs pytest and Hypothesis, the extra `testing`: `pip install "filecolumn[testing]"`.
+"""
+
+from filecolumn.errors import MissingDependencyError
+
+try:
+    import hypothesis as hypothesis
+    import pytest
+except ImportError as _missing:
+    raise MissingDependencyError(
+        "filecolumn.testing needs pytest and hypothesis: pip install 'filecolumn[testing]'"
+    ) from _missing
+
+# pytest explains only the asserts of modules that it knows before they are imported
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{name}" for name in ("harness", "identity", "keeping", "reading", "stateful", "writing"))
+)
+
+from filecolumn.testing.faults import Fault, FaultKind, FaultyBackend  # noqa: E402
+from filecolumn.testing.stateful import BackendMachine, check_against_model  # noqa: E402
+from filecolumn.testing.suite import BackendSuite  # noqa: E402
+from filecolumn.testing.wrapping import Operation, Passage, SlowBackend, WrappedBackend  # noqa: E402
+
+__all__ = (
+    "BackendMachine",
+    "BackendSuite",
+    "Fault",
+    "FaultKind",
+    "FaultyBackend",
+    "Operation",
+    "Passage",
+    "SlowBackend",
+    "WrappedBackend",
+    "check_against_model",
+)

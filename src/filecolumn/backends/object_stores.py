@@ -1,0 +1,169 @@
+"""Objects of a filesystem over an object store: what fsspec has no common name for.
+
+Such a store shows an object when its last byte is there, and takes in one request the media type
+and the condition that the key is free.  How each filesystem is told is to be read in its source:
+s3fs and gcsfs `_pipe_file(mode="create")`, adlfs `_pipe_file(overwrite=False)`.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from filecolumn.backends.base import PutMode
+from filecolumn.backends.filesystem import FileSystem, run_on_its_loop
+from filecolumn.backends.parts import first_part
+
+__all__ = ("ObjectFiles", "object_files")
+
+PART_SIZE = 8 * 1024 * 1024
+
+Options = Mapping[str, object]
+Description = Callable[[str, Mapping[str, str]], Options]
+"""Makes the options that carry a media type and metadata."""
+
+
+def _s3_description(content_type: str, metadata: Mapping[str, str]) -> Options:
+    return {"ContentType": content_type, "Metadata": dict(metadata)}
+
+
+def _gcs_description(content_type: str, metadata: Mapping[str, str]) -> Options:
+    return {"content_type": content_type, "metadata": dict(metadata)}
+
+
+def _azure_description(content_type: str, metadata: Mapping[str, str]) -> Options:
+    # adlfs writes metadata of its own, and lets nobody add to it
+    settings: Callable[..., object] = import_module("azure.storage.blob").ContentSettings
+    return {"content_settings": settings(content_type=content_type)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    describe: Description
+    create: Options
+    """What makes a PUT fail if the key is taken."""
+    sign_upload: Options | None = None
+    """What makes a signature one for PUT, if it can be."""
+    batch: int = 1
+    """Keys that one request deletes."""
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "s3": _Kind(_s3_description, {"mode": "create"}, {"client_method": "put_object"}, batch=1000),
+    "gs": _Kind(_gcs_description, {"mode": "create"}, {"method": "PUT", "version": "v4"}),
+    "abfs": _Kind(_azure_description, {"overwrite": False}),
+}
+
+
+class ObjectFiles:
+    """The objects of one filesystem, by their paths in it."""
+
+    def __init__(self, fs: FileSystem, kind: _Kind) -> None:
+        self._fs = fs
+        self._kind = kind
+        self.batch: int = kind.batch
+        self.sign_upload: Options | None = kind.sign_upload
+        known = inspect.signature(type(fs)._pipe_file).parameters
+        self.creates_atomically: bool = kind.create.keys() <= known.keys()
+        """Whether this version of the filesystem knows the condition."""
+
+    def write(
+        self,
+        path: str,
+        chunks: Iterable[bytes],
+        content_type: str | None,
+        metadata: Mapping[str, str] | None,
+        *,
+        mode: PutMode,
+        conditional: bool,
+    ) -> None:
+        """Store *chunks*; FileExistsError if *path* is taken and not to be overwritten.
+
+        Small content goes in one request, which is *conditional* where the service can be told so;
+        else, and before large content, it is asked whether the path is free.
+        """
+        whole, rest = first_part(chunks, PART_SIZE)
+        creates = mode == "create"
+        if creates and (rest is not None or not conditional) and self._fs.exists(path):
+            raise FileExistsError(f"{path!r} is taken; objects are never overwritten")
+        description = self._kind.describe(content_type or "application/octet-stream", metadata or {})
+        if rest is not None:
+            self._write_parts(path, rest, description)
+        elif creates and conditional:
+            self._create(path, whole, description)
+        else:
+            self._fs.pipe_file(path, whole, **description)
+
+    def read(self, path: str, start: int, length: int | None) -> Iterator[bytes]:
+        """Return the content in parts; the first is read at once, so small content is one request."""
+        wanted = PART_SIZE if length is None else min(length, PART_SIZE)
+        return self._parts(path, self._part(path, start, wanted), start, length)
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete at most `batch` objects, in one request."""
+        if self.batch > 1:
+            # `rm` would take the paths for patterns, and ask for each whether it is there
+            run_on_its_loop(self._fs, self._fs._bulk_delete, paths)
+        else:
+            for path in paths:
+                self._fs.rm_file(path)
+
+    def _create(self, path: str, content: bytes, options: Options) -> None:
+        try:
+            self._fs.pipe_file(path, content, **options, **self._kind.create)
+        except OSError as error:
+            # s3fs makes EINVAL of "precondition failed"
+            refused = isinstance(error, FileExistsError) or error.errno == errno.EINVAL
+            if refused and self._fs.exists(path):
+                raise FileExistsError(f"{path!r} is taken; objects are never overwritten") from error
+            if not isinstance(error, FileExistsError):
+                raise
+            # parts of a failed upload, which Azure keeps for a week, are no object
+            self._fs.pipe_file(path, content, **options)
+
+    def _write_parts(self, path: str, chunks: Iterable[bytes], options: Options) -> None:
+        file = self._fs.open(path, "wb", block_size=PART_SIZE, autocommit=False, **options)
+        try:
+            for chunk in chunks:
+                file.write(chunk)
+            file.close()
+        except BaseException:
+            # leaving the file's own context would confirm what was written so far
+            file.discard()
+            # or a forgotten file confirms it
+            file.closed = True
+            raise
+        file.commit()
+
+    def _parts(self, path: str, first: bytes, start: int, length: int | None) -> Iterator[bytes]:
+        part, at, left = first, start, length
+        while part:
+            yield part
+            at += len(part)
+            left = None if left is None else left - len(part)
+            if len(part) < PART_SIZE or left == 0:
+                return
+            part = self._part(path, at, PART_SIZE if left is None else min(left, PART_SIZE))
+
+    def _part(self, path: str, start: int, wanted: int) -> bytes:
+        try:
+            return self._fs.cat_file(path, start=start, end=start + wanted)
+        except FileNotFoundError:
+            raise
+        except Exception:
+            # a range past the end, which each service refuses in a way of its own
+            info = self._fs.info(path)
+            size = info.get("size")
+            if info.get("type") != "directory" and isinstance(size, int) and start >= size:
+                return b""
+            raise
+
+
+def object_files(fs: FileSystem) -> ObjectFiles | None:
+    """Return the objects of *fs*, or None if it is not over an object store that is known here."""
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else {*fs.protocol}
+    kind = next((kind for protocol, kind in _KINDS.items() if protocol in protocols), None)
+    return None if kind is None else ObjectFiles(fs, kind)

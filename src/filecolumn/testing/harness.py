@@ -1,0 +1,83 @@
+"""What the cases of `BackendSuite` share: fixtures, sizes, made-up content."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+import pytest
+
+from filecolumn.backends.base import StorageBackend
+from filecolumn.testing.ways import ThroughAsync
+
+__all__ = ("SuiteHarness", "failing", "whole")
+
+PIECE = bytes(range(256)) * 4096
+
+
+class SuiteHarness:
+    """The face that a backend's author sees: one fixture to give, the rest to adjust."""
+
+    large: ClassVar[int] = 17 * 1024 * 1024 + 12345
+    """Bytes of large content: more than the backend sends in one request."""
+    many: ClassVar[int] = 1100
+    """Keys to delete at once: more than one request takes."""
+    examples: ClassVar[int] = 20
+    """Sequences of calls that are compared with a dictionary."""
+    proves_signatures: ClassVar[bool] = True
+    """Whether the server refuses a wrong or expired signature; emulators may not."""
+    upload_headers: ClassVar[Mapping[str, str]] = {}
+    """What a PUT to a signed URL must have."""
+
+    @pytest.fixture
+    def backend(self) -> StorageBackend:
+        """Give a backend over an empty place; override this one."""
+        raise NotImplementedError(f"{type(self).__name__} needs a fixture `backend`: a backend over nothing")
+
+    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
+        """Return all that lies in the place, stages and left-overs too, without a call of *backend*.
+
+        Override it where you can: a storage cannot vouch for itself.
+        """
+        pytest.skip("the suite cannot look behind this backend's back: override `look`")
+
+    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
+        """Put an object into the place as another program would, without a call of *backend*."""
+        pytest.skip("the suite cannot act behind this backend's back: override `place`")
+
+    def another(self, backend: StorageBackend) -> StorageBackend:
+        """Return a second backend at the same place, as another process would make it."""
+        pytest.skip("the suite cannot make a second backend: override `another`")
+
+    @pytest.fixture(params=["sync", "async", "async content"])
+    def storage(self, request: pytest.FixtureRequest, backend: StorageBackend) -> Iterator[StorageBackend]:
+        """Give the backend, called in each of the ways that there are."""
+        if request.param == "sync":
+            yield backend
+            return
+        with asyncio.Runner() as runner:
+            yield ThroughAsync(backend, runner, feeds=request.param == "async content")
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Yield *size* bytes in chunks of 1 MiB."""
+        while size > 0:
+            yield PIECE[:size]
+            size -= len(PIECE)
+
+    def keys(self, storage: StorageBackend, prefix: str = "", *, after: str | None = None) -> list[str]:
+        """Return the keys of a listing, sorted."""
+        return sorted(stat.key for stat in storage.list(prefix, after=after))
+
+
+def whole(chunks: Iterator[bytes]) -> bytes:
+    """Return the content of *chunks*, each of which must be `bytes`."""
+    read = [*chunks]
+    assert all(type(chunk) is bytes for chunk in read)
+    return b"".join(read)
+
+
+def failing(chunks: Iterator[bytes], error: BaseException) -> Iterator[bytes]:
+    """Yield *chunks*, then raise *error*."""
+    yield from chunks
+    raise error

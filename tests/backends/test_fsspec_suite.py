@@ -1,0 +1,209 @@
+"""`BackendSuite` on the filesystems of fsspec that a server can be had for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import fsspec
+import pytest
+
+from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.fsspec import FSSpecBackend
+from filecolumn.testing import BackendSuite
+from filecolumn.testing.identity import UNUSUAL_KEYS
+from tests.backends.places import BUCKET, AzureFolder, Folder, GcsFolder, S3Folder
+from tests.servers.azurite import azurite
+from tests.servers.gcs import gcs
+from tests.servers.moto import moto
+from tests.servers.process import Endpoint
+from tests.servers.radosgw import radosgw
+from tests.servers.sshd import SshServer, sshd
+
+__all__ = ("azurite", "gcs", "moto", "radosgw", "sshd")
+
+
+class TestMemory(BackendSuite):
+    @pytest.fixture
+    def backend(self) -> StorageBackend:
+        return FSSpecBackend("s", "memory", f"suite-{uuid4().hex}")
+
+    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
+        assert isinstance(backend, FSSpecBackend)
+        fs = fsspec.filesystem("memory")
+        paths = fs.find(backend.prefix)
+        return {path.removeprefix(f"/{backend.prefix}/"): fs.cat_file(path) for path in paths}
+
+    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
+        assert isinstance(backend, FSSpecBackend)
+        fsspec.filesystem("memory").pipe_file(f"{backend.prefix}/{key}", content)
+
+    def another(self, backend: StorageBackend) -> StorageBackend:
+        assert isinstance(backend, FSSpecBackend)
+        return FSSpecBackend("t", "memory", backend.prefix)
+
+
+class TestLocal(BackendSuite):
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> StorageBackend:
+        self.folder = Folder(tmp_path / "s")
+        return self.another()
+
+    def another(self, backend: StorageBackend | None = None) -> StorageBackend:
+        return FSSpecBackend("s", "file", str(self.folder.path), fsync=False)
+
+    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
+        return self.folder.look()
+
+    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
+        self.folder.place(key, content)
+
+
+@pytest.mark.server
+class TestSftp(BackendSuite):
+    large = 2 * 1024 * 1024 + 12345
+    many = 100
+    examples = 8
+
+    @pytest.fixture
+    def backend(self, sshd: SshServer, tmp_path: Path) -> StorageBackend:
+        self.folder = Folder(tmp_path / "s")
+        self.folder.path.mkdir()
+        self.server = sshd
+        return self.another()
+
+    def another(self, backend: StorageBackend | None = None) -> StorageBackend:
+        return FSSpecBackend(
+            "s",
+            "sftp",
+            str(self.folder.path),
+            host="127.0.0.1",
+            port=self.server.port,
+            username=self.server.user,
+            key_filename=self.server.key_file,
+            look_for_keys=False,
+            allow_agent=False,
+        )
+
+    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
+        return self.folder.look()
+
+    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
+        self.folder.place(key, content)
+
+
+def fsspec_on_s3(place: S3Folder) -> StorageBackend:
+    fs = fsspec.filesystem(
+        "s3",
+        key=place.endpoint.user,
+        secret=place.endpoint.password,
+        endpoint_url=place.endpoint.url,
+        client_kwargs={"region_name": "us-east-1"},
+    )
+    return FSSpecBackend("s", fs, f"{BUCKET}/{place.folder}")
+
+
+class OnS3(BackendSuite):
+    large = 9 * 1024 * 1024 + 12345
+    examples = 5
+
+    @pytest.fixture
+    def server(self) -> Endpoint:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def backend(self, server: Endpoint) -> Iterator[StorageBackend]:
+        self.s3 = S3Folder(server)
+        yield self.another()
+        assert self.s3.unfinished() == []
+        self.s3.close()
+
+    def another(self, backend: StorageBackend | None = None) -> StorageBackend:
+        return fsspec_on_s3(self.s3)
+
+    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
+        return self.s3.look()
+
+    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
+        self.s3.place(key, content)
+
+
+@pytest.mark.server
+class TestS3fsOnMoto(OnS3):
+    proves_signatures = False
+
+    @pytest.fixture
+    def server(self, moto: Endpoint) -> Endpoint:
+        return moto
+
+
+@pytest.mark.server
+class TestAdlfs(BackendSuite):
+    large = 9 * 1024 * 1024 + 12345
+    many = 100
+    examples = 5
+
+    @pytest.fixture
+    def backend(self, azurite: Endpoint) -> Iterator[StorageBackend]:
+        self.azure = AzureFolder(azurite)
+        yield self.another()
+        self.azure.close()
+
+    def another(self, backend: StorageBackend | None = None) -> StorageBackend:
+        server = self.azure.endpoint
+        settings = {
+            "DefaultEndpointsProtocol": "http",
+            "AccountName": server.user,
+            "AccountKey": server.password,
+            "BlobEndpoint": server.url,
+        }
+        connection = ";".join(f"{name}={value}" for name, value in settings.items())
+        return FSSpecBackend("s", "abfs", f"{BUCKET}/{self.azure.folder}", connection_string=connection)
+
+    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
+        return self.azure.look()
+
+    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
+        self.azure.place(key, content)
+
+
+@pytest.mark.server
+class TestGcsfs(BackendSuite):
+    large = 9 * 1024 * 1024 + 12345
+    many = 100
+    examples = 5
+
+    @pytest.fixture
+    def backend(self, gcs: Endpoint) -> Iterator[StorageBackend]:
+        self.gcs = GcsFolder(gcs)
+        yield self.another()
+        self.gcs.close()
+
+    @pytest.mark.parametrize("key", UNUSUAL_KEYS)
+    def test_an_unusual_key_is_kept_exactly_or_refused(self, storage: StorageBackend, key: str) -> None:
+        if ";" in key:
+            pytest.skip("the emulator takes ; for the end of a path")
+        super().test_an_unusual_key_is_kept_exactly_or_refused(storage, key)
+
+    def another(self, backend: StorageBackend | None = None) -> StorageBackend:
+        made = FSSpecBackend(
+            "s",
+            "gs",
+            f"{BUCKET}/{self.gcs.folder}",
+            token="anon",
+            project="test",
+            endpoint_url=self.gcs.endpoint.url,
+        )
+        # Google enforces the condition, the emulator does not; and it has no keys to sign with
+        made.capabilities = replace(
+            made.capabilities, creates_atomically=False, signs=False, signs_uploads=False
+        )
+        return made
+
+    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
+        return self.gcs.look()
+
+    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
+        self.gcs.place(key, content)

@@ -1,0 +1,143 @@
+"""`BackendSuite` on every store of obstore that a server can be had for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.testing import BackendSuite
+from tests.backends.places import BUCKET, AzureFolder, Folder, S3Folder
+from tests.servers.azurite import azurite
+from tests.servers.moto import moto
+from tests.servers.process import Endpoint
+from tests.servers.radosgw import radosgw
+
+__all__ = ("azurite", "moto", "radosgw")
+
+
+class TestMemory(BackendSuite):
+    examples = 100
+
+    @pytest.fixture
+    def backend(self) -> StorageBackend:
+        return ObstoreBackend("s", "memory://")
+
+    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
+        assert isinstance(backend, ObstoreBackend)
+        store = backend.store
+        return {
+            meta["path"]: bytes(store.get(meta["path"]).bytes()) for page in store.list() for meta in page
+        }
+
+    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
+        assert isinstance(backend, ObstoreBackend)
+        backend.store.put(key, content)
+
+    def another(self, backend: StorageBackend) -> StorageBackend:
+        return ObstoreBackend("t", "memory://")
+
+
+class TestLocal(BackendSuite):
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> StorageBackend:
+        return ObstoreBackend("s", f"file://{tmp_path}/s/", fsync=False)
+
+    def _folder(self, backend: StorageBackend) -> Folder:
+        return Folder(Path(backend.location.removeprefix("file://")))
+
+    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
+        return self._folder(backend).look()
+
+    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
+        self._folder(backend).place(key, content)
+
+    def another(self, backend: StorageBackend) -> StorageBackend:
+        return ObstoreBackend("t", f"{backend.location}/")
+
+
+def obstore_on_s3(place: S3Folder) -> StorageBackend:
+    return ObstoreBackend(
+        "s",
+        f"s3://{BUCKET}/{place.folder}/",
+        endpoint=place.endpoint.url,
+        access_key_id=place.endpoint.user,
+        secret_access_key=place.endpoint.password,
+        region="us-east-1",
+        client_options={"allow_http": True},
+    )
+
+
+class OnS3(BackendSuite):
+    """A folder of a bucket; the server is the subclass's."""
+
+    large = 9 * 1024 * 1024 + 12345
+    examples = 8
+
+    @pytest.fixture
+    def server(self) -> Endpoint:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def backend(self, server: Endpoint) -> Iterator[StorageBackend]:
+        self.s3 = S3Folder(server)
+        yield self.another()
+        assert self.s3.unfinished() == []
+        self.s3.close()
+
+    def another(self, backend: StorageBackend | None = None) -> StorageBackend:
+        return obstore_on_s3(self.s3)
+
+    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
+        return self.s3.look()
+
+    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
+        self.s3.place(key, content)
+
+
+@pytest.mark.server
+class TestS3OnMoto(OnS3):
+    proves_signatures = False
+
+    @pytest.fixture
+    def server(self, moto: Endpoint) -> Endpoint:
+        return moto
+
+
+@pytest.mark.server
+class TestS3OnRadosgw(OnS3):
+    @pytest.fixture
+    def server(self, radosgw: Endpoint) -> Endpoint:
+        return radosgw
+
+
+@pytest.mark.server
+class TestAzure(BackendSuite):
+    large = 9 * 1024 * 1024 + 12345
+    examples = 8
+    upload_headers = {"x-ms-blob-type": "BlockBlob"}
+
+    @pytest.fixture
+    def backend(self, azurite: Endpoint) -> Iterator[StorageBackend]:
+        self.azure = AzureFolder(azurite)
+        yield self.another()
+        self.azure.close()
+
+    def another(self, backend: StorageBackend | None = None) -> StorageBackend:
+        return ObstoreBackend(
+            "s",
+            f"az://{BUCKET}/{self.azure.folder}/",
+            account_name=self.azure.endpoint.user,
+            account_key=self.azure.endpoint.password,
+            endpoint=self.azure.endpoint.url,
+            client_options={"allow_http": True},
+        )
+
+    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
+        return self.azure.look()
+
+    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
+        self.azure.place(key, content)
