@@ -34,6 +34,7 @@ BUILTINS: dict[str, type[Exception]] = {
     "OwnedFileError": RuntimeError,
     "StaleUploadError": RuntimeError,
     "ConcurrentFileChangeError": StaleDataError,
+    "MaintenanceRefusedError": RuntimeError,
     "MissingDependencyError": ImportError,
     "CommitOutcomeUnknownError": ConnectionError,
     "MissingLedgerError": RuntimeError,

@@ -23,6 +23,7 @@ __all__ = (
     "CorruptFileMetadataError",
     "FileColumnError",
     "InvalidKeyError",
+    "MaintenanceRefusedError",
     "MissingDependencyError",
     "MissingLedgerError",
     "NotSupportedError",
@@ -124,6 +125,10 @@ class CommitOutcomeUnknownError(FileColumnError, ConnectionError):
     async def resolve_async(self) -> bool:
         """Call `resolve` asynchronously."""
         return await self._resolve_async()
+
+
+class MaintenanceRefusedError(FileColumnError, RuntimeError):
+    """Maintenance would delete what is probably wanted; the message says why, and what to do instead."""
 
 
 class MissingLedgerError(FileColumnError, RuntimeError):

@@ -19,6 +19,7 @@ from filecolumn.errors import InvalidKeyError
 __all__ = (
     "DEFAULT_CONTENT_TYPE",
     "RESERVED_FOLDER",
+    "ReservedKey",
     "check_content_type",
     "check_key",
     "clean_filename",
@@ -113,8 +114,16 @@ def slug(text: str) -> str:
     return f"_{segment}" if _DEVICE.fullmatch(segment) else segment
 
 
+class ReservedKey(str):
+    """A key inside `RESERVED_FOLDER`: only filecolumn's own code makes one, no row and no user can."""
+
+    __slots__ = ()
+
+
 def check_key(key: str) -> str:
     """Return *key* if a storage may be given it, else raise InvalidKeyError that says why."""
+    if isinstance(key, ReservedKey):
+        return key
     if problem := _problem_of(key):
         raise InvalidKeyError(f"the storage key {ascii(key)[:200]} {problem}")
     return key

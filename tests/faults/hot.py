@@ -20,7 +20,7 @@ from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
 from filecolumn import FileObject, ObjectNotFoundError, storages
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.maintenance import drain
+from filecolumn.maintenance import drain, sweep
 from tests.faults.oracle import make_due
 from tests.session.models import Base, Document
 
@@ -50,7 +50,9 @@ class HotRows:
     def run(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            what = self._random.choice(["replace", "replace", "append", "pop", "delete", "read", "read", "read"])
+            what = self._random.choice(
+                ["replace", "replace", "append", "pop", "delete", "read", "read", "read"]
+            )
             try:
                 with Session(self._engine) as session:
                     self._do(session, what, self._random.randint(1, ROWS))
@@ -94,7 +96,9 @@ class HotRows:
     def _still_has(self, row: int, key: str | None) -> bool:
         with Session(self._engine) as session:
             now = session.get(Document, row)
-            return now is not None and key in {file.path for file in (now.file, *now.pages) if file is not None}
+            return now is not None and key in {
+                file.path for file in (now.file, *now.pages) if file is not None
+            }
 
     def _file(self, row: int) -> FileObject:
         return FileObject("same.bin", content=content(row, self._random))

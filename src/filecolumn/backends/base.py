@@ -137,6 +137,17 @@ class StorageBackend(ABC):
         With *after* only keys that sort behind it.
         """
 
+    def list_unfinished(self) -> Iterator[Stat]:
+        """Yield what is left of uploads that did not end, which no listing shows; none by default.
+
+        Parts in the cloud are not listed: give the bucket a rule that ends unfinished multipart uploads.
+        """
+        return iter(())
+
+    def delete_unfinished(self, keys: Iterable[str]) -> None:
+        """Remove what `list_unfinished` has yielded."""
+        self.delete(keys)
+
     def exists(self, key: str) -> bool:
         """Return whether *key* holds an object."""
         try:
@@ -255,3 +266,9 @@ def list_folder(root: LocalRoot, prefix: str, *, after: str | None) -> Iterator[
     for key, status in root.walk(check_folder(prefix)):
         if after is None or key > after:
             yield Stat(key=key, size=status.st_size, last_modified=status.st_mtime)
+
+
+def list_unfinished(root: LocalRoot) -> Iterator[Stat]:
+    """List what uploads have left in a local folder, for every backend over one."""
+    for key, status in root.walk_unfinished():
+        yield Stat(key=key, size=status.st_size, last_modified=status.st_mtime)

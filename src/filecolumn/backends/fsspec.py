@@ -16,6 +16,7 @@ from filecolumn.backends.base import (
     check_folder,
     check_range,
     list_folder,
+    list_unfinished,
 )
 from filecolumn.backends.filesystem import (
     FileSystem,
@@ -37,7 +38,7 @@ from filecolumn.errors import (
     ObjectNotFoundError,
     StorageError,
 )
-from filecolumn.naming import RESERVED_FOLDER, check_key, uuid7_hex
+from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key, uuid7_hex
 
 __all__ = ("FSSpecBackend",)
 
@@ -180,6 +181,17 @@ class FSSpecBackend(StorageBackend):
                 yield from self._walk(folder, after)
             finally:
                 self.fs.invalidate_cache()
+
+    def list_unfinished(self) -> Iterator[Stat]:
+        if self._root is not None:
+            yield from list_unfinished(self._root)
+            return
+        with self._translated("list unfinished uploads"):
+            stage = "/".join(filter(None, (self.prefix, RESERVED_FOLDER, "stage")))
+            for below, _, files in self.fs.walk(stage, detail=True):
+                for name, info in files.items():
+                    path = f"{below}/{name}".strip("/").removeprefix(self.prefix.strip("/")).lstrip("/")
+                    yield stat_of_info(ReservedKey(path), info)
 
     def copy(self, source: str, target: str) -> Stat:
         if self._objects is None:

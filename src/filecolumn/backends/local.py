@@ -28,13 +28,15 @@ from filecolumn.backends.descriptors import (
 )
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import NotSupportedError, ObjectNotFoundError, StorageError
-from filecolumn.naming import RESERVED_FOLDER, check_key, is_stage_name, uuid7_hex
+from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key, is_stage_name, uuid7_hex
 
 __all__ = ("FileChunks", "LocalRoot", "local_folder", "make_root")
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 _USABLE = os.R_OK | os.W_OK | os.X_OK
+
+_STAGE = f"{RESERVED_FOLDER}/stage"
 
 
 class LocalRoot:
@@ -124,6 +126,18 @@ class LocalRoot:
                         waiting.append(key)
                 elif stat.S_ISREG(status.st_mode) and not is_stage_name(name):
                     yield key, status
+
+    def walk_unfinished(self) -> Iterator[tuple[ReservedKey, os.stat_result]]:
+        """Yield key and status of each file that an upload has left: ours, and those of obstore's local store."""
+        waiting = [""]
+        while waiting:
+            below = waiting.pop()
+            for name, status in self._entries(below):
+                key = f"{below}/{name}" if below else name
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append(key)
+                elif stat.S_ISREG(status.st_mode) and (below == _STAGE or is_stage_name(name)):
+                    yield ReservedKey(key), status
 
     def _entries(self, folder: str) -> list[tuple[str, os.stat_result]]:
         found: list[tuple[str, os.stat_result]] = []

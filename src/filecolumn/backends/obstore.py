@@ -22,6 +22,7 @@ from filecolumn.backends.base import (
     check_folder,
     check_range,
     list_folder,
+    list_unfinished,
 )
 from filecolumn.backends.local import LocalRoot
 from filecolumn.backends.obstore_store import Fork, local_root, location_of, protocol_of, store_from_url
@@ -209,6 +210,15 @@ class ObstoreBackend(StorageBackend):
                 for meta in page:
                     if _is_listed(meta["path"], after):
                         yield _stat_of_meta(meta)
+
+    def list_unfinished(self) -> Iterator[Stat]:
+        return iter(()) if self._root is None else list_unfinished(self._root)
+
+    def delete_unfinished(self, keys: Iterable[str]) -> None:
+        # obstore refuses the names of its own stage files
+        for key in keys:
+            if self._root is not None:
+                self._root.remove(key)
 
     def copy(self, source: str, target: str) -> Stat:
         if self._root is not None:

@@ -9,18 +9,37 @@ from sqlalchemy.orm import DeclarativeBase, registry
 
 from filecolumn.orm.ledger import Ledger, ledger_of
 
-__all__ = ("Models", "known_ledger")
+__all__ = ("Models", "known_ledger", "known_metadatas", "only_ledger")
 
 Models = type[DeclarativeBase] | registry | MetaData
 """A declarative base, its registry, or its `MetaData`."""
 
 
+def known_metadatas(models: Sequence[Models]) -> list[MetaData]:
+    """Return the `MetaData` of *models*; ValueError if there are none."""
+    if not models:
+        raise ValueError("name the models: the declarative base (or MetaData) of all that share the database")
+    return [model if isinstance(model, MetaData) else model.metadata for model in models]
+
+
+def only_ledger(metadatas: Sequence[MetaData]) -> Ledger | None:
+    """Return the ledger of *metadatas*, None if they do without; ValueError if they have several."""
+    ledgers = {
+        ledger.table.fullname: ledger for metadata in metadatas if (ledger := ledger_of(metadata)) is not None
+    }
+    if len(ledgers) > 1:
+        raise ValueError(
+            f"the models have several ledgers ({', '.join(ledgers)}); maintain those of each ledger by themselves"
+        )
+    return next(iter(ledgers.values()), None)
+
+
 def known_ledger(models: Sequence[Models]) -> tuple[Ledger, list[MetaData]]:
     """Return the ledger of *models* and their `MetaData`; ValueError if they have none."""
-    metadatas = [model if isinstance(model, MetaData) else model.metadata for model in models]
-    for metadata in metadatas:
-        if (ledger := ledger_of(metadata)) is not None:
-            return ledger, metadatas
-    raise ValueError(
-        "none of the models has a StoredObject column with a ledger; import the modules with your models first"
-    )
+    metadatas = known_metadatas(models)
+    ledger = only_ledger(metadatas)
+    if ledger is None:
+        raise ValueError(
+            "none of the models has a StoredObject column with a ledger; import the modules with your models first"
+        )
+    return ledger, metadatas

@@ -8,6 +8,7 @@ arrive where the caller is.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import BoundedSemaphore
@@ -16,6 +17,7 @@ from typing import TypeVar
 from sqlalchemy.util import concurrency
 
 from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.threads import in_thread
 from filecolumn.errors import FileColumnError, StorageError
 from filecolumn.facts import FileFacts
 from filecolumn.transfer import CLEANUP_LIMIT, Copy, Put, copy, copy_async, put, put_async, settled
@@ -35,7 +37,7 @@ else:
         return getattr(getcurrent(), "__sqlalchemy_greenlet_provider__", False)
 
 
-__all__ = ("Done", "delete", "in_async", "transfer")
+__all__ = ("Done", "blocking", "delete", "in_async", "pause", "transfer")
 
 Done = Callable[[Put | Copy, FileFacts], None]
 """Told of each transfer when it is complete, in the session's own thread or task."""
@@ -59,12 +61,15 @@ def transfer(ops: Sequence[Put | Copy], done: Done) -> None:
         _transfer(ops, done)
 
 
-def delete(deletions: Deletions) -> Refusals:
-    """Delete objects, and return the errors of the storages that refused."""
+def delete(deletions: Deletions, *, limit: float = CLEANUP_LIMIT) -> Refusals:
+    """Delete objects, and return the errors of the storages that refused.
+
+    An event loop waits for *limit* seconds, and a moment for what is under way.
+    """
     if not deletions:
         return {}
     if in_async():
-        return _await(_delete_async(deletions))
+        return _await(_delete_async(deletions, limit))
     refusals: dict[StorageBackend, FileColumnError] = {}
     for backend, keys in deletions.items():
         try:
@@ -72,6 +77,22 @@ def delete(deletions: Deletions) -> Refusals:
         except FileColumnError as error:
             refusals[backend] = error
     return refusals
+
+
+def blocking(call: Callable[[], T], *, limit: float) -> T:
+    """Return the result of a blocking call, which an event loop awaits in a worker thread.
+
+    There StorageError is raised after *limit* seconds; a sync call lasts as long as it lasts.
+    """
+    return _await(in_thread(call, limit=limit)) if in_async() else call()
+
+
+def pause(seconds: float) -> None:
+    """Wait."""
+    if in_async():
+        _await(asyncio.sleep(seconds))
+    else:
+        time.sleep(seconds)
 
 
 def _await(coroutine: Coroutine[object, object, T]) -> T:
@@ -144,17 +165,17 @@ async def _transfer_async(ops: Sequence[Put | Copy], done: Done) -> None:
         raise failed[0]
 
 
-async def _delete_async(deletions: Deletions) -> Refusals:
+async def _delete_async(deletions: Deletions, limit: float) -> Refusals:
     """Delete, not to be cut short by a cancellation: that is raised when the deletions are done."""
     refusals: dict[StorageBackend, FileColumnError] = {}
     task = asyncio.ensure_future(_delete_all_async(deletions, refusals))
     try:
-        await asyncio.wait({task}, timeout=CLEANUP_LIMIT)
+        await asyncio.wait({task}, timeout=limit)
     finally:
         if not task.done():
             await settled({task}, CLEANUP_LIMIT)
     if task.cancelled():
-        late = StorageError(f"deleting took more than {2 * CLEANUP_LIMIT:g} s")
+        late = StorageError(f"deleting took more than {limit + CLEANUP_LIMIT:g} s")
         return {**dict.fromkeys(deletions, late), **refusals}
     return refusals
 

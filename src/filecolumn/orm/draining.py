@@ -20,9 +20,11 @@ from filecolumn.errors import BackendNotRegisteredError
 from filecolumn.failpoints import failpoint
 from filecolumn.orm import bridge
 from filecolumn.orm.ledger import MAX_ERROR, Ledger, State, now_ms
+from filecolumn.orm.ownership import withheld
 from filecolumn.orm.recording import BATCH, LedgerAt, is_one_of
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
+from filecolumn.transfer import CLEANUP_LIMIT
 
 __all__ = ("FENCE_RETENTION", "brief", "conclude", "delete_objects", "mark_gone", "mark_refused")
 
@@ -36,8 +38,11 @@ LONGEST_DELAY = 3600.0
 BUSY_LIMIT_MS = 50
 
 
-def delete_objects(places: Iterable[Place]) -> dict[Place, str]:
-    """Delete the objects at *places*, in one request where the storage can; return why some are still there."""
+def delete_objects(places: Iterable[Place], *, limit: float = CLEANUP_LIMIT) -> dict[Place, str]:
+    """Delete the objects at *places*, in one request where the storage can; return why some are still there.
+
+    An event loop waits for *limit* seconds.
+    """
     by_backend: defaultdict[StorageBackend, list[Place]] = defaultdict(list)
     refused: dict[Place, str] = {}
     for place in sorted(places):
@@ -46,7 +51,7 @@ def delete_objects(places: Iterable[Place]) -> dict[Place, str]:
         except BackendNotRegisteredError as error:
             refused[place] = str(error)
     keys = {backend: [key for _, key in group] for backend, group in by_backend.items()}
-    for backend, refusal in bridge.delete(keys).items():
+    for backend, refusal in bridge.delete(keys, limit=limit).items():
         refused.update(dict.fromkeys(by_backend[backend], str(refusal)))
     return refused
 
@@ -57,7 +62,8 @@ def conclude(at: LedgerAt, places: Collection[Place]) -> None:
     Never raises for the storage or the database: the transaction has committed.
     """
     failpoint("drain.before_delete")
-    refused = delete_objects(places)
+    refused = withheld(at.engine, at.ledger, places)
+    refused |= delete_objects(place for place in places if place not in refused)
     failpoint("drain.after_delete")
     if refused:
         _log.warning("objects that no row refers to stay until the next drain: %s", refused)

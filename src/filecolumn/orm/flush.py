@@ -29,7 +29,7 @@ from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.recording import Changes, LedgerAt
 from filecolumn.orm.rows import HeldRow, held_rows
 from filecolumn.orm.slots import Slot, check_slot, copy_for, may_stay, place_of, put_for, slots_of
-from filecolumn.orm.unit import Spot, Upload, Use, Wanted, assign
+from filecolumn.orm.unit import Place, Spot, Upload, Use, Wanted, assign
 from filecolumn.orm.watching import watch
 from filecolumn.transfer import Copy, Put
 from filecolumn.value import Phase
@@ -113,6 +113,7 @@ class FlushUnit:
             if value is not None:
                 value._owner = RowOwner(state, key)
         self._recorder.withdraw_all_but(self._frame.attached)
+        self._recorder.reassert_moved()
 
     def _attach(self, file: FileObject, attribute: FileAttribute) -> None:
         if file._held is not None:
@@ -182,6 +183,7 @@ class FlushUnit:
             if slot.file._phase is Phase.STAGED and (place := place_of(slot.file))
         }
         assignment = assign(wanted, fresh.values(), _spots(held, self._recorder))
+        self._recorder.note_moved(_moved(slots, homes, assignment.uses, held))
         given = self._with_copies(slots, assignment.uses)
         self._record(given, zip(homes, assignment.uses, strict=True), assignment.removed, held)
 
@@ -258,6 +260,18 @@ class Held:
 
 def _spots(held: Sequence[Held], recorder: Recorder) -> dict[Hashable, Sequence[Spot]]:
     return {row.row: [(recorder.home(row.mapper), place_of(file)) for file in row.files] for row in held}
+
+
+def _moved(
+    slots: Sequence[Slot], homes: Sequence[Hashable], uses: Sequence[Use], held: Sequence[Held]
+) -> Iterator[tuple[LedgerAt, Place]]:
+    """Yield what rows keep that their own attribute did not hold before."""
+    before = {(row.row, place_of(file)) for row in held for file in row.files}
+    for slot, home, use in zip(slots, homes, uses, strict=True):
+        if use is Use.KEEP and isinstance(home, LedgerAt):
+            place = place_of(slot.file)
+            if (slot.row, place) not in before:
+                yield home, place
 
 
 def _same(before: Sequence[FileObject], now: Sequence[FileObject]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from functools import cache
 
 from sqlalchemy import Connection
@@ -14,7 +14,7 @@ from filecolumn.failpoints import failpoint
 from filecolumn.orm.attributes import file_attributes
 from filecolumn.orm.frames import BindArguments, SessionFrame
 from filecolumn.orm.ledger import has_ledgers, ledger_of
-from filecolumn.orm.recording import Changes, LedgerAt, record, withdraw
+from filecolumn.orm.recording import Changes, LedgerAt, reassert, record, withdraw
 from filecolumn.orm.unit import Place
 
 __all__ = ("Recorder",)
@@ -32,6 +32,7 @@ class Recorder:
         self._homes: dict[Mapper[object], Hashable] = {}
         self._connections: dict[LedgerAt, Connection] = {}
         self._added: dict[Place, LedgerAt] = {}
+        self._moved: defaultdict[LedgerAt, set[Place]] = defaultdict(set)
 
     def home(self, mapper: Mapper[object]) -> Hashable:
         """Return where rows of *mapper* record their files: a `LedgerAt`, or the database if it has no ledger.
@@ -64,6 +65,17 @@ class Recorder:
                 self._frame.added.pop(place, None)
         for at, places in strays.items():
             withdraw(self._connections[at], at.ledger, places)
+
+    def note_moved(self, moved: Iterable[tuple[LedgerAt, Place]]) -> None:
+        """Note what rows keep and others gave up."""
+        for at, place in moved:
+            self._moved[at].add(place)
+
+    def reassert_moved(self) -> None:
+        """Let moved keys live on that a trigger doomed when one row gave them up for another."""
+        for at, places in self._moved.items():
+            reassert(self._connections[at], at.ledger, places)
+        self._moved.clear()
 
     def _find(self, mapper: Mapper[object]) -> Hashable:
         connection = self._session.connection(bind_arguments=dict(self._bind or {"mapper": mapper}))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, Engine, Insert, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Engine, Insert, and_, false, insert, or_, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -23,7 +24,17 @@ from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
 
-__all__ = ("BATCH", "Changes", "LedgerAt", "inserted", "is_one_of", "record", "speaking", "withdraw")
+__all__ = (
+    "BATCH",
+    "Changes",
+    "LedgerAt",
+    "inserted",
+    "is_one_of",
+    "reassert",
+    "record",
+    "speaking",
+    "withdraw",
+)
 
 BATCH = 1000
 """Keys in one statement."""
@@ -83,11 +94,32 @@ def withdraw(connection: Connection, ledger: Ledger, places: Collection[Place]) 
         connection.execute(delete_from(ledger.table).where(is_one_of(ledger, batch)))
 
 
+def reassert(connection: Connection, ledger: Ledger, places: Collection[Place]) -> None:
+    """Let keys live that this transaction has recorded as live, and a trigger has doomed since.
+
+    Nobody else can have doomed them: the transaction holds their rows since it recorded them.
+    """
+    for batch in batches(sorted(places), BATCH):
+        connection.execute(
+            update(ledger.table)
+            .where(is_one_of(ledger, batch), ledger.table.c.state == State.DOOMED.value)
+            .values(state=State.LIVE.value, due_at=None)
+        )
+
+
 def is_one_of(ledger: Ledger, places: Iterable[Place]) -> ColumnElement[bool]:
-    """Match the rows of *places*, also those under an older name of the storage."""
+    """Match the rows of *places*, also those under an older name of the storage.
+
+    One list of keys for each name: for pairs SQLite reads the whole table.
+    """
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for backend, key in places:
+        for name in storages.names(backend):
+            by_name[name].append(key)
     columns = ledger.table.c
-    pairs = [(name, key) for backend, key in places for name in storages.names(backend)]
-    return tuple_(columns.backend, columns.key).in_(pairs)
+    return or_(
+        false(), *(and_(columns.backend == name, columns.key.in_(keys)) for name, keys in by_name.items())
+    )
 
 
 @contextmanager

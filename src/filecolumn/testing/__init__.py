@@ -1,4 +1,4 @@
-"""For tests: the proof of a backend, and storages that fail or are slow on purpose.
+"""For tests: whether rows and storages agree, the proof of a backend, and storages that fail or are slow on purpose.
 
 Needs pytest and Hypothesis, the extra `testing`: `pip install "filecolumn[testing]"`.
 """
@@ -18,6 +18,7 @@ pytest.register_assert_rewrite(
     *(f"{__name__}.{name}" for name in ("harness", "identity", "keeping", "reading", "stateful", "writing"))
 )
 
+from filecolumn.testing.consistency import assert_consistent, assert_consistent_async  # noqa: E402
 from filecolumn.testing.faults import Fault, FaultKind, FaultyBackend  # noqa: E402
 from filecolumn.testing.stateful import BackendMachine, check_against_model  # noqa: E402
 from filecolumn.testing.suite import BackendSuite  # noqa: E402
@@ -33,5 +34,7 @@ __all__ = (
     "Passage",
     "SlowBackend",
     "WrappedBackend",
+    "assert_consistent",
+    "assert_consistent_async",
     "check_against_model",
 )

@@ -1,0 +1,111 @@
+"""Check: compare what rows, the ledger and the storages say, and name each thing that is wrong.
+
+A survey gives suspects; each is read again, in the database and in its storage, in an order that
+lets no concurrent commit look like a fault.  It writes nothing, unless it is to repair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from sqlalchemy import Engine
+
+from filecolumn.maintenance.confirm import Confirmer
+from filecolumn.maintenance.findings import CheckReport, Finding, OnFinding
+from filecolumn.maintenance.models import Models, known_metadatas, only_ledger
+from filecolumn.maintenance.places import Places
+from filecolumn.maintenance.repair import Repairer
+from filecolumn.maintenance.scratch import Scratch
+from filecolumn.maintenance.survey import Progress, Survey, no_progress
+
+__all__ = ("GRACE", "check")
+
+GRACE = 24 * 3600.0
+"""Seconds in which an object without a row is no orphan: its transaction may still be running."""
+
+_LISTED = "FROM held h JOIN listed l ON l.place = h.place AND l.key = h.key"
+# states are 1 for State.LIVE, 3 for State.GONE
+_QUERIES = {
+    "missing": "FROM held h WHERE NOT EXISTS "
+    "(SELECT 1 FROM listed l WHERE l.place = h.place AND l.key = h.key)",
+    "size": f"{_LISTED} WHERE h.size IS NOT NULL AND h.size <> l.size",
+    "whole": f"{_LISTED} WHERE h.checksum IS NOT NULL AND (h.size IS NULL OR h.size = l.size)",
+    "several": "FROM held h WHERE h.shared = 0 AND EXISTS (SELECT 1 FROM held o WHERE o.place = h.place "
+    "AND o.key = h.key AND o.rowid <> h.rowid)",
+    "not_live": "FROM held h JOIN entry e ON e.place = h.place AND e.key = h.key "
+    "GROUP BY h.rowid HAVING max(e.state = 1) = 0",
+    "other": "FROM held h JOIN entry e ON e.place = h.place AND e.key = h.key "
+    "WHERE e.sha256 IS NOT NULL AND h.checksum IS NOT NULL AND h.checksum <> 'sha256:' || e.sha256",
+    "unrecorded": "FROM held h WHERE NOT EXISTS "
+    "(SELECT 1 FROM entry e WHERE e.place = h.place AND e.key = h.key)",
+    "unheld": "FROM entry e WHERE e.state = 1 AND NOT EXISTS "
+    "(SELECT 1 FROM held h WHERE h.place = e.place AND h.key = e.key)",
+    "unknown": "FROM listed l WHERE NOT EXISTS (SELECT 1 FROM held h WHERE h.place = l.place AND h.key = l.key) "
+    "AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.place = l.place AND e.key = l.key AND e.state <> 3)",
+}
+
+
+def check(
+    engine: Engine,
+    *models: Models,
+    verify: bool = False,
+    repair: bool = False,
+    grace: float = GRACE,
+    only: Collection[str] | None = None,
+    on_finding: OnFinding | None = None,
+    progress: Progress = no_progress,
+) -> CheckReport:
+    """Compare rows, ledger and storages, and return what is wrong.
+
+    *models* are the declarative bases (or `MetaData`) of **all** models in the database.  *verify*
+    reads every object and compares its hash.  *repair* does what cannot lose anything: orphans and
+    ledger entries without a row are given to the next drain, keys of rows are recorded as live.
+    *grace* is in seconds, *only* names the storages to look at.  *on_finding* is told of each
+    finding; the report keeps the first 1,000.  Memory does not grow with their number.
+    """
+    metadatas = known_metadatas(models)
+    places = Places(only)
+    survey = Survey(engine, only_ledger(metadatas), metadatas, places, progress)
+    repairer = Repairer(survey) if repair else None
+    report = CheckReport()
+    with Scratch() as scratch:
+        for finding in _findings(survey, scratch, Confirmer(survey, grace), report, verify=verify):
+            done = finding if repairer is None else repairer.repair(finding)
+            report.add(done)
+            if on_finding is not None:
+                on_finding(done)
+    return report
+
+
+def _findings(
+    survey: Survey, scratch: Scratch, confirm: Confirmer, report: CheckReport, *, verify: bool
+) -> Iterator[Finding]:
+    for unreadable in survey.read_rows(scratch):
+        yield from confirm.unreadable(unreadable)
+    survey.read_ledger(scratch)
+    survey.read_storages(scratch)
+    scratch.index()
+    report.files, report.entries, report.objects = map(scratch.count, ("held", "entry", "listed"))
+    for name in ("missing", "size"):
+        for page in scratch.held(_QUERIES[name]):
+            yield from confirm.unlike(page)
+    for page in scratch.held(_QUERIES["several"]):
+        yield from confirm.shared(page)
+    if verify:
+        for page in scratch.held(_QUERIES["whole"]):
+            yield from confirm.contents(page)
+            survey.progress("verified", len(page))
+    if survey.ledger is not None:
+        yield from _against_ledger(scratch, confirm)
+    for objects in scratch.listed(_QUERIES["unknown"]):
+        yield from confirm.orphans(objects)
+
+
+def _against_ledger(scratch: Scratch, confirm: Confirmer) -> Iterator[Finding]:
+    for name in ("not_live", "unrecorded"):
+        for page in scratch.held(_QUERIES[name]):
+            yield from confirm.unlisted(page)
+    for page in scratch.held(_QUERIES["other"]):
+        yield from confirm.recorded_otherwise(page)
+    for entries in scratch.entries(_QUERIES["unheld"]):
+        yield from confirm.unheld(entries)

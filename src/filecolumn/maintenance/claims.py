@@ -1,0 +1,175 @@
+"""The changes that maintenance makes in a ledger, each safe at any time against sessions and workers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from filecolumn.backends.parts import batches
+from filecolumn.maintenance.places import Places
+from filecolumn.maintenance.scratch import Entry
+from filecolumn.orm import bridge
+from filecolumn.orm.ledger import Ledger, State, now_ms
+from filecolumn.orm.recording import BATCH, inserted, is_one_of
+from filecolumn.orm.unit import Place
+
+__all__ = ("adopt_live", "doom_gone", "doom_live", "entries_of", "fence", "insist", "restore")
+
+T = TypeVar("T")
+
+ATTEMPTS = 6
+LOCK_LIMIT = 1
+"""Seconds to wait for a transaction that holds a key: it is in use, so it is left alone."""
+
+
+def entries_of(
+    engine: Engine, ledger: Ledger | None, places: Places, keys: Collection[Place]
+) -> dict[Place, Entry]:
+    """Return what the ledger says of *keys*, under any name of their storages, in one query for 1,000."""
+    found: dict[Place, Entry] = {}
+    if ledger is None or not keys:
+        return found
+    columns = ledger.table.c
+    query = select(columns.backend, columns.key, columns.state, columns.checked, columns.sha256)
+    with engine.connect() as connection:
+        for batch in batches(sorted(keys), BATCH):
+            wanted = is_one_of(ledger, places.spelled(batch))
+            for backend, key, state, checked, sha256 in connection.execute(query.where(wanted)):
+                entry = Entry(places.name_of(backend), key, backend, state, checked, sha256)
+                found[entry.place, key] = entry
+    return found
+
+
+def fence(engine: Engine, ledger: Ledger, keys: Sequence[Place]) -> list[Place]:
+    """Doom keys that the ledger does not have, and return those that were: nobody can give them to a row now.
+
+    A key that a running transaction is about to have is left alone.
+    """
+    rows = [{"backend": backend, "key": key} for backend, key in keys]
+    statement = inserted(ledger, State.DOOMED, checked=False)
+    if _succeeds(engine, lambda connection: connection.execute(statement, rows)):
+        return list(keys)
+    if len(keys) <= 1:
+        return []
+    # one key that is taken undoes its whole batch
+    middle = len(keys) // 2
+    return [*fence(engine, ledger, keys[:middle]), *fence(engine, ledger, keys[middle:])]
+
+
+def doom_live(engine: Engine, ledger: Ledger, keys: Collection[Place]) -> int:
+    """Doom live keys that no row refers to; a drain looks again before it deletes. Return of how many."""
+    return _move(engine, ledger, keys, State.LIVE, State.DOOMED)
+
+
+def doom_gone(engine: Engine, ledger: Ledger, keys: Collection[Place]) -> int:
+    """Doom keys again whose objects came back, by an upload that arrived late. Return of how many."""
+    return _move(engine, ledger, keys, State.GONE, State.DOOMED)
+
+
+def restore(engine: Engine, ledger: Ledger, keys: Collection[Place]) -> int:
+    """Let doomed keys live that a row refers to. Return of how many."""
+    return _move(engine, ledger, keys, State.DOOMED, State.LIVE)
+
+
+def adopt_live(engine: Engine, ledger: Ledger, keys: Sequence[Place]) -> list[Place]:
+    """Record keys of rows that were written without the ledger; other rows may share them."""
+    rows = [{"backend": backend, "key": key} for backend, key in keys]
+    statement = inserted(ledger, State.LIVE, checked=False)
+    if _succeeds(engine, lambda connection: connection.execute(statement, rows)):
+        return list(keys)
+    if len(keys) <= 1:
+        return []
+    middle = len(keys) // 2
+    return [*adopt_live(engine, ledger, keys[:middle]), *adopt_live(engine, ledger, keys[middle:])]
+
+
+def _move(engine: Engine, ledger: Ledger, keys: Collection[Place], before: State, after: State) -> int:
+    columns = ledger.table.c
+    due = now_ms() if after is State.DOOMED else None
+    note = "restored: a row refers to it" if after is State.LIVE else None
+    moved = 0
+    for batch in batches(sorted(keys), BATCH):
+        statement = (
+            update(ledger.table)
+            .where(is_one_of(ledger, batch), columns.state == before.value)
+            .values(state=after.value, checked=False, due_at=due, attempts=0, last_error=note)
+        )
+        counts: list[int] = []
+
+        def change(connection: Connection) -> None:
+            counts.append(connection.execute(statement).rowcount)  # noqa: B023 - called at once
+
+        if _succeeds(engine, change):
+            moved += counts[0]
+    return moved
+
+
+def insist(engine: Engine, change: Callable[[Connection], T]) -> T:
+    """Commit *change* and return its result; what the database undoes in favour of others is tried again."""
+    for attempt in range(ATTEMPTS):
+        try:
+            with engine.begin() as connection:
+                return change(connection)
+        except DBAPIError as error:
+            if attempt == ATTEMPTS - 1 or error.connection_invalidated or not _is_wait(error):
+                raise
+            bridge.pause(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)  # noqa: S311 - it spreads load
+    raise AssertionError("unreachable")
+
+
+def _succeeds(engine: Engine, change: Callable[[Connection], object]) -> bool:
+    """Return whether *change* was committed: not if a key is taken, or in use for longer than a moment."""
+    try:
+        with _impatient(engine) as connection:
+            change(connection)
+    except IntegrityError:
+        return False
+    except DBAPIError as error:
+        if error.connection_invalidated or not _is_wait(error):
+            raise
+        return False
+    return True
+
+
+# SQLSTATEs of PostgreSQL, numbers of MariaDB and MySQL, words of SQLite: a lock was not to be had, or a
+# transaction was undone in favour of another
+_WAITS = ("55P03", "40P01", "40001", "1205", "1213", "database is locked", "database table is locked")
+
+
+def _is_wait(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
+    return any(sign in f"{state} {error.orig}" for sign in _WAITS)
+
+
+@contextmanager
+def _impatient(engine: Engine) -> Iterator[Connection]:
+    """Begin a transaction that waits a second at most for others."""
+    with engine.connect() as connection:
+        match connection.dialect.name:
+            case "postgresql":
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_LIMIT}s'")
+                yield connection
+                connection.commit()
+            case "mysql" | "mariadb":
+                patience = connection.exec_driver_sql("SELECT @@innodb_lock_wait_timeout").scalar_one()
+                connection.exec_driver_sql(f"SET innodb_lock_wait_timeout = {LOCK_LIMIT}")
+                try:
+                    yield connection
+                    connection.commit()
+                finally:
+                    connection.rollback()
+                    connection.exec_driver_sql(f"SET innodb_lock_wait_timeout = {patience:d}")
+            case _:
+                patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {LOCK_LIMIT * 1000}")
+                try:
+                    yield connection
+                    connection.commit()
+                finally:
+                    connection.rollback()
+                    connection.exec_driver_sql(f"PRAGMA busy_timeout = {patience:d}")

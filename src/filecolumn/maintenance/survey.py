@@ -1,0 +1,239 @@
+"""Reads everything that rows, ledger and storages say, page by page, into a `Scratch`.
+
+One query for each page of 1,000, in a transaction of its own: nothing is locked, no snapshot is
+held, and what changes meanwhile may be seen in part.  So nothing is concluded from a survey alone:
+its suspects are read again, each for itself (see `Confirmer`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Engine,
+    MetaData,
+    Row,
+    Select,
+    Table,
+    and_,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
+
+from filecolumn.backends.base import Stat, StorageBackend
+from filecolumn.errors import BackendMismatchError, CorruptFileMetadataError, FileColumnError
+from filecolumn.facts import FileFacts
+from filecolumn.maintenance.places import Places
+from filecolumn.maintenance.scratch import Entry, HeldFile, ListedObject, Scratch
+from filecolumn.orm import bridge
+from filecolumn.orm.attributes import files_in
+from filecolumn.orm.ledger import Ledger, State, now_ms
+from filecolumn.orm.references import file_columns
+
+__all__ = ("PAGE", "Progress", "Survey", "Unreadable", "database_time", "files_of_row", "listing_pages")
+
+PAGE = 1000
+LISTING_LIMIT = 600.0
+"""Seconds that an event loop waits for one page of a listing."""
+
+PrimaryKey = tuple[object, ...]
+"""Its values in a row; empty in a table that has none."""
+
+Progress = Callable[[str, int], None]
+"""Told what is being read, and how many have been so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A value in a row that describes no file of its column."""
+
+    source: int
+    primary_key: PrimaryKey
+    problem: FileColumnError
+
+
+def no_progress(what: str, count: int) -> None:
+    """Take note of nothing."""
+
+
+@dataclass(slots=True)
+class Survey:
+    """One look at a database and its storages."""
+
+    engine: Engine
+    ledger: Ledger | None
+    metadatas: Sequence[MetaData]
+    places: Places
+    progress: Progress = no_progress
+    columns: list[Column[object]] = field(default_factory=list[Column[object]])
+    """The file columns of the tables that are there; a source is a number of this list."""
+
+    def __post_init__(self) -> None:
+        with self.engine.connect() as connection:
+            self.columns.extend(file_columns(connection, self.metadatas))
+
+    def read_rows(self, scratch: Scratch) -> Iterator[list[Unreadable]]:
+        """Add what rows refer to, and yield what nobody can read, page by page."""
+        count = 0
+        for source, column in enumerate(self.columns):
+            for page in self._row_pages(column):
+                found = [
+                    found
+                    for row in page
+                    for found in files_of_row(self.places, column, source, tuple(row[:-1]), row[-1])
+                ]
+                files = (file for file in found if isinstance(file, HeldFile))
+                scratch.add_files(file for file in files if self.places.is_chosen(file.place))
+                count += len(page)
+                self.progress("rows", count)
+                yield [item for item in found if isinstance(item, Unreadable)]
+
+    def read_ledger(self, scratch: Scratch, state: State | None = None) -> None:
+        """Add what the ledger says, of all keys or of those in *state*."""
+        if self.ledger is None:
+            return
+        columns = self.ledger.table.c
+        query: Select[Any] = select(
+            columns.backend, columns.key, columns.state, columns.checked, columns.sha256
+        )
+        if state is not None:
+            query = query.where(columns.state == state.value)
+        count = 0
+        for page in pages_of(self.engine, query, (columns.backend, columns.key)):
+            entries = (
+                Entry(
+                    self.places.name_of(row.backend), row.key, row.backend, row.state, row.checked, row.sha256
+                )
+                for row in page
+            )
+            scratch.add_entries(entry for entry in entries if self.places.is_chosen(entry.place))
+            count += len(page)
+            self.progress("ledger", count)
+
+    def read_storages(self, scratch: Scratch) -> None:
+        """Add what the storages list."""
+        count = 0
+        for name, backend in self.places.backends():
+            for page in listing_pages(backend):
+                scratch.add_objects(
+                    ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page
+                )
+                count += len(page)
+                self.progress("objects", count)
+
+    def _row_pages(self, column: Column[object]) -> Iterator[Sequence[Row[Any]]]:
+        table = column.table
+        assert isinstance(table, Table)  # noqa: S101 - see `file_columns`
+        primary_key = tuple(table.primary_key)
+        query = select(*primary_key, column).where(column.is_not(None))
+        if primary_key:
+            return pages_of(self.engine, query, primary_key)
+        return _streamed(self.engine, query)
+
+    def reread(self, suspects: Iterable[HeldFile | Unreadable]) -> Iterator[HeldFile | Unreadable]:
+        """Yield what the rows of *suspects* hold now, one query for each column."""
+        by_source: defaultdict[int, list[PrimaryKey]] = defaultdict(list)
+        for suspect in suspects:
+            by_source[suspect.source].append(suspect.primary_key)
+        for source, primary_keys in by_source.items():
+            column = self.columns[source]
+            table = column.table
+            assert isinstance(table, Table)  # noqa: S101 - see `file_columns`
+            query = select(*table.primary_key, column).where(
+                _is_one_of(tuple(table.primary_key), primary_keys)
+            )
+            with self.engine.connect() as connection:
+                page = connection.execute(query).all()
+            for row in page:
+                yield from files_of_row(self.places, column, source, tuple(row[:-1]), row[-1])
+
+
+def files_of_row(
+    places: Places, column: Column[object], source: int, primary_key: PrimaryKey, value: object
+) -> Iterator[HeldFile | Unreadable]:
+    """Yield what a row's column refers to, or why it refers to nothing."""
+    try:
+        files = files_in(value)
+    except CorruptFileMetadataError as error:
+        yield Unreadable(source, primary_key, error)
+        return
+    for file in files:
+        try:
+            facts, backend = file._known(), file._storage_name()
+        except (CorruptFileMetadataError, BackendMismatchError) as error:
+            yield Unreadable(source, primary_key, error)
+        else:
+            yield _held(places, source, primary_key, facts, backend)
+
+
+def _held(places: Places, source: int, primary_key: PrimaryKey, facts: FileFacts, backend: str) -> HeldFile:
+    place = places.name_of(backend)
+    return HeldFile(
+        place, facts.key or "", backend, facts.size, facts.checksum, facts.foreign, source, primary_key
+    )
+
+
+def listing_pages(backend: StorageBackend) -> Iterator[list[Stat]]:
+    """Yield what a storage lists, in pages of `PAGE`; an event loop waits for a page in a thread."""
+    listing = backend.list()
+    while page := bridge.blocking(lambda: list(islice(listing, PAGE)), limit=LISTING_LIMIT):
+        yield page
+
+
+def database_time(engine: Engine) -> float:
+    """Return the epoch seconds, by the database's clock."""
+    with engine.connect() as connection:
+        return (connection.scalar(select(now_ms())) or 0) / 1000
+
+
+def pages_of(engine: Engine, query: Select[Any], keys: Sequence[Column[Any]]) -> Iterator[Sequence[Row[Any]]]:
+    """Yield the rows of *query* in the order of the unique *keys*, one query for each page."""
+    positions = [list(query.selected_columns).index(key) for key in keys]
+    ordered = query.order_by(*keys).limit(PAGE)
+    page_query = ordered
+    while True:
+        with engine.connect() as connection:
+            page = connection.execute(page_query).all()
+        if page:
+            yield page
+        if len(page) < PAGE:
+            return
+        last = [page[-1][position] for position in positions]
+        after = _after_in_steps if engine.dialect.name in {"mysql", "mariadb"} else _after
+        page_query = ordered.where(after(keys, last))
+
+
+def _after(keys: Sequence[Column[Any]], last: Sequence[object]) -> ColumnElement[bool]:
+    """Match the rows behind *last*, as SQLite and PostgreSQL find them in an index."""
+    if len(keys) == 1:
+        return keys[0] > last[0]
+    values = (literal(value, key.type) for key, value in zip(keys, last, strict=True))
+    return tuple_(*keys) > tuple_(*values)
+
+
+def _after_in_steps(keys: Sequence[Column[Any]], last: Sequence[object]) -> ColumnElement[bool]:
+    """Match the rows behind *last*, as MariaDB and MySQL find them in an index."""
+    key, value = keys[0], last[0]
+    if len(keys) == 1:
+        return key > value
+    return or_(key > value, and_(key == value, _after_in_steps(keys[1:], last[1:])))
+
+
+def _is_one_of(keys: Sequence[Column[Any]], values: Sequence[PrimaryKey]) -> ColumnElement[bool]:
+    if len(keys) == 1:
+        return keys[0].in_([value for (value,) in values])
+    return tuple_(*keys).in_(values)
+
+
+def _streamed(engine: Engine, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
+    """Yield the rows of a table without a primary key, from one cursor."""
+    with engine.connect() as connection:
+        yield from connection.execution_options(yield_per=PAGE).execute(query).partitions()

@@ -1,0 +1,1 @@
+"""Maintenance, on every database that runs here."""

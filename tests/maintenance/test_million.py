@@ -1,0 +1,129 @@
+"""A sweep and a check pass a million objects in 64 MiB, with one query for each page of 1,000."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import filecolumn
+from tests.maintenance.conftest import World, make_world
+
+ROOT = Path(filecolumn.__file__).parents[2]
+MIB = 1024 * 1024
+ALLOWED = 64 * MIB
+
+SCRIPT = """
+import json, sys, time
+from sqlalchemy import create_engine, event, insert
+from filecolumn import storages
+from filecolumn.backends.base import Stat, StorageBackend
+from filecolumn.maintenance import check, sweep
+from filecolumn.orm.ledger import ledger_of
+from tests.maintenance.models import Base, Document
+
+url, what, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
+KEY = "20260101/00/{:032x}.txt"
+
+class Listing(StorageBackend):
+    "A storage that makes up its listing: every key, and ten that no row knows."
+    location = "listing://"
+    def put(self, key, chunks, **options): raise NotImplementedError
+    def get(self, key, **options): raise NotImplementedError
+    def get_bytes(self, key): return self.mark
+    def stat(self, key): return Stat(key=key, size=7, last_modified=1.0)
+    def delete(self, keys): raise NotImplementedError
+    def list(self, prefix="", after=None):
+        for index in range(self.number + 10):
+            yield Stat(key=KEY.format(index), size=7, last_modified=1.0)
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+
+backend = storages.register_backend(Listing("docs"))
+engine = create_engine(url)
+ledger = ledger_of(Base.metadata).table
+from filecolumn.orm import ownership
+Base.metadata.create_all(engine)
+identity = ownership.identity_of(engine, ledger_of(Base.metadata))
+backend.mark = ownership._content(identity)
+queries = 0
+
+def count(*_):
+    global queries
+    queries += 1
+
+event.listen(engine, "before_cursor_execute", count)
+
+def run():
+    if what == "sweep":
+        report = sweep(engine, Base)
+        return report.listed, report.found
+    report = check(engine, Base)
+    return report.objects, report.faults
+
+backend.number = 0
+run()
+before, queries, backend.number, started = peak(), 0, number, time.monotonic()
+listed, found = run()
+print(json.dumps([listed, found, queries, peak() - before, time.monotonic() - started]))
+"""
+
+FILL = {
+    "sqlite": """
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < :last) INSERT INTO {into} FROM n""",
+    "postgresql": "INSERT INTO {into} FROM generate_series(0, :last) AS n(i)",
+}
+DOCUMENTS = {
+    "sqlite": """documents (id, file, pages) SELECT i, json_object('filename', 'a.txt', 'to_filename',
+'20260101/00/' || printf('%032x', i) || '.txt', 'backend', 'docs', 'size', 7, 'v', 1), '[]'""",
+    "postgresql": """documents (id, file, pages) SELECT i, jsonb_build_object('filename', 'a.txt', 'to_filename',
+'20260101/00/' || lpad(to_hex(i), 32, '0') || '.txt', 'backend', 'docs', 'size', 7, 'v', 1), '[]'""",
+}
+ENTRIES = {
+    "sqlite": """filecolumn_ledger (backend, key, state, checked, created_at, attempts)
+SELECT 'docs', '20260101/00/' || printf('%032x', i) || '.txt', 1, 1, 0, 0""",
+    "postgresql": """filecolumn_ledger (backend, key, state, checked, created_at, attempts)
+SELECT 'docs', '20260101/00/' || lpad(to_hex(i), 32, '0') || '.txt', 1, true, 0, 0""",
+}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A database with a million rows, each with an entry."""
+    for world in make_world(request.param, "sync", tmp_path_factory.mktemp("million")):
+        kind = world.kind
+        for into in (DOCUMENTS[kind], ENTRIES[kind]):
+            world.sql(FILL[kind].format(into=into), last=NUMBER - 1)
+        yield world
+
+
+NUMBER = 1_000_000
+
+
+@pytest.mark.memory
+@pytest.mark.timeout(500)
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the VmHWM of Linux")
+@pytest.mark.parametrize("what", ["sweep", "check"])
+def test_a_million_objects(full: World, what: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, full.url, what, str(NUMBER)],
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=490,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    listed, found, queries, growth, seconds = json.loads(done.stdout.splitlines()[-1])
+    sys.stdout.write(f"{full.kind} {what}: {growth / MIB:.1f} MiB, {queries} queries, {seconds:.0f} s")
+    assert (listed, found) == (NUMBER + 10, 10)
+    assert growth <= ALLOWED
+    # pages of rows of two columns and of the ledger, and for a sweep those of the listing
+    assert queries <= (3 if what == "check" else 4) * NUMBER / 1000 + 100

@@ -1,0 +1,335 @@
+"""A sweep claims what no row refers to, and nothing else; what is doubtful it refuses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, delete, insert, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from filecolumn import FileObject, MaintenanceRefusedError, StaleUploadError, StoredObject, storages
+from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.fsspec import FSSpecBackend
+from filecolumn.maintenance import SweepReport, adopt, check, drain, status, sweep
+from filecolumn.orm.ledger import State, now_ms
+from tests.maintenance.conftest import TABLE, World, keys, make_world
+from tests.maintenance.models import Base, Document
+
+
+async def sweep_now(world: World, **options: Any) -> SweepReport:
+    report: SweepReport = await world.maintain("sweep", **{"grace": -5, **options})
+    return report
+
+
+async def test_an_orphan_is_claimed_and_drained(world: World, storage: StorageBackend) -> None:
+    [key] = world.add(b"one")
+    storage.put("lost/a.txt", [b"x"])
+    assert (await sweep_now(world, grace=3600)).found == 0, "it is young"
+    assert (await sweep_now(world, dry_run=True)).orphans == 1
+    assert world.states() == {key: State.LIVE}
+    report = await sweep_now(world)
+    assert (report.listed, report.orphans, report.claimed, report.left) == (2, 1, 1, 0)
+    entry = world.entry("lost/a.txt")
+    assert (entry.state, entry.checked) == (State.DOOMED, False)
+    await world.maintain("drain")
+    assert keys() == {key}
+    assert (await world.maintain("check", grace=-5)).findings == []
+
+
+async def test_a_staged_file_that_was_swept_cannot_be_attached(world: World, storage: StorageBackend) -> None:
+    staged = FileObject("s.txt", content=b"staged").save()
+    await sweep_now(world)
+    with Session(world.engine) as session:
+        session.add(Document(id=1, file=staged))
+        with pytest.raises(StaleUploadError):
+            session.commit()
+    await world.maintain("drain")
+    assert keys() == set()
+
+
+async def test_what_a_running_transaction_holds_is_left(database: World, storage: StorageBackend) -> None:
+    """The object is there, its row and its entry are not committed."""
+    if database.kind == "sqlite":
+        database.sql("PRAGMA journal_mode = WAL")
+    await sweep_now(database)  # the first one marks the storage, which needs the write lock
+    with Session(database.engine) as session:
+        session.add(Document(id=1, file=FileObject("a.txt", content=b"one")))
+        session.flush()
+        report = await sweep_now(database)
+        assert (report.orphans, report.claimed, report.left) == (1, 0, 1)
+        session.commit()
+    assert (await sweep_now(database)).found == 0
+    assert len(keys()) == 1
+    assert check(database.engine, Base, grace=-5).findings == []
+
+
+async def test_rows_without_entries_are_no_orphans(world: World, storage: StorageBackend) -> None:
+    world.add(b"one", b"two")
+    with world.engine.begin() as connection:
+        connection.execute(delete(TABLE))
+    report = await sweep_now(world)
+    assert report.found == 0
+    assert len(keys()) == 2
+
+
+async def test_a_live_key_without_a_row_and_an_object_that_came_back(
+    world: World, storage: StorageBackend
+) -> None:
+    first, second, third = world.add(b"one", b"two", b"three")
+    with world.engine.begin() as connection:
+        connection.execute(delete(Document).where(Document.id == 1))
+    with Session(world.engine) as session:
+        session.delete(session.get_one(Document, 2))
+        session.commit()
+    storage.put(second, [b"late"])
+    report = await sweep_now(world)
+    assert (report.orphans, report.returned, report.unreferenced, report.claimed) == (0, 1, 1, 2)
+    await world.maintain("drain")
+    assert keys() == {third}
+    assert world.states() == {first: State.GONE, second: State.GONE, third: State.LIVE}
+
+
+async def test_too_much_is_refused_without_force(world: World, storage: StorageBackend) -> None:
+    for number in range(101):
+        storage.put(f"x/{number}", [b"x"])
+    with pytest.raises(MaintenanceRefusedError, match="101 of 101"):
+        await sweep_now(world)
+    assert world.states() == {}
+    assert (await sweep_now(world, force=True)).claimed == 101
+
+
+async def test_storages_that_nest_are_refused(world: World, tmp_path: Path) -> None:
+    storages.register_backend(f"file://{tmp_path}/docs/inner/", key="inner")
+    with pytest.raises(MaintenanceRefusedError, match="'inner' lies inside storage 'docs'"):
+        await sweep_now(world)
+
+
+async def test_two_names_of_one_place_are_one_storage(world: World, tmp_path: Path) -> None:
+    [key] = world.add(b"one")
+    storages.register_backend(f"file://{tmp_path}/docs/", key="again")
+    storages.alias("older", to="docs")
+    world.set_entries(backend="older")
+    report = await sweep_now(world)
+    assert (report.listed, report.found) == (1, 0)
+    assert (await world.maintain("check", grace=-5)).findings == []
+    assert keys() == {key}
+
+
+@pytest.mark.parametrize("library", ["obstore", "fsspec"])
+async def test_left_overs_of_uploads_go(world: World, tmp_path: Path, library: str) -> None:
+    if library == "fsspec":
+        storages.register_backend(
+            FSSpecBackend("docs", "file", prefix=str(tmp_path / "docs"), fsync=False), replace=True
+        )
+    folder = tmp_path / "docs" / "20260101" / "00"
+    stage = tmp_path / "docs" / ".filecolumn" / "stage"
+    for path in (folder / "abc.txt#1", stage / "0123"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    assert (await sweep_now(world, grace=3600)).unfinished == 0
+    assert (await sweep_now(world, dry_run=True)).unfinished == 2
+    assert (await sweep_now(world)).unfinished == 2
+    assert not list(folder.iterdir())
+    assert not list(stage.iterdir())
+
+
+async def test_a_rate_slows_the_listing(database: World, storage: StorageBackend) -> None:
+    for number in range(20):
+        storage.put(f"x/{number}", [b"x"])
+    started = time.monotonic()
+    await sweep_now(database, dry_run=True, rate=50)
+    assert time.monotonic() - started >= 0.35
+
+
+# Whose a storage is
+
+
+def clone(world: World, tmp_path: Path) -> World:
+    """Return a copy of the database, elsewhere, on the same storage."""
+    shutil.copy(world.engine.url.database or "", tmp_path / "clone.db")
+    return World(
+        world.kind, world.way, f"/{tmp_path}/clone.db", create_engine(f"sqlite:///{tmp_path}/clone.db")
+    )
+
+
+@pytest.fixture
+def original(tmp_path: Path, storage: StorageBackend) -> Any:
+    yield from make_world("sqlite", "sync", tmp_path)
+
+
+def test_a_staging_clone_deletes_nothing_of_production(original: World, tmp_path: Path) -> None:
+    first, second = original.add(b"one", b"two")
+    original.add(b"three", start=3)
+    with Session(original.engine) as session:
+        session.delete(session.get_one(Document, 3))  # the first removal marks the storage
+        session.commit()
+    staging = clone(original, tmp_path)
+    with Session(staging.engine) as session:
+        session.get_one(Document, 1).file = FileObject("new.txt", content=b"staging")
+        session.delete(session.get_one(Document, 2))
+        session.commit()
+    assert {first, second} <= keys(), "production's files are there"
+    staging.make_due()
+    with pytest.raises(MaintenanceRefusedError, match="filecolumn adopt"):
+        drain(staging.engine, Base)
+    with pytest.raises(MaintenanceRefusedError, match="filecolumn adopt"):
+        sweep(staging.engine, Base, grace=-5, force=True)
+    assert {first, second} <= keys()
+    assert "belongs to" in staging.entry(first).last_error
+    report = check(original.engine, Base, verify=True)
+    assert report.is_clean
+    assert sweep(original.engine, Base).claimed == 0
+    staging.engine.dispose()
+
+
+def test_a_copy_on_the_same_server_is_told_apart(tmp_path: Path, storage: StorageBackend) -> None:
+    for world in make_world("postgresql", "sync", tmp_path):
+        world.add(b"one")
+        assert sweep(world.engine, Base).found == 0
+        world.engine.dispose()
+        name = world.place.rpartition("/")[2]
+        admin = create_engine(f"{world.url.rpartition('/')[0]}/postgres", isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
+        copy = create_engine(f"{world.url}_copy")
+        try:
+            with Session(copy) as session:
+                session.delete(session.get_one(Document, 1))
+                session.commit()
+            with pytest.raises(MaintenanceRefusedError):
+                sweep(copy, Base)
+        finally:
+            copy.dispose()
+            with admin.connect() as connection:
+                connection.exec_driver_sql(f"DROP DATABASE {name}_copy WITH (FORCE)")
+            admin.dispose()
+        assert check(world.engine, Base, grace=-5, verify=True).findings == []
+
+
+def test_without_a_ledger_a_sweep_deletes_by_age(storage: StorageBackend, tmp_path: Path) -> None:
+    class Plain(DeclarativeBase):
+        pass
+
+    class Note(Plain):
+        __tablename__ = "notes"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        file: Mapped[FileObject] = mapped_column(StoredObject("docs", ledger=False))
+
+    engine = create_engine(f"sqlite:///{tmp_path}/plain.db")
+    Plain.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Note(id=1, file=FileObject("a.txt", content=b"one")))
+        session.commit()
+        key = session.get_one(Note, 1).file.path
+    for name in ("old", "young"):
+        storage.put(name, [b"x"])
+    for name in ("old", str(key)):
+        os.utime(tmp_path / "docs" / name, (1, 1))
+    with pytest.raises(ValueError, match="21600 seconds or more"):
+        sweep(engine, Plain, grace=0)
+    assert sweep(engine, Plain).claimed == 1
+    assert keys() == {key, "young"}
+    assert check(engine, Plain).is_clean
+    engine.dispose()
+
+
+def test_after_adopt_the_copy_owns_the_storage(original: World, tmp_path: Path) -> None:
+    original.add(b"one", b"two")
+    sweep(original.engine, Base)
+    moved = clone(original, tmp_path)
+    assert adopt(moved.engine, Base) == ["docs"]
+    with Session(moved.engine) as session:
+        session.delete(session.get_one(Document, 1))
+        session.commit()
+    assert len(keys()) == 1
+    assert sweep(moved.engine, Base).claimed == 0
+    with pytest.raises(MaintenanceRefusedError):
+        sweep(original.engine, Base)
+    moved.engine.dispose()
+
+
+def test_the_owner_is_read_once_in_a_process(
+    database: World, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    get_bytes = type(storage).get_bytes
+
+    def read(self: StorageBackend, key: str) -> bytes:
+        reads.append(key)
+        return get_bytes(self, key)
+
+    monkeypatch.setattr(type(storage), "get_bytes", read)
+    database.add(*(b"%d" % number for number in range(5)))
+    with Session(database.engine) as session:
+        for number in range(1, 6):
+            session.delete(session.get_one(Document, number))
+            session.commit()
+    assert reads == [".filecolumn/owner"]
+    assert keys() == set()
+
+
+# A backup is restored
+
+
+def test_a_restored_backup_is_reported_and_nothing_deleted_without_force(
+    database: World, storage: StorageBackend
+) -> None:
+    """Rows go back to yesterday: what was deleted since is missing, what was added since has no row."""
+    old = database.add(*(b"old %d" % number for number in range(5)))
+    with database.engine.connect() as connection:
+        rows = [tuple(row) for row in connection.execute(select(Document.__table__))]
+        entries = [tuple(row) for row in connection.execute(select(TABLE))]
+    new = database.add(*(b"new %d" % number for number in range(150)), start=100)
+    with Session(database.engine) as session:
+        session.delete(session.get_one(Document, 1))
+        session.commit()
+    with database.engine.begin() as connection:
+        connection.execute(delete(Document.__table__))
+        connection.execute(delete(TABLE))
+        connection.execute(insert(Document.__table__).values(rows))
+        connection.execute(insert(TABLE).values(entries))
+    report = check(database.engine, Base, grace=-5)
+    assert {f.key for f in report.findings if f.kind == "missing"} == {old[0]}
+    assert {f.key for f in report.findings if f.kind == "orphan"} == set(new)
+    assert len(report.findings) == 151
+    with pytest.raises(MaintenanceRefusedError, match="150 of 154"):
+        sweep(database.engine, Base, grace=-5)
+    drain(database.engine, Base)
+    assert keys() == {*old[1:], *new}
+    sweep(database.engine, Base, grace=-5, force=True)
+    drain(database.engine, Base)
+    assert keys() == {*old[1:]}
+
+
+async def test_status_counts(world: World, storage: StorageBackend) -> None:
+    world.add(*(b"%d" % number for number in range(4)))
+    with world.engine.begin() as connection:
+        rows = [
+            {
+                "backend": "docs",
+                "key": f"k{number}",
+                "state": state,
+                "checked": False,
+                "attempts": attempts,
+                "due": due,
+            }
+            for number, (state, attempts, due) in enumerate(
+                [(2, 0, 1), (2, 3, 2**50), (2, 25, 1), (3, 0, 2**50)]
+            )
+        ]
+        for row in rows:
+            due = row.pop("due")
+            connection.execute(insert(TABLE).values(**row, created_at=now_ms(), due_at=due))
+    report = await world.maintain("status")
+    assert (report.live, report.doomed, report.due, report.gone) == (4, 3, 2, 1)
+    assert (report.retried, report.most_attempts, report.stuck, report.restored) == (2, 25, 1, 0)
+    assert report.oldest_due_seconds == pytest.approx(time.time(), abs=100)
+    assert report.by_storage == {"docs": {"live": 4, "doomed": 3, "gone": 1}}
+    world.set_entries(state=State.DOOMED.value, due_at=1)
+    await world.maintain("drain")
+    assert status(world.engine, Base).restored == 0, "what was checked is not looked for"
