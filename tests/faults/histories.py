@@ -1,24 +1,24 @@
 """What a worker process does until it is killed: a made-up history on documents, lists and folders.
 
-Run as `python -m tests.faults.histories URL FOLDER SEED STEPS`; `FILECOLUMN_FAILPOINTS` says where it
-dies.  Every content is new and says what it is, so that the parent can tell whose it was.
+`FILECOLUMN_FAILPOINTS` says where it dies.  Every content is new and says what it is, so that the
+parent can tell whose it was.
 """
 
 from __future__ import annotations
 
+import os
 import random
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from sqlalchemy import create_engine, event, update
+from sqlalchemy import create_engine, event
 from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, StorageError, storages
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.maintenance import drain
-from filecolumn.orm.ledger import ledger_of
-from filecolumn.testing.failpoints import install_from_environment
+from filecolumn.maintenance import drain, sweep
+from filecolumn.testing.failpoints import VARIABLE, install_from_environment
+from tests.faults.due import make_due
 from tests.session.drivers import use_real_savepoints
 from tests.session.models import Base, Document, Folder, Item
 
@@ -68,7 +68,9 @@ class History:
     def file(self) -> FileObject:
         self.bodies += 1
         body = f"{self.seed}:{self.bodies}:".encode()
-        return FileObject("a.txt", content=body + self.random.randbytes(self.random.choice([10, 3_000_000])))
+        return FileObject(
+            "a.txt", backend="docs", content=body + self.random.randbytes(self.random.choice([10, 3_000_000]))
+        )
 
     def document(self) -> Document:
         """Return a row, a new one if it is not there."""
@@ -153,25 +155,26 @@ def orphan(history: History) -> None:
 
 def drain_due(history: History) -> None:
     history.session.commit()
-    ledger = ledger_of(Base.metadata)
-    assert ledger is not None
-    with history.engine.begin() as connection:
-        connection.execute(update(ledger.table).where(ledger.table.c.state == 2).values(due_at=0))
+    make_due(history.engine)
     drain(history.engine, Base)
+
+
+def sweep_all(history: History) -> None:
+    """Sweep what killed workers left, with an orphan of one's own."""
+    history.session.commit()
+    history.file().save()
+    sweep(history.engine, Base, grace=-10, force=True)
 
 
 STEPS: list[Step] = [
     *[replace, append] * 3,
-    *[clear, remove, pop, reverse, move, copy, note, savepoint, undo, orphan, drain_due],
+    *[clear, remove, pop, reverse, move, copy, note, savepoint, undo, orphan, drain_due, sweep_all],
 ]
 
 
-def main() -> None:
-    url, folder, seed, steps = sys.argv[1:]
-    history = History(url, folder, int(seed))
+def work(url: str, folder: str, seed: int, steps: int, failpoints: str) -> None:
+    """Run a history in this process, which is a worker's own."""
+    os.environ[VARIABLE] = failpoints
+    history = History(url, folder, seed)
     install_from_environment()
-    history.run(int(steps))
-
-
-if __name__ == "__main__":
-    main()
+    history.run(steps)

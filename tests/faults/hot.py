@@ -18,10 +18,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
-from filecolumn import FileObject, ObjectNotFoundError, storages
+from filecolumn import FileObject, ObjectExistsError, ObjectNotFoundError, storages
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.maintenance import drain, sweep
-from tests.faults.oracle import make_due
+from tests.faults.due import make_due
 from tests.session.models import Base, Document
 
 ROWS = 20
@@ -58,6 +58,8 @@ class HotRows:
                     self._do(session, what, self._random.randint(1, ROWS))
                     session.commit()
                 self.counts[what] += 1
+            except ObjectExistsError:
+                self.counts["swept before its row was written"] += 1
             except (StaleDataError, ObjectDeletedError):
                 self.counts["lost a race"] += 1
             except DBAPIError as error:
@@ -129,7 +131,7 @@ def main() -> None:
         counts = rows.counts
     else:
         counts = clean_up(url, kind, float(seconds))
-    print(json.dumps(counts))
+    sys.stdout.write(json.dumps(counts))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from filecolumn import FileObject
 from filecolumn.maintenance import drain, sweep
 from filecolumn.naming import RESERVED_FOLDER
 from filecolumn.testing import assert_consistent
+from tests.faults.due import make_due
 from tests.session.models import Base, Document, Item
 
 SKEW = 10.0
@@ -38,12 +39,6 @@ class Finding:
     @property
     def nothing_is_lost(self) -> bool:
         return not (self.missing or self.corrupt or self.shared or self.unrecorded)
-
-
-def make_due(engine: Engine) -> None:
-    """Let the time of everything come that is to be drained."""
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE filecolumn_ledger SET due_at = 0 WHERE state = 2"))
 
 
 def put_right(engine: Engine) -> None:

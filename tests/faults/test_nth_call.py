@@ -20,8 +20,10 @@ from sqlalchemy.orm import Session
 from filecolumn import FileColumnError, FileObject, StorageError, storages
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.maintenance import drain
+from filecolumn.naming import RESERVED_FOLDER
 from tests.faults.calls import Fault, Layer
-from tests.faults.oracle import look, make_due, put_right
+from tests.faults.due import make_due
+from tests.faults.oracle import look, put_right
 from tests.session.drivers import use_real_savepoints
 from tests.session.models import Base, Document, Folder, Item
 
@@ -139,6 +141,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             session.delete(session.get_one(Document, 3))
             session.commit()
         make_due(engine)
+    # a copy is to be no clone of the template, whose storage it must leave alone
+    (made / "docs" / RESERVED_FOLDER / "owner").unlink()
     return made
 
 

@@ -38,6 +38,9 @@ FAILPOINTS = (
     "drain.before_delete",
     "drain.after_delete",
     "drain.before_gone",
+    "sweep.after_list",
+    "sweep.before_claim",
+    "sweep.after_claim",
 )
 """Every place, in the order in which a file comes by them."""
 
