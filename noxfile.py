@@ -63,6 +63,31 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+SOAK = {
+    "FILECOLUMN_SCHEDULES": "1000",
+    "FILECOLUMN_CUTS": "200",
+    "FILECOLUMN_RACE_SECONDS": "120",
+    "FILECOLUMN_STRIDE": "1",
+    "FILECOLUMN_EXAMPLES": "5000",
+}
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Inject faults for hours, where CI does for minutes; needs PostgreSQL and MariaDB."""
+    install(session, "-e", ".[fsspec,async]", "--group", "test")
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "--timeout=0",
+        "tests/faults",
+        "tests/session/test_stateful.py",
+        *session.posargs,
+        env=SOAK,
+    )
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, format, spelling and the change log's fragments."""

@@ -57,9 +57,11 @@ class History:
         self.seed = seed
         self.bodies = 0
         self.session = Session(self.engine)
+        self.loaded: list[Document] = []
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
+            self.loaded.clear()
             with suppress(UndoneError), self.session:
                 for step in self.random.choices(STEPS, k=self.random.randint(1, 3)):
                     step(self)
@@ -78,6 +80,8 @@ class History:
         found = self.session.get(Document, number)
         if found is None:
             self.session.add(found := Document(id=number, title=""))
+        # a session does not keep what it loads
+        self.loaded.append(found)
         return found
 
 

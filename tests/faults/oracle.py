@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from filecolumn import FileObject
@@ -60,8 +60,9 @@ def look(engine: Engine, folder: Path) -> Finding:
         if path.is_file() and RESERVED_FOLDER not in path.parts
     }
     seen: set[str] = set()
+    ledger = Base.metadata.tables["filecolumn_ledger"]
     with Session(engine) as session:
-        live = set(session.scalars(text("SELECT key FROM filecolumn_ledger WHERE state = 1")))
+        live = set(session.scalars(select(ledger.c.key).where(ledger.c.state == 1)))
         for file in _files(session):
             key = file.path or ""
             if key in seen:

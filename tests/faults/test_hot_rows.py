@@ -44,7 +44,6 @@ def test_nothing_is_read_wrong_and_nothing_stays(tmp_path: Path) -> None:
         finally:
             for process in processes:
                 process.kill()
-        print(dict(counts))
         assert counts["wrong"] == 0, counts
         assert counts["replace"] > 10, counts
         assert counts["read"] > 10, counts

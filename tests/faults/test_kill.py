@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator
+from itertools import product
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -22,13 +23,14 @@ from tests.faults.oracle import look, put_right
 
 Work = Callable[[int, str], int]
 
+DATABASES = ("sqlite", "postgresql", "mariadb")
 STEPS = 40
 LIMIT = 60
 """Seconds for one worker."""
 SCHEDULES = int(os.environ.get("FILECOLUMN_SCHEDULES", "50"))
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """A database of its own."""
     with own_database(request.param, tmp_path) as engine:
@@ -73,7 +75,11 @@ def assert_nothing_is_lost(engine: Engine, folder: Path) -> None:
     assert finding.orphans == []
 
 
-@pytest.mark.parametrize("hit", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("engine", "hit"),
+    [*product(["sqlite", "postgresql"], [1, 2, 3]), ("mariadb", 1)],
+    indirect=["engine"],
+)
 @pytest.mark.parametrize("name", FAILPOINTS)
 def test_a_process_killed_anywhere_loses_nothing(
     engine: Engine, folder: Path, work: Work, name: str, hit: int
@@ -86,7 +92,11 @@ def test_a_process_killed_anywhere_loses_nothing(
     assert_nothing_is_lost(engine, folder)
 
 
-@pytest.mark.parametrize("number", range(SCHEDULES))
+@pytest.mark.parametrize(
+    ("engine", "number"),
+    [(DATABASES[number % len(DATABASES)], number) for number in range(SCHEDULES)],
+    indirect=["engine"],
+)
 def test_processes_killed_at_random_lose_nothing(
     engine: Engine, folder: Path, work: Work, number: int
 ) -> None:
