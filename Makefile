@@ -3,13 +3,16 @@ PYTHON ?= python3
 NOX := .venv/bin/nox
 ARGS ?=
 
-.PHONY: help demo test lint typing docs bench clean
+.PHONY: help demo gallery test lint typing docs bench clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
 demo: $(NOX) ## see what filecolumn does; your own files: make demo ARGS="one.pdf two.png"
 	@$(NOX) -s demo -- $(ARGS)
+
+gallery: $(NOX) ## serve the example gallery on http://127.0.0.1:8000
+	@$(NOX) -s gallery -- $(ARGS)
 
 test: $(NOX) ## run the tests; for pytest: make test ARGS="-k savepoint"
 	@$(NOX) -s tests -- $(ARGS)

@@ -11,6 +11,9 @@ nox.options.reuse_existing_virtualenvs = True
 PINNED = "constraints.txt"
 OLDEST = "constraints-minimum.txt"
 
+# A file's tests stay together: its servers start once
+IN_PARALLEL = ("-n", "auto", "--dist", "loadfile")
+
 # Run without any extra: proves that nothing optional is needed, and that what is missing is named.
 BARE_IMPORT = """
 import sys
@@ -56,11 +59,22 @@ def demo(session: nox.Session) -> None:
     session.run("python", "examples/quickstart.py", *session.posargs)
 
 
+@nox.session(default=False)
+def gallery(session: nox.Session) -> None:
+    """Serve the example gallery on this machine; its files stay in the folder gallery-data."""
+    install(session, "-e", ".[litestar,async]", "--group", "gallery")
+    session.run("python", "-m", "examples.gallery", *session.posargs)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; what follows `--` goes to pytest."""
-    install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers")
-    session.run("python", "-m", "pytest", *session.posargs)
+    """Run the tests, those that measure alone at the end; what follows `--` goes to pytest instead."""
+    install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers", "--group", "browser")
+    if session.posargs:
+        session.run("python", "-m", "pytest", *session.posargs)
+        return
+    session.run("python", "-m", "pytest", "-m", "quiet")
+    session.run("python", "-m", "pytest", *IN_PARALLEL, "-m", "not quiet")
 
 
 SOAK = {
@@ -118,7 +132,7 @@ def docs(session: nox.Session) -> None:
 def minimum(session: nox.Session) -> None:
     """Run the tests on the oldest versions that pyproject.toml allows; the clouds' clients pin newer ones."""
     install(session, "-e", ".[fsspec,async]", "--group", "test", pins=OLDEST)
-    session.run("python", "-m", "pytest", "-m", "not server", *session.posargs)
+    session.run("python", "-m", "pytest", *IN_PARALLEL, "-m", "not server and not quiet", *session.posargs)
 
 
 @nox.session(reuse_venv=False)

@@ -12,7 +12,7 @@ import platform
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
-from benchmarks import flushes, large, latency, saves, selects
+from benchmarks import flushes, large, latency, saves, selects, web
 from benchmarks.measure import Sizes, show
 
 SUBJECTS = {
@@ -21,6 +21,7 @@ SUBJECTS = {
     "flushes": (flushes, "Flush {sizes.instances:,} instances (processor time)"),
     "latency": (latency, "Flush 50 files on a storage that takes 20 ms (wall time)"),
     "large": (large, "A large file (wall time; up includes fsync, down and up include SHA-256)"),
+    "web": (web, "A large file over HTTP (wall time; up includes SHA-256, no fsync)"),
 }
 QUICK = Sizes(saves=150, rows=20_000, instances=5_000, rounds=5, megabytes=128, large_rounds=9)
 FULL = Sizes(saves=500, rows=20_000, instances=5_000, rounds=15, megabytes=512, large_rounds=7)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
 from filecolumn import storages
+
+BROWSER_PACKAGES = ("PIL", "av", "axe_playwright_python", "litestar", "playwright", "schemathesis", "uvicorn")
+# the dependency group "browser", which the sessions on old versions do not install
+collect_ignore = [] if all(map(find_spec, BROWSER_PACKAGES)) else ["gallery"]
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ SUBJECTS = {
     "flushes": ["no file column", "untouched file column"],
     "latency": ["sync: 50 files in a flush", "async: 50 files in a flush"],
     "large": ["1 MiB up: ours v raw obstore", "1 MiB down: ours v raw obstore"],
+    "web": ["1 MiB down, local: FileObjectResponse v Stream", "1 MiB up, local: file_from_body v obstore"],
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,13 +62,46 @@ class OnlyRead:
 
 
 class Repeatable:
-    """An iterable that starts again."""
+    """An iterable that starts again; it does not look different from a `Body`."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
 
     def __iter__(self) -> Iterator[bytes]:
         return pieces(self._data)
+
+
+class Body:
+    """As a response of requests: an iterable that is no iterator, and is used up."""
+
+    def __init__(self, data: bytes) -> None:
+        self._pieces = pieces(data)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._pieces
+
+
+class StreamReader(UnseekableUpload):
+    """As aiohttp's and asyncio's: it is read in pieces, and by lines when it is iterated."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        raise ValueError("the line is too long")
+        yield b""
+
+
+class WholeParts:
+    """As a part of aiohttp's multipart reader: `read` takes no size."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data: bytes | None = data
+
+    async def read(self, *, decode: bool = False) -> bytes:
+        raise NotImplementedError
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._data is not None:
+            yield self._data
+        self._data = None
 
 
 class RepeatableAsync:
@@ -123,20 +157,27 @@ REPLAYABLE: dict[str, Make] = {
     "bytesio": lambda _, data: io.BytesIO(data),
     "spooled": lambda _, data: spooled(data),
     "list": lambda _, data: list(pieces(data)),
-    "repeatable": lambda _, data: Repeatable(data),
+    "tuple": lambda _, data: tuple(pieces(data)),
+    "gappy memoryview": lambda _, data: memoryview(bytes(byte for byte in data for _ in "12"))[::2],
 }
 ONCE: dict[str, Make] = {
     "generator": lambda _, data: pieces(data),
     "unseekable": lambda _, data: Unseekable(data),
     "only read": lambda _, data: OnlyRead(data),
+    "repeatable": lambda _, data: Repeatable(data),
+    "body": lambda _, data: Body(data),
 }
 ASYNC_REPLAYABLE: dict[str, Make] = {
     "upload": lambda _, data: Upload(data),
-    "async iterable": lambda _, data: RepeatableAsync(data),
+    "async file": lambda _, data: anyio.wrap_file(io.BytesIO(data)),
 }
 ASYNC_ONCE: dict[str, Make] = {
     "async generator": lambda _, data: async_pieces(data),
     "unseekable upload": lambda _, data: UnseekableUpload(data),
+    "async pipe": lambda _, data: anyio.wrap_file(Unseekable(data)),
+    "async iterable": lambda _, data: RepeatableAsync(data),
+    "stream reader": lambda _, data: StreamReader(data),
+    "whole parts": lambda _, data: WholeParts(data),
 }
 SYNC = REPLAYABLE | ONCE
 ASYNC = ASYNC_REPLAYABLE | ASYNC_ONCE
@@ -214,6 +255,15 @@ def test_a_source_for_one_pass_is_not_resumed_half_way() -> None:
         next(source.chunks())
 
 
+@each({name: ONCE[name] for name in ("generator", "body")})
+def test_a_source_is_not_spent_before_it_is_opened(make: Make, tmp_path: Path) -> None:
+    source = source_of(make(tmp_path, DATA))
+    unread = source.chunks()
+    assert not source.is_spent
+    next(unread)
+    assert source.is_spent
+
+
 @pytest.mark.parametrize("kind", [io.BytesIO, spooled])
 def test_a_file_is_read_from_where_it_stands_each_time(kind: Callable[[bytes], io.BytesIO]) -> None:
     file = kind(b"0123456789")
@@ -221,6 +271,47 @@ def test_a_file_is_read_from_where_it_stands_each_time(kind: Callable[[bytes], i
     source = source_of(file)
     assert b"".join(source.chunks()) == b"456789"
     assert b"".join(source.chunks()) == b"456789"
+
+
+def test_a_file_is_read_from_where_it_stood_when_it_was_given() -> None:
+    file = io.BytesIO(b"0123456789")
+    file.seek(4)
+    first, second = source_of(file), source_of(file)
+    assert b"".join(first.chunks()) == b"".join(second.chunks()) == b"456789"
+
+
+def test_a_file_set_back_after_it_was_given_is_read_from_there() -> None:
+    file = io.BytesIO()
+    file.write(b"0123456789")
+    source = source_of(file)
+    file.seek(4)
+    assert b"".join(source.chunks()) == b"456789"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes block")
+def test_a_file_without_bytes_yet_is_not_taken_for_an_empty_one() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with open(reader, "rb", buffering=0) as file, open(writer, "wb", buffering=0) as other:
+        source = source_of(file)
+        chunks = source.chunks()
+        with pytest.raises(BlockingIOError, match="set_blocking"):
+            next(chunks)
+        other.write(b"x")
+        assert source.is_spent
+
+
+def test_an_empty_memoryview_of_wider_items_is_empty() -> None:
+    assert b"".join(source_of(memoryview(b"").cast("I")).chunks()) == b""  # type: ignore[arg-type]
+
+
+def test_an_asynchronous_read_without_a_size_is_refused_at_once() -> None:
+    class Unbounded:
+        async def read(self) -> bytes:
+            raise NotImplementedError
+
+    with pytest.raises(TypeError, match="Unbounded; pass bytes"):
+        source_of(Unbounded())  # type: ignore[arg-type]
 
 
 def test_an_open_file_is_not_closed(tmp_path: Path) -> None:
@@ -375,13 +466,12 @@ CHUNKS = st.lists(st.binary(max_size=6000), max_size=8)
 
 
 @given(CHUNKS)
-def test_a_meter_passes_counts_hashes_and_keeps_the_head(chunks: list[bytes]) -> None:
+def test_a_meter_passes_counts_and_hashes(chunks: list[bytes]) -> None:
     meter = Meter()
     whole = b"".join(chunks)
     assert b"".join(meter.watch(chunks)) == whole
     assert meter.size == len(whole)
     assert meter.checksum == f"sha256:{hashlib.sha256(whole).hexdigest()}"
-    assert meter.head == whole[:4096]
 
 
 async def test_a_meter_watches_asynchronous_chunks() -> None:

@@ -7,6 +7,8 @@ import copy
 import hashlib
 import inspect
 import io
+import json
+import os
 import pickle
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -481,6 +483,31 @@ async def test_a_save_under_a_given_key_that_is_cancelled_never_deletes_what_was
 
 
 @pytest.mark.timeout(30)
+async def test_a_cancelled_save_under_a_given_key_may_be_repeated(tmp_path: Path) -> None:
+    backend = storages.register_backend(Slow("docs", f"file://{tmp_path}/d/"))
+    file = FileObject("a.txt", content=b"x", to_filename="k")
+    task = asyncio.ensure_future(file.save_async())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert keys(backend) == []
+    assert (await file.save_async()).path == "k"
+
+
+@pytest.mark.timeout(30)
+async def test_a_cancelled_save_deletes_nothing_that_it_did_not_store(tmp_path: Path) -> None:
+    backend = storages.register_backend(Slow("docs", f"file://{tmp_path}/d/"))
+    FileObject("a.txt", content=b"first", to_filename="k").save()
+    task = asyncio.ensure_future(FileObject("b.txt", content=b"second", to_filename="k").save_async())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert backend.get_bytes("k") == b"first"
+
+
+@pytest.mark.timeout(30)
 async def test_a_cancelled_copy_leaves_nothing(tmp_path: Path) -> None:
     storages.register_backend("memory://", "origin")
     target = storages.register_backend(Slow("docs", f"file://{tmp_path}/d/"))
@@ -541,6 +568,17 @@ async def test_a_stream_ends_early_without_harm(storage: StorageBackend) -> None
         break
     await stream.aclose()  # type: ignore[attr-defined]
     assert file.get_content() == bytes(5_000_000)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no list of open files")
+async def test_a_stream_that_is_left_holds_no_file_open(tmp_path: Path) -> None:
+    storages.register_backend(fsspec_local(tmp_path))
+    file = FileObject("a.bin", content=b"x" * 3_000_000).save()
+    before = len(os.listdir("/proc/self/fd"))
+    stream = file.stream_async()
+    await anext(stream)
+    await stream.aclose()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_an_opened_file_seeks_and_reads(storage: StorageBackend) -> None:
@@ -879,6 +917,14 @@ async def test_a_storage_signs_a_url(s3: StorageBackend, call: Call) -> None:
     assert SECRET not in url
 
 
+def test_a_panic_of_obstore_is_an_error_of_the_storage(s3: StorageBackend) -> None:
+    """A header's name that HTTP does not allow, which no call of a file gives it: no request is made."""
+    with pytest.raises(StorageError, match="cannot store 'k'") as caught:
+        s3.put("k", [b"x"], metadata={"no name": "x"})
+    assert type(caught.value.__cause__).__name__ == "PanicException"
+    assert not isinstance(caught.value.__cause__, Exception)
+
+
 async def test_an_upload_url_is_made_for_a_given_key_before_the_file_is_saved(
     s3: StorageBackend, call: Call
 ) -> None:
@@ -907,6 +953,16 @@ def test_a_new_file_has_no_facts_yet() -> None:
     assert not file.is_saved
 
 
+def test_a_file_without_a_name_has_the_default_one() -> None:
+    assert FileObject(None).filename == FileObject("").filename == "file"
+
+
+@pytest.mark.parametrize("name", [Path("a.txt"), b"a.txt", 1])
+def test_a_name_that_is_no_str_is_refused(name: Any) -> None:
+    with pytest.raises(TypeError, match="a file name is a str"):
+        FileObject(name)
+
+
 def test_a_declared_content_type_wins() -> None:
     assert FileObject("a.txt", content_type="Image/PNG").content_type == "image/png"
     assert FileObject("a.txt", content_type="evil\r\n").content_type == "application/octet-stream"
@@ -921,6 +977,38 @@ def test_metadata_reads_as_a_mapping_that_cannot_be_changed() -> None:
     assert dict(file.metadata) == {"a": 1}
     with pytest.raises(TypeError):
         file.metadata["b"] = 2  # type: ignore[index]
+
+
+def test_metadata_reads_and_is_written_as_plain_json_is() -> None:
+    metadata: dict[str, Any] = {"tags": ["a", {"b": [1]}], "size": {"x": None}}
+    file = FileObject("a.txt", metadata=metadata)
+    assert file.metadata == metadata
+    assert json.dumps(file.metadata) == json.dumps(metadata)
+    for made in (copy.deepcopy(file.metadata), pickle.loads(pickle.dumps(file.metadata))):
+        made["tags"][1]["b"].append(2)
+        assert made["tags"] == ["a", {"b": [1, 2]}]
+    file.metadata = {**file.metadata, "more": True}
+    assert file.metadata == {**metadata, "more": True}
+
+
+def test_metadata_cannot_be_changed_in_its_depth() -> None:
+    file = FileObject("a.txt", metadata={"list": [1, 2], "dict": {"a": 1}})
+    inner: Any = file.metadata
+    changes: list[Callable[[], object]] = [
+        lambda: inner.update(x=1),
+        lambda: inner["dict"].setdefault("b", 2),
+        lambda: inner["dict"].__ior__({"b": 2}),
+        inner["dict"].popitem,
+        lambda: inner["list"].append(3),
+        lambda: inner["list"].__iadd__([3]),
+        lambda: inner["list"].__setitem__(0, 3),
+        inner["list"].sort,
+        lambda: inner["list"].__delitem__(0),
+    ]
+    for change in changes:
+        with pytest.raises(TypeError, match="read-only"):
+            change()
+    assert file.metadata == inner == {"list": [1, 2], "dict": {"a": 1}}
 
 
 def test_metadata_is_added_and_replaced() -> None:
@@ -1007,6 +1095,25 @@ def test_saved_files_are_equal_by_storage_and_key(memory: StorageBackend) -> Non
     assert hash(file) == hash(owned(file))
     assert file != stored()
     assert len({file, owned(file)}) == 1
+
+
+def test_files_are_equal_under_the_old_and_the_new_name_of_a_storage(memory: StorageBackend) -> None:
+    file = stored()
+    renamed = copy.deepcopy(file)
+    before = hash(file)
+    storages.unregister_backend("docs")
+    storages.register_backend("memory://", "new")
+    storages.alias("docs", to="new")
+    moved = FileObject._from_row({**renamed.to_dict(), "backend": "new"}, None)
+    assert file == moved
+    assert hash(file) == hash(moved) == before
+
+
+def test_a_file_that_was_deleted_stays_what_it_is_in_a_set(memory: StorageBackend) -> None:
+    file = stored()
+    known = {file}
+    file.delete()
+    assert file in known
 
 
 def test_pending_files_are_equal_only_to_themselves() -> None:

@@ -14,6 +14,7 @@ from filecolumn import (
     BackendAlreadyRegisteredError,
     BackendNotRegisteredError,
     FileObject,
+    StorageError,
     StorageRegistry,
     storages,
 )
@@ -254,6 +255,26 @@ def test_close_closes_each_once_and_forgets_them(registry: StorageRegistry) -> N
     registry.close()
     registry.close()
     assert [len(backend.closed) for backend in backends] == [1, 1]
+    assert registry.all() == []
+
+
+class Refusing(Closing):
+    """Cannot be closed."""
+
+    def close(self) -> None:
+        raise StorageError(f"{self.key} refuses")
+
+
+@pytest.mark.parametrize("call", ["close", "aclose"])
+async def test_a_storage_that_cannot_be_closed_does_not_keep_the_others_open(
+    registry: StorageRegistry, call: str
+) -> None:
+    backends = [Closing("a"), Refusing("b"), Closing("c")]
+    for backend in backends:
+        registry.register_backend(backend)
+    with pytest.raises(StorageError, match="b refuses"):
+        await registry.aclose() if call == "aclose" else registry.close()
+    assert [len(backend.closed) for backend in backends] == [1, 0, 1]
     assert registry.all() == []
 
 

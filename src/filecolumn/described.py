@@ -45,7 +45,7 @@ class Described(ABC):
 
     @property
     def content_type(self) -> str:
-        """The media type: declared, else guessed from the file name."""
+        """The media type: declared, else guessed from the file name, unless the stored bytes show another."""
         return self._known().content_type
 
     @property

@@ -8,7 +8,7 @@ Messages say what to do next and carry no credentials.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.orm.exc import StaleDataError
@@ -20,8 +20,12 @@ __all__ = (
     "ChecksumMismatchError",
     "CommitOutcomeUnknownError",
     "ConcurrentFileChangeError",
+    "ContentRejectedError",
+    "ContentTypeRejectedError",
     "CorruptFileMetadataError",
     "FileColumnError",
+    "FileTooLargeError",
+    "InvalidGrantError",
     "InvalidKeyError",
     "MaintenanceRefusedError",
     "MissingDependencyError",
@@ -59,6 +63,10 @@ class InvalidKeyError(FileColumnError, ValueError):
     """A storage key, a key template or a file name cannot be used."""
 
 
+class InvalidGrantError(FileColumnError, PermissionError):
+    """A signed URL or grant is not valid, has expired, or is for something else."""
+
+
 class BackendNotRegisteredError(FileColumnError, LookupError):
     """No storage is registered under the key; the message names those that are."""
 
@@ -89,6 +97,39 @@ class ChecksumMismatchError(FileColumnError, OSError):
 
 class CorruptFileMetadataError(FileColumnError, ValueError):
     """The value in the row does not describe a file."""
+
+
+class ContentRejectedError(FileColumnError, ValueError):
+    """The column's policy does not take the content; nothing of it is stored.
+
+    `field` is the attribute, `code` a word for programs, `params` the numbers and names in the
+    message, fit for JSON.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        code: str = "rejected",
+        params: Mapping[str, str | int | Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.field: str | None = field
+        self.code: str = code
+        self.params: dict[str, str | int | Sequence[str]] = dict(params or {})
+
+
+class FileTooLargeError(ContentRejectedError):
+    """The content has more bytes than the column's `max_size`; the code is `too_large`."""
+
+
+class ContentTypeRejectedError(ContentRejectedError):
+    """The content is not of a type in the column's `accept`.
+
+    The code is `type_mismatch` if name or declared type say one thing and the bytes another, else
+    `type_not_accepted`.
+    """
 
 
 class OwnedFileError(FileColumnError, RuntimeError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
@@ -21,6 +22,7 @@ __all__ = (
     "JsonObject",
     "checked_metadata",
     "facts_from_row",
+    "known_time",
     "row_from_facts",
     "rows_of",
 )
@@ -65,6 +67,8 @@ class FileFacts:
     """Seconds since the epoch, UTC."""
     metadata: JsonObject = field(default_factory=dict[str, Json])
     """The user's own data; a copy nobody else can change."""
+    sniffed: str | None = field(default=None, compare=False, repr=False)
+    """The media type that the first bytes show, if this process has seen them; no row has it."""
     foreign: bool = False
     """Whether advanced-alchemy wrote the row: its keys are file names, which rows may share."""
     unknown: JsonObject = field(default_factory=dict[str, Json], repr=False)
@@ -74,7 +78,7 @@ class FileFacts:
 def row_from_facts(facts: FileFacts) -> dict[str, Json]:
     """Return the JSON object of a row (`api.md`, section 6)."""
     return {
-        **facts.unknown,
+        **deepcopy(facts.unknown),
         "filename": facts.key if facts.foreign else facts.filename,
         "to_filename": None if facts.foreign else facts.key,
         "backend": facts.backend,
@@ -84,7 +88,7 @@ def row_from_facts(facts: FileFacts) -> dict[str, Json]:
         "etag": facts.etag,
         "version_id": facts.version_id,
         "last_modified": facts.last_modified,
-        "metadata": dict(facts.metadata),
+        "metadata": deepcopy(dict(facts.metadata)),
         "v": ROW_VERSION,
     }
 
@@ -128,6 +132,11 @@ def rows_of(value: object) -> Sequence[object]:
         raise CorruptFileMetadataError(f"the row of a list of files must be a JSON array, not {_kind(rows)}")
     # an item is decoded already: one that is text is no row, and is not to be decoded again
     return [json.dumps(row) if isinstance(row, str) else row for row in rows]
+
+
+def known_time(seconds: float | None, otherwise: float | None) -> float | None:
+    """Return a time that a storage gave if a row can hold it, not one before 1970, else *otherwise*."""
+    return seconds if seconds is not None and seconds >= 0 else otherwise
 
 
 def checked_metadata(metadata: JsonObject) -> JsonObject:

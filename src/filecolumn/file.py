@@ -7,13 +7,15 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
+from typing import Self
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.content import Content, Source, source_of
+from filecolumn.content import Content, Source, Upload, content_of_upload, source_of
 from filecolumn.errors import FileColumnError, PendingContentError
-from filecolumn.facts import FileFacts
+from filecolumn.facts import FileFacts, JsonObject
+from filecolumn.granted import GrantedFile
 from filecolumn.naming import clean_filename, new_key
-from filecolumn.reading import ReadableFile
 from filecolumn.registry import storages
 from filecolumn.transfer import Copy, Put, copy, copy_async, discard_async, put, put_async
 from filecolumn.value import Phase
@@ -21,7 +23,7 @@ from filecolumn.value import Phase
 __all__ = ("FileObject",)
 
 
-class FileObject(ReadableFile):
+class FileObject(GrantedFile):
     """A file: its facts, and content that is stored or waits to be.
 
     `FileObject("report.pdf", content=Path("report.pdf"))` in an attribute of a model is stored
@@ -30,6 +32,33 @@ class FileObject(ReadableFile):
     """
 
     __slots__ = ()
+
+    @classmethod
+    def from_upload(
+        cls,
+        upload: Upload,
+        *,
+        backend: str | StorageBackend | None = None,
+        filename: str | None = None,
+        metadata: JsonObject | None = None,
+    ) -> Self:
+        """Make a pending file of an upload object, as Litestar's and Starlette's `UploadFile`.
+
+        Its name and its type are taken over, cleaned.  It is read when the file is saved or flushed,
+        so within the request that brought it.
+        """
+        return cls(
+            upload.filename or "" if filename is None else filename,
+            backend=backend,
+            content=content_of_upload(upload),
+            content_type=upload.content_type or None,
+            metadata=metadata,
+        )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
+        """Let pydantic models have files; pydantic calls it, and is imported by nothing else here."""
+        return import_module("filecolumn.pydantic_schema").file_schema()
 
     @property
     def backend(self) -> StorageBackend:
@@ -126,7 +155,7 @@ class FileObject(ReadableFile):
         try:
             yield
         except BaseException:
-            if not self.is_saved and not source.replayable:
+            if not self.is_saved and source.is_spent:
                 self._phase, self._source = Phase.CONSUMED, None
             raise
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from contextlib import suppress
+from importlib import import_module
 from typing import ClassVar, Self, SupportsIndex, overload
 
 from filecolumn.errors import CorruptFileMetadataError
@@ -20,7 +21,7 @@ class FileObjectList(MutableSequence[FileObject]):
     Loaded from a row it reads the row's text on first use.  Not thread-safe, as a list is.
     """
 
-    __slots__ = ("__weakref__", "_allowed", "_held", "_items", "_owner", "_row")
+    __slots__ = ("__weakref__", "_allowed", "_held", "_is_null", "_items", "_owner", "_row")
 
     def __init__(self, files: Iterable[FileObject] = ()) -> None:
         self._items: list[FileObject] | None = [_checked(file) for file in files]
@@ -28,6 +29,13 @@ class FileObjectList(MutableSequence[FileObject]):
         self._row: object = None
         self._allowed: AllowedBackends | None = None
         self._owner: Owner | None = None
+        # stands for the None that was assigned: SQL NULL, until the list is changed
+        self._is_null = False
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
+        """Let pydantic models have lists of files."""
+        return import_module("filecolumn.pydantic_schema").file_list_schema()
 
     @classmethod
     def _from_row(cls, row: object, allowed: AllowedBackends | None) -> Self:
@@ -75,6 +83,7 @@ class FileObjectList(MutableSequence[FileObject]):
         items = self._read()
         if self._owner is not None:
             self._owner.changed(self)
+        self._is_null = False
         return items
 
     def __len__(self) -> int:

@@ -1,25 +1,21 @@
-"""What is known of content by watching it pass: its size, its hash, its first bytes."""
+"""What is known of content by watching it pass: its size and its hash."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
-__all__ = ("HEAD_SIZE", "Meter", "Rechunker")
-
-HEAD_SIZE = 4096
-"""First bytes of the content that a `Meter` keeps."""
+__all__ = ("Meter", "Rechunker")
 
 
 class Meter:
-    """Counts and hashes the chunks that pass, and keeps the first `HEAD_SIZE` bytes."""
+    """Counts and hashes the chunks that pass."""
 
-    __slots__ = ("_hash", "head", "size")
+    __slots__ = ("_hash", "size")
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self.size: int = 0
-        self.head: bytes = b""
 
     @property
     def checksum(self) -> str:
@@ -29,8 +25,6 @@ class Meter:
     def feed(self, chunk: bytes) -> bytes:
         """Count *chunk* and hand it on."""
         self._hash.update(chunk)
-        if self.size < HEAD_SIZE:
-            self.head += chunk[: HEAD_SIZE - self.size]
         self.size += len(chunk)
         return chunk
 

@@ -24,6 +24,7 @@ __all__ = (
     "check_key",
     "clean_filename",
     "guess_content_type",
+    "is_device_name",
     "is_stage_name",
     "new_key",
     "safe_extension",
@@ -77,17 +78,40 @@ for _type, _extension in {
     "application/vnd.apache.parquet": ".parquet",
     "text/markdown": ".md",
     "application/yaml": ".yaml",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
+    "application/vnd.oasis.opendocument.text": ".odt",
+    "application/vnd.oasis.opendocument.spreadsheet": ".ods",
+    "application/vnd.oasis.opendocument.presentation": ".odp",
+    "application/x-7z-compressed": ".7z",
+    "application/vnd.rar": ".rar",
+    "application/zstd": ".zst",
+    "application/x-msdownload": ".exe",
 }.items():
     _MIME_TYPES.add_type(_type, _extension)
+# What a careless server would run: no picture is called so
+for _type, _extensions in {
+    "application/x-httpd-php": ".php .phtml .phar .php3 .php4 .php5 .php7 .php8",
+    "text/asp": ".asp",
+    "text/aspx": ".aspx",
+    "text/x-jsp": ".jsp .jspx",
+}.items():
+    for _extension in _extensions.split():
+        _MIME_TYPES.add_type(_type, _extension)
 _COMPRESSED_TYPES = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
-def clean_filename(name: str) -> str:
+def clean_filename(name: str | None) -> str:
     """Return *name* as it may be shown: no folders, NFC, nothing invisible, at most 255 bytes.
 
-    A name with nothing left becomes `file`.  Raises InvalidKeyError for a lone surrogate,
-    which no database or header could carry.
+    None, as uploads without a name have, and a name with nothing left become `file`.  Raises
+    InvalidKeyError for a lone surrogate, which no database or header could carry.
     """
+    if name is None:
+        return DEFAULT_FILENAME
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"a file name is a str, not {type(name).__name__}: pass path.name of a path")
     if _CLEAN.fullmatch(name):
         return name
     try:
@@ -157,6 +181,11 @@ def _segment_problem(segment: str) -> str | None:
     if _DEVICE.fullmatch(segment) or ":" in segment or is_stage_name(segment):
         return "has a segment that some file system treats as a device, a stream or a stage file"
     return None
+
+
+def is_device_name(name: str) -> bool:
+    """Return whether Windows takes a file of this name for a device."""
+    return _DEVICE.fullmatch(name) is not None
 
 
 def is_stage_name(name: str) -> bool:

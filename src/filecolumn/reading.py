@@ -1,10 +1,10 @@
-"""The calls of a file that read: content, facts, signed URLs."""
+"""The calls of a file that read: content and facts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from io import SEEK_SET
 from pathlib import Path
@@ -16,6 +16,7 @@ from anyio import to_thread
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import ChecksumMismatchError, NotSupportedError
+from filecolumn.facts import known_time
 from filecolumn.meter import Meter, Rechunker
 from filecolumn.naming import uuid7_hex
 from filecolumn.value import FileValue
@@ -83,13 +84,19 @@ class ReadableFile(FileValue):
 
     async def stream_async(
         self, start: int = 0, length: int | None = None, chunk_size: int = CHUNK_SIZE
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """Call `stream` asynchronously."""
         backend, key = self._located()
         cut = Rechunker(chunk_size)
-        async for chunk in await backend.get_async(key, start=start, length=length):
-            for piece in cut.feed(chunk):
-                yield piece
+        chunks = await backend.get_async(key, start=start, length=length)
+        try:
+            async for chunk in chunks:
+                for piece in cut.feed(chunk):
+                    yield piece
+        finally:
+            # else it holds its descriptor or connection until the event loop comes to it
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
         for piece in cut.end():
             yield piece
 
@@ -121,8 +128,8 @@ class ReadableFile(FileValue):
         target = Path(path)
         part = anyio.Path(target.with_name(f".{uuid7_hex()}.part"))
         try:
-            async with await part.open("xb") as file:
-                async for chunk in self.stream_async():
+            async with await part.open("xb") as file, aclosing(self.stream_async()) as chunks:
+                async for chunk in chunks:
                     await file.write(chunk)
             await to_thread.run_sync(os.replace, part, target)
         finally:
@@ -170,24 +177,6 @@ class ReadableFile(FileValue):
             meter.feed(chunk)
         self._compare(meter)
 
-    def sign(self, *, expires_in: float = 3600, for_upload: bool = False) -> str:
-        """Return a URL that reads the content for *expires_in* seconds, or that content can be PUT to.
-
-        Raises NotSupportedError for a storage that cannot sign.
-        """
-        backend, key = self._signable(for_upload=for_upload)
-        return backend.sign(key, expires_in=expires_in, method="PUT" if for_upload else "GET")
-
-    async def sign_async(self, *, expires_in: float = 3600, for_upload: bool = False) -> str:
-        """Call `sign` asynchronously."""
-        backend, key = self._signable(for_upload=for_upload)
-        return await backend.sign_async(key, expires_in=expires_in, method="PUT" if for_upload else "GET")
-
-    def _signable(self, *, for_upload: bool) -> tuple[StorageBackend, str]:
-        if for_upload and self._given_key is not None and not self.is_saved:
-            return self._storage(), self._given_key
-        return self._located()
-
     def _verifiable(self) -> ReadableFile:
         if self.checksum is None and self.is_saved:
             raise NotSupportedError(f"nothing to verify {self.filename!r} by: its row has no checksum")
@@ -208,6 +197,6 @@ class ReadableFile(FileValue):
                 size=stat.size,
                 etag=stat.etag or facts.etag,
                 version_id=stat.version_id or facts.version_id,
-                last_modified=facts.last_modified if stat.last_modified is None else stat.last_modified,
+                last_modified=known_time(stat.last_modified, facts.last_modified),
             )
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from threading import RLock
 from typing import overload
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.urls import backend_from_url
 from filecolumn.errors import BackendAlreadyRegisteredError, BackendNotRegisteredError
+from filecolumn.signing import UrlSigner
 
 __all__ = ("StorageRegistry", "storages")
 
@@ -22,6 +23,8 @@ class StorageRegistry:
         self._aliases: dict[str, str] = {}
         self._default: str | None = None
         self._lock = RLock()
+        self.signer: UrlSigner | None = None
+        """Signs URLs for storages that cannot do it themselves; the Litestar plugin sets it."""
         self.retention: float = 0.0
         """Seconds that content is kept after its row has let go of it; above 0 only a drain removes it."""
 
@@ -100,21 +103,24 @@ class StorageRegistry:
             del self._backends[self.resolve(key)]
 
     def clear_backends(self) -> None:
-        """Forget all storages, aliases and the default, without closing anything."""
+        """Forget all storages, aliases, the default and the signer, without closing anything."""
         with self._lock:
             self._backends.clear()
             self._aliases.clear()
             self._default = None
+            self.signer = None
 
     def close(self) -> None:
-        """Close and forget all storages."""
-        for backend in self._drop_all():
-            backend.close()
+        """Close and forget all storages; an error of one is raised when the others are closed too."""
+        with ExitStack() as stack:
+            for backend in self._drop_all():
+                stack.callback(backend.close)
 
     async def aclose(self) -> None:
         """Call `close` asynchronously."""
-        for backend in self._drop_all():
-            await backend.close_async()
+        async with AsyncExitStack() as stack:
+            for backend in self._drop_all():
+                stack.push_async_callback(backend.close_async)
 
     @property
     def default(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Coroutine
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -16,11 +16,26 @@ import anyio
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.content import Source, source_of
 from filecolumn.errors import FileColumnError, StorageError
-from filecolumn.facts import FileFacts, JsonObject
+from filecolumn.facts import FileFacts, JsonObject, known_time
 from filecolumn.failpoints import failpoint
-from filecolumn.meter import Meter
+from filecolumn.feed import Feed
+from filecolumn.policy import ANYTHING, ContentPolicy
+from filecolumn.sniffing import HEAD_SIZE, sniff
 
-__all__ = ("Copy", "Put", "copy", "copy_async", "discard_async", "put", "put_async", "settled")
+__all__ = (
+    "Copy",
+    "Inspect",
+    "Operation",
+    "Put",
+    "copy",
+    "copy_async",
+    "discard_async",
+    "inspect",
+    "inspect_async",
+    "put",
+    "put_async",
+    "settled",
+)
 
 _log = logging.getLogger("filecolumn")
 
@@ -46,6 +61,10 @@ class Put:
     """With the name of the storage in the registry, which may differ from the backend's own."""
     fresh: bool = True
     """Whether the key was made for this put: then whatever lies there is ours to delete."""
+    policy: ContentPolicy = ANYTHING
+    """The column's."""
+    field: str | None = None
+    """The attribute, for the errors of the policy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,19 +86,31 @@ class Copy:
         return self.fresh and self.backend is self.origin
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Inspect:
+    """Look at what is stored already."""
+
+    backend: StorageBackend
+    key: str
+    facts: FileFacts
+    """As the row or a save has them."""
+
+
+Operation = Put | Copy | Inspect
+"""What a flush has storages do."""
+
+
 def put(op: Put) -> FileFacts:
-    """Store the content and return what is now true of it."""
-    feed = _Feed(op.source)
+    """Store the content and return what is now true of it; ContentRejectedError if the policy refuses it."""
+    feed = Feed(op.source, op.facts, op.policy, op.field)
+    content_type = feed.start()
     failpoint("put.before")
     stat = op.backend.put(
-        op.key,
-        feed.chunks(),
-        content_type=op.facts.content_type,
-        metadata=_stored_metadata(op.facts.metadata),
+        op.key, feed.chunks(), content_type=content_type, metadata=_stored_metadata(op.facts.metadata)
     )
     failpoint("put.after_complete")
     try:
-        return feed.facts(op, stat)
+        return _with_stat(feed.facts, op.backend, stat)
     except StorageError:
         op.backend.delete([op.key])
         raise
@@ -91,28 +122,38 @@ async def put_async(op: Put) -> FileFacts:
     When it is cancelled, the storage is waited for, at most `SETTLE_LIMIT` seconds, before the
     cancellation goes on: else the object could appear after its key was cleaned up.
     """
-    feed = _Feed(op.source)
+    feed = Feed(op.source, op.facts, op.policy, op.field)
+    if op.source.in_memory:
+        content_type = feed.start()
+    else:
+        content_type = await _at_rest(op, feed, feed.start_async(op.backend.total_timeout))
     chunks = feed.chunks_async() if op.source.is_async else feed.chunks()
     failpoint("put.before")
-    task = asyncio.ensure_future(
-        op.backend.put_async(
-            op.key, chunks, content_type=op.facts.content_type, metadata=_stored_metadata(op.facts.metadata)
-        )
+    sending = op.backend.put_async(
+        op.key, chunks, content_type=content_type, metadata=_stored_metadata(op.facts.metadata)
     )
+    stat = await _at_rest(op, feed, sending)
+    failpoint("put.after_complete")
     try:
-        stat = await asyncio.shield(task)
+        return _with_stat(feed.facts, op.backend, stat)
+    except StorageError:
+        await op.backend.delete_async([op.key])
+        raise
+
+
+async def _at_rest(op: Put, feed: Feed, work: Coroutine[object, object, T]) -> T:
+    """Return the result of *work*; a cancellation goes on once it has come to rest."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         feed.stopped = True
         if op.source.is_async and not feed.ended:
             # Its next chunk may never come; without the last one nothing can appear
             task.cancel()
         await settled({task}, SETTLE_LIMIT)
-        raise
-    failpoint("put.after_complete")
-    try:
-        return feed.facts(op, stat)
-    except StorageError:
-        await op.backend.delete_async([op.key])
+        if not op.fresh and _succeeded(task):
+            await _delete_async(op)
         raise
 
 
@@ -136,10 +177,31 @@ async def copy_async(op: Copy) -> FileFacts:
         raise
 
 
+def inspect(op: Inspect) -> FileFacts:
+    """Return the facts with what the first stored bytes show, and the size if it was not known."""
+    head = b"".join(op.backend.get(op.key, length=HEAD_SIZE))
+    size = op.backend.stat(op.key).size if op.facts.size is None else op.facts.size
+    return replace(op.facts, size=size, sniffed=sniff(head))
+
+
+async def inspect_async(op: Inspect) -> FileFacts:
+    """Call `inspect` asynchronously."""
+    head = b"".join([chunk async for chunk in await op.backend.get_async(op.key, length=HEAD_SIZE)])
+    size = (await op.backend.stat_async(op.key)).size if op.facts.size is None else op.facts.size
+    return replace(op.facts, size=size, sniffed=sniff(head))
+
+
 async def discard_async(op: Put | Copy) -> None:
-    """Delete what a cancelled transfer may have left, in bounded time; a storage that refuses is only logged."""
-    if not op.fresh:
-        return
+    """Delete what a cancelled transfer may have left, in bounded time; a storage that refuses is only logged.
+
+    What lies under a key that was not made for it is somebody else's, if it did not say to be stored
+    (see `put_async`).
+    """
+    if op.fresh:
+        await _delete_async(op)
+
+
+async def _delete_async(op: Put | Copy) -> None:
     with anyio.move_on_after(CLEANUP_LIMIT, shield=True):
         try:
             await op.backend.delete_async([op.key])
@@ -166,37 +228,8 @@ async def settled(tasks: AbstractSet[asyncio.Future[T]], limit: float) -> None:
             task.exception()
 
 
-class _Feed:
-    """The content on its way; `stopped` makes its next chunk fail."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._meter = Meter()
-        self.stopped = False
-        self.ended = False
-
-    def chunks(self) -> Iterator[bytes]:
-        for chunk in self._source.chunks():
-            yield self._checked(chunk)
-            failpoint("put.after_part")
-        failpoint("put.before_complete")
-        self.ended = True
-
-    async def chunks_async(self) -> AsyncIterator[bytes]:
-        async for chunk in self._source.chunks_async():
-            yield self._checked(chunk)
-            failpoint("put.after_part")
-        failpoint("put.before_complete")
-        self.ended = True
-
-    def _checked(self, chunk: bytes) -> bytes:
-        if self.stopped:
-            raise StorageError("the upload was cancelled")
-        return self._meter.feed(chunk)
-
-    def facts(self, op: Put, stat: Stat) -> FileFacts:
-        facts = replace(op.facts, size=self._meter.size, checksum=self._meter.checksum)
-        return _with_stat(facts, op.backend, stat)
+def _succeeded(task: asyncio.Future[T]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _copied(op: Copy, stat: Stat) -> FileFacts:
@@ -214,7 +247,7 @@ def _with_stat(facts: FileFacts, backend: StorageBackend, stat: Stat) -> FileFac
         etag=stat.etag,
         version_id=stat.version_id,
         # The answer to a PUT seldom has a date, and asking would be a second request
-        last_modified=stat.last_modified if stat.last_modified is not None else time.time(),
+        last_modified=known_time(stat.last_modified, time.time()),
     )
 
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from filecolumn.backends.base import StorageBackend
@@ -28,9 +27,11 @@ from filecolumn.errors import (
 )
 from filecolumn.facts import FileFacts, Json, JsonObject, checked_metadata, facts_from_row, row_from_facts
 from filecolumn.naming import check_content_type, check_key, clean_filename, guess_content_type
+from filecolumn.readonly import read_only
 from filecolumn.registry import storages
+from filecolumn.signing import Claims
 
-__all__ = ("AllowedBackends", "FileValue", "Owner", "Phase")
+__all__ = ("NOT_LOADED", "AllowedBackends", "FileValue", "Owner", "Phase")
 
 AllowedBackends = tuple[str | None, ...]
 """The storages that a row of a column may name, the column's own first; None is the default one."""
@@ -68,9 +69,25 @@ class Owner(Protocol):
         """Mark the attribute as to be written, if it still holds *value*."""
 
 
+class NotLoaded:
+    """The owner of what was read from a column alone: a row that no instance stands for."""
+
+    is_gone: bool = True
+    has_expired: bool = False
+
+    def changed(self, value: object, /) -> None:
+        raise OwnedFileError(
+            "this was read from a column, so its change has no row to go to: "
+            "load the instance, as select(Document) does, and change its attribute"
+        )
+
+
+NOT_LOADED = NotLoaded()
+
 _OF_A_ROW: Mapping[str, object] = {
     "_facts": None,
     "_given_key": None,
+    "_grant": None,
     "_held": None,
     "_owner": None,
     "_phase": Phase.STORED,
@@ -87,6 +104,7 @@ class FileValue(Described):
         "_allowed",
         "_facts",
         "_given_key",
+        "_grant",
         "_held",
         "_owner",
         "_phase",
@@ -97,7 +115,7 @@ class FileValue(Described):
 
     def __init__(
         self,
-        filename: str,
+        filename: str | None,
         *,
         backend: str | StorageBackend | None = None,
         content: Content | None = None,
@@ -129,6 +147,7 @@ class FileValue(Described):
         self._allowed: AllowedBackends | None = None
         self._owner: Owner | None = None
         self._held: FileFacts | None = None
+        self._grant: Claims | None = None
         self._staged_at = 0.0
 
     @classmethod
@@ -171,8 +190,8 @@ class FileValue(Described):
 
     @property
     def metadata(self) -> Mapping[str, Json]:
-        """The user's own data about the file, read-only; assign a new mapping or call `update_metadata`."""
-        return MappingProxyType(dict(self._known().metadata))
+        """The user's own data, read-only in all its depth; assign a new mapping or call `update_metadata`."""
+        return read_only(self._known().metadata)
 
     @metadata.setter
     def metadata(self, metadata: JsonObject) -> None:
@@ -260,16 +279,20 @@ class FileValue(Described):
             return True
         if not isinstance(other, FileValue):
             return NotImplemented
-        return self.is_saved and other.is_saved and self._identity() == other._identity()
+        return self._has_place() and other._has_place() and self._identity() == other._identity()
 
     def __hash__(self) -> int:
-        if not self.is_saved:
+        if not self._has_place():
             raise TypeError("a FileObject is hashable once it is saved")
-        return hash(self._identity())
+        # without the storage, of which the name may become an alias
+        return hash(self._known().key)
+
+    def _has_place(self) -> bool:
+        return self._phase in {Phase.STAGED, Phase.STORED, Phase.REMOVED}
 
     def _identity(self) -> tuple[str | None, str | None]:
         facts = self._known()
-        return facts.backend, facts.key
+        return facts.backend and storages.resolve(facts.backend), facts.key
 
     def __repr__(self) -> str:
         try:

@@ -103,6 +103,24 @@ def print_text(mapper: Mapper[Printed], connection: Connection, printed: Printed
     printed.file = FileObject("text.txt", content=printed.text.encode())
 
 
+FILM_LIMIT = 20 * 1024 * 1024
+
+
+class Gated(Base):
+    """Columns that do not take everything."""
+
+    __tablename__ = "gated"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    anything: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"))
+    picture: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs", accept={"image/*"}))
+    film: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs", max_size=FILM_LIMIT))
+    small: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs", max_size=10_000))
+    pictures: Mapped[FileObjectList] = mapped_column(
+        StoredObject(backend="docs", multiple=True, max_size=10_000, accept={"image/*"}), default=list
+    )
+
+
 class Page(Base):
     """A row with two keys that are unique, and a file."""
 
@@ -140,3 +158,21 @@ class Puppy(Dog):
     """A subclass that inherits the file."""
 
     __mapper_args__ = {"polymorphic_identity": "puppy"}
+
+
+revisions: list[int] = []
+
+
+def next_revision() -> int:
+    revisions.append(len(revisions) + 1)
+    return revisions[-1]
+
+
+class Revised(Base):
+    """A row that counts its changes by a function of the user."""
+
+    __tablename__ = "revised"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(default=0, onupdate=next_revision)
+    file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"))

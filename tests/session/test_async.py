@@ -156,6 +156,42 @@ async def test_cancelled_at_any_moment_rows_and_objects_agree(
     assert cancelled
 
 
+class Lingering(ObstoreBackend):
+    """Says of an upload that it is there, and takes its time to return from it."""
+
+    def __init__(self) -> None:
+        super().__init__("docs", "memory://")
+        self.loop = asyncio.get_running_loop()
+        self.stored = asyncio.Event()
+
+    def put(self, key: str, chunks: Iterable[bytes], **options) -> Stat:  # type: ignore[no-untyped-def,override]
+        stat = super().put(key, chunks, **options)
+        self.loop.call_soon_threadsafe(self.stored.set)
+        time.sleep(0.2)
+        return stat
+
+    async def put_async(self, key: str, chunks: Iterable[bytes], **options) -> Stat:  # type: ignore[no-untyped-def,override]
+        return await StorageBackend.put_async(self, key, chunks, **options)
+
+
+async def test_a_cancelled_commit_frees_the_key_that_was_asked_for(driver: AsyncDriver) -> None:
+    storages.register_backend(storage := Lingering())
+
+    async def work() -> None:
+        async with driver.session() as session:
+            session.add(Document(id=1, file=FileObject("a", content=b"given", to_filename="given/a")))
+            await session.commit()
+
+    task = asyncio.ensure_future(work())
+    await asyncio.wait_for(storage.stored.wait(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert contents() == []
+    await work()
+    assert await held(driver) == contents() == [b"given"]
+
+
 class NeedsAThread:
     """An upload as Litestar gives it, whose file is on disk: each read takes a worker thread."""
 

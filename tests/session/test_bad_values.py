@@ -23,6 +23,7 @@ from filecolumn import (
     PendingContentError,
     SourceConsumedError,
     StaleUploadError,
+    StoredObject,
     storages,
 )
 from filecolumn.backends.base import StorageBackend
@@ -768,3 +769,8 @@ async def test_a_template_without_its_part_stops_the_whole_flush(
         assert contents() == []
         await session.rollback()
     await agree(driver, {})
+
+
+def test_reads_is_a_sequence_of_names() -> None:
+    with pytest.raises(TypeError, match=r"write reads=\('old',\)"):
+        StoredObject(backend="docs", reads="old")

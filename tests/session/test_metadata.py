@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.orm.exc import ObjectDereferencedError
 
-from filecolumn import FileObject, storages
+from filecolumn import FileObject, OwnedFileError, storages
 from filecolumn.backends.base import StorageBackend
 from tests.session.drivers import Driver, contents, stored
 from tests.session.models import Document
@@ -441,3 +443,64 @@ async def test_a_file_whose_instance_is_gone_may_get_another(driver: Driver, sto
     await agree(driver, {1: b"one", 2: b"one"})
     assert (await raw_file(driver, 1))["metadata"] == {}
     assert (await raw_file(driver, 2))["metadata"] == {"copy": True}
+
+
+async def test_metadata_cannot_be_changed_where_nobody_would_notice(driver: Driver, committed: None) -> None:
+    async with driver.session(expire_on_commit=False) as session:
+        document = await session.one(Document, 1)
+        assert document.file is not None
+        document.file.metadata = {"tags": ["a"], "size": {"x": 1}}
+        await session.commit()
+        tags: Any = document.file.metadata["tags"]
+        size: Any = document.file.metadata["size"]
+        for change in (lambda: tags.append("b"), tags.clear, lambda: size.update(y=2), lambda: size.pop("x")):
+            with pytest.raises(TypeError, match="update_metadata"):
+                change()
+        row: Any = document.file.to_dict()
+        row["metadata"]["tags"].append("b")
+        await session.commit()
+        assert document.file.metadata == {"tags": ["a"], "size": {"x": 1}}
+        # nobody has changed the row, so nobody is said to have
+        document.file = described(b"next", **document.file.metadata)
+        await session.commit()
+    assert await held(driver) == {"tags": ["a"], "size": {"x": 1}}
+
+
+async def test_a_change_of_what_was_read_from_a_column_alone_is_refused(
+    driver: Driver, committed: None
+) -> None:
+    async with driver.session() as session:
+        only_file: Any = (await session.execute(select(Document.file))).scalar_one()
+        only_pages: Any = (await session.execute(select(Document.pages))).scalar_one()
+        for change in (
+            lambda: only_file.update_metadata({"lost": True}),
+            lambda: only_pages[0].update_metadata({"lost": True}),
+            lambda: only_pages.append(described(b"lost")),
+            only_pages.clear,
+        ):
+            with pytest.raises(OwnedFileError, match="load the instance"):
+                change()
+        assert only_file.metadata == {"lang": "en"}
+        assert len(only_pages) == 2
+        await session.commit()
+        session.add(other := Document(id=2, file=only_file, pages=only_pages))
+        assert other.file is not None
+        other.file.update_metadata({"copy": True})
+        await session.commit()
+    assert await held(driver) == {"lang": "en"}
+    assert (await raw_file(driver, 2))["metadata"] == {"lang": "en", "copy": True}
+
+
+async def test_a_time_before_1970_is_not_written(driver: Driver, tmp_path: Path) -> None:
+    storages.register_backend(f"file://{tmp_path}/docs/", key="docs")
+    await insert_files(driver, b"old")
+    async with driver.session(expire_on_commit=False) as session:
+        document = await session.one(Document, 1)
+        assert document.file is not None
+        stored_at = document.file.last_modified
+        os.utime(tmp_path / "docs" / str(document.file.path), (-10, -10))
+        await (document.file.refresh_async() if driver.is_async else _done(document.file.refresh()))
+        document.file.update_metadata({"written": True})
+        await session.commit()
+    assert (await raw_file(driver))["last_modified"] == stored_at
+    await agree(driver, {1: b"old"})

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import BinaryIO, Literal, NoReturn
 
 from filecolumn.backends.local import LocalRoot
@@ -67,6 +68,8 @@ class StorageBackend(ABC):
     capabilities: Capabilities = Capabilities()
     protocol: str = ""
     """What kind of storage it is, as in a URL: `file`, `memory`, `s3`..."""
+    signed_put_headers: Mapping[str, str] = MappingProxyType({})
+    """Headers that a request to a URL signed with `PUT` must have."""
 
     def __init__(
         self,

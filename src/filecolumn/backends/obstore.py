@@ -108,6 +108,9 @@ class ObstoreBackend(StorageBackend):
             raise TypeError("settings go with a URL; a ready store has its own")
         self.store = fs
         self.protocol: str = protocol_of(fs)
+        if isinstance(fs, AzureStore):
+            # https://learn.microsoft.com/rest/api/storageservices/put-blob#request-headers-all-blob-types
+            self.signed_put_headers: Mapping[str, str] = {"x-ms-blob-type": "BlockBlob"}
         self._root = local_root(fs, fsync=fsync)
         self.capabilities: Capabilities = Capabilities(
             signs=isinstance(fs, _SIGNING),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import click
 from rich.console import Console
@@ -90,7 +90,7 @@ def _flat(numbers: Mapping[str, Any], prefix: str = "") -> list[tuple[str, objec
     rows: list[tuple[str, object]] = []
     for name, value in numbers.items():
         if isinstance(value, Mapping):
-            rows.extend(_flat(value, f"{prefix}{name} "))
+            rows.extend(_flat(cast("Mapping[str, Any]", value), f"{prefix}{name} "))
         else:
             rows.append((f"{prefix}{name}", value))
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import tomllib
@@ -9,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
 import click
@@ -65,7 +66,7 @@ def read_project(app: Sequence[str], url: str | None, setup: str | None) -> Proj
     if setup is not None:
         prepare: Callable[[], object] = _imported(setup)
         prepared = prepare()
-        if isinstance(prepared, Coroutine):
+        if inspect.iscoroutine(prepared):
             anyio.run(_awaited, prepared)
     models = [_models(name) for name in named]
     url = url or _string(table.get("url"))
@@ -113,8 +114,8 @@ def _models(name: str) -> Models:
     found: object = _imported(name)
     if isinstance(found, MetaData | registry):
         return found
-    if isinstance(found, type) and issubclass(found, DeclarativeBase):
-        return found
+    if isinstance(found, type) and issubclass(declared := cast("type[object]", found), DeclarativeBase):
+        return declared
     metadata = getattr(found, "metadata", None)
     if isinstance(metadata, MetaData):
         return metadata
@@ -124,7 +125,7 @@ def _models(name: str) -> Models:
 def _strings(value: object) -> list[str]:
     if isinstance(value, str):
         return [value]
-    return [str(item) for item in value] if isinstance(value, list) else []
+    return [str(item) for item in cast("list[object]", value)] if isinstance(value, list) else []
 
 
 def _string(value: object) -> str | None:

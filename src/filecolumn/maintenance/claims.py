@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -147,7 +147,7 @@ def _is_wait(error: DBAPIError) -> bool:
 
 
 @contextmanager
-def _impatient(engine: Engine) -> Iterator[Connection]:
+def _impatient(engine: Engine) -> Generator[Connection]:
     """Begin a transaction that waits a second at most for others."""
     with engine.connect() as connection:
         match connection.dialect.name:

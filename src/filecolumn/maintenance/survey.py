@@ -101,7 +101,7 @@ class Survey:
         if self.ledger is None:
             return
         columns = self.ledger.table.c
-        query: Select[Any] = select(
+        query: Select[*tuple[Any, ...]] = select(
             columns.backend, columns.key, columns.state, columns.checked, columns.sha256
         )
         if state is not None:
@@ -194,7 +194,9 @@ def database_time(engine: Engine) -> float:
         return (connection.scalar(select(now_ms())) or 0) / 1000
 
 
-def pages_of(engine: Engine, query: Select[Any], keys: Sequence[Column[Any]]) -> Iterator[Sequence[Row[Any]]]:
+def pages_of(
+    engine: Engine, query: Select[*tuple[Any, ...]], keys: Sequence[Column[Any]]
+) -> Iterator[Sequence[Row[Any]]]:
     """Yield the rows of *query* in the order of the unique *keys*, one query for each page."""
     positions = [list(query.selected_columns).index(key) for key in keys]
     ordered = query.order_by(*keys).limit(PAGE)

@@ -210,5 +210,5 @@ class _Sweep:
 
 def _pages(keys: Iterator[str]) -> Iterator[list[str]]:
     pages = batches(keys, PAGE)
-    while page := bridge.blocking(lambda: next(pages, []), limit=600.0):
+    while page := bridge.blocking(lambda: next(pages, list[str]()), limit=600.0):
         yield page

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Column, FromClause
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import ColumnProperty, Mapper, MapperProperty
 from sqlalchemy.orm.attributes import flag_modified, set_attribute
 from sqlalchemy.orm.exc import ObjectDereferencedError
 from sqlalchemy.orm.state import InstanceState
@@ -19,8 +19,10 @@ from filecolumn.orm.type import StoredObject
 __all__ = (
     "FileAttribute",
     "RowOwner",
+    "file_attribute",
     "file_attributes",
     "files_in",
+    "known_attributes",
     "mapper_of",
     "note_table",
     "own_values",
@@ -85,22 +87,37 @@ class RowOwner:
             flag_modified(instance, self._key)
 
 
-_known: WeakKeyDictionary[type[object], Sequence[FileAttribute]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[type[object], tuple[object, Sequence[FileAttribute]]] = WeakKeyDictionary()
 
 
 def file_attributes(mapper: Mapper[object]) -> Sequence[FileAttribute]:
     """Return the file attributes of a mapper, inherited ones included."""
-    found = _known.get(mapper.class_)
-    if found is None:
-        found = _known[mapper.class_] = tuple(_find(mapper))
-    return found
+    # made anew when an attribute is added to a mapper that is configured
+    columns = mapper.column_attrs
+    known = _known.get(mapper.class_)
+    if known is None or known[0] is not columns:
+        known = _known[mapper.class_] = columns, tuple(_find(mapper))
+    return known[1]
+
+
+def known_attributes() -> Iterator[FileAttribute]:
+    """Yield the file attributes of all mappers that are configured."""
+    for _, attributes in list(_known.values()):
+        yield from attributes
 
 
 def _find(mapper: Mapper[object]) -> Iterator[FileAttribute]:
     for prop in mapper.column_attrs:
-        column = prop.columns[0]
-        if isinstance(column, Column) and isinstance(column.type, StoredObject):
-            yield FileAttribute(prop.key, column, column.type)
+        if (attribute := file_attribute(prop)) is not None:
+            yield attribute
+
+
+def file_attribute(prop: MapperProperty[object]) -> FileAttribute | None:
+    """Return the file attribute that *prop* maps, if it maps one."""
+    column = prop.columns[0] if isinstance(prop, ColumnProperty) else None
+    if isinstance(column, Column) and isinstance(column.type, StoredObject):
+        return FileAttribute(prop.key, column, column.type)
+    return None
 
 
 _mappers: WeakKeyDictionary[FromClause, WeakSet[Mapper[object]]] = WeakKeyDictionary()

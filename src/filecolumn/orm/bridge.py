@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import BoundedSemaphore
@@ -20,7 +21,20 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.threads import in_thread
 from filecolumn.errors import FileColumnError, StorageError
 from filecolumn.facts import FileFacts
-from filecolumn.transfer import CLEANUP_LIMIT, Copy, Put, copy, copy_async, put, put_async, settled
+from filecolumn.transfer import (
+    CLEANUP_LIMIT,
+    Copy,
+    Inspect,
+    Operation,
+    Put,
+    copy,
+    copy_async,
+    inspect,
+    inspect_async,
+    put,
+    put_async,
+    settled,
+)
 
 try:
     from greenlet import getcurrent
@@ -39,7 +53,7 @@ else:
 
 __all__ = ("Done", "blocking", "delete", "in_async", "pause", "transfer")
 
-Done = Callable[[Put | Copy, FileFacts], None]
+Done = Callable[[Operation, FileFacts], None]
 """Told of each transfer when it is complete, in the session's own thread or task."""
 
 Deletions = Mapping[StorageBackend, Sequence[str]]
@@ -51,7 +65,7 @@ Refusals = Mapping[StorageBackend, FileColumnError]
 T = TypeVar("T")
 
 
-def transfer(ops: Sequence[Put | Copy], done: Done) -> None:
+def transfer(ops: Sequence[Operation], done: Done) -> None:
     """Carry out *ops*, several at a time; the first error is raised when all have come to rest."""
     if not ops:
         return
@@ -101,24 +115,36 @@ def _await(coroutine: Coroutine[object, object, T]) -> T:
     return run(coroutine)
 
 
-def _perform(op: Put | Copy) -> FileFacts:
-    return put(op) if isinstance(op, Put) else copy(op)
+def _perform(op: Operation) -> FileFacts:
+    match op:
+        case Put():
+            return put(op)
+        case Copy():
+            return copy(op)
+        case Inspect():
+            return inspect(op)
 
 
-async def _perform_async(op: Put | Copy) -> FileFacts:
-    return await (put_async(op) if isinstance(op, Put) else copy_async(op))
+async def _perform_async(op: Operation) -> FileFacts:
+    match op:
+        case Put():
+            return await put_async(op)
+        case Copy():
+            return await copy_async(op)
+        case Inspect():
+            return await inspect_async(op)
 
 
-def _transfer(ops: Sequence[Put | Copy], done: Done) -> None:
-    """Bytes, paths and copies go to threads; a caller's own iterators and files are read in its own."""
-    apart = [op for op in ops if isinstance(op, Copy) or op.source.any_thread]
+def _transfer(ops: Sequence[Operation], done: Done) -> None:
+    """Bytes, paths and what is stored go to threads; a caller's own iterators and files are read in its own."""
+    apart = [op for op in ops if not isinstance(op, Put) or op.source.any_thread]
     if len(apart) < 2:
         for op in ops:
             done(op, _perform(op))
         return
     slots = {op.backend: BoundedSemaphore(op.backend.concurrency) for op in ops}
 
-    def limited(op: Put | Copy) -> FileFacts:
+    def limited(op: Operation) -> FileFacts:
         with slots[op.backend]:
             return _perform(op)
 
@@ -139,16 +165,19 @@ def _transfer(ops: Sequence[Put | Copy], done: Done) -> None:
         future.result()
 
 
-async def _transfer_async(ops: Sequence[Put | Copy], done: Done) -> None:
+async def _transfer_async(ops: Sequence[Operation], done: Done) -> None:
     if len(ops) == 1:
         done(ops[0], await _perform_async(ops[0]))
         return
     slots = {op.backend: asyncio.Semaphore(op.backend.concurrency) for op in ops}
+    # two passes along one open file would each get a part of it
+    turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
     failed: list[BaseException] = []
 
-    async def limited(op: Put | Copy) -> None:
+    async def limited(op: Operation) -> None:
+        moves = op.source.moves if isinstance(op, Put) else None
         try:
-            async with slots[op.backend]:
+            async with turns[id(op if moves is None else moves)], slots[op.backend]:
                 done(op, await _perform_async(op))
         except BaseException as error:
             failed.append(error)

@@ -8,13 +8,12 @@ from sqlalchemy.orm import LoaderCallableStatus
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.errors import ConcurrentFileChangeError, CorruptFileMetadataError
-from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm.attributes import FileAttribute, RowOwner, files_in
 from filecolumn.orm.rows import HeldRow
 
-__all__ = ("check_unchanged",)
+__all__ = ("check_unchanged", "seen_files")
 
 
 def check_unchanged(state: InstanceState[object], attribute: FileAttribute, row: HeldRow | None) -> None:
@@ -22,7 +21,8 @@ def check_unchanged(state: InstanceState[object], attribute: FileAttribute, row:
     if state.key is None:
         return
     try:
-        seen = _seen(state, attribute.key)
+        files = seen_files(state, attribute.key)
+        seen = None if files is None else [file._row_facts() for file in files]
         now = None if row is None else [file._known() for file in files_in(row[attribute.key])]
     except CorruptFileMetadataError:
         # what nobody can read cannot be compared; nothing will be deleted for it either
@@ -36,8 +36,8 @@ def check_unchanged(state: InstanceState[object], attribute: FileAttribute, row:
     )
 
 
-def _seen(state: InstanceState[object], key: str) -> Sequence[FileFacts] | None:
-    """Return what the session believes the row to hold; None if it never read it."""
+def seen_files(state: InstanceState[object], key: str) -> Sequence[FileObject] | None:
+    """Return the files that the session believes the row to hold; None if it never read it."""
     value: object = state.committed_state.get(key, state.dict.get(key, LoaderCallableStatus.NO_VALUE))
     if isinstance(value, LoaderCallableStatus):
         # changed in place, or set while it was not loaded: only a value that came from the row knows
@@ -46,10 +46,9 @@ def _seen(state: InstanceState[object], key: str) -> Sequence[FileFacts] | None:
             return None
     match value:
         case FileObjectList():
-            files = value._row_files()
-            return None if files is None else [file._row_facts() for file in files]
+            return value._row_files()
         case FileObject():
-            return [value._row_facts()]
+            return [value]
         case None:
             return []
         case _:

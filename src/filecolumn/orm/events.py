@@ -26,7 +26,13 @@ from sqlalchemy.orm.state import InstanceState
 from filecolumn.failpoints import failpoint
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
-from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, own_values
+from filecolumn.orm.attributes import (
+    FileAttribute,
+    RowOwner,
+    file_attribute,
+    file_attributes,
+    own_values,
+)
 from filecolumn.orm.bulk import install_for
 from filecolumn.orm.flush import FlushUnit
 from filecolumn.orm.frames import current_frames, end_frame, mark_committed
@@ -45,18 +51,13 @@ def install() -> None:
     """Listen for mappers; called once, by importing filecolumn."""
     event.listen(Mapper, "mapper_configured", _on_mapper_configured)
     event.listen(Mapper, "after_mapper_constructed", install_for)
+    event.listen(object, "attribute_instrument", _on_attribute_instrument, propagate=True)
 
 
 def _on_mapper_configured(mapper: Mapper[object], class_: type[object]) -> None:
     attributes = file_attributes(mapper)
     if not attributes:
         return
-    if Session not in _installed:
-        _installed.add(Session)
-        event.listen(Session, "before_flush", _before_flush)
-        event.listen(Session, "after_flush", _after_flush)
-        event.listen(Session, "after_commit", mark_committed)
-        event.listen(Session, "after_transaction_end", _after_transaction_end)
     inherited = file_attributes(mapper.inherits) if mapper.inherits is not None else ()
     known = {attribute.key for attribute in inherited}
     for attribute in attributes:
@@ -66,12 +67,36 @@ def _on_mapper_configured(mapper: Mapper[object], class_: type[object]) -> None:
         _listen_to_class(mapper)
 
 
+def _on_attribute_instrument(class_: type[object], key: str, instrumented: object) -> None:
+    """Listen to a column that joins a mapper which is configured: no event of mappers tells of it."""
+    mapper = class_mapper(class_, configure=False)
+    if not mapper.configured or (mapper.inherits is not None and mapper.inherits.has_property(key)):
+        return
+    attribute = file_attribute(mapper.get_property(key))
+    if attribute is not None:
+        _listen_to_attribute(class_, attribute)
+        # those before this one
+        if not file_attributes(mapper):
+            _listen_to_class(mapper)
+
+
+def _listen_to_sessions() -> None:
+    if Session in _installed:
+        return
+    _installed.add(Session)
+    event.listen(Session, "before_flush", _before_flush)
+    event.listen(Session, "after_flush", _after_flush)
+    event.listen(Session, "after_commit", mark_committed)
+    event.listen(Session, "after_transaction_end", _after_transaction_end)
+
+
 def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None:
+    _listen_to_sessions()
     key, kind = attribute.key, attribute.type
 
     def on_set(state: State, value: object, old: object, initiator: object) -> object:
         if value is None or isinstance(value, Null):
-            return None
+            return _tracked(None, state, key) if kind.multiple else None
         if not kind.multiple:
             if isinstance(value, FileObject):
                 return value._taken()
@@ -90,14 +115,15 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
         event.listen(instrumented, "init_scalar", on_first_get, retval=True, raw=True, propagate=True)
 
 
-def _tracked(value: Sequence[FileObject], state: State, key: str) -> FileObjectList:
+def _tracked(value: Sequence[FileObject] | None, state: State, key: str) -> FileObjectList:
     """Return the list to put into the attribute: a copy, unless it is the attribute's own."""
     before = state.dict.get(key)
     if isinstance(value, FileObjectList) and (
         value is before or (before is None and _is_own(value, state, key))
     ):
         return value
-    files = FileObjectList(value)
+    files = FileObjectList(value or ())
+    files._is_null = value is None or (isinstance(value, FileObjectList) and value._is_null)
     files._owner = RowOwner(state, key)
     if isinstance(before, FileObjectList):
         files._held = before._row_files()

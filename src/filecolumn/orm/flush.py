@@ -22,16 +22,27 @@ from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
+from filecolumn.orm.admission import Arrival, admit
 from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, files_in
-from filecolumn.orm.conflicts import check_unchanged
+from filecolumn.orm.conflicts import check_unchanged, seen_files
 from filecolumn.orm.frames import BindArguments, SessionFrame
 from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.recording import Changes, LedgerAt
 from filecolumn.orm.rows import HeldRow, held_rows
-from filecolumn.orm.slots import Slot, check_slot, copy_for, may_stay, place_of, put_for, slots_of
+from filecolumn.orm.slots import (
+    Slot,
+    check_passes,
+    check_slot,
+    copy_for,
+    may_stay,
+    place_of,
+    put_for,
+    slots_of,
+)
 from filecolumn.orm.unit import Place, Spot, Upload, Use, Wanted, assign
 from filecolumn.orm.watching import watch
-from filecolumn.transfer import Copy, Put
+from filecolumn.registry import storages
+from filecolumn.transfer import Copy, Inspect, Operation, Put
 from filecolumn.value import Phase
 
 __all__ = ("FlushUnit", "Held", "readable")
@@ -140,6 +151,7 @@ class FlushUnit:
         pending = {id(slot.file): slot for slot in reversed(slots) if not slot.file.is_saved}
         for slot in slots:
             check_slot(slot)
+        check_passes(slot.file for slot in pending.values())
         uploads: dict[Put | Copy, Upload] = {}
         for slot in reversed(pending.values()):
             op = put_for(slot)
@@ -151,7 +163,8 @@ class FlushUnit:
         for upload in uploads.values():
             self._claim(upload, uploads.values())
 
-        def done(op: Put | Copy, facts: FileFacts) -> None:
+        def done(op: Operation, facts: FileFacts) -> None:
+            assert not isinstance(op, Inspect)  # noqa: S101 - none is in `uploads`
             upload = uploads[op]
             upload.done = True
             if upload.file is not None:
@@ -172,6 +185,7 @@ class FlushUnit:
         self._frame.uploads[upload.place] = upload
 
     def _give(self, slots: Sequence[Slot], held: Sequence[Held]) -> None:
+        admit(_arrivals(slots, {row.row: row.files for row in held}))
         homes = [self._recorder.home(slot.state.mapper) for slot in slots]
         wanted = [
             Wanted(slot.row, (home, place_of(slot.file)), may_stay(slot))
@@ -195,6 +209,7 @@ class FlushUnit:
             if use is Use.COPY:
                 op = copy_for(slot)
                 copy = files[index] = FileObject._from_facts(op.facts, Phase.PENDING)
+                copy._grant = slot.file._grant
                 slot.swap(slot.file, copy)
                 copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
         self._transfer(copies)
@@ -221,6 +236,7 @@ class FlushUnit:
     ) -> None:
         for file, (home, use) in zip(given, uses, strict=True):
             place = place_of(file)
+            self._use_up(file, home, changes)
             if not isinstance(home, LedgerAt) or self._frame.ledger_with(place):
                 continue
             if use is Use.KEEP:
@@ -241,11 +257,25 @@ class FlushUnit:
             for file in row.files:
                 if (home, (place := place_of(file))) not in removed or not _is_in_its_column(file):
                     continue
+                released = (own for own in row.own if place_of(own) == place)
+                self._frame.released.setdefault(place, []).extend(released)
                 foreign = file._known().foreign
                 if isinstance(home, LedgerAt):
                     (changes[home].doubtful if foreign else changes[home].removed).add(place)
                 elif not foreign:
                     self._frame.removed.add(place)
+
+    def _use_up(self, file: FileObject, home: Hashable, changes: Mapping[LedgerAt, Changes]) -> None:
+        """Remove what a client uploaded, now that a row has a copy; the ledger refuses it a second time."""
+        grant, file._grant = file._grant, None
+        if grant is None:
+            return
+        place = storages.resolve(grant.backend), grant.key
+        if isinstance(home, LedgerAt):
+            changes[home].used[place] = file._known()
+            changes[home].removed.add(place)
+        else:
+            self._frame.removed.add(place)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -256,6 +286,8 @@ class Held:
     """The attribute of the row, as for `Slot`."""
     mapper: Mapper[object]
     files: Sequence[FileObject]
+    own: Sequence[FileObject] = ()
+    """What the session's instance had for them."""
 
 
 def _spots(held: Sequence[Held], recorder: Recorder) -> dict[Hashable, Sequence[Spot]]:
@@ -274,6 +306,17 @@ def _moved(
                 yield home, place
 
 
+def _arrivals(
+    slots: Iterable[Slot], held: Mapping[tuple[int, str], Sequence[FileObject]]
+) -> Iterator[Arrival]:
+    """Yield the files that their rows did not hold before."""
+    for slot in slots:
+        if slot.attribute.type.policy.is_strict and place_of(slot.file) not in map(
+            place_of, held.get(slot.row, ())
+        ):
+            yield Arrival(slot.file, slot.attribute.type, slot.attribute.key)
+
+
 def _same(before: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
     return len(before) == len(now) and all(one is other for one, other in zip(before, now, strict=True))
 
@@ -286,7 +329,12 @@ def _held_files(
         *((state, attribute) for state in gone for attribute in file_attributes(state.mapper)),
     ]
     return [
-        Held((id(state), attribute.key), state.mapper, list(readable(held[state].get(attribute.key))))
+        Held(
+            (id(state), attribute.key),
+            state.mapper,
+            list(readable(held[state].get(attribute.key))),
+            list(_known(seen_files(state, attribute.key) or ())),
+        )
         for state, attribute in attributes
         if state in held
     ]
@@ -295,7 +343,12 @@ def _held_files(
 def readable(value: object) -> Iterator[FileObject]:
     """Yield the files of an attribute's value whose JSON can be read."""
     with suppress(CorruptFileMetadataError):
-        for file in files_in(value):
+        yield from _known(files_in(value))
+
+
+def _known(files: Iterable[FileObject]) -> Iterator[FileObject]:
+    with suppress(CorruptFileMetadataError):
+        for file in files:
             file._known()
             yield file
 

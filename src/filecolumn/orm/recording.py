@@ -15,6 +15,7 @@ from filecolumn.backends.parts import batches
 from filecolumn.errors import (
     ConcurrentFileChangeError,
     FileColumnError,
+    InvalidGrantError,
     MissingLedgerError,
     ObjectExistsError,
     StaleUploadError,
@@ -56,6 +57,8 @@ class Changes:
     """Stored by this transaction, and given to a row."""
     staged: dict[Place, FileFacts] = field(default_factory=dict[Place, FileFacts])
     """Stored before by `save()`, and given to a row."""
+    used: dict[Place, FileFacts] = field(default_factory=dict[Place, FileFacts])
+    """Uploaded by a client with a grant, and given to a row as a copy."""
     kept: set[Place] = field(default_factory=set[Place])
     """Held by rows before and after."""
     removed: set[Place] = field(default_factory=set[Place])
@@ -76,12 +79,13 @@ def record(connection: Connection, ledger: Ledger, changes: Changes) -> set[Plac
     """Write *changes* and return which of the removed objects may be deleted once they are committed.
 
     The others have to be looked up first, by a drain: rows that were written without a ledger may
-    share them.  Raises ConcurrentFileChangeError, ObjectExistsError or StaleUploadError for a key
-    that another transaction or a sweep has claimed.
+    share them.  Raises ConcurrentFileChangeError, InvalidGrantError, ObjectExistsError or
+    StaleUploadError for a key that another transaction or a sweep has claimed.
     """
     with speaking(ledger):
         _insert_live(connection, ledger, changes.stored, ObjectExistsError, "is taken, or was used before")
         _insert_live(connection, ledger, changes.staged, StaleUploadError, "was given up by a sweep")
+        _insert_live(connection, ledger, changes.used, InvalidGrantError, "was attached before")
         deletable = _doom(connection, ledger, changes.removed - changes.doubtful)
         _doom_doubtful(connection, ledger, changes.doubtful)
         _assert_live(connection, ledger, changes.kept)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Table, false, select, tuple_
+from sqlalchemy import column as bare_column
+from sqlalchemy import table as bare_table
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.state import InstanceState
 
@@ -49,26 +51,44 @@ def session_connection(session: Session, mapper: Mapper[object]) -> Connection:
 def lock(connection: Connection, table: FromClause) -> None:
     """Take SQLite's write lock, which FOR UPDATE would take elsewhere: any UPDATE does, also of no row."""
     if connection.dialect.name == "sqlite" and isinstance(table, Table):
-        column = next(iter(table.primary_key))
-        connection.execute(table.update().where(false()).values({column: column}))
+        name = next(iter(table.primary_key)).name
+        # a table without the columns' `onupdate`, which may be functions of the user
+        bare = bare_table(table.name, bare_column(name), schema=table.schema)
+        connection.execute(bare.update().where(false()).values({name: bare.c[name]}))
 
 
 def _select(
     connection: Connection, mapper: Mapper[object], states: Sequence[InstanceState[object]]
 ) -> Iterator[tuple[InstanceState[object], HeldRow]]:
+    by_identity = {state.key[1]: state for state in states if state.key is not None}
+    is_other = False
+    for identity, row in _rows(connection, mapper, list(by_identity)):
+        if (state := by_identity.pop(identity, None)) is not None:
+            yield state, row
+        else:
+            is_other = True
+    if is_other:
+        # the database's 1 may be what the session calls "1": only the database can tell
+        for identity, state in by_identity.items():
+            for _, row in _rows(connection, mapper, [identity]):
+                yield state, row
+
+
+def _rows(
+    connection: Connection, mapper: Mapper[object], identities: Sequence[tuple[object, ...]]
+) -> Iterator[tuple[tuple[object, ...], HeldRow]]:
     attributes = file_attributes(mapper)
     primary_key = mapper.primary_key
-    by_identity = {state.key[1]: state for state in states if state.key is not None}
     statement = (
         select(*primary_key, *(attribute.column for attribute in attributes))
         .select_from(mapper.persist_selectable)
-        .where(is_one_of(primary_key, list(by_identity)))
+        .where(is_one_of(primary_key, identities))
         .with_for_update()
     )
     for row in connection.execute(statement):
         values = iter(row)
         identity = tuple(islice(values, len(primary_key)))
-        yield by_identity[identity], dict(zip(_names(attributes), values, strict=True))
+        yield identity, dict(zip(_names(attributes), values, strict=True))
 
 
 def is_one_of(

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from sqlalchemy.orm.state import InstanceState
 
-from filecolumn.errors import BackendMismatchError, FileColumnError, StaleUploadError
+from filecolumn.errors import (
+    BackendMismatchError,
+    FileColumnError,
+    InvalidGrantError,
+    SourceConsumedError,
+    StaleUploadError,
+)
 from filecolumn.file import FileObject, no_content
 from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
@@ -22,6 +28,7 @@ from filecolumn.value import Phase
 __all__ = (
     "MAX_ATTACH_AGE",
     "Slot",
+    "check_passes",
     "check_slot",
     "copy_for",
     "may_stay",
@@ -71,6 +78,7 @@ def slots_of(state: InstanceState[object], attribute: FileAttribute) -> Iterator
 def check_slot(slot: Slot) -> None:
     """Raise what would make the slot's file impossible."""
     file, kind = slot.file, slot.attribute.type
+    _check_grant(slot)
     if file._phase is Phase.STORED:
         return
     if not file.is_saved and file._source is None:
@@ -87,8 +95,37 @@ def check_slot(slot: Slot) -> None:
         )
     if file._source is not None:
         file._source.check()
+        kind.policy.check_size(file._source.known_size(), slot.attribute.key)
         if file._source.is_async and not bridge.in_async():
             file._source.chunks()
+
+
+def check_passes(files: Iterable[FileObject]) -> None:
+    """Raise SourceConsumedError if two files wait to be read from what can be read only once."""
+    read: set[int] = set()
+    for file in files:
+        source = file._source
+        if source is None or source.replayable or source.moves is None:
+            continue
+        if id(source.moves) in read:
+            raise SourceConsumedError(
+                f"the content of {file.filename!r} is a {type(source.moves).__name__} that another file of the flush "
+                "has too, and it can be read only once; use one FileObject for both, or bytes"
+            )
+        read.add(id(source.moves))
+
+
+def _check_grant(slot: Slot) -> None:
+    """Raise InvalidGrantError for content that a client was to upload for another column."""
+    if (grant := slot.file._grant) is None or not grant.column:
+        return
+    names = {
+        f"{mapper.class_.__name__}.{slot.attribute.key}" for mapper in slot.state.mapper.iterate_to_root()
+    }
+    if grant.column not in names:
+        raise InvalidGrantError(
+            f"{slot.file.filename!r} was uploaded for {grant.column}, not for this column"
+        )
 
 
 def put_for(slot: Slot) -> Put:
@@ -98,7 +135,9 @@ def put_for(slot: Slot) -> Put:
         raise no_content(file)
     name = _target(slot)
     fresh = file._given_key is None and slot.attribute.type.makes_unique_keys
-    return Put(storages.get(name), _key(slot), source, replace(file._known(), backend=name), fresh)
+    facts = replace(file._known(), backend=name)
+    policy, field = slot.attribute.type.policy, slot.attribute.key
+    return Put(storages.get(name), _key(slot), source, facts, fresh, policy, field)
 
 
 def copy_for(slot: Slot) -> Copy:

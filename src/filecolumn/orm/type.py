@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import JSON, Column, Table, event
@@ -19,7 +19,9 @@ from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.naming import check_key, new_key
 from filecolumn.orm.ledger import add_ledger
+from filecolumn.policy import ContentPolicy
 from filecolumn.templates import KeyContext, KeyTemplate
+from filecolumn.value import NOT_LOADED
 
 __all__ = ("KeyFunction", "StoredObject")
 
@@ -42,6 +44,10 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     InvalidKeyError if the template cannot make unique keys.  The column brings the ledger's table
     into its `MetaData`, unless *ledger* is false in all of them; then less is promised.
 
+    *max_size* is in bytes, *accept* a set of media types, wildcards such as `image/*` and
+    extensions such as `.pdf`; ValueError for an entry that is none of these.  What they refuse
+    raises ContentRejectedError in the flush, by every way into the column.
+
     In the database it is JSON (JSONB on PostgreSQL), and SQL NULL for None.
     """
 
@@ -56,13 +62,20 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         *,
         reads: Sequence[str] = (),
         key_template: str | KeyFunction | None = None,
+        max_size: int | None = None,
+        accept: Iterable[str] | None = None,
         ledger: bool = True,
     ) -> None:
         super().__init__(none_as_null=True)
+        if isinstance(reads, str):
+            raise TypeError(f"reads is a sequence of names: write reads=({reads!r},)")
         self.backend: str | None = backend.key if isinstance(backend, StorageBackend) else backend
         self.multiple: bool = multiple
         self.reads: tuple[str, ...] = tuple(reads)
         self.key_template: str | KeyFunction | None = key_template
+        self.policy: ContentPolicy = ContentPolicy.of(max_size, accept)
+        self.max_size: int | None = max_size
+        self.accept: frozenset[str] | None = self.policy.accept
         self._template = KeyTemplate(key_template) if isinstance(key_template, str) else None
         self.ledger: bool = ledger
         self._allowed = (self.backend, *self.reads)
@@ -94,6 +107,8 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
                 return None
             case FileObject() if not self.multiple:
                 return _row_of(value)
+            case FileObjectList() if self.multiple and value._is_null:
+                return None
             case FileObjectList() | list() | tuple() if self.multiple:
                 return [_row_of(file) for file in value]
             case _:
@@ -112,10 +127,15 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
             file = new(FileObject)
             file._row = value
             file._allowed = allowed
+            file._owner = NOT_LOADED
             return file
 
         def read_files(value: object) -> FileObjectList | None:
-            return None if value is None or value == "null" else FileObjectList._from_row(value, allowed)
+            if value is None or value == "null":
+                return None
+            files = FileObjectList._from_row(value, allowed)
+            files._owner = NOT_LOADED
+            return files
 
         return read_files if self.multiple else read_file
 
@@ -193,6 +213,6 @@ def _row_form(value: object, *, before: bool) -> object:
             held = value._row_files()
             return object() if held is None else [_comparable(file, before=True) for file in held]
         case FileObjectList():
-            return [_comparable(file, before=False) for file in value]
+            return None if value._is_null else [_comparable(file, before=False) for file in value]
         case _:
             return value

@@ -121,7 +121,7 @@ class Upload:
         """Take note that the transfer did not succeed."""
         if self.restore is not None:
             self.restore()
-        if self.file is not None and self.source is not None and not self.source.replayable:
+        if self.file is not None and self.source is not None and self.source.is_spent:
             self.file._phase, self.file._source = Phase.CONSUMED, None
 
     def revert(self) -> None:
@@ -133,10 +133,10 @@ class Upload:
         if not self.done or file is None or source is None or file._known().key != self.op.key:
             return
         file._facts, file._owner, file._held = self.facts, None, None
-        if source.replayable:
-            file._phase, file._source = Phase.PENDING, source
-        else:
+        if source.is_spent:
             file._phase, file._source = Phase.CONSUMED, None
+        else:
+            file._phase, file._source = Phase.PENDING, source
 
 
 @dataclass(slots=True, eq=False)
@@ -148,6 +148,8 @@ class Frame:
     """Files that a flush of this frame gave to a row."""
     removed: set[Place] = field(default_factory=set[Place])
     """What a flush of this frame took from all rows."""
+    released: dict[Place, list[FileObject]] = field(default_factory=dict[Place, list[FileObject]])
+    """The session's own files of what a flush of this frame took from all rows."""
     rewritten: dict[int, tuple[FileObject, FileFacts]] = field(
         default_factory=dict[int, tuple[FileObject, FileFacts]]
     )
@@ -166,6 +168,8 @@ class Frame:
         self.uploads |= inner.uploads
         self.attached |= inner.attached
         self.removed |= inner.removed
+        for place, files in inner.released.items():
+            self.released.setdefault(place, []).extend(files)
         self.rewritten = inner.rewritten | self.rewritten
         self.joined |= inner.joined
 
@@ -187,4 +191,7 @@ class Frame:
             upload.revert()
         if self.joined:
             return set()
+        for files in self.released.values():
+            for file in files:
+                file._phase, file._owner = Phase.REMOVED, None
         return self.removed | {place for place, upload in unused.items() if upload.deletable}

@@ -102,6 +102,14 @@ class WrappedBackend(StorageBackend):
         with self._passed("list"):
             return self.backend.list(prefix, after=after)
 
+    def list_unfinished(self) -> Iterator[Stat]:
+        with self._passed("list"):
+            return self.backend.list_unfinished()
+
+    def delete_unfinished(self, keys: Iterable[str]) -> None:
+        with self._passed("delete"):
+            self.backend.delete_unfinished(keys)
+
     def copy(self, source: str, target: str) -> Stat:
         with self._passed("copy"):
             return self.backend.copy(source, target)

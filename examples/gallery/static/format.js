@@ -1,0 +1,49 @@
+// Sizes, times and kinds, as people read them.
+
+const UNITS = ["B", "KB", "MB", "GB", "TB"];
+
+export function bytes(count) {
+  if (count === null || count === undefined) return "–";
+  let unit = 0;
+  while (count >= 1000 && unit < UNITS.length - 1) {
+    count /= 1000;
+    unit += 1;
+  }
+  return `${unit && count < 10 ? count.toFixed(1) : Math.round(count)} ${UNITS[unit]}`;
+}
+
+const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+export function time(seconds) {
+  return TIME.format(new Date(seconds * 1000));
+}
+
+export function counted(count, one, many) {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
+export function kindOf(item) {
+  const kind = item.content_type.split("/")[0];
+  return ["image", "video", "audio"].includes(kind) ? kind : "document";
+}
+
+export function extensionOf(name) {
+  const parts = name.split(".");
+  return parts.length > 1 ? parts.at(-1).slice(0, 5) : "file";
+}
+
+// What the server answers when it refuses a file (Litestar's JSON of an error), in words.
+export function reason(status, answer) {
+  const problem = Array.isArray(answer?.extra) ? answer.extra[0] : undefined;
+  switch (problem?.code) {
+    case "too_large":
+      return `Too large: ${bytes(problem.params.max_size)} at most`;
+    case "type_mismatch":
+      return `It says ${problem.params.claimed}, but it is ${problem.params.found}`;
+    case "type_not_accepted":
+      return `${problem.params.content_type} is not accepted`;
+  }
+  if (status === 413) return "Too large";
+  if (status === 0) return "The server cannot be reached";
+  return answer?.detail ?? `Error ${status}`;
+}

@@ -1,0 +1,156 @@
+"""Uploads that a client makes by itself: what it is given, and what is checked of it afterwards.
+
+An upload goes to a place that the library made, under `INCOMING`, and is never attached from
+there: a row gets a copy under a key that no client has ever known, and the upload is removed
+with the commit that attaches it.  So a URL that is used again, or content that is changed after
+it was checked, changes nothing that a row points to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
+
+from filecolumn.backends.base import StorageBackend
+from filecolumn.content import Source
+from filecolumn.errors import FileTooLargeError, InvalidGrantError, NotSupportedError
+from filecolumn.facts import FileFacts, Json
+from filecolumn.meter import Meter
+from filecolumn.naming import guess_content_type, new_key
+from filecolumn.registry import storages
+from filecolumn.signing import Claims, UrlSigner
+
+__all__ = ("INCOMING", "GrantedSource", "UploadGrant", "incoming_key", "too_large")
+
+INCOMING = "incoming"
+"""The folder of a storage that clients upload into; a bucket's lifecycle rule may empty it after 7 days."""
+
+_TAKEN = "the upload is not what was granted; upload it again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadGrant:
+    """What a client needs to upload one file by itself, and what it sends back when it has."""
+
+    url: str
+    """Where to send the content: the storage's own signed URL, or the plugin's."""
+    token: str
+    """What to send back; `FileObject.from_grant` takes it. The plugin's route answers with one too."""
+    expires_at: int
+    """Seconds since the epoch, UTC."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Request headers that must go along."""
+    method: str = "PUT"
+
+    def to_dict(self) -> dict[str, Json]:
+        """Return it as JSON for the client."""
+        return {
+            "url": self.url,
+            "method": self.method,
+            "headers": dict(self.headers),
+            "grant": self.token,
+            "expires_at": self.expires_at,
+        }
+
+
+class GrantedSource(Source):
+    """The content of an upload, read from its storage and held to the size that was granted."""
+
+    any_thread: bool = True
+
+    def __init__(self, claims: Claims) -> None:
+        self._claims = claims
+
+    def chunks(self) -> Generator[bytes]:
+        size = 0
+        for chunk in storages.get(self._claims.backend).get(self._claims.key):
+            size += len(chunk)
+            check_size(self._claims, size)
+            yield chunk
+
+
+def configured_signer() -> UrlSigner:
+    """Return what signs URLs here, or raise NotSupportedError that says how to have it."""
+    if storages.signer is None:
+        raise NotSupportedError(
+            "no URLs can be signed here: give FileColumnPlugin a signing_key, or set storages.signer"
+        )
+    return storages.signer
+
+
+def incoming_key(filename: str) -> str:
+    """Make the key of an upload."""
+    return f"{INCOMING}/{new_key(filename)}"
+
+
+def verified_grant(token: str, *, subject: str | None) -> Claims:
+    """Return what a grant says; InvalidGrantError unless it is valid now, and *subject*'s if it is anybody's."""
+    claims = configured_signer().tokens.verify(token, "grant", now=time.time())
+    check_subject(claims, subject)
+    return claims
+
+
+def check_subject(claims: Claims, subject: str | None) -> None:
+    """Raise InvalidGrantError if the token was given to somebody else than *subject*."""
+    if claims.subject and claims.subject != subject:
+        raise InvalidGrantError("the signature is somebody else's")
+
+
+def check_size(claims: Claims, size: int) -> None:
+    """Raise FileTooLargeError for more than was granted, InvalidGrantError for another size than was received."""
+    if 0 <= claims.max_size < size:
+        raise too_large(claims.filename, claims.max_size)
+    if claims.checksum and size > claims.size:
+        raise InvalidGrantError(_TAKEN)
+
+
+def check_received(claims: Claims, facts: FileFacts) -> None:
+    """Raise what is wrong with the content of an upload that was read: InvalidGrantError, FileTooLargeError."""
+    check_size(claims, facts.size or 0)
+    if claims.checksum and (claims.checksum, claims.size) != (facts.checksum, facts.size):
+        raise InvalidGrantError(_TAKEN)
+
+
+def too_large(filename: str, limit: int) -> FileTooLargeError:
+    """Return the error for content of more than *limit* bytes."""
+    return FileTooLargeError(
+        f"{filename!r} has more than the {limit} bytes that are allowed",
+        code="too_large",
+        params={"max_size": limit},
+    )
+
+
+def granted_facts(claims: Claims) -> FileFacts:
+    """Return what a grant says of the file; size and checksum only if the server counted them."""
+    counted = bool(claims.checksum)
+    return FileFacts(
+        filename=claims.filename,
+        key=claims.key,
+        backend=claims.backend,
+        content_type=claims.content_type or guess_content_type(claims.filename),
+        size=claims.size if counted else None,
+        checksum=claims.checksum if counted else None,
+    )
+
+
+def metered(facts: FileFacts, meter: Meter) -> FileFacts:
+    """Return *facts* with the size and hash of what was read."""
+    return replace(facts, size=meter.size, checksum=meter.checksum)
+
+
+def receipt(claims: Claims, facts: FileFacts) -> Claims:
+    """Return the grant for content that the server itself has received and counted."""
+    return replace(
+        claims,
+        purpose="grant",
+        method="ATTACH",
+        content_type=facts.content_type,
+        size=facts.size or 0,
+        checksum=facts.checksum or "",
+    )
+
+
+def upload_headers(backend: StorageBackend, content_type: str) -> dict[str, str]:
+    """Return the headers that an upload to a signed URL needs."""
+    return {**backend.signed_put_headers, **({"Content-Type": content_type} if content_type else {})}

@@ -1,0 +1,87 @@
+"""The drain that runs beside the requests of an application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+from anyio import to_thread
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from filecolumn.maintenance import DrainReport, Models, drain, drain_async
+
+__all__ = ("BACKGROUND_STATE_KEY", "Background", "EngineSource")
+
+_log = logging.getLogger("filecolumn")
+
+EngineSource = AsyncEngine | Engine | Callable[[], AsyncEngine | Engine]
+"""An engine, or what returns one at start-up, such as `alchemy.get_engine`."""
+
+BACKGROUND_STATE_KEY = "filecolumn_background"
+"""Where an application's state has its `Background`."""
+
+STOP_LIMIT = 10.0
+"""Seconds that a drain may take to end when the application stops; then it is cancelled, and its lease ends."""
+
+
+@dataclass(slots=True)
+class Background:
+    """Drains again and again, in every worker: drains do not get in each other's way."""
+
+    engine: EngineSource
+    models: Sequence[Models]
+    interval: float
+    """Seconds between two drains."""
+    last: DrainReport | None = None
+    """What the last drain did that came to its end."""
+    error: str | None = None
+    """The class of what the last drain raised, if it did."""
+    ended_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def lag(self) -> float:
+        """Seconds since a drain came to its end, or since the start."""
+        return time.monotonic() - self.ended_at
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Drain until the block ends, and end with it."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(self._run(stop), name="filecolumn drain")
+        try:
+            yield
+        finally:
+            stop.set()
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({task}, timeout=STOP_LIMIT)
+                task.cancel()
+                await asyncio.wait({task})
+
+    async def _run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            # workers that start together are not to drain together
+            with anyio.move_on_after(self.interval * random.uniform(0.5, 1.5)):  # noqa: S311
+                await stop.wait()
+            if not stop.is_set():
+                await self._drain()
+
+    async def _drain(self) -> None:
+        try:
+            engine = self.engine() if callable(self.engine) else self.engine
+            if isinstance(engine, AsyncEngine):
+                self.last = await drain_async(engine, *self.models)
+            else:
+                self.last = await to_thread.run_sync(lambda: drain(engine, *self.models))
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises, the next drain is tried
+            self.error = type(error).__name__
+            _log.warning("the drain in the background failed, and is tried again: %s: %s", self.error, error)
+        else:
+            self.error = None
+            self.ended_at = time.monotonic()

@@ -1,0 +1,87 @@
+"""Conditional requests (RFC 9110, section 13), pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import formatdate, parsedate_to_datetime
+from enum import Enum
+
+__all__ = ("Outcome", "Validators", "evaluate", "range_is_current")
+
+MAX_TAGS = 64 * 1024
+"""Characters of a list of tags that are looked at; a longer one matches nothing."""
+
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+
+
+class Outcome(Enum):
+    """What the conditions of a request come to."""
+
+    SEND = 200
+    NOT_MODIFIED = 304
+    FAILED = 412
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What tells one version of a file from another."""
+
+    etag: str | None
+    """With its quotes, and `W/` in front if it is weak."""
+    last_modified: float | None
+    """Seconds since the epoch, UTC."""
+
+    @property
+    def http_date(self) -> str | None:
+        """`last_modified` as a header has it, in whole seconds."""
+        return None if self.last_modified is None else formatdate(int(self.last_modified), usegmt=True)
+
+
+def evaluate(headers: Mapping[str, str], now: Validators) -> Outcome:
+    """Return the outcome of a GET or HEAD with *headers* (names in lower case), in the order of section 13.2.2."""
+    if (tags := headers.get("if-match")) is not None:
+        if not _matches(tags, now.etag, weakly=False):
+            return Outcome.FAILED
+    elif (date := _date(headers.get("if-unmodified-since"))) is not None and _is_newer(now, date):
+        return Outcome.FAILED
+    if (tags := headers.get("if-none-match")) is not None:
+        return Outcome.NOT_MODIFIED if _matches(tags, now.etag, weakly=True) else Outcome.SEND
+    date = _date(headers.get("if-modified-since"))
+    if date is not None and now.last_modified is not None and not _is_newer(now, date):
+        return Outcome.NOT_MODIFIED
+    return Outcome.SEND
+
+
+def range_is_current(if_range: str | None, now: Validators) -> bool:
+    """Return whether a range may be sent: its `If-Range` names this very version, or there is none."""
+    if if_range is None:
+        return True
+    if if_range.startswith(('"', "W/")):
+        return if_range == now.etag and not if_range.startswith("W/")
+    return if_range == now.http_date
+
+
+def _matches(header: str, etag: str | None, *, weakly: bool) -> bool:
+    if header.strip() == "*":
+        return True
+    if etag is None or len(header) > MAX_TAGS:
+        return False
+    weak, opaque = etag.startswith("W/"), etag.removeprefix("W/")
+    return any(
+        f'"{tag}"' == opaque and (weakly or not (weak or prefix)) for prefix, tag in _TAG.findall(header)
+    )
+
+
+def _is_newer(now: Validators, date: datetime) -> bool:
+    return now.last_modified is not None and int(now.last_modified) > date.timestamp()
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        date = None if header is None else parsedate_to_datetime(header)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return date.replace(tzinfo=UTC) if date is not None and date.tzinfo is None else date

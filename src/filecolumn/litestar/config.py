@@ -1,0 +1,54 @@
+"""`FileColumnConfig`: what the plugin is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from litestar.types import Guard  # pyright: ignore[reportUnknownVariableType]  # half unknown in Litestar
+
+from filecolumn.backends.base import StorageBackend
+from filecolumn.litestar.background import EngineSource
+from filecolumn.litestar.receiving import Subject
+from filecolumn.litestar.serving import Serving
+from filecolumn.maintenance import Models
+
+__all__ = ("FileColumnConfig",)
+
+
+@dataclass(slots=True, kw_only=True)
+class FileColumnConfig:
+    """Everything that `FileColumnPlugin` can be told; each field has a default."""
+
+    backends: Mapping[str, str | StorageBackend] = field(default_factory=dict[str, "str | StorageBackend"])
+    """Storages by key, as URLs or backends (of the same key); registered at start-up, closed at shutdown."""
+    signing_key: str | bytes | Sequence[str | bytes] | None = None
+    """Secret of at least 32 bytes, or several, newest first; without one, local storages cannot sign."""
+    files_path: str = "/files"
+    """Where signed URLs lead."""
+    base_url: str = ""
+    """Put in front of `files_path` in signed URLs, such as `https://files.example.org`."""
+    check_on_startup: bool = True
+    """Whether a storage that cannot be reached and written to stops the start."""
+    serving: Serving = field(default_factory=Serving)
+    """How files are sent where a response does not say it."""
+    redirect: bool = False
+    """Whether signed URLs lead on to the storage's own where it signs."""
+    x_accel: str | None = None
+    """Path of nginx's `internal` location that the files of signed URLs are sent by; local storages only."""
+    subject: Subject | None = None
+    """Says whose a request is; URLs and grants that name a subject are for that one only."""
+    guards: Sequence[Guard] = ()
+    """Litestar guards of the signed routes."""
+    engine: EngineSource | None = None
+    """The database of the files, or what returns it, such as `alchemy.get_engine`; for the drain in the background."""
+    models: Sequence[Models] = ()
+    """The declarative bases (or `MetaData`) of all models in that database."""
+    background: bool = True
+    """Whether this process drains; it needs `engine` and `models`."""
+    drain_interval: float = 60.0
+    """Seconds between two drains, give or take half of it."""
+    body_idle: float = 30.0
+    """Seconds that a client may pause while it sends a body; then 408."""
+    body_total: float = 3600.0
+    """Seconds that a client may take to send a body; then 408."""

@@ -1,0 +1,73 @@
+"""File names in headers (RFC 6266, RFC 8187), and which types a browser may show, pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection
+from urllib.parse import quote
+
+from filecolumn.errors import InvalidKeyError
+from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type, clean_filename, is_device_name
+from filecolumn.signed import Disposition
+
+__all__ = ("INLINE_TYPES", "content_disposition", "is_listed", "served_as", "served_type")
+
+INLINE_TYPES = frozenset(
+    "image/avif image/bmp image/gif image/jpeg image/png image/webp audio/* video/* text/plain".split()
+)
+"""Types that a browser only shows or plays; all others are saved (OWASP ASVS 5.0, 3.2.1)."""
+
+# These run in the origin that they are opened from, or reach out of it; never sent under their own name
+# unless an application lists them
+_ACTIVE = re.compile(
+    r"text/(?:html|xml|css|javascript|ecmascript|xsl|vbscript|cache-manifest)"
+    r"|application/(?:xml|xhtml\+xml|javascript|x-javascript|ecmascript|x-shockwave-flash|xslt\+xml|wasm)"
+    r"|image/svg\+xml|multipart/.*|message/.*|.*\+xml"
+)
+_UNSAFE = re.compile(r"[^ !#$&'()+,.0-9;=@A-Z\[\]^_`a-z{|}~-]")
+# RFC 8187, section 3.2.1: attr-char
+_ATTR_CHARS = "!#$&+-.^_`|~"
+
+
+def content_disposition(kind: Disposition, filename: str) -> str:
+    """Return the header's value: a plain name for all, and the true one where that says less."""
+    name = _download_name(filename)
+    letters = (mark for mark in unicodedata.normalize("NFKD", name) if not unicodedata.combining(mark))
+    plain = _UNSAFE.sub("_", "".join(letters))
+    value = f'{kind}; filename="{plain}"'
+    return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS)}"
+
+
+def served_as(wanted: Disposition, content_type: str, inline_types: Collection[str]) -> Disposition:
+    """Return `inline` only if that is wanted and the type is listed."""
+    return "inline" if wanted == "inline" and is_listed(content_type, inline_types) else "attachment"
+
+
+def served_type(content_type: str, inline_types: Collection[str]) -> str:
+    """Return the `Content-Type`: valid whatever a row says, and never one that runs unless it is listed."""
+    checked = check_content_type(content_type)
+    kind = checked.partition(";")[0].strip()
+    if _ACTIVE.fullmatch(kind) and not is_listed(kind, inline_types):
+        return DEFAULT_CONTENT_TYPE
+    if kind.startswith("text/") and ";" not in checked:
+        return f"{checked}; charset=utf-8"
+    return checked
+
+
+def is_listed(content_type: str, types: Collection[str]) -> bool:
+    """Return whether a type is in *types*, which may hold wildcards such as `image/*`."""
+    kind = check_content_type(content_type).partition(";")[0].strip()
+    if kind in types:
+        return True
+    # a wildcard is for what a browser plays, never for what it runs
+    return f"{kind.partition('/')[0]}/*" in types and _ACTIVE.fullmatch(kind) is None
+
+
+def _download_name(filename: str) -> str:
+    """Clean a name again, since a row may have been written by others; a device of Windows gets `_` in front."""
+    try:
+        name = clean_filename(filename)
+    except InvalidKeyError:
+        name = clean_filename("")
+    return f"_{name}" if is_device_name(name) else name

@@ -1,0 +1,114 @@
+"""The routes behind signed URLs, for storages that cannot sign: reading, and uploading."""
+
+from __future__ import annotations
+
+import time
+
+from litestar import HttpMethod, Request, put, route
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+
+from filecolumn.content import source_of
+from filecolumn.errors import InvalidGrantError, ObjectExistsError
+from filecolumn.facts import FileFacts, Json
+from filecolumn.file import FileObject
+from filecolumn.grants import check_subject, granted_facts, receipt, too_large
+from filecolumn.litestar.config import FileColumnConfig
+from filecolumn.litestar.receiving import body_chunks, check_encoding, subject_of
+from filecolumn.litestar.response import FileObjectResponse
+from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
+from filecolumn.registry import storages
+from filecolumn.signing import Claims, Purpose, UrlSigner
+from filecolumn.transfer import Put, put_async
+from filecolumn.value import Phase
+
+__all__ = ("signed_routes",)
+
+AnyRequest = Request[object, object, State]
+
+
+def signed_routes(config: FileColumnConfig, signer: UrlSigner) -> list[HTTPRouteHandler]:
+    """Return the handlers below `config.files_path`; what a query says besides the token is never read."""
+    path = f"{config.files_path.rstrip('/')}/{{token:str}}"
+
+    @route(
+        path,
+        http_method=[HttpMethod.GET, HttpMethod.HEAD],
+        include_in_schema=False,
+        guards=list(config.guards),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        name="filecolumn:download",
+    )
+    async def download(request: AnyRequest) -> FileObjectResponse:
+        claims = _verified(signer, "download", request)
+        # the signature vouches for what it holds, so no row has to be asked
+        file = FileObject._from_facts(_facts(claims), Phase.STORED)
+        return FileObjectResponse(
+            file,
+            disposition="attachment" if claims.disposition == "attachment" else "inline",
+            redirect=config.redirect,
+            x_accel=config.x_accel,
+        )
+
+    @put(
+        path,
+        status_code=201,
+        include_in_schema=False,
+        guards=list(config.guards),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        name="filecolumn:upload",
+        request_max_body_size=None,
+        exclude_from_csrf=True,
+    )
+    async def upload(request: AnyRequest) -> dict[str, Json]:
+        claims = _verified(signer, "upload", request)
+        _check_announced(request, claims)
+        facts = await _receive(request, claims)
+        return {
+            "grant": signer.tokens.sign(receipt(claims, facts)),
+            "filename": facts.filename,
+            "content_type": facts.content_type,
+            "size": facts.size,
+            "checksum": facts.checksum,
+        }
+
+    return [download, upload]
+
+
+def _verified(signer: UrlSigner, purpose: Purpose, request: AnyRequest) -> Claims:
+    claims = signer.tokens.verify(str(request.path_params["token"]), purpose, now=time.time())
+    check_subject(claims, subject_of(request.scope))
+    return claims
+
+
+def _facts(claims: Claims) -> FileFacts:
+    return FileFacts(
+        filename=claims.filename,
+        key=claims.key,
+        backend=claims.backend,
+        content_type=claims.content_type or DEFAULT_CONTENT_TYPE,
+        size=None if claims.size < 0 else claims.size,
+        checksum=claims.checksum or None,
+    )
+
+
+def _check_announced(request: AnyRequest, claims: Claims) -> None:
+    """Refuse by the headers what the body could only repeat."""
+    check_encoding(request.headers)
+    announced = request.content_length
+    if announced is not None and 0 <= claims.max_size < announced:
+        raise too_large(claims.filename, claims.max_size)
+    declared = check_content_type(request.headers.get("content-type", ""))
+    if claims.content_type not in {"", DEFAULT_CONTENT_TYPE, declared}:
+        raise HTTPException(status_code=415, detail="The upload was granted for another type")
+
+
+async def _receive(request: AnyRequest, claims: Claims) -> FileFacts:
+    backend = storages.get(claims.backend)
+    if not claims.key:
+        raise InvalidGrantError("the signature names no place")
+    if await backend.exists_async(claims.key):
+        raise ObjectExistsError(f"{claims.key!r} was uploaded already")
+    limit = None if claims.max_size < 0 else claims.max_size
+    content = source_of(body_chunks(request, claims.filename, limit))
+    # not fresh: whoever uses the URL twice and hangs up must not remove what came first
+    return await put_async(Put(backend, claims.key, content, granted_facts(claims), fresh=False))

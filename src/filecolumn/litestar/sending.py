@@ -1,0 +1,76 @@
+"""Sends the bytes of a file: all of them or visibly not, and only as long as somebody takes them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from inspect import isasyncgen
+from typing import Protocol, cast
+
+import anyio
+from litestar.types import Receive, Send
+
+from filecolumn.errors import StorageError
+
+__all__ = ("close", "exactly", "send_all")
+
+SEND_TIMEOUT = 60.0
+"""Seconds that a client may take to receive one chunk, before its connection is given up."""
+
+
+class _Closable(Protocol):
+    async def aclose(self) -> None: ...
+
+
+async def send_all(first: bytes, rest: AsyncIterator[bytes], receive: Receive, send: Send) -> bool:
+    """Send a body; return False if the client left. An error is raised as it is, without a group around it."""
+    failure: Exception | None = None
+    is_left = False
+    async with anyio.create_task_group() as group:
+        group.start_soon(_cancel_when_left, receive, group.cancel_scope)
+        try:
+            await _send(first, send)
+            async for chunk in rest:
+                await _send(chunk, send)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except Exception as error:  # noqa: BLE001
+            failure = error
+        is_left = group.cancel_scope.cancel_called
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return not is_left
+
+
+async def _send(chunk: bytes, send: Send) -> None:
+    with anyio.fail_after(SEND_TIMEOUT):
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+async def _cancel_when_left(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+async def exactly(chunks: AsyncIterator[bytes], length: int) -> AsyncGenerator[bytes]:
+    """Pass *chunks* on, each when the next has come: the last one only if there are *length* bytes in all.
+
+    So a client never sees a complete answer that is not the file.
+    """
+    held, size = b"", 0
+    async for chunk in chunks:
+        if held:
+            yield held
+        held, size = chunk, size + len(chunk)
+        if size > length:
+            break
+    if size != length:
+        raise StorageError(f"the storage has {'more' if size > length else size} bytes, of {length}")
+    yield held
+
+
+async def close(chunks: AsyncIterator[bytes]) -> None:
+    """Close the storage's stream, also when the request is cancelled; a stream that is not a generator has no end."""
+    if isasyncgen(chunks):
+        with anyio.CancelScope(shield=True):
+            await cast("_Closable", chunks).aclose()

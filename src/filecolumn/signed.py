@@ -1,0 +1,258 @@
+"""The calls of a file that sign: URLs for whoever has no access of its own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from filecolumn.backends.base import StorageBackend
+from filecolumn.errors import NotSupportedError
+from filecolumn.grants import UploadGrant, configured_signer, incoming_key, upload_headers
+from filecolumn.naming import check_content_type, clean_filename, guess_content_type
+from filecolumn.reading import ReadableFile
+from filecolumn.registry import storages
+from filecolumn.signing import Claims, UrlSigner, expiry
+from filecolumn.value import Phase
+
+__all__ = ("Disposition", "SignableFile")
+
+Disposition = Literal["inline", "attachment"]
+"""Whether a browser shows a file or saves it (RFC 6266)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Which storage is to sign what; or the URL, where we sign ourselves."""
+
+    backend: StorageBackend
+    key: str
+    url: str | None = None
+
+
+class SignableFile(ReadableFile):
+    """See `FileObject`."""
+
+    __slots__ = ()
+
+    def sign(
+        self,
+        *,
+        expires_in: float = 3600,
+        for_upload: bool = False,
+        disposition: Disposition | None = None,
+        filename: str | None = None,
+        content_type: str | None = None,
+        max_size: int | None = None,
+        column: object = None,
+        subject: str | None = None,
+    ) -> str:
+        """Return a URL that reads the content for *expires_in* seconds, or that content can be PUT to.
+
+        The storage signs where it can and the options leave it to: it knows only the time.  The route
+        of the Litestar plugin (`storages.signer`) stands in for everything else, on every storage.
+        *disposition*, *filename* and *content_type* are what a reader gets, the saved ones by default.
+        For an upload see `grant_upload`, which returns its token too.
+
+        Raises NotSupportedError where neither can sign, ValueError for more than 7 days.
+        """
+        if for_upload and not self._can_be_placed:
+            return self.grant_upload(
+                expires_in=expires_in,
+                content_type=content_type,
+                max_size=max_size,
+                column=column,
+                subject=subject,
+            ).url
+        method: Literal["GET", "PUT"] = "PUT" if for_upload else "GET"
+        plan = self._sign_plan(
+            expires_in,
+            method,
+            disposition=disposition,
+            filename=filename,
+            content_type=content_type,
+            subject=subject,
+        )
+        return plan.url or plan.backend.sign(plan.key, expires_in=expires_in, method=method)
+
+    async def sign_async(
+        self,
+        *,
+        expires_in: float = 3600,
+        for_upload: bool = False,
+        disposition: Disposition | None = None,
+        filename: str | None = None,
+        content_type: str | None = None,
+        max_size: int | None = None,
+        column: object = None,
+        subject: str | None = None,
+    ) -> str:
+        """Call `sign` asynchronously."""
+        if for_upload and not self._can_be_placed:
+            grant = await self.grant_upload_async(
+                expires_in=expires_in,
+                content_type=content_type,
+                max_size=max_size,
+                column=column,
+                subject=subject,
+            )
+            return grant.url
+        method: Literal["GET", "PUT"] = "PUT" if for_upload else "GET"
+        plan = self._sign_plan(
+            expires_in,
+            method,
+            disposition=disposition,
+            filename=filename,
+            content_type=content_type,
+            subject=subject,
+        )
+        return plan.url or await plan.backend.sign_async(plan.key, expires_in=expires_in, method=method)
+
+    def grant_upload(
+        self,
+        *,
+        expires_in: float = 3600,
+        content_type: str | None = None,
+        max_size: int | None = None,
+        column: object = None,
+        subject: str | None = None,
+    ) -> UploadGrant:
+        """Return what a client needs to upload this file's content by itself, within *expires_in* seconds.
+
+        The content goes straight to a storage that can sign, else through the plugin's route.  A file
+        made of the token with `from_grant` fits only what is said here: at most *max_size* bytes, into
+        *column* (such as `Document.file`), by *subject* (such as a user's id).
+        Raises NotSupportedError without a signing key, ValueError for more than 7 days.
+        """
+        signer = configured_signer()
+        claims, backend = self._upload_claims(expires_in, content_type, max_size, column, subject)
+        url = None
+        if backend.capabilities.signs:
+            url = backend.sign(claims.key, expires_in=expires_in, method="PUT")
+        return _grant(signer, claims, backend, url)
+
+    async def grant_upload_async(
+        self,
+        *,
+        expires_in: float = 3600,
+        content_type: str | None = None,
+        max_size: int | None = None,
+        column: object = None,
+        subject: str | None = None,
+    ) -> UploadGrant:
+        """Call `grant_upload` asynchronously."""
+        signer = configured_signer()
+        claims, backend = self._upload_claims(expires_in, content_type, max_size, column, subject)
+        url = None
+        if backend.capabilities.signs:
+            url = await backend.sign_async(claims.key, expires_in=expires_in, method="PUT")
+        return _grant(signer, claims, backend, url)
+
+    @property
+    def _can_be_placed(self) -> bool:
+        return self.is_saved or self._given_key is not None
+
+    def _sign_plan(
+        self,
+        expires_in: float,
+        method: Literal["GET", "PUT"],
+        *,
+        disposition: Disposition | None,
+        filename: str | None,
+        content_type: str | None,
+        subject: str | None,
+    ) -> _Plan:
+        backend, key = self._signable(for_upload=method == "PUT")
+        asked = any(option is not None for option in (disposition, filename, content_type, subject))
+        if method == "PUT" or (backend.capabilities.signs and not asked) or storages.signer is None:
+            if asked and method == "GET":
+                raise NotSupportedError(
+                    f"storage {backend.key!r} signs no such options; give FileColumnPlugin a signing_key"
+                )
+            return _Plan(backend, key)
+        return _Plan(
+            backend,
+            key,
+            storages.signer.url(
+                download_claims(
+                    self,
+                    expires_at=expiry(time.time(), expires_in),
+                    disposition=disposition or "",
+                    filename=filename,
+                    content_type=content_type,
+                    subject=subject,
+                )
+            ),
+        )
+
+    def _signable(self, *, for_upload: bool) -> tuple[StorageBackend, str]:
+        if for_upload and self._given_key is not None and not self.is_saved:
+            return self._storage(), self._given_key
+        return self._located()
+
+    def _upload_claims(
+        self,
+        expires_in: float,
+        content_type: str | None,
+        max_size: int | None,
+        column: object,
+        subject: str | None,
+    ) -> tuple[Claims, StorageBackend]:
+        if self._phase is not Phase.PENDING or self._source is not None:
+            raise ValueError(
+                "an upload is granted for a new file without content: FileObject(name).grant_upload()"
+            )
+        claims = Claims(
+            purpose="upload",
+            method="PUT",
+            backend=self._storage_name(),
+            key=incoming_key(self.filename),
+            expires_at=expiry(time.time(), expires_in),
+            filename=self.filename,
+            content_type=self._bound_type(content_type),
+            max_size=-1 if max_size is None else max_size,
+            column="" if column is None else str(column),
+            subject=subject or "",
+        )
+        return claims, self._storage()
+
+    def _bound_type(self, content_type: str | None) -> str:
+        """Return the type that an upload must declare: what was said, and not what the name lets guess."""
+        if content_type is not None:
+            return check_content_type(content_type)
+        return "" if self.content_type == guess_content_type(self.filename) else self.content_type
+
+
+def download_claims(
+    file: ReadableFile,
+    *,
+    expires_at: int,
+    disposition: str = "",
+    filename: str | None = None,
+    content_type: str | None = None,
+    subject: str | None = None,
+) -> Claims:
+    """Return what a URL that reads *file* claims; what its row does not know, the reader asks the storage."""
+    _, key = file._located()
+    return Claims(
+        purpose="download",
+        method="GET",
+        backend=file._storage_name(),
+        key=key,
+        expires_at=expires_at,
+        filename=file.filename if filename is None else clean_filename(filename),
+        content_type=file.content_type if content_type is None else check_content_type(content_type),
+        disposition=disposition,
+        size=-1 if file.size is None else file.size,
+        checksum=file.checksum or "",
+        subject=subject or "",
+    )
+
+
+def _grant(signer: UrlSigner, claims: Claims, backend: StorageBackend, url: str | None) -> UploadGrant:
+    return UploadGrant(
+        url=url if url is not None else signer.url(claims),
+        token=signer.tokens.sign(replace(claims, purpose="grant", method="ATTACH")),
+        expires_at=claims.expires_at,
+        headers=upload_headers(backend, claims.content_type),
+    )

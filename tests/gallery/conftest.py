@@ -1,0 +1,98 @@
+"""A live gallery, and a Chromium that looks at it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from examples.gallery.app import create_app
+from examples.gallery.settings import Settings
+from tests.gallery.media import film, picture
+from tests.litestar.server import LiveServer, serve
+
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+"""What the pages looked like; the folder is no part of the repository."""
+CHROMIUM = os.environ.get("FILECOLUMN_TEST_CHROMIUM") or shutil.which("chromium")
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Iterator[LiveServer]:
+    """An empty gallery on loopback."""
+    with serve(create_app(Settings.in_folder(tmp_path / "gallery"))) as server:
+        yield server
+
+
+@pytest.fixture
+def http(gallery: LiveServer) -> Iterator[httpx.Client]:
+    with gallery.client() as client:
+        yield client
+
+
+# closed with the module: an event loop runs in this thread as long as Playwright does
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("chromium is not installed, and in CI nothing is skipped")
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def problems() -> list[str]:
+    """What went wrong in a page, in its own words."""
+    return []
+
+
+@pytest.fixture(params=["desktop", "phone"])
+def page(
+    request: pytest.FixtureRequest, browser: Browser, gallery: LiveServer, problems: list[str]
+) -> Iterator[Page]:
+    """The gallery's first page, on a desk and in a hand."""
+    is_phone = request.param == "phone"
+    context = browser.new_context(
+        base_url=gallery.url,
+        viewport={"width": 390, "height": 844} if is_phone else {"width": 1280, "height": 860},
+        has_touch=is_phone,
+        is_mobile=is_phone,
+    )
+    context.set_default_timeout(15_000)
+    page = context.new_page()
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if "Policy" in message.text else None)
+    page.goto("/")
+    yield page
+    SCREENSHOTS.mkdir(exist_ok=True)
+    name = request.node.name.removeprefix("test_").translate(str.maketrans("[]-", "___")).strip("_")
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+    context.close()
+    assert problems == []
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film of some megabytes."""
+    return film(tmp_path_factory.mktemp("films") / "noise.webm")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    """Three pictures of different kinds and shapes."""
+    return [
+        picture(tmp_path / "wide.jpg", (1600, 900), "#24506b"),
+        picture(tmp_path / "tall.png", (600, 900), "#7a3b4e"),
+        picture(tmp_path / "square.webp", (700, 700)),
+    ]

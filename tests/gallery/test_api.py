@@ -1,0 +1,100 @@
+"""The gallery's API keeps to its own OpenAPI, whatever is sent; and it is for this machine only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from PIL import Image
+from schemathesis import Case
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from tests.gallery.media import picture
+from tests.litestar.server import LiveServer
+from tests.samples import PDF
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def api(gallery: LiveServer, http: httpx.Client) -> OpenApiSchema:
+    """The gallery's schema; item 1 is there to be read."""
+    assert send(http, "a.pdf", PDF).status_code == 201
+    return schemathesis.openapi.from_url(f"{gallery.url}/schema/openapi.json")
+
+
+CHECKS = (
+    schemathesis.checks.not_a_server_error,
+    schemathesis.checks.status_code_conformance,
+    schemathesis.checks.content_type_conformance,
+    schemathesis.checks.response_schema_conformance,
+)
+
+
+def test_the_api_keeps_to_its_description(api: OpenApiSchema) -> None:
+    seen = 0
+    for operation in (result.ok() for result in api.get_all_operations()):
+
+        @given(operation.as_strategy())
+        @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+        def keeps_to_it(case: Case) -> None:
+            case.validate_response(case.call(timeout=20), checks=CHECKS)
+
+        keeps_to_it()
+        seen += 1
+    assert seen >= 9
+
+
+def send(http: httpx.Client, name: str, content: bytes, **options: object) -> httpx.Response:
+    return http.post("/api/items", files={"file": (name, content)}, **options)  # type: ignore[arg-type]
+
+
+def test_a_page_of_another_site_changes_nothing(http: httpx.Client) -> None:
+    for site in ("cross-site", "same-site"):
+        assert send(http, "a.pdf", PDF, headers={"Sec-Fetch-Site": site}).status_code == 403
+    assert send(http, "a.pdf", PDF, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 201
+    assert http.delete("/api/items/1", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert len(http.get("/api/items").json()) == 1
+
+
+def test_another_name_does_not_lead_here(http: httpx.Client) -> None:
+    assert http.get("/api/items", headers={"Host": "gallery.example"}).status_code == 403
+
+
+def test_pages_load_and_run_what_comes_from_here_only(http: httpx.Client) -> None:
+    for page in ("/", "/status.html", "/gallery.js"):
+        headers = http.get(page).headers
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_picture_that_cannot_be_decoded_is_kept_without_a_thumbnail(
+    http: httpx.Client, tmp_path: Path
+) -> None:
+    whole = picture(tmp_path / "a.png").read_bytes()
+    item = send(http, "cut.png", whole[: len(whole) // 2]).json()
+    assert (item["thumbnail"], item["width"]) == (None, None)
+    assert http.get(item["content"]).content == whole[: len(whole) // 2]
+    assert http.get("/api/items/1/thumbnail").status_code == 404
+
+
+def test_a_picture_as_large_as_a_wall_is_not_decoded(http: httpx.Client) -> None:
+    header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (50_000).to_bytes(4) * 2 + b"\x08\x02\0\0\0\x5e\x1b\x0e\x5c"
+    assert send(http, "wall.png", header + os.urandom(100)).json()["thumbnail"] is None
+
+
+def test_a_thumbnail_tells_nothing_of_the_camera(http: httpx.Client, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "A maker of cameras", 6
+    path = tmp_path / "turned.jpg"
+    Image.new("RGB", (800, 600), "teal").save(path, exif=exif)
+    item = send(http, "turned.jpg", path.read_bytes()).json()
+    assert (item["width"], item["height"]) == (600, 800)
+    thumbnail = http.get(item["thumbnail"])
+    assert thumbnail.headers["Content-Type"] == "image/webp"
+    assert b"A maker of cameras" not in thumbnail.content
+    assert b"A maker of cameras" in http.get(item["content"]).content

@@ -1,0 +1,93 @@
+"""Names and types in headers (security.md 7, 38-41, 52)."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filecolumn.litestar.disposition import INLINE_TYPES, content_disposition, served_as, served_type
+
+_VALUE = re.compile(
+    r"attachment; filename=\"([^\"\\]*)\"(?:; filename\*=UTF-8''([A-Za-z0-9!#$&+.^_`|~%-]+))?"
+)
+
+
+@pytest.mark.parametrize(
+    ("filename", "expected"),
+    [
+        ("a.png", 'attachment; filename="a.png"'),
+        ("a b;c=d.png", 'attachment; filename="a b;c=d.png"'),
+        (
+            'a"; filename="b.exe',
+            "attachment; filename=\"a_; filename=_b.exe\"; filename*=UTF-8''a%22%3B%20filename%3D%22b.exe",
+        ),
+        (
+            "x\r\nSet-Cookie: a=b",
+            "attachment; filename=\"xSet-Cookie_ a=b\"; filename*=UTF-8''xSet-Cookie%3A%20a%3Db",
+        ),
+        ("a%0d%0ab", "attachment; filename=\"a_0d_0ab\"; filename*=UTF-8''a%250d%250ab"),
+        ("é.txt", "attachment; filename=\"e.txt\"; filename*=UTF-8''%C3%A9.txt"),
+        ("😀.txt", "attachment; filename=\"_.txt\"; filename*=UTF-8''%F0%9F%98%80.txt"),
+        ("CON", 'attachment; filename="_CON"'),
+        ("NUL.tar.gz", 'attachment; filename="_NUL.tar.gz"'),
+        ("..", 'attachment; filename="file"'),
+        ("\ud800", 'attachment; filename="file"'),
+        ("../../etc/passwd", 'attachment; filename="passwd"'),
+    ],
+)
+def test_52_names(filename: str, expected: str) -> None:
+    assert content_disposition("attachment", filename) == expected
+
+
+@given(st.text(max_size=300))
+def test_52_any_name_is_one_header_of_two_parameters(filename: str) -> None:
+    value = content_disposition("attachment", filename)
+    assert value.isascii()
+    assert value.isprintable()
+    match = _VALUE.fullmatch(value)
+    assert match is not None
+    if match[2] is not None:
+        assert not set(unquote(match[2])) & set("/\\\r\n\0")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    "text/html image/svg+xml application/xhtml+xml text/xml application/xml application/atom+xml text/javascript "
+    "application/javascript text/css multipart/related message/rfc822 application/x-shockwave-flash "
+    "TEXT/HTML;charset=utf-8".split(),
+)
+def test_40_41_what_runs_is_saved_and_has_no_name(kind: str) -> None:
+    assert served_as("inline", kind, INLINE_TYPES) == "attachment"
+    assert served_as("inline", kind, {"*/*", "image/*", "text/*", "application/*"}) == "attachment"
+    assert served_type(kind, INLINE_TYPES) == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/pdf", "application/zip", "application/octet-stream", "font/woff2"]
+)
+def test_41_what_is_not_listed_is_saved(kind: str) -> None:
+    assert served_as("inline", kind, INLINE_TYPES) == "attachment"
+    assert served_type(kind, INLINE_TYPES) == kind
+    assert served_as("inline", kind, {kind}) == "inline"
+
+
+@pytest.mark.parametrize("kind", ["image/png", "video/mp4", "audio/flac", "IMAGE/PNG"])
+def test_pictures_and_players_are_shown_if_that_is_wanted(kind: str) -> None:
+    assert served_as("inline", kind, INLINE_TYPES) == "inline"
+    assert served_as("attachment", kind, INLINE_TYPES) == "attachment"
+
+
+@pytest.mark.parametrize(
+    "kind", ["image/png,text/html", "a/b/c", "x" * 10_000, "image/png\r\nSet-Cookie: a=b", "", "image"]
+)
+def test_38_a_type_that_is_none_is_not_sent(kind: str) -> None:
+    assert served_type(kind, INLINE_TYPES) == "application/octet-stream"
+
+
+def test_text_has_its_charset() -> None:
+    assert served_type("text/plain", INLINE_TYPES) == "text/plain; charset=utf-8"
+    assert served_type("text/plain; charset=latin-1", INLINE_TYPES) == "text/plain; charset=latin-1"
