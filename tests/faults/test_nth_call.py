@@ -56,11 +56,13 @@ def remove(session: Session) -> None:
 
 
 def append(session: Session) -> None:
-    session.get_one(Document, 1).pages.append(file(b"more"))
+    document = session.get_one(Document, 1)
+    document.pages.append(file(b"more"))
 
 
 def pop(session: Session) -> None:
-    session.get_one(Document, 1).pages.pop()
+    document = session.get_one(Document, 1)
+    document.pages.pop()
 
 
 def move(session: Session) -> None:
