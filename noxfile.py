@@ -85,6 +85,7 @@ SOAK = {
     "FILECOLUMN_RACE_SECONDS": "120",
     "FILECOLUMN_STRIDE": "1",
     "FILECOLUMN_EXAMPLES": "5000",
+    "FILECOLUMN_OBJECTS": "1000000",
 }
 
 
@@ -98,6 +99,7 @@ def soak(session: nox.Session) -> None:
         "pytest",
         "--timeout=0",
         "tests/faults",
+        "tests/maintenance/test_million.py",
         "tests/session/test_stateful.py",
         *session.posargs,
         env=SOAK,
