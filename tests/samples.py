@@ -71,7 +71,7 @@ SAMPLES: dict[str, tuple[bytes, str]] = {
     ),
     "a.epub": (zipped(("mimetype", "application/epub+zip"), ("a", "x")), "application/epub+zip"),
     "a.zip": (zipped(("hello.txt", "hello")), "application/zip"),
-    "a.gz": (gzip.compress(b"hello"), "application/gzip"),
+    "a.gz": (gzip.compress(b"hello", mtime=0), "application/gzip"),
     "a.tar": (tarred(), "application/x-tar"),
     "a.mp4": (MP4, "video/mp4"),
     "a.webm": (

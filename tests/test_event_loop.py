@@ -22,7 +22,7 @@ from filecolumn.backends.fsspec import FSSpecBackend
 DELAY = 0.12
 ALLOWED = 0.05
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.quiet, pytest.mark.timeout(60)]
 
 
 class SlowMemory(MemoryFileSystem):  # type: ignore[misc]

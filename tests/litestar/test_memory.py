@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 NUMBER = 300
 ALLOWED = 64 * MIB
 
-pytestmark = [pytest.mark.memory, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.quiet, pytest.mark.timeout(180)]
 
 
 @put("/form", request_max_body_size=None)

@@ -176,3 +176,13 @@ class Revised(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     revision: Mapped[int] = mapped_column(default=0, onupdate=next_revision)
     file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"))
+
+
+class Shelf(Base):
+    """A row whose primary key has two columns."""
+
+    __tablename__ = "shelves"
+
+    room: Mapped[str] = mapped_column(String(20), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"))

@@ -7,14 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from filecolumn import FileObject, FileObjectList, ObjectNotFoundError, StoredObject
 from filecolumn.backends.base import StorageBackend
+from filecolumn.orm.rows import is_one_of
 from tests.session.drivers import Driver, DriverSession, contents
 from tests.session.models import Document
-from tests.session.more_models import Revised, create_tables, revisions
+from tests.session.more_models import Revised, Shelf, create_tables, revisions
 from tests.session.records import agree, file, held_pages, insert_files
 
 
@@ -32,6 +33,32 @@ async def test_a_primary_key_given_as_text_is_that_of_its_row(
         await session.delete(document)
         await session.commit()
     await agree(driver, {2: b"other new"})
+
+
+async def test_rows_with_a_key_of_two_columns(driver: Driver, storage: StorageBackend) -> None:
+    await create_tables(driver)
+    places = [("hall", 1), ("hall", 2), ("attic", 1)]
+    async with driver.session() as session:
+        session.add(*(Shelf(room=room, number=number, file=file(b"old")) for room, number in places))
+        await session.commit()
+    async with driver.session() as session:
+        first, second, third = [await session.one(Shelf, place) for place in places]
+        first.file, third.file = file(b"new"), None
+        await session.delete(second)
+        await session.commit()
+    assert contents() == [b"new"]
+    async with driver.session() as session:
+        shelf = await session.one(Shelf, ("hall", 1))
+        assert await driver.content(shelf.file) == b"new"
+        if driver.dialect == "sqlite":
+            condition = is_one_of(list(Shelf.__table__.primary_key), places)
+            plan = await session.execute(text(f"EXPLAIN QUERY PLAN {reading(condition)}"))
+            assert "SCAN" not in str(plan.all())
+
+
+def reading(condition: ColumnElement[bool]) -> str:
+    statement = select(Shelf.__table__).where(condition)
+    return str(statement.compile(compile_kwargs={"literal_binds": True}))
 
 
 async def test_the_lock_of_a_row_calls_no_function_of_the_user(

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Table, false, select, tuple_
+from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, false, or_, select
 from sqlalchemy import column as bare_column
 from sqlalchemy import table as bare_table
 from sqlalchemy.orm import Mapper, Session
@@ -97,7 +97,14 @@ def is_one_of(
     """Return the condition that a key, of one or several columns, is one of *identities*."""
     if len(primary_key) == 1:
         return primary_key[0].in_([identity[0] for identity in identities])
-    return tuple_(*primary_key).in_(identities)
+    # not `(a, b) IN (...)`, for which SQLite reads the whole table
+    return or_(
+        false(),
+        *(
+            and_(*(column == value for column, value in zip(primary_key, identity, strict=True)))
+            for identity in identities
+        ),
+    )
 
 
 def _names(attributes: Sequence[FileAttribute]) -> Iterator[str]:
