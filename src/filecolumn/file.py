@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,12 +12,12 @@ from typing import Self
 from filecolumn.backends.base import StorageBackend
 from filecolumn.content import Content, Source, Upload, content_of_upload, source_of
 from filecolumn.errors import FileColumnError, PendingContentError
-from filecolumn.facts import FileFacts, JsonObject
+from filecolumn.facts import JsonObject
 from filecolumn.granted import GrantedFile
 from filecolumn.naming import clean_filename, new_key
 from filecolumn.registry import storages
+from filecolumn.state import Phase
 from filecolumn.transfer import Copy, Put, copy, copy_async, discard_async, put, put_async
-from filecolumn.value import Phase
 
 __all__ = ("FileObject",)
 
@@ -100,13 +99,13 @@ class FileObject(GrantedFile):
 
     def copy(self, *, backend: str | None = None, filename: str | None = None) -> FileObject:
         """Store a copy under a new key, by the storage itself where it can, and return its staged file."""
-        return self._staged_with(copy(self._copy_plan(backend, filename)))
+        return self._from_staged(copy(self._copy_plan(backend, filename)))
 
     async def copy_async(self, *, backend: str | None = None, filename: str | None = None) -> FileObject:
         """Call `copy` asynchronously; a cancelled one leaves nothing behind."""
         op = self._copy_plan(backend, filename)
         try:
-            return self._staged_with(await copy_async(op))
+            return self._from_staged(await copy_async(op))
         except asyncio.CancelledError:
             await discard_async(op)
             raise
@@ -116,14 +115,14 @@ class FileObject(GrantedFile):
         self._disowned()
         backend, key = self._located()
         backend.delete([key])
-        self._phase = Phase.REMOVED
+        self._remove()
 
     async def delete_async(self) -> None:
         """Call `delete` asynchronously."""
         self._disowned()
         backend, key = self._located()
         await backend.delete_async([key])
-        self._phase = Phase.REMOVED
+        self._remove()
 
     def _save_plan(self, data: Content | None) -> Put | None:
         self._disowned()
@@ -156,17 +155,8 @@ class FileObject(GrantedFile):
             yield
         except BaseException:
             if not self.is_saved and source.is_spent:
-                self._phase, self._source = Phase.CONSUMED, None
+                self._consume()
             raise
-
-    def _stage(self, facts: FileFacts) -> None:
-        self._facts, self._source = facts, None
-        self._phase, self._staged_at = Phase.STAGED, time.time()
-
-    def _staged_with(self, facts: FileFacts) -> FileObject:
-        file = type(self)._from_facts(facts, Phase.STAGED)
-        file._staged_at = time.time()
-        return file
 
 
 def no_content(file: FileObject) -> FileColumnError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Self
 
 from filecolumn.facts import FileFacts
@@ -19,8 +18,8 @@ from filecolumn.naming import new_key
 from filecolumn.registry import storages
 from filecolumn.signed import SignableFile
 from filecolumn.signing import Claims
+from filecolumn.state import Phase
 from filecolumn.transfer import Copy, copy, copy_async, discard_async
-from filecolumn.value import Phase
 
 __all__ = ("GrantedFile",)
 
@@ -88,14 +87,13 @@ class GrantedFile(SignableFile):
             file = cls._from_facts(granted_facts(claims), Phase.STORED)
         else:
             file = cls(claims.filename, backend=claims.backend, content_type=claims.content_type)
-            file._source = GrantedSource(claims)
+            file._read_from(GrantedSource(claims))
         file._grant = claims
         return file
 
     @classmethod
     def _staged_by_grant(cls, facts: FileFacts, claims: Claims) -> Self:
-        file = cls._from_facts(facts, Phase.STAGED)
-        file._staged_at = time.time()
+        file = cls._from_staged(facts)
         file._grant = claims
         return file
 

@@ -10,7 +10,8 @@ from typing import ClassVar, Self, SupportsIndex, overload
 from filecolumn.errors import CorruptFileMetadataError
 from filecolumn.facts import rows_of
 from filecolumn.file import FileObject
-from filecolumn.value import AllowedBackends, Owner
+from filecolumn.owner import Owner
+from filecolumn.state import AllowedBackends
 
 __all__ = ("FileObjectList",)
 
@@ -58,11 +59,19 @@ class FileObjectList(MutableSequence[FileObject]):
             self._read()
         return self._held
 
+    def _own(self, owner: Owner) -> None:
+        """Tell *owner* of changes from now on."""
+        self._owner = owner
+
+    def _row_holds(self, files: tuple[FileObject, ...] | None) -> None:
+        """Take note of what the row holds, which is not what the list does; None if nobody knows."""
+        self._held = files
+
     def _flushed(self) -> None:
         """Take note that the row holds the list as it is now."""
         self._held = tuple(self._read())
         for file in self._held:
-            file._owner = self
+            file._own(self)
 
     @property
     def is_gone(self) -> bool:

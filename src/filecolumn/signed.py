@@ -13,7 +13,7 @@ from filecolumn.naming import check_content_type, clean_filename, guess_content_
 from filecolumn.reading import ReadableFile
 from filecolumn.registry import storages
 from filecolumn.signing import Claims, UrlSigner, expiry
-from filecolumn.value import Phase
+from filecolumn.state import Phase
 
 __all__ = ("Disposition", "SignableFile")
 

@@ -1,21 +1,16 @@
-"""`FileValue`: the facts of one file and its pending content, without any I/O.
+"""`FileValue`: one file as its user sees it, without any I/O: metadata, place, equality, pickling.
 
-`FileObject` adds the calls that reach a storage; the unit of work (`filecolumn.orm`) moves a
-value through its phases.  A value that was loaded from a row keeps the row's text and reads it
-on first use.
+`state` has the steps by which it changes; `FileObject` adds the calls that reach a storage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.content import Content, Source, source_of
-from filecolumn.described import Described
+from filecolumn.content import Content, source_of
 from filecolumn.errors import (
     BackendMismatchError,
     BackendNotRegisteredError,
@@ -25,93 +20,20 @@ from filecolumn.errors import (
     PendingContentError,
     SourceConsumedError,
 )
-from filecolumn.facts import FileFacts, Json, JsonObject, checked_metadata, facts_from_row, row_from_facts
+from filecolumn.facts import FileFacts, Json, JsonObject, checked_metadata, row_from_facts
 from filecolumn.naming import check_content_type, check_key, clean_filename, guess_content_type
 from filecolumn.readonly import read_only
 from filecolumn.registry import storages
-from filecolumn.signing import Claims
+from filecolumn.source import Source
+from filecolumn.state import AllowedBackends, FileState, Phase
 
-__all__ = ("NOT_LOADED", "AllowedBackends", "FileValue", "Owner", "Phase")
-
-AllowedBackends = tuple[str | None, ...]
-"""The storages that a row of a column may name, the column's own first; None is the default one."""
+__all__ = ("FileValue",)
 
 
-class Phase(Enum):
-    """Where the content is."""
-
-    PENDING = "pending"
-    """With the caller, or nowhere yet."""
-    STAGED = "staged"
-    """In the storage, put there by `save()`; no row owns it."""
-    STORED = "stored"
-    """In the storage, and a row says so."""
-    CONSUMED = "consumed"
-    """Nowhere: the source was read, and what it gave is not stored."""
-    REMOVED = "removed"
-    """Nowhere: it was deleted."""
-
-
-class Owner(Protocol):
-    """The attribute of the row that holds the value."""
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether nobody holds the instance any more, so that no change can reach its row."""
-        ...
-
-    @property
-    def has_expired(self) -> bool:
-        """Whether the attribute has let go of its value, with every change that was not flushed."""
-        ...
-
-    def changed(self, value: object, /) -> None:
-        """Mark the attribute as to be written, if it still holds *value*."""
-
-
-class NotLoaded:
-    """The owner of what was read from a column alone: a row that no instance stands for."""
-
-    is_gone: bool = True
-    has_expired: bool = False
-
-    def changed(self, value: object, /) -> None:
-        raise OwnedFileError(
-            "this was read from a column, so its change has no row to go to: "
-            "load the instance, as select(Document) does, and change its attribute"
-        )
-
-
-NOT_LOADED = NotLoaded()
-
-_OF_A_ROW: Mapping[str, object] = {
-    "_facts": None,
-    "_given_key": None,
-    "_grant": None,
-    "_held": None,
-    "_owner": None,
-    "_phase": Phase.STORED,
-    "_source": None,
-    "_staged_at": 0.0,
-}
-
-
-class FileValue(Described):
+class FileValue(FileState):
     """State shared by everything that handles one file; see `FileObject` for the public face."""
 
-    __slots__ = (
-        "__weakref__",
-        "_allowed",
-        "_facts",
-        "_given_key",
-        "_grant",
-        "_held",
-        "_owner",
-        "_phase",
-        "_row",
-        "_source",
-        "_staged_at",
-    )
+    __slots__ = ()
 
     def __init__(
         self,
@@ -131,62 +53,18 @@ class FileValue(Described):
                 f"source_path is a pathlib.Path, not {type(source_path).__name__}: write Path(...)"
             )
         name = clean_filename(filename)
-        self._given_key = None if to_filename is None else check_key(to_filename)
-        self._source: Source | None = _checked_source(content if source_path is None else source_path)
-        self._facts: FileFacts | None = FileFacts(
+        given_key = None if to_filename is None else check_key(to_filename)
+        source = _checked_source(content if source_path is None else source_path)
+        facts = FileFacts(
             filename=name,
-            key=self._given_key,
+            key=given_key,
             backend=_backend_key(backend),
             content_type=guess_content_type(name)
             if content_type is None
             else check_content_type(content_type),
             metadata=checked_metadata(metadata or {}),
         )
-        self._phase = Phase.PENDING
-        self._row: object = None
-        self._allowed: AllowedBackends | None = None
-        self._owner: Owner | None = None
-        self._held: FileFacts | None = None
-        self._grant: Claims | None = None
-        self._staged_at = 0.0
-
-    @classmethod
-    def _from_row(cls, row: object, allowed: AllowedBackends | None) -> Self:
-        """Make the value of a row, which is read on first use."""
-        self = cls.__new__(cls)
-        self._row = row
-        self._allowed = allowed
-        return self
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> object:
-            """Fill a slot that `_from_row` left empty: most rows are loaded and never looked at."""
-            try:
-                value = _OF_A_ROW[name]
-            except KeyError:
-                raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}") from None
-            setattr(self, name, value)
-            return value
-
-    @classmethod
-    def _from_facts(cls, facts: FileFacts, phase: Phase, allowed: AllowedBackends | None = None) -> Self:
-        self = cls._from_row(None, allowed)
-        self._facts = facts
-        self._phase = phase
-        return self
-
-    def _known(self) -> FileFacts:
-        if self._facts is None:
-            self._facts = facts_from_row(self._row)
-            self._row = None
-        elif self._held is not None and self._owner is not None and self._owner.has_expired:
-            self._facts, self._held = self._held, None
-        return self._facts
-
-    def _row_facts(self) -> FileFacts:
-        """Return what the row holds, as far as this value knows: without changes not flushed yet."""
-        return self._held or self._known()
+        super().__init__(facts, source, given_key)
 
     @property
     def metadata(self) -> Mapping[str, Json]:
@@ -204,33 +82,9 @@ class FileValue(Described):
         """
         self.metadata = {**self._known().metadata, **metadata}
 
-    @property
-    def has_pending_data(self) -> bool:
-        """Whether content waits to be stored, `b""` included."""
-        return self._phase is Phase.PENDING and self._source is not None
-
-    @property
-    def is_saved(self) -> bool:
-        """Whether the content is in the storage."""
-        return self._phase in {Phase.STAGED, Phase.STORED}
-
     def to_dict(self) -> dict[str, Json]:
         """Return the JSON object that a row has for this file."""
         return row_from_facts(self._known())
-
-    def _change(self, facts: FileFacts) -> None:
-        if facts != self._facts:
-            if self._owner is not None:
-                self._owner.changed(self)
-            if self._held is None:
-                self._held = self._facts
-            self._facts = facts
-
-    def _taken(self) -> Self:
-        """Return the value, free for a new place if the instance that it was loaded with is gone."""
-        if self._owner is not None and self._owner.is_gone:
-            self._owner = None
-        return self
 
     def _located(self) -> tuple[StorageBackend, str]:
         """Return storage and key of the content, or raise what says why there is none."""
@@ -313,9 +167,8 @@ class FileValue(Described):
 def _restored(
     cls: type[FileValue], facts: FileFacts | None, row: object, phase: Phase, allowed: AllowedBackends | None
 ) -> FileValue:
-    value = cls._from_row(row, allowed)
-    value._facts = facts
-    value._phase = phase
+    value = cls._from_facts(facts, phase, allowed)
+    value._row = row
     return value
 
 

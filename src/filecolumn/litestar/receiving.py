@@ -25,8 +25,8 @@ from litestar.types import (
     WebSocketReceiveMessage,
 )
 
+from filecolumn.async_sources import AsyncIterableSource
 from filecolumn.backends.base import StorageBackend
-from filecolumn.content import AsyncIterableSource
 from filecolumn.facts import JsonObject
 from filecolumn.file import FileObject
 from filecolumn.grants import too_large
@@ -87,7 +87,7 @@ def file_from_body(
         content_type=request.headers.get("content-type") if content_type is None else content_type,
         metadata=metadata,
     )
-    file._source = BodySource(body_chunks(request, filename, max_size), announced)
+    file._read_from(BodySource(body_chunks(request, filename, max_size), announced))
     return file
 
 

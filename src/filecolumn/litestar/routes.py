@@ -20,8 +20,8 @@ from filecolumn.litestar.response import FileObjectResponse
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
 from filecolumn.registry import storages
 from filecolumn.signing import Claims, Purpose, UrlSigner
+from filecolumn.state import Phase
 from filecolumn.transfer import Put, put_async
-from filecolumn.value import Phase
 
 __all__ = ("signed_routes",)
 

@@ -8,14 +8,14 @@ seen them: a row's content type is only what some other column believed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
 from filecolumn.orm import bridge
 from filecolumn.orm.type import StoredObject
+from filecolumn.state import Phase
 from filecolumn.transfer import Inspect, Operation
-from filecolumn.value import Phase
 
 __all__ = ("Arrival", "admit")
 
@@ -44,7 +44,7 @@ class Arrival:
             return
         decided = policy.judge(facts.sniffed, facts.filename, facts.content_type, self.field)
         if self.file._phase is Phase.STAGED:
-            self.file._facts = replace(self.file._known(), content_type=decided)
+            self.file._retype(decided)
 
 
 def admit(arrivals: Iterable[Arrival]) -> None:

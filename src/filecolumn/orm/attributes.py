@@ -170,6 +170,6 @@ def own_values(state: InstanceState[object], attributes: Sequence[FileAttribute]
         if attribute.type.multiple and not isinstance(value, FileObjectList):
             # SQL NULL, or what a column default made
             value = held[attribute.key] = FileObjectList(value or ())
-            value._held = ()
+            value._row_holds(())
         if value is not None:
-            value._owner = RowOwner(state, attribute.key)
+            value._own(RowOwner(state, attribute.key))

@@ -106,7 +106,7 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
 
     def on_first_get(state: State, value: object, held: dict[str, object]) -> object:
         files = held[key] = FileObjectList()
-        files._owner = RowOwner(state, key)
+        files._own(RowOwner(state, key))
         return files
 
     instrumented: InstrumentedAttribute[object] = getattr(class_, key)
@@ -124,9 +124,9 @@ def _tracked(value: Sequence[FileObject] | None, state: State, key: str) -> File
         return value
     files = FileObjectList(value or ())
     files._is_null = value is None or (isinstance(value, FileObjectList) and value._is_null)
-    files._owner = RowOwner(state, key)
+    files._own(RowOwner(state, key))
     if isinstance(before, FileObjectList):
-        files._held = before._row_files()
+        files._row_holds(before._row_files())
     return files
 
 
@@ -163,7 +163,7 @@ def _on_pickle(state: State, pickled: dict[str, object]) -> None:
 
 def _on_unpickle(state: State, pickled: dict[str, dict[str, FileObject | FileObjectList]]) -> None:
     for key, value in pickled.get(_PICKLED, {}).items():
-        value._owner = RowOwner(state, key)
+        value._own(RowOwner(state, key))
 
 
 def _before_flush(session: Session, context: UOWTransaction, instances: Sequence[object] | None) -> None:

@@ -10,10 +10,11 @@ from sqlalchemy import Result
 from sqlalchemy.orm import ORMExecuteState
 
 from filecolumn.orm.dml import Dml
-from filecolumn.orm.flush import Held
+from filecolumn.orm.held import Held
 from filecolumn.orm.matching import Finder, MatchedRow
 from filecolumn.orm.slots import place_of
 from filecolumn.orm.statement_unit import StatementUnit, places_held, shared_error
+from filecolumn.orm.storing import store_pending
 from filecolumn.orm.uniques import UniqueKey, identity_in
 
 __all__ = ("Insertion", "Replacement")
@@ -38,7 +39,7 @@ class Insertion(StatementUnit):
                     raise shared_error(attribute, len(sets))
         for values in sets:
             self._write(values, {})
-        self._store_pending(self._slots())
+        store_pending(self._slots(), self._frame)
 
 
 class Replacement(Insertion):

@@ -21,9 +21,9 @@ from filecolumn.orm import bridge
 from filecolumn.orm.attributes import FileAttribute, files_in
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
+from filecolumn.state import Phase
 from filecolumn.templates import KeyContext
 from filecolumn.transfer import Copy, Put
-from filecolumn.value import Phase
 
 __all__ = (
     "MAX_ATTACH_AGE",

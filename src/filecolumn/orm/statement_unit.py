@@ -7,8 +7,7 @@ is noted only when it has succeeded: after an error in a statement the transacti
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -24,13 +23,15 @@ from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm.attributes import FileAttribute
 from filecolumn.orm.dml import Cell, Dml, ValueSet
-from filecolumn.orm.flush import FlushUnit, Held, readable
+from filecolumn.orm.flush import FlushUnit
 from filecolumn.orm.frames import current_frames
+from filecolumn.orm.giving import Gift
+from filecolumn.orm.held import Held, readable
+from filecolumn.orm.ledger_changes import LedgerChanges
 from filecolumn.orm.matching import Finder, MatchedRow
-from filecolumn.orm.recording import Changes, LedgerAt
 from filecolumn.orm.slots import Slot, place_of, slots_of
 from filecolumn.orm.statements import Parameters, Path, autoflush, criteria_of, rewritten
-from filecolumn.orm.unit import Place, Spot, Use
+from filecolumn.orm.unit import Place, Spot
 from filecolumn.orm.watching import watch
 
 __all__ = ("StatementUnit", "Written", "places_held", "shared_error")
@@ -116,17 +117,11 @@ class StatementUnit(FlushUnit):
     def _slots(self) -> list[Slot]:
         return [slot for written in self._written for slot in written.slots]
 
-    def _record(
-        self,
-        given: Sequence[FileObject],
-        uses: Iterable[tuple[Hashable, Use]],
-        removed: Collection[Spot],
-        held: Sequence[Held],
-    ) -> None:
+    def _record(self, gifts: Sequence[Gift], removed: Collection[Spot], held: Sequence[Held]) -> None:
         """Write into the ledgers what is new; what is removed has to wait for the statement to succeed."""
-        changes: defaultdict[LedgerAt, Changes] = defaultdict(Changes)
-        self._add_given(changes, given, uses)
-        self._recorder.record(changes)
+        changes = LedgerChanges(self._frame, self._recorder)
+        changes.add_given(gifts)
+        changes.write()
         self._removed, self._held = removed, held
 
     def _held_in(self, row: MatchedRow, attributes: Iterable[FileAttribute], of: object) -> Iterator[Held]:
@@ -159,9 +154,9 @@ class StatementUnit(FlushUnit):
             for attribute in written.values.cells:
                 if isinstance(value := written.state.dict[attribute.key], FileObjectList):
                     value._flushed()
-        changes: defaultdict[LedgerAt, Changes] = defaultdict(Changes)
-        self._add_removed(changes, self._removed, self._held)
-        self._recorder.record(changes)
+        changes = LedgerChanges(self._frame, self._recorder)
+        changes.add_removed(self._removed, self._held)
+        changes.write()
         self._recorder.withdraw_all_but(self._frame.attached)
 
 

@@ -19,9 +19,9 @@ from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.naming import check_key, new_key
 from filecolumn.orm.ledger import add_ledger
+from filecolumn.owner import NOT_LOADED
 from filecolumn.policy import ContentPolicy
 from filecolumn.templates import KeyContext, KeyTemplate
-from filecolumn.value import NOT_LOADED
 
 __all__ = ("KeyFunction", "StoredObject")
 

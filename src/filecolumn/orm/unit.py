@@ -16,7 +16,6 @@ from filecolumn.content import Source
 from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
 from filecolumn.transfer import Copy, Put
-from filecolumn.value import Phase
 
 __all__ = ("Assignment", "Frame", "Place", "Spot", "Upload", "Use", "Wanted", "assign")
 
@@ -122,7 +121,7 @@ class Upload:
         if self.restore is not None:
             self.restore()
         if self.file is not None and self.source is not None and self.source.is_spent:
-            self.file._phase, self.file._source = Phase.CONSUMED, None
+            self.file._consume()
 
     def revert(self) -> None:
         """Make the file pending again, or consumed if its source cannot be read twice."""
@@ -132,11 +131,7 @@ class Upload:
         # a file that was stored again since is not this upload's any more
         if not self.done or file is None or source is None or file._known().key != self.op.key:
             return
-        file._facts, file._owner, file._held = self.facts, None, None
-        if source.is_spent:
-            file._phase, file._source = Phase.CONSUMED, None
-        else:
-            file._phase, file._source = Phase.PENDING, source
+        file._unstage(self.facts, source)
 
 
 @dataclass(slots=True, eq=False)
@@ -177,9 +172,9 @@ class Frame:
         """Give the files back to their state before; return what to delete from the storages."""
         for place, file in self.attached.items():
             if place not in self.uploads:
-                file._phase, file._owner = Phase.STAGED, None
+                file._detach()
         for file, facts in self.rewritten.values():
-            file._facts, file._held = facts, None
+            file._unflush(facts)
         for upload in self.uploads.values():
             upload.revert()
         return {place for place, upload in self.uploads.items() if upload.deletable}
@@ -193,5 +188,6 @@ class Frame:
             return set()
         for files in self.released.values():
             for file in files:
-                file._phase, file._owner = Phase.REMOVED, None
+                file._remove()
+                file._own(None)
         return self.removed | {place for place, upload in unused.items() if upload.deletable}

@@ -11,10 +11,11 @@ from sqlalchemy import Result
 
 from filecolumn.errors import ConcurrentFileChangeError, FileColumnError, NotSupportedError
 from filecolumn.orm.dml import ValueSet
-from filecolumn.orm.flush import Held
+from filecolumn.orm.held import Held
 from filecolumn.orm.matching import Finder, MatchedRow
 from filecolumn.orm.statement_unit import StatementUnit, places_held, shared_error
 from filecolumn.orm.statements import Path
+from filecolumn.orm.storing import store_pending
 
 __all__ = ("Deletion", "Update")
 
@@ -70,7 +71,7 @@ class Update(_OfMatchedRows):
         gives = any(cell.files for values in self._dml.sets for cell in values.cells.values())
         if gives:
             self._prepare()
-            self._store_pending(self._slots())
+            store_pending(self._slots(), self._frame)
         finder = self._finder()
         finder.lock()
         matches = self._matches(finder, for_update=True)

@@ -1,0 +1,77 @@
+"""Puts the content of a flush where its rows will say it is: pending files, and copies of files in use.
+
+Every key is claimed in the frame before anything is sent, so that what a cancelled or failed
+transfer leaves behind is found and removed when the transaction ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+
+from filecolumn.errors import ObjectExistsError
+from filecolumn.facts import FileFacts
+from filecolumn.file import FileObject
+from filecolumn.orm import bridge
+from filecolumn.orm.slots import Slot, check_passes, check_slot, copy_for, put_for
+from filecolumn.orm.unit import Frame, Upload, Use
+from filecolumn.state import Phase
+from filecolumn.transfer import Copy, Inspect, Operation, Put
+
+__all__ = ("copied_for", "store_pending")
+
+
+def store_pending(slots: Sequence[Slot], frame: Frame) -> None:
+    """Check everything first, then store: bad input is refused before anything is stored."""
+    pending = {id(slot.file): slot for slot in reversed(slots) if not slot.file.is_saved}
+    for slot in slots:
+        check_slot(slot)
+    check_passes(slot.file for slot in pending.values())
+    uploads: dict[Put | Copy, Upload] = {}
+    for slot in reversed(pending.values()):
+        op = put_for(slot)
+        uploads[op] = Upload(op, slot.file, slot.file._known(), op.source)
+    _transfer(uploads, frame)
+
+
+def copied_for(slots: Sequence[Slot], uses: Sequence[Use], frame: Frame) -> list[FileObject]:
+    """Put a copy into each slot that gets one, and return the file of each slot."""
+    files = [slot.file for slot in slots]
+    copies: dict[Put | Copy, Upload] = {}
+    for index, (slot, use) in enumerate(zip(slots, uses, strict=True)):
+        if use is Use.COPY:
+            op = copy_for(slot)
+            copy = files[index] = FileObject._from_facts(op.facts, Phase.PENDING)
+            copy._grant = slot.file._grant
+            slot.swap(slot.file, copy)
+            copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
+    _transfer(copies, frame)
+    return files
+
+
+def _transfer(uploads: Mapping[Put | Copy, Upload], frame: Frame) -> None:
+    # before the transfer starts: a cancelled one is cleaned up too
+    for upload in uploads.values():
+        _claim(upload, uploads.values(), frame)
+
+    def done(op: Operation, facts: FileFacts) -> None:
+        assert not isinstance(op, Inspect)  # noqa: S101 - none is in `uploads`
+        upload = uploads[op]
+        upload.done = True
+        if upload.file is not None:
+            upload.file._stage(facts)
+
+    try:
+        bridge.transfer(list(uploads), done)
+    finally:
+        for upload in uploads.values():
+            if not upload.done:
+                upload.fail()
+
+
+def _claim(upload: Upload, others: Collection[Upload], frame: Frame) -> None:
+    """Note what is to be stored; ObjectExistsError for a key that this transaction has stored, or is about to."""
+    known = frame.uploads.get(upload.place)
+    if known is not None and (known.done or known in others):
+        raise ObjectExistsError(f"the storage key {upload.op.key!r} is used twice in one transaction")
+    frame.uploads[upload.place] = upload

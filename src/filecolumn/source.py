@@ -1,0 +1,81 @@
+"""`Source`: content that waits to be stored, whatever it comes from.
+
+A source is read in one pass, by `chunks` or by `chunks_async`; `replayable` says whether a second
+pass starts again at the same place.  Nothing is taken for replayable that may be used up: bytes
+lost that way are lost without an error.  The kinds are in `sync_sources` and `async_sources`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Generator
+
+from anyio import to_thread
+
+from filecolumn.errors import SourceConsumedError
+
+__all__ = ("CHUNK_SIZE", "Source", "checked_chunk", "spent")
+
+CHUNK_SIZE = 1024 * 1024
+"""Bytes read from a source at a time."""
+
+
+class Source(ABC):
+    """Content that waits to be stored."""
+
+    replayable: bool = True
+    is_async: bool = False
+    any_thread: bool = False
+    """Whether another thread may read it while the caller's goes on."""
+    in_memory: bool = False
+    """Whether reading it does not block."""
+    moves: object = None
+    """What a pass moves along or uses up, for every other source of the same object too."""
+    opened: bool = False
+    """Whether a pass has begun."""
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether no other pass is possible."""
+        return self.opened and not self.replayable
+
+    def _open(self) -> None:
+        """Begin a pass; SourceConsumedError if there can be none."""
+        if self.is_spent:
+            raise spent(self)
+        self.opened = True
+
+    def check(self) -> None:
+        """Raise what reading would raise at once, before anything is stored."""
+
+    def known_size(self) -> int | None:
+        """Return the bytes that reading would give, if that is known without reading."""
+        return None
+
+    @abstractmethod
+    def chunks(self) -> Generator[bytes]:
+        """Read the content from its start."""
+
+    async def chunks_async(self) -> AsyncGenerator[bytes]:
+        """Read the content from its start, each blocking read in a worker thread."""
+        chunks = self.chunks()
+        while (chunk := await to_thread.run_sync(next, chunks, None)) is not None:
+            yield chunk
+
+
+def checked_chunk(chunk: object) -> bytes:
+    """Return as `bytes` what foreign code gave for a chunk; TypeError if it is something else."""
+    if isinstance(chunk, bytes):
+        return chunk
+    if isinstance(chunk, bytearray):
+        return bytes(chunk)
+    if isinstance(chunk, memoryview):
+        return chunk.tobytes()
+    raise TypeError(f"the content yielded a {type(chunk).__name__}; every chunk must be bytes")
+
+
+def spent(source: Source) -> SourceConsumedError:
+    """Return the error for a source of which no pass is left."""
+    return SourceConsumedError(
+        f"this {type(source.moves).__name__} can be read only once, and that is done; give the file fresh content"
+    )

@@ -1,0 +1,212 @@
+"""`FileState`: where the content of one file is, who owns it, and each step by which that changes.
+
+Whoever stores, attaches, removes or takes back a file calls the step that says so; nobody else
+assigns `_phase`, `_source`, `_facts` or `_held`.  No step does any I/O.  The usual life:
+
+    PENDING -- `_stage` --> STAGED -- `_attach` --> STORED -- `_remove` --> REMOVED
+
+A rollback goes back by `_detach` and `_unstage`; content that could be read only once is then
+CONSUMED.  A value that was loaded from a row keeps the row's text and reads it on first use.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from enum import Enum
+from typing import TYPE_CHECKING, Self
+
+from filecolumn.described import Described
+from filecolumn.facts import FileFacts, facts_from_row
+from filecolumn.owner import Owner
+from filecolumn.signing import Claims
+from filecolumn.source import Source
+
+__all__ = ("AllowedBackends", "FileState", "Phase")
+
+AllowedBackends = tuple[str | None, ...]
+"""The storages that a row of a column may name, the column's own first; None is the default one."""
+
+
+class Phase(Enum):
+    """Where the content is."""
+
+    PENDING = "pending"
+    """With the caller, or nowhere yet."""
+    STAGED = "staged"
+    """In the storage, put there by `save()`; no row owns it."""
+    STORED = "stored"
+    """In the storage, and a row says so."""
+    CONSUMED = "consumed"
+    """Nowhere: the source was read, and what it gave is not stored."""
+    REMOVED = "removed"
+    """Nowhere: it was deleted."""
+
+
+_OF_A_ROW: Mapping[str, object] = {
+    "_facts": None,
+    "_given_key": None,
+    "_grant": None,
+    "_held": None,
+    "_owner": None,
+    "_phase": Phase.STORED,
+    "_source": None,
+    "_staged_at": 0.0,
+}
+
+
+class FileState(Described):
+    """The state of one file; `_held` is what its row has, while a change waits to be flushed."""
+
+    __slots__ = (
+        "__weakref__",
+        "_allowed",
+        "_facts",
+        "_given_key",
+        "_grant",
+        "_held",
+        "_owner",
+        "_phase",
+        "_row",
+        "_source",
+        "_staged_at",
+    )
+
+    def __init__(self, facts: FileFacts, source: Source | None, given_key: str | None) -> None:
+        self._facts: FileFacts | None = facts
+        self._source = source
+        self._given_key = given_key
+        self._phase = Phase.PENDING
+        self._row: object = None
+        self._allowed: AllowedBackends | None = None
+        self._owner: Owner | None = None
+        self._held: FileFacts | None = None
+        self._grant: Claims | None = None
+        self._staged_at = 0.0
+
+    @classmethod
+    def _from_row(cls, row: object, allowed: AllowedBackends | None) -> Self:
+        """Make the value of a row, which is read on first use."""
+        self = cls.__new__(cls)
+        self._row = row
+        self._allowed = allowed
+        return self
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Fill a slot that `_from_row` left empty: most rows are loaded and never looked at."""
+            try:
+                value = _OF_A_ROW[name]
+            except KeyError:
+                raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}") from None
+            setattr(self, name, value)
+            return value
+
+    @classmethod
+    def _from_facts(
+        cls, facts: FileFacts | None, phase: Phase, allowed: AllowedBackends | None = None
+    ) -> Self:
+        self = cls._from_row(None, allowed)
+        self._facts = facts
+        self._phase = phase
+        return self
+
+    @classmethod
+    def _from_staged(cls, facts: FileFacts) -> Self:
+        """Make the file of content that was stored just now."""
+        self = cls._from_facts(facts, Phase.STAGED)
+        self._staged_at = time.time()
+        return self
+
+    def _known(self) -> FileFacts:
+        if self._facts is None:
+            self._facts = facts_from_row(self._row)
+            self._row = None
+        elif self._held is not None and self._owner is not None and self._owner.has_expired:
+            self._facts, self._held = self._held, None
+        return self._facts
+
+    def _row_facts(self) -> FileFacts:
+        """Return what the row holds, as far as this value knows: without changes not flushed yet."""
+        return self._held or self._known()
+
+    @property
+    def has_pending_data(self) -> bool:
+        """Whether content waits to be stored, `b""` included."""
+        return self._phase is Phase.PENDING and self._source is not None
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the content is in the storage."""
+        return self._phase in {Phase.STAGED, Phase.STORED}
+
+    def _read_from(self, source: Source) -> None:
+        """Let a flush or `save()` store what *source* gives."""
+        self._source = source
+
+    def _stage(self, facts: FileFacts) -> None:
+        """Take note that the content is stored, as *facts* say."""
+        self._facts, self._source = facts, None
+        self._phase, self._staged_at = Phase.STAGED, time.time()
+
+    def _retype(self, content_type: str) -> None:
+        """Let the content type be another, before a row has it."""
+        self._facts = replace(self._known(), content_type=content_type)
+
+    def _attach(self, allowed: AllowedBackends) -> bool:
+        """Take note that a row of a column with these storages has the file; return whether none had it before."""
+        self._allowed = allowed
+        if self._phase is not Phase.STAGED:
+            return False
+        self._phase = Phase.STORED
+        return True
+
+    def _detach(self) -> None:
+        """Take back `_attach`: the content stays where it is, and no row has it."""
+        self._phase, self._owner = Phase.STAGED, None
+
+    def _unstage(self, facts: FileFacts | None, source: Source) -> None:
+        """Take back `_stage`: pending again, or consumed if *source* cannot be read twice."""
+        self._facts, self._owner, self._held = facts, None, None
+        if source.is_spent:
+            self._consume()
+        else:
+            self._phase, self._source = Phase.PENDING, source
+
+    def _consume(self) -> None:
+        """Take note that the source is used up, and what it gave is not stored."""
+        self._phase, self._source = Phase.CONSUMED, None
+
+    def _remove(self) -> None:
+        """Take note that the content is deleted."""
+        self._phase = Phase.REMOVED
+
+    def _own(self, owner: Owner | None) -> None:
+        """Tell *owner* of changes from now on."""
+        self._owner = owner
+
+    def _taken(self) -> Self:
+        """Return the value, free for a new place if the instance that it was loaded with is gone."""
+        if self._owner is not None and self._owner.is_gone:
+            self._owner = None
+        return self
+
+    def _change(self, facts: FileFacts) -> None:
+        """Let the facts be others; the row has them after the next flush."""
+        if facts != self._facts:
+            if self._owner is not None:
+                self._owner.changed(self)
+            if self._held is None:
+                self._held = self._facts
+            self._facts = facts
+
+    def _flushed(self) -> FileFacts | None:
+        """Take note that the row has the facts as they are now; return those it had, if they were others."""
+        before, self._held = self._held, None
+        return before
+
+    def _unflush(self, facts: FileFacts) -> None:
+        """Take back `_flushed`: the row has *facts* again."""
+        self._facts, self._held = facts, None
