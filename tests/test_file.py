@@ -925,6 +925,15 @@ def test_a_panic_of_obstore_is_an_error_of_the_storage(s3: StorageBackend) -> No
     assert not isinstance(caught.value.__cause__, Exception)
 
 
+async def test_a_panic_in_an_awaited_call_of_obstore_is_an_error_of_the_storage(s3: StorageBackend) -> None:
+    async def content() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    with pytest.raises(StorageError, match="cannot store 'k'") as caught:
+        await s3.put_async("k", content(), metadata={"no name": "x"})
+    assert type(caught.value.__cause__).__name__ == "RustPanic"
+
+
 async def test_an_upload_url_is_made_for_a_given_key_before_the_file_is_saved(
     s3: StorageBackend, call: Call
 ) -> None:

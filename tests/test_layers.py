@@ -65,6 +65,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "interchange",
         "pydantic_schema",
     ),
+    # `testing` itself is above: it brings what compares rows and storages
     2.5: (
         "testing.wrapping",
         "testing.faults",

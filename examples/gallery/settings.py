@@ -39,7 +39,8 @@ class Settings:
     def from_environment(cls) -> Settings:
         """Read `GALLERY_FOLDER`, `GALLERY_DATABASE` and `GALLERY_STORAGE`.
 
-        S3 takes its keys, region and endpoint from the usual `AWS_...` variables.
+        S3 takes its keys, region and endpoint from the usual `AWS_...` variables; `AWS_ALLOW_HTTP=true`
+        is for a server on this machine.
         """
         local = cls.in_folder(Path(os.environ.get("GALLERY_FOLDER", "gallery-data")))
         return cls(
@@ -49,11 +50,8 @@ class Settings:
         )
 
     def backend(self) -> StorageBackend:
-        """Make the storage of the files; `AWS_ALLOW_HTTP=true` is for a server on this machine."""
-        on_this_machine = os.environ.get("AWS_ALLOW_HTTP") == "true"
-        return ObstoreBackend(
-            key="gallery", fs=self.storage, client_options={"allow_http": True} if on_this_machine else None
-        )
+        """Make the storage of the files."""
+        return ObstoreBackend(key="gallery", fs=self.storage)
 
     def signing_key(self) -> str:
         """Return the secret of signed URLs, made at the first start."""

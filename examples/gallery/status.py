@@ -1,4 +1,4 @@
-"""How the storages are."""
+"""How the storages are, and whether they and the rows agree."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from filecolumn import FileColumnError
 from filecolumn.litestar import check_storages
+from filecolumn.maintenance import Finding, check_async, status_async
 
 from .models import Item, ItemService
 
 __all__ = ("show_status",)
+
+EXAMPLES = 20
+"""Findings that are shown; all of them are counted."""
 
 
 class StorageOut(msgspec.Struct):
@@ -23,6 +29,38 @@ class StorageOut(msgspec.Struct):
     error: str | None
 
 
+class FindingOut(msgspec.Struct):
+    """Something that is not as it should be."""
+
+    kind: str
+    detail: str
+    row: str | None
+    key: str | None
+
+
+class CheckOut(msgspec.Struct):
+    """What a comparison of rows, ledger and storages found."""
+
+    is_clean: bool
+    files: int
+    """Files that rows refer to, thumbnails too."""
+    objects: int
+    """Objects in the storages."""
+    counts: dict[str, int]
+    """Findings, by kind."""
+    findings: list[FindingOut]
+    """The first of them."""
+
+
+class Backlog(msgspec.Struct):
+    """What is still to be deleted."""
+
+    waiting: int
+    due: int
+    oldest_seconds: float
+    stuck: int
+
+
 class Status(msgspec.Struct):
     """What the status page shows."""
 
@@ -30,11 +68,17 @@ class Status(msgspec.Struct):
     files: int
     size: int
     """Bytes of all files, as their rows say; thumbnails are not counted."""
+    check: CheckOut | None
+    """None if a storage does not answer."""
+    backlog: Backlog
 
 
-@get("/api/status", summary="Probe the storages and count the files", tags=["status"])
-async def show_status(items: NamedDependency[ItemService]) -> Status:
-    """Write, read and delete a few bytes in each storage, and add up what the rows say."""
+@get("/api/status", summary="Probe the storages, and compare them with the rows", tags=["status"])
+async def show_status(items: NamedDependency[ItemService], db_engine: NamedDependency[AsyncEngine]) -> Status:
+    """Write, read and delete a few bytes in each storage, add up what the rows say, and look for what is wrong.
+
+    Every object is listed and every row is read: a large application lets a job do that, once a day.
+    """
     health = await check_storages()
     sizes = select(func.count(), func.coalesce(func.sum(Item.file["size"].as_integer()), 0)).select_from(Item)
     files, size = (await items.repository.session.execute(sizes)).one()
@@ -42,4 +86,28 @@ async def show_status(items: NamedDependency[ItemService]) -> Status:
         StorageOut(name, found.is_healthy, found.seconds, found.error)
         for name, found in sorted(health.items())
     ]
-    return Status(storages, files, size)
+    return Status(storages, files, size, await compare(db_engine), await backlog(db_engine))
+
+
+async def compare(engine: AsyncEngine) -> CheckOut | None:
+    """Compare the rows with the storages, unless one does not answer."""
+    try:
+        report = await check_async(engine, Item.metadata)
+    except FileColumnError:
+        return None
+    counts = {kind.value: count for kind, count in report.counts.items()}
+    findings = [described(finding) for finding in report.findings[:EXAMPLES]]
+    return CheckOut(report.is_clean, report.files, report.objects, counts, findings)
+
+
+async def backlog(engine: AsyncEngine) -> Backlog:
+    """Return what the ledger has still to be deleted."""
+    report = await status_async(engine, Item.metadata)
+    return Backlog(report.doomed, report.due, report.oldest_due_seconds, report.stuck)
+
+
+def described(finding: Finding) -> FindingOut:
+    """Say what a finding is about."""
+    row = finding.row
+    place = None if row is None else f"{row.table}.{row.column}, row {', '.join(map(str, row.primary_key))}"
+    return FindingOut(finding.kind, finding.detail, place, finding.key)

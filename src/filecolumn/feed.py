@@ -9,6 +9,7 @@ from filecolumn.backends.threads import in_thread
 from filecolumn.content import Source
 from filecolumn.errors import StorageError
 from filecolumn.facts import FileFacts
+from filecolumn.failpoints import failpoint
 from filecolumn.meter import Meter
 from filecolumn.policy import ContentPolicy
 from filecolumn.sniffing import HEAD_SIZE
@@ -71,11 +72,14 @@ class Feed:
         assert self._rest is not None  # noqa: S101 - `start` comes first
         while self._first:
             yield self._checked(self._first.pop(0))
+            failpoint("put.after_part")
         try:
             for chunk in self._rest:
                 yield self._checked(chunk)
+                failpoint("put.after_part")
         finally:
             self._rest.close()
+        failpoint("put.before_complete")
         self.ended = True
 
     async def chunks_async(self) -> AsyncIterator[bytes]:
@@ -83,11 +87,14 @@ class Feed:
         assert self._rest_async is not None  # noqa: S101 - `start_async` comes first
         while self._first:
             yield self._checked(self._first.pop(0))
+            failpoint("put.after_part")
         try:
             async for chunk in self._rest_async:
                 yield self._checked(chunk)
+                failpoint("put.after_part")
         finally:
             await self._rest_async.aclose()
+        failpoint("put.before_complete")
         self.ended = True
 
     def _is_enough(self, chunk: bytes) -> bool:

@@ -15,8 +15,9 @@ import anyio
 
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.content import Source, source_of
-from filecolumn.errors import FileColumnError, StorageError
+from filecolumn.errors import StorageError
 from filecolumn.facts import FileFacts, JsonObject, known_time
+from filecolumn.failpoints import failpoint
 from filecolumn.feed import Feed
 from filecolumn.policy import ANYTHING, ContentPolicy
 from filecolumn.sniffing import HEAD_SIZE, sniff
@@ -103,9 +104,11 @@ def put(op: Put) -> FileFacts:
     """Store the content and return what is now true of it; ContentRejectedError if the policy refuses it."""
     feed = Feed(op.source, op.facts, op.policy, op.field)
     content_type = feed.start()
+    failpoint("put.before")
     stat = op.backend.put(
         op.key, feed.chunks(), content_type=content_type, metadata=_stored_metadata(op.facts.metadata)
     )
+    failpoint("put.after_complete")
     try:
         return _with_stat(feed.facts, op.backend, stat)
     except StorageError:
@@ -125,10 +128,12 @@ async def put_async(op: Put) -> FileFacts:
     else:
         content_type = await _at_rest(op, feed, feed.start_async(op.backend.total_timeout))
     chunks = feed.chunks_async() if op.source.is_async else feed.chunks()
+    failpoint("put.before")
     sending = op.backend.put_async(
         op.key, chunks, content_type=content_type, metadata=_stored_metadata(op.facts.metadata)
     )
     stat = await _at_rest(op, feed, sending)
+    failpoint("put.after_complete")
     try:
         return _with_stat(feed.facts, op.backend, stat)
     except StorageError:
@@ -200,7 +205,7 @@ async def _delete_async(op: Put | Copy) -> None:
     with anyio.move_on_after(CLEANUP_LIMIT, shield=True):
         try:
             await op.backend.delete_async([op.key])
-        except FileColumnError as error:
+        except Exception as error:  # noqa: BLE001 - it must not take the place of the cancellation
             _log.warning("%s stays in storage %r: %s", op.key, op.backend.key, error)
 
 

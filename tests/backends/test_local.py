@@ -556,6 +556,26 @@ def test_a_setting_that_makes_obstore_panic_is_refused() -> None:
         ObstoreBackend("s", "s3://bucket/", aws_allow_http="true")
 
 
+@pytest.mark.parametrize(
+    ("url", "service", "options"),
+    [
+        ("s3://bucket/", "AWS", {}),
+        ("gs://bucket/", "GOOGLE", {}),
+        ("az://container/", "AZURE", {"account_name": "x"}),
+    ],
+)
+@pytest.mark.parametrize("name", ["ALLOW_HTTP", "ALLOW_INVALID_CERTIFICATES", "POOL_IDLE_TIMEOUT"])
+def test_settings_of_obstores_client_are_taken_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, url: str, service: str, options: dict[str, str], name: str
+) -> None:
+    """A value that cannot be read is refused, so it was read; what the caller says comes before it."""
+    monkeypatch.setenv(f"{service}_{name}", "no such value")
+    with pytest.raises(ValueError, match="cannot use"):
+        ObstoreBackend("s", url, **options)
+    said: Any = {name.lower(): "1s" if "TIMEOUT" in name else True}
+    ObstoreBackend("s", url, client_options=said, **options)
+
+
 def test_a_refused_url_is_not_repeated_with_its_password() -> None:
     with pytest.raises(ValueError) as caught:
         ObstoreBackend("s", "s3://user:hunter2@bucket/?token=hunter2", no_such_setting="x")

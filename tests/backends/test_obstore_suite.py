@@ -10,7 +10,7 @@ import pytest
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.testing import BackendSuite
-from tests.backends.places import BUCKET, AzureFolder, Folder, S3Folder
+from tests.backends.places import BUCKET, AzureFolder, Folder, S3Folder, closing
 from tests.servers.azurite import azurite
 from tests.servers.moto import moto
 from tests.servers.process import Endpoint
@@ -112,6 +112,22 @@ class TestS3OnRadosgw(OnS3):
     @pytest.fixture
     def server(self, radosgw: Endpoint) -> Endpoint:
         return radosgw
+
+
+@pytest.mark.server
+def test_s3_is_reached_by_what_the_environment_says(moto: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(S3Folder(moto)) as s3:
+        for name, value in {
+            "ENDPOINT_URL": moto.url,
+            "ACCESS_KEY_ID": moto.user,
+            "SECRET_ACCESS_KEY": moto.password,
+            "REGION": "us-east-1",
+            "ALLOW_HTTP": "true",
+        }.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        backend = ObstoreBackend("s", f"s3://{BUCKET}/{s3.folder}/", max_retries=0)
+        backend.put("a", [b"content"])
+        assert s3.look() == {"a": b"content"}
 
 
 @pytest.mark.server

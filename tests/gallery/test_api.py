@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -98,3 +100,47 @@ def test_a_thumbnail_tells_nothing_of_the_camera(http: httpx.Client, tmp_path: P
     assert thumbnail.headers["Content-Type"] == "image/webp"
     assert b"A maker of cameras" not in thumbnail.content
     assert b"A maker of cameras" in http.get(item["content"]).content
+
+
+def test_the_status_says_whether_rows_and_storages_agree(
+    http: httpx.Client, gallery: LiveServer, tmp_path: Path
+) -> None:
+    send(http, "a.pdf", PDF)
+    send(http, "b.png", picture(tmp_path / "b.png").read_bytes())
+    status = http.get("/api/status").json()
+    assert (status["files"], status["check"]["files"], status["check"]["objects"]) == (2, 3, 3)
+    assert status["check"]["is_clean"]
+    assert set(status["check"]["counts"].values()) == {0}
+    assert status["backlog"] == {"waiting": 0, "due": 0, "oldest_seconds": 0.0, "stuck": 0}
+    # what nobody did through the gallery
+    lost = next(path for path in (tmp_path / "gallery/files").rglob("*.pdf"))
+    lost.unlink()
+    with closing(sqlite3.connect(tmp_path / "gallery/gallery.db")) as database, database:
+        database.execute("DELETE FROM items WHERE id = 2")
+        doomed = "UPDATE filecolumn_ledger SET state = 2, due_at = 0, attempts = 20 WHERE key LIKE '%.webp'"
+        assert database.execute(doomed).rowcount == 1
+    status = http.get("/api/status").json()
+    counts = {kind: count for kind, count in status["check"]["counts"].items() if count}
+    assert not status["check"]["is_clean"]
+    assert counts == {"missing": 1, "ledger": 1}
+    [missing] = [finding for finding in status["check"]["findings"] if finding["kind"] == "missing"]
+    assert missing["row"] == "items.file, row 1"
+    assert missing["key"].endswith(lost.name)
+    assert status["backlog"]["oldest_seconds"] > 0
+    assert {name: status["backlog"][name] for name in ("waiting", "due", "stuck")} == {
+        "waiting": 1,
+        "due": 1,
+        "stuck": 1,
+    }
+
+
+def test_the_status_is_shown_while_a_storage_does_not_answer(
+    http: httpx.Client, gallery: LiveServer, tmp_path: Path
+) -> None:
+    send(http, "a.pdf", PDF)
+    folder = tmp_path / "gallery/files"
+    folder.rename(tmp_path / "elsewhere")
+    folder.write_bytes(b"no folder")
+    status = http.get("/api/status").json()
+    assert (status["files"], status["check"]) == (1, None)
+    assert [storage["healthy"] for storage in status["storages"]] == [False]

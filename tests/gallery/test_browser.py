@@ -245,12 +245,36 @@ def test_it_is_accessible_and_fits(page: Page, pictures: list[Path], scheme: str
     assert violations(page) == []
 
 
-def test_the_status_page_probes_the_storage(page: Page, pictures: list[Path]) -> None:
+def test_the_status_page_probes_the_storage_and_compares_it_with_the_rows(
+    page: Page, pictures: list[Path]
+) -> None:
     upload(page, pictures[0])
     page.get_by_role("link", name="Status").click()
     expect(page.get_by_text("written, read and deleted")).to_be_visible()
     expect(page.locator("#files")).to_contain_text("1")
+    expect(page.locator("#verdict")).to_have_text("They agree")
+    expect(page.locator("#compared")).to_contain_text("2 files in rows, thumbnails too, and 2 objects")
+    expect(page.locator("#backlog strong")).to_have_text(["0", "0", "0"])
     page.get_by_role("button", name="Check again").click()
-    expect(page.locator("#news")).to_have_text("Checked")
+    expect(page.locator("#news")).to_have_text("Checked. Rows and storages: They agree")
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_status_page_names_what_is_wrong(
+    page: Page, pictures: list[Path], gallery: LiveServer, tmp_path: Path, scheme: str
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    upload(page, *pictures)
+    lost = max(objects(gallery, tmp_path), key=lambda path: path.stat().st_size)
+    lost.unlink()
+    page.goto("/status.html")
+    expect(page.locator("#verdict")).to_have_text("1 fault found")
+    row = page.get_by_role("row", name="missing")
+    expect(row.get_by_role("cell").last).to_have_text("1")
+    expect(page.get_by_role("listitem")).to_contain_text("items.file, row")
+    expect(page.get_by_role("listitem")).to_contain_text(lost.name)
+    page.locator("#backlog").scroll_into_view_if_needed()
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -44,8 +44,8 @@ async def test_row_80_a_clients_dict_is_never_a_stored_file(driver: Driver, loca
         FileObjectList([STOLEN])  # type: ignore[list-item]
     with pytest.raises(TypeError):
         FileObject(**STOLEN)  # type: ignore[arg-type]
-    with pytest.raises(pydantic.PydanticSchemaGenerationError):
-        pydantic.TypeAdapter(FileObject)
+    with pytest.raises(pydantic.ValidationError):
+        pydantic.TypeAdapter(FileObject).validate_python(STOLEN)
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"file": STOLEN}, Upload)
     async with driver.session() as session:

@@ -7,7 +7,7 @@ import pickle
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from filecolumn import (
     BackendMismatchError,
@@ -18,6 +18,7 @@ from filecolumn import (
     OwnedFileError,
 )
 from filecolumn.backends.base import StorageBackend
+from tests.session.conftest import make_driver
 from tests.session.drivers import Driver, contents, stored
 from tests.session.models import Document
 from tests.session.records import insert_raw, raw_file
@@ -27,9 +28,14 @@ ROW = {"filename": "a.txt", "to_filename": "k", "backend": "docs", "size": 4, "v
 
 async def insert_text(driver: Driver, number: int, file: str | None, pages: str = "[]") -> None:
     """Commit a document with *file* and *pages* as they are, past the library."""
+    statement = "INSERT INTO documents (id, title, file, pages) VALUES (:id, '', :file, :pages)"
+    await execute_text(driver, statement, id=number, file=file, pages=pages)
+
+
+async def execute_text(driver: Driver, statement: str, **values: object) -> None:
+    """Commit a statement, past the library."""
     async with driver.session() as session:
-        statement = text("INSERT INTO documents (id, title, file, pages) VALUES (:id, '', :file, :pages)")
-        await session.execute(statement.bindparams(id=number, file=file, pages=pages))
+        await session.execute(text(statement).bindparams(**values))
         await session.commit()
 
 
@@ -176,6 +182,52 @@ async def test_row_77_a_corrupt_row_is_an_error_of_its_attribute_only(
                 await session.delete(document)
         await session.commit()
     assert contents() == sorted([b"ours", *[b"new"] * ((len(CORRUPT) + 1) // 2)])
+
+
+TOO_MUCH = [
+    '{"a":' * 2_000 + "1" + "}" * 2_000,
+    "[" * 2_000 + "]" * 2_000,
+    json.dumps(ROW)[:-1] + ', "size": 9' + "9" * 5_000 + "}",
+    json.dumps(ROW)[:-1] + ', "metadata": ' + '{"a":' * 2_000 + "1" + "}" * 2_000 + "}",
+]
+
+
+@pytest.mark.parametrize("kind", ["psycopg", "asyncpg"])
+async def test_row_77_a_row_that_python_cannot_decode_fails_no_query_on_postgresql(
+    kind: str, local: StorageBackend, tmp_path: Path
+) -> None:
+    """Deep nesting and long numbers are JSON to the database; psycopg decodes what it fetches."""
+    driver = make_driver(kind, tmp_path)
+    local.put("k", [b"ours"])
+    documents = Document.__table__
+    for number, value in enumerate([json.dumps(ROW), *TOO_MUCH]):
+        await execute_text(
+            driver,
+            "INSERT INTO documents (id, title, file, pages) "
+            "VALUES (:id, '', CAST(CAST(:file AS TEXT) AS JSONB), CAST('[]' AS JSONB))",
+            id=number,
+            file=value,
+        )
+    async with driver.session() as session:
+        good, *bad = await session.run(lambda s: s.scalars(select(Document).order_by(Document.id)).all())
+        assert await driver.content(good.file) == b"ours"
+        for document in bad:
+            assert "corrupt" in repr(document.file)
+            with pytest.raises(CorruptFileMetadataError):
+                document.file.filename  # noqa: B018
+            document.title = "the row can be written"
+        await session.commit()
+        for document in bad[::2]:
+            document.file = FileObject("new", content=b"new")
+        await session.delete(bad[1])
+        await session.commit()
+        returned = await session.run(
+            lambda s: s.execute(update(documents).values(title="").returning(documents.c.file)).all()
+        )
+        assert len(returned) == len(TOO_MUCH)
+        await session.commit()
+    assert contents() == [b"new", b"new", b"ours"]
+    await driver.dispose()
 
 
 @pytest.mark.parametrize("value", ["{}", '"text"', "12", "true", "{", "", "[" * 10_000, json.dumps(ROW)])

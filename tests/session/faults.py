@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from filecolumn import StorageError
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.testing import Fault, FaultyBackend, SlowBackend
@@ -11,6 +13,8 @@ class FailingStorage(FaultyBackend):
     """The memory of this process, with faults; all is well until a test sets one of them."""
 
     def __init__(self, key: str = "docs") -> None:
+        self.refusal: Callable[[], Exception] = _refused
+        """Makes what is raised when deleting is refused."""
         self._slow = SlowBackend(ObstoreBackend(key, "memory://"), 0.0)
         super().__init__(self._slow)
 
@@ -48,7 +52,7 @@ class FailingStorage(FaultyBackend):
     def fail_deletes(self, refused: bool) -> None:
         self.clear()
         if refused:
-            self.schedule(Fault("delete", "fail_before", times=None, error=_refused))
+            self.schedule(Fault("delete", "fail_before", times=None, error=self.refusal))
 
 
 def _full() -> Exception:

@@ -63,11 +63,13 @@ async def raw_file(driver: Driver, number: int = 1) -> dict[str, Any]:
     return decoded
 
 
-async def put_raw(driver: Driver, value: str, table: str = "documents", column: str = "file") -> None:
-    """Commit *value* as the JSON of row 1, past the library; skip where the database takes only JSON."""
+async def put_raw(
+    driver: Driver, value: str, table: str = "documents", column: str = "file", number: int = 1
+) -> None:
+    """Commit *value* as the JSON of a row, past the library; skip where the database takes only JSON."""
     cast = "CAST(:value AS JSONB)" if driver.dialect == "postgresql" else ":value"
     async with driver.session() as session:
-        statement = text(f"UPDATE {table} SET {column} = {cast} WHERE id = 1")
+        statement = text(f"UPDATE {table} SET {column} = {cast} WHERE id = {number}")
         try:
             await session.execute(statement.bindparams(value=value))
         except DBAPIError as error:

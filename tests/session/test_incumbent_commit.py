@@ -198,11 +198,14 @@ async def test_row_10_the_switch_of_advanced_alchemy_silences_nothing(
     await agree(driver, {})
 
 
+@pytest.mark.parametrize("error", [StorageError, PermissionError, KeyError])
 async def test_row_12_a_refused_removal_is_logged_and_the_commit_stands(
-    driver: Driver, faulty: FailingStorage, caplog: pytest.LogCaptureFixture
+    driver: Driver, faulty: FailingStorage, caplog: pytest.LogCaptureFixture, error: type[Exception]
 ) -> None:
+    """Whatever the storage raises: somebody's own may raise what is no error of ours."""
     await insert_files(driver, b"deleted", b"replaced")
     keys = {content: key for key, content in stored().items()}
+    faulty.refusal = lambda: error("deleting is denied")
     faulty.fail_deletes = True
     async with driver.session() as session:
         await session.delete(await session.one(Document, 1))
@@ -216,6 +219,7 @@ async def test_row_12_a_refused_removal_is_logged_and_the_commit_stands(
     assert record.levelno == logging.WARNING
     assert keys[b"deleted"] in record.getMessage()
     assert keys[b"replaced"] in record.getMessage()
+    assert "deleting is denied" in record.getMessage()
 
 
 # Processes that are killed

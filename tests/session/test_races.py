@@ -84,6 +84,8 @@ async def race(driver: Driver, work: Work) -> int:
 
 async def rows_and_objects_agree(driver: Driver) -> list[Document]:
     """Assert that each file of each row can be read, and that the storage has nothing else."""
+    # on SQLite a removal gives way to the writers, and is left to a drain
+    await driver.drain()
     async with driver.session() as session:
         documents = list(await session.run(lambda s: s.scalars(select(Document).order_by(Document.id)).all()))
         files = [document.file for document in documents if document.file is not None]

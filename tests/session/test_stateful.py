@@ -6,6 +6,7 @@ Hypothesis makes up the histories; the database is read by connections of its ow
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, suppress
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from sqlalchemy import JSON, Integer, create_engine, text
+from sqlalchemy import JSON, Integer, create_engine, delete, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
@@ -264,6 +265,22 @@ class Histories(RuleBasedStateMachine):
         self.flush()
         del self.rows[number]
 
+    @precondition(lambda self: self.rows)
+    @rule(one=Pick)
+    def delete_by_statement(self, one: int) -> None:
+        number = self.pick(one)
+        self.flush()
+        self.run(lambda s: s.execute(delete(Document).where(Document.id == number)))
+        del self.rows[number]
+
+    @precondition(lambda self: self.rows)
+    @rule(one=Pick)
+    def replace_by_statement(self, one: int) -> None:
+        number, file = self.pick(one), self.new()
+        self.flush()
+        self.run(lambda s: s.execute(update(Document).where(Document.id == number).values(file=file)))
+        self.rows[number] = replace(self.rows[number], file=self.body, label=0)
+
     # What it does to the session
 
     def flush(self) -> None:
@@ -385,7 +402,10 @@ def label_in(column: object) -> int:
 
 
 BOUNDS = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=int(os.environ.get("FILECOLUMN_EXAMPLES", "200")),
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
 # a server takes longer, and SQLite has seen the rest
 FEWER = settings(BOUNDS, max_examples=40)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, event, select, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import OperationalError
 
@@ -79,22 +79,31 @@ async def test_it_is_known_once_the_database_is_asked(
     await agree(driver, {1: b"new" if arrives else b"old"})
 
 
+NOBODY = ConnectionRefusedError("nobody is there")
+
+
 @pytest.mark.parametrize("arrives", [True, False], ids=["committed", "never"])
+# asyncpg's own errors when it connects are not wrapped
+@pytest.mark.parametrize("refusal", [OperationalError("connect", {}, NOBODY), NOBODY], ids=["ours", "bare"])
 async def test_nothing_is_deleted_while_the_database_does_not_answer(
     driver: Driver,
     storage: StorageBackend,
     cut: Cut,
     arrives: bool,
+    refusal: Exception,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    def refused() -> None:
+        raise refusal
+
     await insert_files(driver, b"old")
     async with driver.session() as session:
         cut(arrives)
         error = await replace_and_lose(session)
         with monkeypatch.context() as away:
             away.setattr(engine_of(driver), "connect", refused)
-            with pytest.raises(OperationalError):
+            with pytest.raises(type(refusal)):
                 await ask(driver, error)
             await session.rollback()
         assert contents() == [b"new", b"old"]
@@ -103,8 +112,24 @@ async def test_nothing_is_deleted_while_the_database_does_not_answer(
     await agree(driver, {1: b"new" if arrives else b"old"})
 
 
-def refused() -> None:
-    raise OperationalError("connect", {}, ConnectionRefusedError("nobody is there"))
+async def test_a_sweep_that_claimed_the_key_first_is_no_commit(
+    driver: Driver, storage: StorageBackend, cut: Cut
+) -> None:
+    async with driver.session() as session:
+        document = Document(id=1, file=file(b"new"))
+        session.add(document)
+        cut(False)
+        with pytest.raises(CommitOutcomeUnknownError) as raised:
+            await session.commit()
+        async with driver.session() as sweep:
+            await sweep.execute(
+                text(
+                    "INSERT INTO filecolumn_ledger (backend, key, state, checked, created_at, due_at, attempts) "
+                    "VALUES ('docs', :key, 2, false, 0, 0, 0)"
+                ).bindparams(key=document.file.path if document.file else "")
+            )
+            await sweep.commit()
+        assert await ask(driver, raised.value) is False
 
 
 async def test_content_is_pending_again_if_it_never_committed(

@@ -1,6 +1,6 @@
-// The page of the storages' health.
+// The page of the storages' health, and of what a check finds.
 
-import { bytes } from "./format.js";
+import { bytes, counted } from "./format.js";
 
 const $ = (selector) => document.querySelector(selector);
 
@@ -23,14 +23,101 @@ function storage({ name, healthy, seconds, error }) {
     : card(name, `${error} ${took}`, "bad");
 }
 
+const KINDS = {
+  missing: "a row refers to an object that is not there",
+  corrupt: "an object is not what its row says",
+  foreign: "a row refers to what is not its own",
+  orphan: "an object that no row knows",
+  ledger: "the ledger says otherwise than the rows",
+  unrecorded: "an object that the ledger does not know; no fault",
+};
+const GOOD = "M20 6 9.5 17.5 4 12";
+const BAD = "M12 4 2.5 20h19L12 4zm0 6v4.5m0 2.6v.4";
+
+function sign(path) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(document.createElementNS("http://www.w3.org/2000/svg", "path"));
+  svg.firstChild.setAttribute("d", path);
+  return svg;
+}
+
+function verdict(text, isGood) {
+  $("#verdict").className = `verdict ${isGood ? "good" : "bad"}`;
+  $("#verdict").replaceChildren(sign(isGood ? GOOD : BAD), text);
+  return text;
+}
+
+function kind([name, count]) {
+  const row = document.createElement("tr");
+  const head = document.createElement("th");
+  head.scope = "row";
+  head.textContent = name;
+  row.append(head, cell(KINDS[name]), cell(count));
+  row.lastChild.className = count && name !== "unrecorded" ? "bad" : "";
+  return row;
+}
+
+function cell(text) {
+  const element = document.createElement("td");
+  element.textContent = text;
+  return element;
+}
+
+function finding({ kind, detail, row, key }) {
+  const item = document.createElement("li");
+  const title = document.createElement("strong");
+  title.textContent = kind;
+  const place = document.createElement("code");
+  place.textContent = [row, key].filter(Boolean).join(" · ");
+  item.append(title, ` ${detail} `, place);
+  return item;
+}
+
+function compare(check) {
+  const found = check?.findings ?? [];
+  $("#counts").hidden = !check;
+  $("#findings").hidden = !found.length;
+  $("#findings").replaceChildren(...found.map(finding));
+  if (!check) {
+    $("#compared").textContent = "A storage does not answer.";
+    return verdict("Not compared", false);
+  }
+  const kinds = Object.entries(check.counts);
+  $("#counts tbody").replaceChildren(...kinds.map(kind));
+  $("#compared").textContent =
+    `${counted(check.files, "file", "files")} in rows, thumbnails too, and ` +
+    `${counted(check.objects, "object", "objects")} in storages.`;
+  const faults = kinds.reduce((sum, [name, count]) => sum + (name === "unrecorded" ? 0 : count), 0);
+  return verdict(check.is_clean ? "They agree" : `${counted(faults, "fault", "faults")} found`, check.is_clean);
+}
+
+function backlog({ waiting, due, oldest_seconds: oldest, stuck }) {
+  const wait = due ? `due, the oldest for ${age(oldest)}` : "due";
+  return [
+    card(waiting, "waiting to be deleted"),
+    card(due, wait, due ? "bad" : ""),
+    card(stuck, "refused 20 times or more", stuck ? "bad" : ""),
+  ];
+}
+
+function age(seconds) {
+  if (seconds < 120) return counted(Math.round(seconds), "second", "seconds");
+  if (seconds < 7200) return counted(Math.round(seconds / 60), "minute", "minutes");
+  return counted(Math.round(seconds / 3600), "hour", "hours");
+}
+
 async function show() {
   $("main").setAttribute("aria-busy", "true");
   try {
     const status = await (await fetch("/api/status")).json();
     $("#storages").replaceChildren(...status.storages.map(storage));
     $("#files").replaceChildren(card(status.files, "files in rows"), card(bytes(status.size), "of content"));
+    $("#backlog").replaceChildren(...backlog(status.backlog));
+    const result = compare(status.check);
     $("#problem").hidden = true;
-    $("#news").textContent = "Checked";
+    $("#news").textContent = `Checked. Rows and storages: ${result}`;
   } catch {
     $("#problem").hidden = false;
     $("#problem").textContent = "The server cannot be reached.";

@@ -48,7 +48,8 @@ class ObstoreBackend(ObstoreAsync):
 
     *fs* is a URL (`file:///folder/`, `memory://`, `s3://bucket/prefix/`, `gs://...`, `az://...`,
     `https://...`) or a store of `obstore.store`; *config* are obstore's own settings for a URL,
-    such as `aws_region`.  A local folder is made if it is missing; with `fsync=False` its
+    such as `aws_region`.  What they do not say is taken from environment variables such as `AWS_REGION`
+    and `AWS_ALLOW_HTTP`, which obstore knows.  A local folder is made if it is missing; with `fsync=False` its
     content may be lost by a power failure after the commit.  Raises ValueError for a URL that
     obstore cannot read.
     """

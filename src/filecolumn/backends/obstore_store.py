@@ -15,7 +15,7 @@ from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, MemorySto
 
 from filecolumn.backends.base import Capabilities
 from filecolumn.backends.local import LocalRoot, local_folder, make_root
-from filecolumn.backends.translate import without_secrets
+from filecolumn.backends.translate import is_panic, without_secrets
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -63,6 +63,29 @@ _KINDS: Mapping[type[object], Kind] = {
     ),
     HTTPStore: Kind("http", Capabilities()),
 }
+_SERVICES: Mapping[str, str] = {
+    **dict.fromkeys(("s3", "s3a"), "AWS"),
+    "gs": "GOOGLE",
+    **dict.fromkeys(("az", "adl", "azure", "abfs", "abfss"), "AZURE"),
+}
+"""How the names of a service's environment variables begin, by the scheme of its URLs."""
+_CLIENT_SETTINGS = (
+    "allow_http",
+    "allow_invalid_certificates",
+    "default_content_type",
+    "http1_only",
+    "http2_keep_alive_interval",
+    "http2_keep_alive_timeout",
+    "http2_keep_alive_while_idle",
+    "http2_only",
+    "pool_idle_timeout",
+    "pool_max_idle_per_host",
+    "proxy_ca_certificate",
+    "proxy_excludes",
+    "proxy_url",
+    "randomize_addresses",
+    "user_agent",
+)
 _LOCATION_SETTINGS = ("endpoint", "bucket", "account_name", "container_name")
 
 
@@ -99,12 +122,20 @@ def store_from_url(
             return MemoryStore()
         # its overloads have no form for settings that are not known one by one
         build: Callable[..., ObjectStore] = from_url
-        return build(url, client_options=client_options, retry_config=retry_config, **config)
+        options = {**_options_from_environment(scheme), **client_options}
+        return build(url, client_options=options, retry_config=retry_config, **config)
     except BaseException as error:
-        # pyo3's PanicException, for some settings, is a BaseException of a module that cannot be imported
-        if isinstance(error, BaseError | OSError) or type(error).__name__ == "PanicException":
+        # some settings make obstore panic
+        if isinstance(error, BaseError | OSError) or is_panic(error):
             raise ValueError(f"obstore cannot use the storage URL {scheme}://...; see the cause") from error
         raise
+
+
+def _options_from_environment(scheme: str) -> dict[str, str]:
+    """Return what variables such as `AWS_ALLOW_HTTP` say: obstore looks at them only if it is given no options."""
+    service = _SERVICES.get(scheme)
+    found = {name: os.environ.get(f"{service}_{name.upper()}") for name in _CLIENT_SETTINGS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def local_root(store: ObjectStore, *, fsync: bool) -> LocalRoot | None:

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 from filecolumn.errors import FileColumnError, StorageError
 
-__all__ = ("ErrorTable", "SourceGuard", "translated", "without_secrets")
+__all__ = ("ErrorTable", "SourceGuard", "is_panic", "reason_of", "translated", "without_secrets")
 
 ErrorTable = Mapping[type[BaseException], type[FileColumnError]]
 """The first class that matches decides, so subclasses come first."""
 
+_PANICS = ("PanicException", "RustPanic")  # in a call, which is a BaseException, and in an awaited one
 _SECRETS = re.compile(r"(?<=://)[^/\s]*@|\?\S+")
 
 
@@ -64,15 +65,19 @@ def translated(table: ErrorTable, doing: str, source: SourceGuard | None = None)
             raise source.error from source.error.__cause__
         if (ours := _translation(table, error)) is None:
             raise
-        raise ours(f"cannot {doing}: {_reason(error)}") from error
+        raise ours(f"cannot {doing}: {reason_of(error)}") from error
 
 
 def _translation(table: ErrorTable, error: BaseException) -> type[FileColumnError] | None:
     for foreign, ours in table.items():
         if isinstance(error, foreign):
             return ours
-    # pyo3's PanicException is a BaseException of a module that cannot be imported
-    return StorageError if type(error).__name__ == "PanicException" else None
+    return StorageError if is_panic(error) else None
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return whether an extension in Rust has panicked: pyo3's errors are of modules that cannot be imported."""
+    return type(error).__name__ in _PANICS
 
 
 def without_secrets(text: str) -> str:
@@ -80,7 +85,7 @@ def without_secrets(text: str) -> str:
     return _SECRETS.sub("", text)
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Return the first line of the foreign message, fit to be logged."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
     return without_secrets(line)[:300]

@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, Engine, delete, false, select, update
 
 from filecolumn.errors import FileColumnError, InvalidKeyError, MaintenanceRefusedError
 from filecolumn.failpoints import failpoint
-from filecolumn.maintenance.claims import insist, restore
+from filecolumn.maintenance.claims import insist
 from filecolumn.maintenance.models import Models, known_ledger
 from filecolumn.naming import check_key
 from filecolumn.orm import bridge
@@ -147,10 +147,10 @@ class _Drain:
     def delete(self, claims: Sequence[Claim]) -> None:
         """Delete what no row refers to after all, and note what became of each key."""
         unchecked = [claim.place for claim in claims if not claim.checked]
-        restored = (
-            _restore(self._engine, self._ledger, self._columns, unchecked) if unchecked else set[Place]()
-        )
-        doomed = {claim.place: claim.attempts for claim in claims if claim.place not in restored}
+        restored, busy = set[Place](), set[Place]()
+        if unchecked:
+            restored, busy = insist(self._engine, lambda connection: self._look_up(connection, unchecked))
+        doomed = {claim.place: claim.attempts for claim in claims if claim.place not in restored | busy}
         refused = {place: why for place in doomed if (why := self._reason_against(place))}
         refused |= _delete_apart([place for place in doomed if place not in refused])
         failpoint("drain.after_delete")
@@ -169,6 +169,35 @@ class _Drain:
             refused=self.report.refused + len(refused),
             restored=self.report.restored + len(restored),
         )
+
+    def _look_up(self, connection: Connection, places: Collection[Place]) -> tuple[set[Place], set[Place]]:
+        """Let live what a row refers to; return that, and what a transaction is about to take from a row.
+
+        The keys are locked while they are looked up: else a row could let go of one in between, and
+        it would live until a sweep.
+        """
+        columns = self._ledger.table.c
+        is_ours = is_one_of(self._ledger, places), columns.state == State.DOOMED.value
+        locked = (
+            select(columns.backend, columns.key)
+            .where(*is_ours)
+            .order_by(columns.backend, columns.key)
+            .with_for_update(skip_locked=True)
+        )
+        lock_sqlite(connection, self._ledger)
+        ours = {(backend, key) for backend, key in connection.execute(locked)}
+        keys = referenced(connection, self._columns, {key for _, key in ours})
+        restored = {place for place in ours if place[1] in keys}
+        if restored:
+            _log.warning("rows refer to doomed keys, which stay: %s", sorted(restored))
+            connection.execute(
+                update(self._ledger.table)
+                .where(is_one_of(self._ledger, restored))
+                .values(
+                    state=State.LIVE.value, due_at=None, attempts=0, last_error="restored: a row refers to it"
+                )
+            )
+        return restored, set(places) - ours
 
     def _reason_against(self, place: Place) -> str:
         """Return why an object is not to be deleted, empty if nothing speaks against it."""
@@ -218,19 +247,6 @@ def lock_sqlite(connection: Connection, ledger: Ledger) -> None:
     """Take SQLite's write lock before reading, in place of FOR UPDATE: any UPDATE does, also of no row."""
     if connection.dialect.name == "sqlite":
         connection.execute(update(ledger.table).where(false()).values(attempts=0))
-
-
-def _restore(
-    engine: Engine, ledger: Ledger, columns: Sequence[Column[object]], places: Collection[Place]
-) -> set[Place]:
-    """Let live what a row refers to, and return it."""
-    with engine.connect() as connection:
-        keys = referenced(connection, columns, {key for _, key in places})
-    restored = {place for place in places if place[1] in keys}
-    if restored:
-        _log.warning("rows refer to doomed keys, which stay: %s", sorted(restored))
-        restore(engine, ledger, restored)
-    return restored
 
 
 def _purge(engine: Engine, ledger: Ledger) -> int:

@@ -19,6 +19,7 @@ from sqlalchemy.util import concurrency
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.threads import in_thread
+from filecolumn.backends.translate import reason_of
 from filecolumn.errors import FileColumnError, StorageError
 from filecolumn.facts import FileFacts
 from filecolumn.transfer import (
@@ -88,8 +89,8 @@ def delete(deletions: Deletions, *, limit: float = CLEANUP_LIMIT) -> Refusals:
     for backend, keys in deletions.items():
         try:
             backend.delete(keys)
-        except FileColumnError as error:
-            refusals[backend] = error
+        except Exception as error:  # noqa: BLE001 - see `_refusal`
+            refusals[backend] = _refusal(backend, error)
     return refusals
 
 
@@ -213,5 +214,14 @@ async def _delete_all_async(deletions: Deletions, refusals: dict[StorageBackend,
     for backend, keys in deletions.items():
         try:
             await backend.delete_async(keys)
-        except FileColumnError as error:
-            refusals[backend] = error
+        except Exception as error:  # noqa: BLE001 - see `_refusal`
+            refusals[backend] = _refusal(backend, error)
+
+
+def _refusal(backend: StorageBackend, error: Exception) -> FileColumnError:
+    """Return ours for whatever somebody's own storage raises: after COMMIT nobody can do anything about it."""
+    if isinstance(error, FileColumnError):
+        return error
+    return StorageError(
+        f"storage {backend.key!r} does not delete: {type(error).__name__}: {reason_of(error)}"
+    )

@@ -13,7 +13,6 @@ from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, bindparam, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.parts import batches
@@ -73,7 +72,7 @@ def conclude(at: LedgerAt, places: Collection[Place]) -> None:
             mark_gone(connection, at.ledger, set(places) - refused.keys(), of=(State.LIVE, State.DOOMED))
             mark_refused(connection, at.ledger, {place: (0, why) for place, why in refused.items()})
             failpoint("drain.before_gone")
-    except SQLAlchemyError as error:
+    except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
         # as text: a record that is kept would keep the connection, with its locks
         _log.warning("the ledger is not up to date until the next drain: %s", str(error))
 
@@ -136,15 +135,27 @@ def brief(engine: Engine) -> Generator[Connection]:
             yield connection
         return
     with engine.connect() as connection:
-        patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_LIMIT_MS}")
+        patience = _wait_at_most(connection, BUSY_LIMIT_MS)
         try:
-            yield connection
-            connection.commit()
+            # a COMMIT that fails is rolled back by this block only: else the pool would get the lock back too
+            with connection.begin():
+                yield connection
         finally:
             # a cancelled connection is given up by SQLAlchemy, with its patience
             if not connection.invalidated:
-                connection.exec_driver_sql(f"PRAGMA busy_timeout={patience}")
+                _wait_at_most(connection, patience)
+
+
+def _wait_at_most(connection: Connection, milliseconds: int) -> int:
+    """Set SQLite's `busy_timeout`, without a transaction, and return what it was."""
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute("PRAGMA busy_timeout")
+        (before,) = cursor.fetchone() or (milliseconds,)
+        cursor.execute(f"PRAGMA busy_timeout={milliseconds}")
+    finally:
+        cursor.close()
+    return int(before)
 
 
 def _delay(attempts: int) -> float:

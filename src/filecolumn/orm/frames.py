@@ -10,7 +10,6 @@ from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet, finalize, ref
 
 from sqlalchemy import Connection, Engine, Transaction
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction
 
 from filecolumn.failpoints import failpoint
@@ -154,7 +153,7 @@ def _ask(frame: SessionFrame) -> None:
     if frame.added and not frame.joined:
         try:
             resolve(frame)
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
             _log.warning("COMMIT was sent and not answered, nor is the question how it ended: %s", str(error))
         if frame.outcome is not None:
             return

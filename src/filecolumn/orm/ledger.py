@@ -121,7 +121,7 @@ class now_ms(FunctionElement[int]):  # noqa: N801 - a SQL function, named as SQL
 
     type: TypeEngine[int] = BigInteger()
     name: str = "now_ms"
-    inherit_cache: bool = True
+    inherit_cache: bool | None = True
 
 
 @compiles(now_ms, "sqlite")

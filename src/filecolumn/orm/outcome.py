@@ -1,13 +1,14 @@
 """Whether a transaction committed of which COMMIT was sent and no answer came.
 
 The database is asked by the fence: a key that the transaction put into the ledger is put there
-again.  If it is there, the transaction has committed.  If it is not, it never will: it was the
-only one that could have put it there, and the database makes us wait while it still may.
+again.  If it is not there, the transaction will never commit: it was the only one that could have
+put it there, and the database makes us wait while it still may.  If it is there, the transaction
+has committed, unless a sweep has put it there since: unchecked, and without a hash.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from filecolumn.orm.ledger import State
@@ -33,7 +34,14 @@ def has_committed(at: LedgerAt, place: Place) -> bool:
                 inserted(at.ledger, State.DOOMED, checked=True), [{"backend": backend, "key": key}]
             )
         except IntegrityError:
-            return True
+            connection.rollback()
+            columns = at.ledger.table.c
+            found = select(columns.checked, columns.sha256).where(
+                columns.backend == backend, columns.key == key
+            )
+            checked, sha256 = connection.execute(found).one()
+            # a row that came to share the key takes `checked` away
+            return checked or sha256 is not None
         finally:
             connection.rollback()
     return False

@@ -182,23 +182,25 @@ def inserted(ledger: Ledger, state: State, *, checked: bool) -> Insert:
 def _doom(connection: Connection, ledger: Ledger, places: Collection[Place]) -> set[Place]:
     deletable = set(places)
     for batch in batches(sorted(places), BATCH):
-        if _update_live(connection, ledger, batch, State.DOOMED, checked=True) < len(batch):
+        if _set_state(connection, ledger, batch, State.DOOMED, checked=True) < len(batch):
             deletable -= _doom_unchecked(connection, ledger, batch)
     return deletable
 
 
 def _doom_unchecked(connection: Connection, ledger: Ledger, places: Sequence[Place]) -> set[Place]:
-    """Doom keys that rows may share, and return them with those that were doomed or gone before.
+    """Doom keys that rows may share, and return them with all others that are not certainly doomed.
 
     To take a key away that is doomed already loses nothing, so it is no conflict.
     """
     known = _known(connection, ledger, places)
     absent = [place for place in places if place not in known]
     unchecked = [place for place, entry in known.items() if not entry.checked]
-    _update_live(connection, ledger, unchecked, State.DOOMED, checked=False)
+    # also those that are doomed: a drain that is about to restore one for this row has to wait
+    of = (State.LIVE, State.DOOMED)
+    _set_state(connection, ledger, unchecked, State.DOOMED, of=of, checked=False)
     _adopt(connection, ledger, absent, State.DOOMED)
-    gone = [place for place, entry in known.items() if entry.state is State.GONE]
-    return {*absent, *unchecked, *gone}
+    others = [place for place, entry in known.items() if entry.state is not State.DOOMED]
+    return {*absent, *unchecked, *others}
 
 
 def _doom_doubtful(connection: Connection, ledger: Ledger, places: Collection[Place]) -> None:
@@ -212,7 +214,7 @@ def _doom_doubtful(connection: Connection, ledger: Ledger, places: Collection[Pl
 
 def _assert_live(connection: Connection, ledger: Ledger, places: Collection[Place]) -> None:
     for batch in batches(sorted(places), BATCH):
-        if _update_live(connection, ledger, batch, State.LIVE) == len(batch):
+        if _set_state(connection, ledger, batch, State.LIVE) == len(batch):
             continue
         known = _known(connection, ledger, batch)
         for (_, key), entry in known.items():
@@ -224,19 +226,21 @@ def _assert_live(connection: Connection, ledger: Ledger, places: Collection[Plac
         _adopt(connection, ledger, [place for place in batch if place not in known], State.LIVE)
 
 
-def _update_live(
+def _set_state(
     connection: Connection,
     ledger: Ledger,
     places: Sequence[Place],
     state: State,
     *,
+    of: Collection[State] = (State.LIVE,),
     checked: bool | None = None,
 ) -> int:
-    """Set the state of live keys, and return of how many."""
+    """Set the state of keys in the states *of*, and return of how many."""
     if not places:
         return 0
     columns = ledger.table.c
-    statement = update(ledger.table).where(is_one_of(ledger, places), columns.state == State.LIVE.value)
+    before = [each.value for each in of]
+    statement = update(ledger.table).where(is_one_of(ledger, places), columns.state.in_(before))
     if checked is not None:
         statement = statement.where(columns.checked.is_(checked))
     if state is State.DOOMED:

@@ -87,7 +87,7 @@ def _items(column: Column[object], dialect: str) -> tuple[ColumnElement[str], Ta
         case "postgresql":
             is_list = func.jsonb_typeof(column) == "array"
             items = func.jsonb_array_elements(
-                case((is_list, type_coerce(column, JSONB)), else_=literal_column("'[]'::jsonb"))
+                case((is_list, type_coerce(column, JSONB)), else_=literal_column("'[]'::jsonb", JSONB))
             ).table_valued("value", name="file", joins_implicitly=True)
             return _key_of(type_coerce(items.c.value, JSONB)), items
         case _:
@@ -101,7 +101,7 @@ def _readable(value: ColumnElement[object], otherwise: str, dialect: str) -> Col
     """Return what SQLite can read as JSON: a row of it can hold any text, others refuse what is not JSON."""
     if dialect != "sqlite":
         return value
-    return case((func.json_valid(value) == 1, value), else_=literal_column(f"'{otherwise}'"))
+    return case((func.json_valid(value) == 1, value), else_=literal_column(f"'{otherwise}'", value.type))
 
 
 def _key_of(file: ColumnElement[object]) -> ColumnElement[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import JSON, Column, Table, event
+from sqlalchemy import JSON, Column, ColumnElement, Table, Text, cast, event, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.base import SchemaEventTarget
@@ -113,6 +113,12 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
                 return [_row_of(file) for file in value]
             case _:
                 raise TypeError(self.expected(value))
+
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any] | None:
+        """Select text on PostgreSQL: psycopg would decode JSON while it fetches, and one bad row fail them all."""
+        if isinstance(self.impl_instance, JSONB):
+            return type_coerce(cast(column, Text), self)
+        return column
 
     def result_processor(self, dialect: Dialect, coltype: object) -> RowReader:
         """Keep what the driver gives, text or decoded: it is read on first use."""

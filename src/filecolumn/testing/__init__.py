@@ -1,4 +1,4 @@
-"""For tests: the proof of a backend, and storages that fail or are slow on purpose.
+"""For tests: whether rows and storages agree, the proof of a backend, and storages that fail or are slow on purpose.
 
 Needs pytest and Hypothesis, the extra `testing`: `pip install "filecolumn[testing]"`.
 """

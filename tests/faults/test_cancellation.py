@@ -1,0 +1,121 @@
+"""A task is cancelled after the first step of the event loop, then after the second, until it completes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from filecolumn import FileObject, storages
+from filecolumn.backends.obstore import ObstoreBackend
+from tests.faults.databases import own_database
+from tests.faults.oracle import look, put_right
+from tests.session.models import Document
+
+Step = Callable[[AsyncSession], Coroutine[object, object, None]]
+
+STRIDE = int(os.environ.get("FILECOLUMN_STRIDE", "3"))
+"""Only every so many-th step is tried; each in the nox session `soak`."""
+
+
+async def replace(session: AsyncSession) -> None:
+    (await session.get_one(Document, 1)).file = FileObject("a.txt", content=b"new")
+
+
+async def append(session: AsyncSession) -> None:
+    document = await session.get_one(Document, 1)
+    document.pages.append(FileObject("a.txt", content=b"more"))
+
+
+async def remove(session: AsyncSession) -> None:
+    await session.delete(await session.get_one(Document, 1))
+
+
+async def copy(session: AsyncSession) -> None:
+    session.add(Document(id=2, file=(await session.get_one(Document, 1)).file))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[tuple[AsyncEngine, Callable[[], None]]]:
+    """A database for tasks, and the check that everything is right in it."""
+    folder = tmp_path / "docs"
+    storages.register_backend(ObstoreBackend("docs", f"file://{folder}/", fsync=False), replace=True)
+    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}[request.param]
+    with own_database(request.param, tmp_path) as direct:
+        engine = create_async_engine(direct.url.set(drivername=driver))
+
+        def check() -> None:
+            finding = look(direct, folder)
+            assert finding.nothing_is_lost, finding
+            put_right(direct)
+            assert look(direct, folder).orphans == []
+            assert not [path for path in folder.rglob("*") if "stage" in path.parts and path.is_file()]
+
+        yield engine, check
+        await engine.dispose()
+
+
+async def cancel_after(work: Coroutine[object, object, None], steps: int) -> bool:
+    """Run *work*, cancel it after so many steps of the loop, and return whether it was too late for that."""
+    task = asyncio.ensure_future(work)
+    for _ in range(steps):
+        if task.done():
+            break
+        await asyncio.sleep(0)
+        # what threads and sockets do takes time, not steps
+        if steps % 4 == 0:
+            await asyncio.sleep(0.0005)
+    is_late = task.done()
+    task.cancel()
+    await asyncio.wait({task}, timeout=20)
+    assert task.done()
+    if task.cancelled():
+        return False
+    if (error := task.exception()) is not None:
+        raise error
+    return is_late
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("step", [replace, append, remove, copy], ids=lambda step: step.__name__)
+async def test_nothing_is_lost_and_nothing_is_left(
+    database: tuple[AsyncEngine, Callable[[], None]], step: Step
+) -> None:
+    engine, check = database
+
+    async def work() -> None:
+        async with AsyncSession(engine) as session:
+            await step(session)
+            await session.commit()
+
+    async def reset() -> None:
+        async with AsyncSession(engine) as session:
+            for number in (1, 2):
+                if (document := await session.get(Document, number)) is not None:
+                    await session.delete(document)
+            await session.flush()
+            session.add(Document(id=1, file=FileObject("a.txt", content=b"old")))
+            await session.commit()
+
+    for steps in count(1, STRIDE):
+        await reset()
+        before = asyncio.all_tasks()
+        is_late = await cancel_after(work(), steps)
+        left = asyncio.all_tasks() - before
+        if left:
+            await asyncio.wait(left, timeout=10)
+        assert not {task for task in left if not task.done()}
+        # SQLAlchemy leaves a cancelled aiosqlite connection to the collector, with its locks
+        gc.collect()
+        await asyncio.to_thread(check)
+        assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+        if is_late:
+            break

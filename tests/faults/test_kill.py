@@ -1,0 +1,110 @@
+"""A worker process is killed at every named place, and what it leaves is put right."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from itertools import product
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from filecolumn import storages
+from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.testing.failpoints import FAILPOINTS
+from tests.faults import histories
+from tests.faults.databases import own_database
+from tests.faults.oracle import look, put_right
+
+Work = Callable[[int, str], int]
+
+DATABASES = ("sqlite", "postgresql", "mariadb")
+STEPS = 40
+LIMIT = 60
+"""Seconds for one worker."""
+SCHEDULES = int(os.environ.get("FILECOLUMN_SCHEDULES", "50"))
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A database of its own."""
+    with own_database(request.param, tmp_path) as engine:
+        yield engine
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    storages.register_backend(ObstoreBackend("docs", f"file://{tmp_path}/docs/", fsync=False))
+    return tmp_path / "docs"
+
+
+@pytest.fixture(scope="session")
+def server() -> ForkServerContext:
+    """A process that has imported everything and stored nothing: a fork of it is a worker at once."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["tests.faults.histories", "psycopg", "pymysql"])
+    return context
+
+
+@pytest.fixture
+def work(server: ForkServerContext, engine: Engine, folder: Path) -> Work:
+    """Run a worker and return how it ended."""
+    url = engine.url.render_as_string(hide_password=False)
+
+    def work(seed: int, failpoints: str) -> int:
+        worker = server.Process(target=histories.work, args=(url, str(folder), seed, STEPS, failpoints))
+        worker.start()
+        worker.join(LIMIT)
+        assert worker.exitcode in {0, -signal.SIGKILL}
+        return worker.exitcode
+
+    return work
+
+
+def assert_nothing_is_lost(engine: Engine, folder: Path) -> None:
+    finding = look(engine, folder)
+    assert finding.nothing_is_lost, finding
+    put_right(engine)
+    finding = look(engine, folder)
+    assert finding.nothing_is_lost, finding
+    assert finding.orphans == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "hit"),
+    [*product(["sqlite", "postgresql"], [1, 2, 3]), ("mariadb", 1)],
+    indirect=["engine"],
+)
+@pytest.mark.parametrize("name", FAILPOINTS)
+def test_a_process_killed_anywhere_loses_nothing(
+    engine: Engine, folder: Path, work: Work, name: str, hit: int
+) -> None:
+    for seed in range(1, 6):
+        if work(seed, f"{name}=kill@{hit}"):
+            break
+    else:
+        pytest.fail(f"no history came to {name} {hit} times")
+    assert_nothing_is_lost(engine, folder)
+
+
+@pytest.mark.parametrize(
+    ("engine", "number"),
+    [(DATABASES[number % len(DATABASES)], number) for number in range(SCHEDULES)],
+    indirect=["engine"],
+)
+def test_processes_killed_at_random_lose_nothing(
+    engine: Engine, folder: Path, work: Work, number: int
+) -> None:
+    chosen = random.Random(number)
+    for seed in chosen.sample(range(1000), k=2):
+        work(seed, f"{chosen.choice(FAILPOINTS)}=kill@{chosen.randint(1, 12)}")
+        finding = look(engine, folder)
+        assert finding.nothing_is_lost, finding
+    put_right(engine)
+    finding = look(engine, folder)
+    assert finding.nothing_is_lost, finding
