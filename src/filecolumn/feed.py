@@ -34,7 +34,7 @@ class Feed:
         self._rest: Generator[bytes] | None = None
         self._rest_async: AsyncGenerator[bytes] | None = None
         self.stopped = False
-        self.ended = False
+        self.ended: bool = False
 
     @property
     def facts(self) -> FileFacts:

@@ -47,7 +47,7 @@ async def _probe(app: Litestar) -> bool:
     return all(found.is_healthy for found in health.values())
 
 
-files_group = LitestarGroup(name="files", help="Look after the storages of files.")
+files_group: LitestarGroup = LitestarGroup(name="files", help="Look after the storages of files.")
 files_group.add_command(RichCommand(name="storages", callback=list_storages, help=list_storages.__doc__))
 files_group.add_command(RichCommand(name="probe", callback=probe_storages, help=probe_storages.__doc__))
 files_group.add_command(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from litestar.types import Guard  # pyright: ignore[reportUnknownVariableType]  # half unknown in Litestar
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.litestar.background import EngineSource
@@ -13,7 +15,10 @@ from filecolumn.litestar.receiving import Subject
 from filecolumn.litestar.serving import Serving
 from filecolumn.maintenance import Models
 
-__all__ = ("FileColumnConfig",)
+__all__ = ("FileColumnConfig", "Guard")
+
+Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None] | None]
+"""A guard of Litestar's, whose own name for it leaves half of its type unknown."""
 
 
 @dataclass(slots=True, kw_only=True)

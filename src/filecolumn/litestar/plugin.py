@@ -59,7 +59,7 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
 
     def __init__(self, config: FileColumnConfig | None = None) -> None:
         """Take the configuration; ValueError for a signing key that is too short, or a storage of another key."""
-        self.config = config or FileColumnConfig()
+        self.config: FileColumnConfig = config or FileColumnConfig()
         for key, backend in self.config.backends.items():
             if isinstance(backend, StorageBackend) and backend.key != key:
                 raise ValueError(

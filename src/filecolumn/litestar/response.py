@@ -223,8 +223,8 @@ class FileASGIResponse(ASGIResponse):
         return exactly(content, decided.length)
 
     def _set_start(self, decided: Answer) -> None:
-        self.status_code = decided.status
-        self.headers = MutableScopeHeaders()
+        self.status_code: int = decided.status
+        self.headers: MutableScopeHeaders = MutableScopeHeaders()
         for name, value in decided.headers.items():
             self.headers[name] = value
         for name, value in self._extra.items():

@@ -14,7 +14,7 @@ from filecolumn.testing.harness import PIECE, SuiteHarness, whole
 
 __all__ = ("ReadingCases",)
 
-RANGES = [
+RANGES: list[tuple[int, int | None]] = [
     (0, None),
     (3, None),
     (0, 0),

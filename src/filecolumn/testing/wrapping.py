@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, contextmanager
 from threading import Lock
 from typing import Literal
 
-from filecolumn.backends.base import PutMode, SignMethod, Stat, StorageBackend
+from filecolumn.backends.base import Capabilities, PutMode, SignMethod, Stat, StorageBackend
 
 __all__ = ("Operation", "Passage", "SlowBackend", "WrappedBackend")
 
@@ -59,8 +59,8 @@ class WrappedBackend(StorageBackend):
             concurrency=backend.concurrency,
         )
         self.backend = backend
-        self.capabilities = backend.capabilities
-        self.protocol = backend.protocol
+        self.capabilities: Capabilities = backend.capabilities
+        self.protocol: str = backend.protocol
         self.calls: Counter[Operation] = Counter()
         """How often each operation was begun, whichever twin."""
         self._lock = Lock()
