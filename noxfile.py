@@ -119,7 +119,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types with mypy and pyright, and that the public ones are complete."""
-    install(session, "-e", ".[fsspec,async]", "--group", "typing")
+    install(session, "-e", ".[all]", "--group", "typing")
     session.run("mypy")
     session.run("pyright")
     session.run("pyright", "--ignoreexternal", "--verifytypes", "filecolumn")
@@ -128,7 +128,7 @@ def typing(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; each warning is an error."""
-    install(session, "-e", ".[fsspec,async]", "--group", "docs")
+    install(session, "-e", ".[all]", "--group", "docs")
     session.run("sphinx-build", "-n", "-W", "--keep-going", "docs", "docs/_build/html", *session.posargs)
 
 
