@@ -175,5 +175,6 @@ def application(folder: Path, *, handlers: Any = (), **config: Any) -> Litestar:
 
 
 def objects(folder: Path) -> list[Path]:
-    """Every file below the storage's folder, unfinished ones included."""
-    return sorted(path for path in (folder / "files").rglob("*") if path.is_file())
+    """Every file below the storage's folder, unfinished ones included, but for the owner's mark."""
+    files = (path for path in (folder / "files").rglob("*") if path.is_file())
+    return sorted(path for path in files if path.parts[-2:] != (".filecolumn", "owner"))

@@ -84,7 +84,8 @@ async def test_a_storage_that_cannot_be_written_to_stops_the_start(tmp_path: Pat
 def test_the_check_leaves_nothing_behind(tmp_path: Path) -> None:
     with TestClient(app_of(names, backends={"a": f"file://{tmp_path / 'a'}/"})):
         pass
-    assert [path for path in (tmp_path / "a").rglob("*") if path.is_file()] == []
+    files = (path for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert [path for path in files if path.parts[-2:] != (".filecolumn", "owner")] == []
 
 
 def test_a_storage_has_one_name() -> None:

@@ -33,6 +33,7 @@ class Note(Base):
 
 async def insert_note(driver: Driver) -> None:
     async with driver.session() as session:
+        await session.run(lambda s: Base.metadata.drop_all(s.connection()))
         await session.run(lambda s: Base.metadata.create_all(s.connection()))
         session.add(Note(id=1, file=file(b"old")))
         await session.commit()
@@ -89,6 +90,7 @@ async def test_a_refused_removal_is_only_logged(driver: Driver, caplog: pytest.L
     assert "until the next sweep" in caplog.text
 
 
+@pytest.mark.parametrize("driver", ["sync-file", "async-file"], indirect=True)
 async def test_a_commit_without_an_answer_deletes_nothing(
     driver: Driver,
     storage: StorageBackend,

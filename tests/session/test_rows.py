@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import ColumnElement, select, text
+from sqlalchemy import ColumnElement, String, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from filecolumn import FileObject, FileObjectList, ObjectNotFoundError, StoredObject
@@ -22,6 +22,8 @@ from tests.session.records import agree, file, held_pages, insert_files
 async def test_a_primary_key_given_as_text_is_that_of_its_row(
     driver: Driver, storage: StorageBackend
 ) -> None:
+    if driver.dialect == "postgresql":
+        pytest.skip("PostgreSQL's drivers take no text for a number")
     as_text: Any = "1"
     async with driver.session() as session:
         session.add(document := Document(id=as_text, file=file(b"old")), Document(id=2, file=file(b"other")))
@@ -82,7 +84,7 @@ async def test_a_column_may_join_a_class_that_is_in_use(driver: Driver, storage:
     class Grown(OwnBase):
         __tablename__ = "grown"
         id: Mapped[int] = mapped_column(primary_key=True)
-        kind: Mapped[str] = mapped_column(default="grown")
+        kind: Mapped[str] = mapped_column(String(20), default="grown")
         __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "grown"}
 
     class Special(Grown):
@@ -91,6 +93,7 @@ async def test_a_column_may_join_a_class_that_is_in_use(driver: Driver, storage:
     Grown()
     Grown.thumb = mapped_column(StoredObject(backend="docs"))  # type: ignore[attr-defined]
     async with driver.session(expire_on_commit=False) as session:
+        await session.run(lambda s: OwnBase.metadata.tables["grown"].drop(s.connection(), checkfirst=True))
         await session.run(lambda s: OwnBase.metadata.create_all(s.connection()))
         for number, model in enumerate((Grown, Special), 1):
             made: Any = model(id=number)
