@@ -99,7 +99,8 @@ def two_flushes(session: Session) -> None:
 
 
 def orphan(session: Session) -> None:
-    session.get_one(Folder, 1).items.pop()
+    folder = session.get_one(Folder, 1)
+    folder.items.pop()
 
 
 def remove_in_bulk(session: Session) -> None:
