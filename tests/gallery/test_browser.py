@@ -28,7 +28,8 @@ def tile(page: Page, name: str) -> Locator:
 
 
 def objects(gallery: LiveServer, folder: Path) -> list[Path]:
-    return [path for path in (folder / "gallery" / "files").rglob("*") if path.is_file()]
+    files = (path for path in (folder / "gallery" / "files").rglob("*") if path.is_file())
+    return [path for path in files if path.parts[-2:] != (".filecolumn", "owner")]
 
 
 def is_loaded(picture: Locator) -> bool:
