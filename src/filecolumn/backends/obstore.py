@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from obstore import sign
+from obstore.exceptions import AlreadyExistsError
 
 from filecolumn.backends.base import (
     PutMode,
@@ -36,7 +37,7 @@ from filecolumn.naming import RESERVED_FOLDER, check_key
 from filecolumn.source import CHUNK_SIZE
 
 if TYPE_CHECKING:
-    from obstore import GetResult, ObjectMeta
+    from obstore import Attributes, GetResult, ObjectMeta, PutResult
 
 __all__ = ("ObstoreBackend",)
 
@@ -70,9 +71,7 @@ class ObstoreBackend(ObstoreAsync):
                 self._root.prepare(key)
             whole, rest = first_part(guard, PART_SIZE)
             if rest is None:
-                result = self.store.put(
-                    check_key(key), whole, mode=mode, attributes=attributes, use_multipart=False
-                )
+                result = self._put_whole(check_key(key), whole, attributes, mode)
             else:
                 self._refuse_taken(key, mode)
                 send = partial(
@@ -87,6 +86,16 @@ class ObstoreBackend(ObstoreAsync):
             if self._root is not None:
                 self._root.settle(key, created=mode == "create")
         return stat_of_put(key, guard.size, result)
+
+    def _put_whole(self, key: str, content: bytes, attributes: Attributes | None, mode: PutMode) -> PutResult:
+        send = partial(self.store.put, key, content, attributes=attributes, use_multipart=False)
+        try:
+            return send(mode=mode)
+        except AlreadyExistsError:
+            # Azure takes the blocks of an upload that was given up for a blob, though nothing is there
+            if self.exists(key):
+                raise
+            return send(mode="overwrite")
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         if self._root is not None:

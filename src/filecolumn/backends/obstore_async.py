@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from obstore import sign_async
+from obstore.exceptions import AlreadyExistsError
 
 from filecolumn.backends.base import PutMode, SignMethod, Stat
 from filecolumn.backends.obstore_base import PART_SIZE, PARTS_IN_FLIGHT, ObstoreBase
@@ -59,9 +60,7 @@ class ObstoreAsync(ObstoreBase):
     ) -> PutResult:
         whole, rest = await first_part_async(chunks, PART_SIZE)
         if rest is None:
-            return await self.store.put_async(
-                check_key(key), whole, mode=mode, attributes=attributes, use_multipart=False
-            )
+            return await self._put_whole_async(check_key(key), whole, attributes, mode)
         await in_thread(partial(self._refuse_taken, key, mode), limit=self.total_timeout)
         return await self.store.put_async(
             check_key(key),
@@ -71,6 +70,18 @@ class ObstoreAsync(ObstoreBase):
             chunk_size=PART_SIZE,
             max_concurrency=PARTS_IN_FLIGHT,
         )
+
+    async def _put_whole_async(
+        self, key: str, content: bytes, attributes: Attributes | None, mode: PutMode
+    ) -> PutResult:
+        send = partial(self.store.put_async, key, content, attributes=attributes, use_multipart=False)
+        try:
+            return await send(mode=mode)
+        except AlreadyExistsError:
+            # as in the blocking call
+            if await self.exists_async(key):
+                raise
+            return await send(mode="overwrite")
 
     async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         if self._root is not None:
