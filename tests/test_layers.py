@@ -41,6 +41,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "backends.obstore_store",
         "backends.filesystem",
         "backends.object_stores",
+        "backends.serial",
         "backends.obstore_terms",
         "backends.obstore_base",
         "backends.obstore_async",

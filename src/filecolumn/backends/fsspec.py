@@ -21,6 +21,7 @@ from filecolumn.backends.base import (
 from filecolumn.backends.filesystem import (
     FileSystem,
     MemoryFileSystem,
+    PlainFiles,
     can_sign,
     local_root,
     make_filesystem,
@@ -29,6 +30,7 @@ from filecolumn.backends.filesystem import (
 from filecolumn.backends.local import FileChunks
 from filecolumn.backends.object_stores import object_files
 from filecolumn.backends.parts import batches
+from filecolumn.backends.serial import in_turns
 from filecolumn.backends.translate import ErrorTable, SourceGuard, translated, without_secrets
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import (
@@ -94,6 +96,7 @@ class FSSpecBackend(StorageBackend):
         self._root = local_root(self.fs, prefix=self.prefix, fsync=fsync)
         self._creating = Lock()
         self._objects = objects = object_files(self.fs)
+        self._files: PlainFiles = in_turns(self.fs, limit=total_timeout)
         alone = self._root is not None or isinstance(self.fs, MemoryFileSystem)
         self.capabilities: Capabilities = Capabilities(
             signs=can_sign(self.fs),
@@ -153,8 +156,8 @@ class FSSpecBackend(StorageBackend):
                 return Stat(key=key, size=status.st_size, last_modified=status.st_mtime)
             path = self._path(key)
             # listings are remembered, and another program may have changed the storage since
-            self.fs.invalidate_cache()
-            info = self.fs.info(path)
+            self._files.invalidate_cache()
+            info = self._files.info(path)
         if info.get("type") == "directory":
             raise ObjectNotFoundError(f"no object is stored under {key!r}: it is a folder")
         return stat_of_info(key, info)
@@ -176,11 +179,11 @@ class FSSpecBackend(StorageBackend):
             return
         folder = check_folder(prefix)
         with self._translated(f"list {prefix!r}"):
-            self.fs.invalidate_cache()
+            self._files.invalidate_cache()
             try:
                 yield from self._walk(folder, after)
             finally:
-                self.fs.invalidate_cache()
+                self._files.invalidate_cache()
 
     def list_unfinished(self) -> Iterator[Stat]:
         if self._root is not None:
@@ -188,7 +191,7 @@ class FSSpecBackend(StorageBackend):
             return
         with self._translated("list unfinished uploads"):
             stage = "/".join(filter(None, (self.prefix, RESERVED_FOLDER, "stage")))
-            for below, _, files in self.fs.walk(stage, detail=True):
+            for below, _, files in self._files.walk(stage, detail=True):
                 for name, info in files.items():
                     path = f"{below}/{name}".strip("/").removeprefix(self.prefix.strip("/")).lstrip("/")
                     yield stat_of_info(ReservedKey(path), info)
@@ -230,35 +233,35 @@ class FSSpecBackend(StorageBackend):
     def _read_file(self, key: str, start: int, length: int | None) -> Iterator[bytes]:
         # some servers open a folder, and refuse to read it
         self.stat(key)
-        file = self.fs.open(self._path(key), "rb")
+        file = self._files.open(self._path(key), "rb")
         file.seek(start)
         return FileChunks(file, length)
 
     def _write_staged(self, key: str, chunks: Iterable[bytes]) -> None:
         stage = "/".join(filter(None, (self.prefix, RESERVED_FOLDER, "stage", uuid7_hex())))
         try:
-            with _in_folder(self.fs, stage, lambda: self.fs.open(stage, "wb")) as file:
+            with _in_folder(self._files, stage, lambda: self._files.open(stage, "wb")) as file:
                 for chunk in chunks:
                     file.write(chunk)
             path = self._path(key)
-            _in_folder(self.fs, path, lambda: self.fs.mv(stage, path))
+            _in_folder(self._files, path, lambda: self._files.mv(stage, path))
         except BaseException:
-            if self.fs.exists(stage):
-                self.fs.rm_file(stage)
+            if self._files.exists(stage):
+                self._files.rm_file(stage)
             raise
 
     def _remove_file(self, path: str) -> None:
         try:
             # rm() would take the path for a pattern
-            self.fs.rm_file(path)
+            self._files.rm_file(path)
         except FileNotFoundError:
             return
         except OSError:
-            if not self.fs.isdir(path):
+            if not self._files.isdir(path):
                 raise
 
     def _refuse_taken(self, key: str, mode: PutMode) -> None:
-        if mode == "create" and self.fs.exists(self._path(key)):
+        if mode == "create" and self._files.exists(self._path(key)):
             raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten")
 
     def _read(self, key: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -268,7 +271,7 @@ class FSSpecBackend(StorageBackend):
     def _walk(self, folder: str, after: str | None) -> Iterator[Stat]:
         top = self._path(folder) if folder else self.prefix
         inside = f"{folder}/" if folder else ""
-        for below, _, files in self.fs.walk(top, detail=True):
+        for below, _, files in self._files.walk(top, detail=True):
             for name, info in sorted(files.items()):
                 path = f"{below}/{name}".strip("/")
                 key = path.removeprefix(self.prefix.strip("/")).lstrip("/")
@@ -281,7 +284,7 @@ class FSSpecBackend(StorageBackend):
         return translated(_ERRORS, f"{doing} in storage {self.key!r}", source)
 
 
-def _in_folder(fs: FileSystem, path: str, call: Callable[[], T]) -> T:
+def _in_folder(fs: PlainFiles, path: str, call: Callable[[], T]) -> T:
     """Return what *call* does at *path*, for which the folders are made if they are missing."""
     try:
         return call()

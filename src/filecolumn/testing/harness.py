@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from typing import ClassVar
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from queue import SimpleQueue
+from typing import ClassVar, TypeVar
 
 import pytest
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.testing.ways import ThroughAsync
 
-__all__ = ("SuiteHarness", "failing", "whole")
+__all__ = ("SuiteHarness", "failing", "in_threads", "whole")
+
+T = TypeVar("T")
 
 PIECE = bytes(range(256)) * 4096
 
@@ -81,3 +86,34 @@ def failing(chunks: Iterator[bytes], error: BaseException) -> Iterator[bytes]:
     """Yield *chunks*, then raise *error*."""
     yield from chunks
     raise error
+
+
+def in_threads(count: int, call: Callable[[int], T], *, limit: float = 30) -> list[T]:
+    """Return what *call* makes of 0 to *count* - 1, each in a thread; TimeoutError after *limit* seconds.
+
+    The threads are daemons: an executor waits for ever, also at the end of the tests, for a call
+    that never ends.
+    """
+    outcomes: SimpleQueue[T | BaseException] = SimpleQueue()
+
+    def run(number: int) -> None:
+        try:
+            outcomes.put(call(number))
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            outcomes.put(error)
+
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + limit
+    for thread in threads:
+        thread.join(max(end - time.monotonic(), 0))
+    if waiting := sum(thread.is_alive() for thread in threads):
+        raise TimeoutError(f"{waiting} of {count} threads got no answer within {limit:g} s")
+    results: list[T] = []
+    for _ in threads:
+        outcome = outcomes.get()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        results.append(outcome)
+    return results

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import io
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import InvalidKeyError, ObjectNotFoundError
-from filecolumn.testing.harness import PIECE, SuiteHarness, whole
+from filecolumn.testing.harness import PIECE, SuiteHarness, in_threads, whole
 
 __all__ = ("ReadingCases",)
 
@@ -133,15 +132,14 @@ class ReadingCases(SuiteHarness):
         backend.delete(["a"])
 
     def test_calls_from_many_threads_do_not_mix(self, backend: StorageBackend) -> None:
-        def one(number: int) -> bool:
-            content = str(number).encode() * 10_000
-            backend.put(f"t/{number}", [content])
-            return backend.get_bytes(f"t/{number}") == content and backend.stat(f"t/{number}").size == len(
-                content
-            )
+        def some(number: int) -> None:
+            for key in (f"t/{number}/{again}" for again in range(5)):
+                content = key.encode() * 10_000
+                backend.put(key, [content])
+                assert backend.get_bytes(key) == content
+                assert backend.stat(key).size == len(content)
 
-        with ThreadPoolExecutor(8) as threads:
-            assert all(threads.map(one, range(40)))
+        in_threads(8, some)
         assert len(self.keys(backend, "t")) == 40
 
     def test_two_readers_of_one_object_do_not_share_a_position(self, backend: StorageBackend) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import ObjectExistsError
-from filecolumn.testing.harness import SuiteHarness, failing, whole
+from filecolumn.testing.harness import SuiteHarness, failing, in_threads, whole
 
 __all__ = ("WritingCases",)
 
@@ -105,8 +105,7 @@ class WritingCases(SuiteHarness):
                 return None
             return number
 
-        with ThreadPoolExecutor(8) as threads:
-            made = [number for number in threads.map(create, range(8)) if number is not None]
+        made = [number for number in in_threads(8, create) if number is not None]
         assert len(made) == 1
         assert backend.get_bytes("k") == str(made[0]).encode()
 
