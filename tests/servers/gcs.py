@@ -30,5 +30,5 @@ def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     port = free_port()
     log = tmp_path_factory.mktemp("gcs") / "log"
     start = ["start", "--host", "127.0.0.1", "--port", str(port), "--in-memory", "--quiet"]
-    with running([sys.executable, "-m", "gcp_storage_emulator", *start], port, log):
+    with running([sys.executable, "-m", "tests.servers.gcs_emulator", *start], port, log):
         yield Endpoint(f"http://127.0.0.1:{port}")
