@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy import Column, Connection, Engine, delete, false, select, update
 
@@ -36,6 +37,8 @@ DELETE_LIMIT = 120.0
 """Seconds that an event loop waits for a storage to delete a batch; well below the lease."""
 LEASE = 300.0
 """Seconds after which another drain may take up what one has claimed."""
+LOOKS = (0.0, 0.02, 0.1, 0.5)
+"""Seconds before each look at keys that others have locked: MariaDB's claims lock keys of their neighbours."""
 PURGE_BATCH = 1000
 
 
@@ -146,10 +149,7 @@ class _Drain:
 
     def delete(self, claims: Sequence[Claim]) -> None:
         """Delete what no row refers to after all, and note what became of each key."""
-        unchecked = [claim.place for claim in claims if not claim.checked]
-        restored, busy = set[Place](), set[Place]()
-        if unchecked:
-            restored, busy = insist(self._engine, lambda connection: self._look_up(connection, unchecked))
+        restored, busy = self._settle({claim.place for claim in claims if not claim.checked})
         doomed = {claim.place: claim.attempts for claim in claims if claim.place not in restored | busy}
         refused = {place: why for place in doomed if (why := self._reason_against(place))}
         refused |= _delete_apart([place for place in doomed if place not in refused])
@@ -169,6 +169,17 @@ class _Drain:
             refused=self.report.refused + len(refused),
             restored=self.report.restored + len(restored),
         )
+
+    def _settle(self, unchecked: set[Place]) -> tuple[set[Place], set[Place]]:
+        """Look up what nobody has checked; return what lives, and what is in use until the lease ends."""
+        restored, busy = set[Place](), unchecked
+        for pause in LOOKS:
+            if not busy:
+                break
+            bridge.pause(pause)
+            found, busy = insist(self._engine, partial(self._look_up, places=busy))
+            restored |= found
+        return restored, busy
 
     def _look_up(self, connection: Connection, places: Collection[Place]) -> tuple[set[Place], set[Place]]:
         """Let live what a row refers to; return that, and what a transaction is about to take from a row.
