@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -12,6 +13,12 @@ from filecolumn import storages
 BROWSER_PACKAGES = ("PIL", "av", "axe_playwright_python", "litestar", "playwright", "schemathesis", "uvicorn")
 # the dependency group "browser", which the sessions on old versions do not install
 collect_ignore = [] if all(map(find_spec, BROWSER_PACKAGES)) else ["gallery"]
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from walking through thousands of tests, again in each of them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
