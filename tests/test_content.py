@@ -469,15 +469,9 @@ CHUNKS = st.lists(st.binary(max_size=6000), max_size=8)
 def test_a_meter_passes_counts_and_hashes(chunks: list[bytes]) -> None:
     meter = Meter()
     whole = b"".join(chunks)
-    assert b"".join(meter.watch(chunks)) == whole
+    assert b"".join(map(meter.feed, chunks)) == whole
     assert meter.size == len(whole)
     assert meter.checksum == f"sha256:{hashlib.sha256(whole).hexdigest()}"
-
-
-async def test_a_meter_watches_asynchronous_chunks() -> None:
-    meter = Meter()
-    assert b"".join([chunk async for chunk in meter.watch_async(async_pieces(DATA))]) == DATA
-    assert meter.size == len(DATA)
 
 
 @given(CHUNKS, st.integers(min_value=1, max_value=5000))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import Iterator
 
 __all__ = ("Meter", "Rechunker")
 
@@ -27,15 +27,6 @@ class Meter:
         self._hash.update(chunk)
         self.size += len(chunk)
         return chunk
-
-    def watch(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass *chunks* through."""
-        return map(self.feed, chunks)
-
-    async def watch_async(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-        """Pass *chunks* through."""
-        async for chunk in chunks:
-            yield self.feed(chunk)
 
 
 class Rechunker:

@@ -154,8 +154,8 @@ class Confirmer:
     def _checksum(self, file: HeldFile) -> str:
         def read() -> str:
             meter = Meter()
-            for _ in meter.watch(storages.get(file.place).get(file.key)):
-                pass
+            for chunk in storages.get(file.place).get(file.key):
+                meter.feed(chunk)
             return meter.checksum
 
         return bridge.blocking(read, limit=READ_LIMIT)
