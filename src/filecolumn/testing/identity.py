@@ -87,9 +87,13 @@ class IdentityCases(SuiteHarness):
         assert self.look(backend) == kept
 
     def test_a_key_with_glob_characters_is_only_itself(self, storage: StorageBackend) -> None:
-        hostile = ["*", "?", "[ab]", "{a,b}", "**", "a*"]
-        for key in ["a", "b", "ab", *hostile]:
+        for key in ("a", "b", "ab"):
             storage.put(key, [key.encode()])
+        hostile: list[str] = []
+        for key in ("*", "?", "[ab]", "{a,b}", "**", "a*"):
+            with suppress(InvalidKeyError):
+                storage.put(key, [key.encode()])
+                hostile.append(key)
         for key in hostile:
             assert whole(storage.get(key)) == key.encode()
             assert storage.stat(key).size == len(key)
