@@ -80,7 +80,7 @@ def tests(session: nox.Session) -> None:
 
 SOAK = {
     "FILECOLUMN_SCHEDULES": "1000",
-    "FILECOLUMN_CUTS": "200",
+    "FILECOLUMN_CUTS": "2000",
     "FILECOLUMN_RACE_SECONDS": "120",
     "FILECOLUMN_STRIDE": "1",
     "FILECOLUMN_EXAMPLES": "5000",

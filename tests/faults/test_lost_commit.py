@@ -18,7 +18,7 @@ from tests.faults.proxy import Cut, Proxy, proxied
 from tests.session.drivers import AsyncDriver, Driver, DriverSession, SyncDriver, stored
 from tests.session.models import Document
 
-CUTS = int(os.environ.get("FILECOLUMN_CUTS", "100"))
+CUTS = int(os.environ.get("FILECOLUMN_CUTS", "200"))
 """On each side of COMMIT, with each of two drivers."""
 
 PLAIN = {"psycopg": {"sslmode": "disable"}, "asyncpg": {"ssl": "disable"}}
