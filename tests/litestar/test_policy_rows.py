@@ -78,6 +78,7 @@ def live(tmp_path: Path) -> Iterator[LiveServer]:
         [add, by_repository, body, grant, count],
         plugins=[FileColumnPlugin(config), SQLAlchemyPlugin(config=alchemy)],
         on_shutdown=[dispose],
+        logging_config=None,
     )
     with serve(app) as server:
         yield server
