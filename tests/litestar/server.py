@@ -22,6 +22,8 @@ class LiveServer:
     app: Litestar
     port: int
     loop: asyncio.AbstractEventLoop
+    thread: int
+    """In which it runs."""
 
     @property
     def url(self) -> str:
@@ -66,7 +68,7 @@ def serve(app: Litestar, **options: Any) -> Iterator[LiveServer]:
             await asyncio.sleep(0.01)
         if server.started:
             port = server.servers[0].sockets[0].getsockname()[1]
-            live.append(LiveServer(app, port, asyncio.get_running_loop()))
+            live.append(LiveServer(app, port, asyncio.get_running_loop(), threading.get_ident()))
         started.set()
         await serving
 
