@@ -19,7 +19,7 @@ from tests.litestar.server import LiveServer, serve
 from tests.servers.process import Endpoint
 
 CONTENT = b"hello " * 1000
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
