@@ -8,26 +8,40 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from advanced_alchemy.extensions.litestar import EngineConfig
+from litestar import Request, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from filecolumn.litestar import file_from_body
 from tests.litestar import raw
-from tests.litestar.application import alchemy_config, application, objects
+from tests.litestar.application import alchemy_config, application, found, objects
 from tests.litestar.server import LiveServer, serve, until
 
 CLIENTS = 100
 TOTAL = 2.0
 
 
+@put("/replaced/{name:str}", request_max_body_size=None)
+async def replace_by_body(
+    request: Request[Any, Any, Any], name: FromPath[str], db_session: NamedDependency[AsyncSession]
+) -> None:
+    """Replace a file as the page on receiving advises: the row is read when the body is there."""
+    file = await file_from_body(request, name, backend="files").save_async()
+    (await found(db_session, 1)).file = file
+
+
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[LiveServer]:
     """Whoever wants a second connection to the database gets an error after half a second."""
     engine = EngineConfig(pool_size=1, max_overflow=0, pool_timeout=0.5)
-    app = application(
-        tmp_path, alchemy=alchemy_config(tmp_path, engine=engine), body_idle=1.0, body_total=TOTAL
-    )
+    alchemy = alchemy_config(tmp_path, engine=engine)
+    app = application(tmp_path, handlers=[replace_by_body], alchemy=alchemy, body_idle=1.0, body_total=TOTAL)
     with serve(app) as server:
         yield server
 
@@ -40,7 +54,7 @@ def request(path: str) -> bytes:
     return raw.head("PUT", path, [("Content-Length", "100000")])
 
 
-@pytest.mark.parametrize("path", ["/documents", "/raw/a.bin", "/stream/a.bin"])
+@pytest.mark.parametrize("path", ["/documents", "/raw/a.bin", "/stream/a.bin", "/replaced/a.bin"])
 def test_28_a_hundred_slow_clients_hold_up_nobody(
     live: LiveServer, http: httpx.Client, tmp_path: Path, path: str
 ) -> None:
