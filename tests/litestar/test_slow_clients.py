@@ -18,7 +18,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from filecolumn.litestar import file_from_body
+from filecolumn.litestar import file_from_body, sending
 from tests.litestar import raw
 from tests.litestar.application import alchemy_config, application, found, objects
 from tests.litestar.server import LiveServer, serve, until
@@ -79,6 +79,23 @@ def test_28_a_hundred_slow_clients_hold_up_nobody(
     assert slowest < TOTAL, "somebody waited for the slow ones to end"
     assert until(lambda: objects(tmp_path) == [])
     assert until(lambda: len(live.tasks()) <= tasks + 1)
+
+
+def test_66_clients_that_do_not_read_hold_no_connection_and_are_given_up(
+    live: LiveServer, http: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "SEND_TIMEOUT", 1.0)
+    http.put("/raw/a.bin", content=iter([bytes(1_000_000)] * 20))
+    tasks = len(live.tasks())
+    with ExitStack() as stack:
+        for _ in range(CLIENTS // 4):
+            client = stack.enter_context(raw.connect(live.port))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.sendall(raw.head("GET", "/documents/1/file"))
+            assert client.recv(1), "its answer has begun"
+        assert http.get("/count").json() == 1
+        assert len(live.tasks()) > tasks
+        assert until(lambda: len(live.tasks()) <= tasks, within=10)
 
 
 def trickle(clients: set[socket.socket]) -> None:
