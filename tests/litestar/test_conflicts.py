@@ -14,11 +14,11 @@ from advanced_alchemy.extensions.litestar import EngineConfig
 from litestar import Request, Response, post, put
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.params import FromPath, MultipartBody
+from litestar.params import FromPath, JSONBody, MultipartBody
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from filecolumn import storages
+from filecolumn import FileObject, storages
 from filecolumn.backends.obstore import ObstoreBackend
 from tests.litestar.application import (
     Base,
@@ -59,6 +59,12 @@ async def replace_and_commit(
     await db_session.commit()
 
 
+@post("/attached")
+async def attach_and_commit(data: JSONBody[Form], db_session: NamedDependency[AsyncSession]) -> None:
+    db_session.add(Document(file=data.file))
+    await db_session.commit()
+
+
 @pytest.fixture(params=["sqlite", "postgresql", "postgresql SERIALIZABLE"])
 def database(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -81,7 +87,7 @@ def live(database: str, commit: str, tmp_path: Path) -> Iterator[LiveServer]:
     alchemy = alchemy_config(tmp_path, url, autocommit=commit == "autocommit", engine=engine)
     app = application(
         tmp_path,
-        handlers=[add_and_commit, replace_and_commit],
+        handlers=[add_and_commit, replace_and_commit, attach_and_commit],
         alchemy=alchemy,
         exception_handlers={DBAPIError: busy} if level else None,
     )
@@ -147,3 +153,25 @@ def test_of_many_requests_each_is_stored_or_told(
     stored = {b"%d" % client for client, answer in enumerate(answers) if answer.is_success}
     assert http.get(f"/documents/{number}/file").content in stored
     assert len(objects(tmp_path)) == 1
+
+
+def test_72_of_many_requests_with_one_grant_one_has_the_file(
+    live: LiveServer, database: str, commit: str, http: httpx.Client, tmp_path: Path
+) -> None:
+    grant = FileObject("b.txt", backend="files").grant_upload()
+    token = http.put(grant.url, content=b"once").json()["grant"]
+    barrier = threading.Barrier(CLIENTS, timeout=20)
+
+    def attach(_: int) -> int:
+        barrier.wait()
+        path = "/attach" if commit == "autocommit" else "/attached"
+        with live.client() as client:
+            return client.post(path, json={"file": token}).status_code
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        statuses = list(pool.map(attach, range(CLIENTS)))
+    assert statuses.count(201) == 1, statuses
+    refused = {403, 404, 409, 503} if "SERIALIZABLE" in database else {403, 404, 409}
+    assert set(statuses) - {201} <= refused, statuses
+    assert http.get("/count").json() == 1
+    assert [path.read_bytes() for path in objects(tmp_path)] == [b"once"]
