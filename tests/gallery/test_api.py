@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sqlite3
 from contextlib import closing
@@ -12,6 +13,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from schemathesis import Case
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
@@ -87,6 +89,45 @@ def test_a_picture_that_cannot_be_decoded_is_kept_without_a_thumbnail(
 def test_a_picture_as_large_as_a_wall_is_not_decoded(http: httpx.Client) -> None:
     header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (50_000).to_bytes(4) * 2 + b"\x08\x02\0\0\0\x5e\x1b\x0e\x5c"
     assert send(http, "wall.png", header + os.urandom(100)).json()["thumbnail"] is None
+
+
+def bomb() -> bytes:
+    """A PNG with 50 MB of text, in 50 KB."""
+    text = PngInfo()
+    text.add_text("Comment", "x" * 50_000_000, zip=True)
+    target = io.BytesIO()
+    Image.new("RGB", (10, 10)).save(target, "PNG", pnginfo=text)
+    return target.getvalue()
+
+
+def drawn(kind: str) -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", (10, 10)).save(target, kind)
+    return target.getvalue()
+
+
+def test_42_43_only_what_a_browser_shows_is_decoded(http: httpx.Client) -> None:
+    """EPS would start a program, and the others are decoders that nobody needs."""
+    for name, content in {
+        "a.eps": drawn("EPS"),
+        "a.tiff": drawn("TIFF"),
+        "a.ico": drawn("ICO"),
+        "a.psd": b"8BPS\0\1" + bytes(6) + b"\0\3" + (10).to_bytes(4) * 2 + b"\0\x08\0\3" + bytes(100),
+        "bomb.png": bomb(),
+    }.items():
+        answer = send(http, name, content)
+        assert answer.status_code in {201, 415}, answer.text
+        if answer.status_code == 201:
+            assert answer.json()["thumbnail"] is None, name
+
+
+def test_42_of_many_frames_one_is_decoded(http: httpx.Client) -> None:
+    frames = [Image.new("P", (64, 64), number % 256) for number in range(3000)]
+    target = io.BytesIO()
+    frames[0].save(target, "GIF", save_all=True, append_images=frames[1:], optimize=False)
+    item = send(http, "film.gif", target.getvalue()).json()
+    with Image.open(io.BytesIO(http.get(item["thumbnail"]).content)) as thumbnail:
+        assert getattr(thumbnail, "n_frames", 1) == 1
 
 
 def test_a_thumbnail_tells_nothing_of_the_camera(http: httpx.Client, tmp_path: Path) -> None:

@@ -141,24 +141,34 @@ HANDLERS: list[HTTPRouteHandler] = [
 ]
 
 
-def alchemy_config(folder: Path) -> SQLAlchemyAsyncConfig:
+def alchemy_config(
+    folder: Path, database: str | None = None, *, autocommit: bool = True, engine: EngineConfig | None = None
+) -> SQLAlchemyAsyncConfig:
+    """Return a configuration for a database in *folder*, or another one."""
     return SQLAlchemyAsyncConfig(
-        connection_string=f"sqlite+aiosqlite:///{folder / 'app.db'}",
-        before_send_handler="autocommit",
+        connection_string=database or f"sqlite+aiosqlite:///{folder / 'app.db'}",
+        before_send_handler="autocommit" if autocommit else None,
         create_all=True,
         metadata=Base.metadata,
-        engine_config=EngineConfig(),
+        engine_config=engine or EngineConfig(),
     )
 
 
-def application(folder: Path, *, handlers: Any = (), **config: Any) -> Litestar:
+def application(
+    folder: Path,
+    *,
+    handlers: Any = (),
+    alchemy: SQLAlchemyAsyncConfig | None = None,
+    exception_handlers: Any = None,
+    **config: Any,
+) -> Litestar:
     """Return the application over a database and a storage in *folder*."""
     settings: dict[str, Any] = {
         "backends": {"files": f"file://{folder / 'files'}/"},
         "signing_key": SIGNING_KEY,
         **config,
     }
-    alchemy = alchemy_config(folder)
+    alchemy = alchemy or alchemy_config(folder)
 
     async def dispose() -> None:
         # advanced-alchemy does it for the first configuration of a process only
@@ -167,6 +177,8 @@ def application(folder: Path, *, handlers: Any = (), **config: Any) -> Litestar:
     return Litestar(
         route_handlers=[*HANDLERS, *handlers],
         on_shutdown=[dispose],
+        exception_handlers=exception_handlers,
+        logging_config=None,
         plugins=[
             SQLAlchemyPlugin(config=alchemy),
             FileColumnPlugin(FileColumnConfig(**settings)),

@@ -102,13 +102,13 @@ def test_a_file_that_was_changed_by_another_request_is_409(http: httpx.Client, t
             if not self.done:
                 self.done = True
                 files = {"file": ("b.txt", b"first", "text/plain")}
-                with httpx.Client(base_url=http.base_url, timeout=20) as other:
+                with httpx.Client(base_url=http.base_url, timeout=20, verify=False) as other:
                     answer = await anyio.to_thread.run_sync(lambda: other.put("/documents/1", files=files))
                 assert answer.status_code == 200, answer.text
             return await real.put_async(key, chunks, **options)  # type: ignore[arg-type]
 
     with storages.override("files", Overtaken()):
         answer = http.put("/documents/1", files={"file": ("c.txt", b"second", "text/plain")})
-    assert answer.status_code in {409, 500}, answer.text
+    assert answer.status_code == 409, answer.text
     assert http.get("/documents/1/file").content == b"first"
     assert len(objects(tmp_path)) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -40,7 +39,8 @@ from tests.litestar.server import serve, until
 
 
 def app_of(*handlers: Any, **config: Any) -> Litestar:
-    return Litestar(route_handlers=handlers, plugins=[FileColumnPlugin(FileColumnConfig(**config))])
+    plugin = FileColumnPlugin(FileColumnConfig(**config))
+    return Litestar(route_handlers=handlers, plugins=[plugin], logging_config=None)
 
 
 @get("/")
@@ -106,9 +106,7 @@ async def test_health_names_what_is_wrong_and_where_nothing_lies(tmp_path: Path)
     assert "secret" not in repr(health)
 
 
-def test_a_column_that_takes_more_than_litestar_does_is_warned_of(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_column_that_takes_more_than_litestar_does_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     class Base(DeclarativeBase): ...
 
     class Film(Base):
@@ -122,8 +120,6 @@ def test_a_column_that_takes_more_than_litestar_does_is_warned_of(
     @post("/large", request_max_body_size=60_000_000)
     async def large(data: MultipartBody[Form]) -> None: ...
 
-    # Litestar's own configuration of logging takes the handlers of the root away
-    monkeypatch.setattr(logging.getLogger("filecolumn"), "handlers", [caplog.handler])
     with TestClient(app_of(small, large, backends={"films": "memory://"})):
         assert "films.film" not in caplog.text
     with TestClient(app_of(small, backends={"films": "memory://"}, signing_key=SIGNING_KEY)):

@@ -27,7 +27,7 @@ from filecolumn.errors import (
     StorageError,
 )
 
-__all__ = ("exception_handlers", "http_exception")
+__all__ = ("exception_handlers", "failed_commit", "http_content", "http_exception")
 
 ExceptionHandler = Callable[[Request[object, object, State], Exception], Response[object]]
 
@@ -65,6 +65,21 @@ def http_exception(error: Exception) -> HTTPException:
     if mapped is None:
         return HTTPException(status_code=500, detail="Internal Server Error")
     extra = [_extra(error)] if isinstance(error, ContentRejectedError) else None
+    return _http(mapped, extra)
+
+
+def failed_commit() -> HTTPException:
+    """Return what a client is told of a commit that somebody else has called, and swallowed its error."""
+    return _http(_MAPPED[CommitOutcomeUnknownError])
+
+
+def http_content(error: HTTPException) -> dict[str, object]:
+    """Return the JSON of an HTTP error, as Litestar's own has it."""
+    content: dict[str, object] = {"status_code": error.status_code, "detail": error.detail}
+    return content if error.extra is None else {**content, "extra": error.extra}
+
+
+def _http(mapped: _Mapped, extra: list[dict[str, object]] | None = None) -> HTTPException:
     headers = {"Retry-After": "5"} if mapped.status == 503 else None
     return HTTPException(status_code=mapped.status, detail=mapped.detail, extra=extra, headers=headers)
 
@@ -77,10 +92,9 @@ def _respond(request: Request[object, object, State], error: Exception) -> Respo
     # what the client is not told is here; a name cannot break the line, since messages quote it with repr
     _log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
     known = http_exception(error)
-    content: dict[str, object] = {"status_code": known.status_code, "detail": known.detail}
-    if known.extra is not None:
-        content["extra"] = known.extra
-    return Response(content, status_code=known.status_code, headers=known.headers, media_type=MediaType.JSON)
+    return Response(
+        http_content(known), status_code=known.status_code, headers=known.headers, media_type=MediaType.JSON
+    )
 
 
 exception_handlers: dict[int | type[Exception], ExceptionHandler] = {kind: _respond for kind in _MAPPED}  # noqa: C420 - typed so that Litestar takes it

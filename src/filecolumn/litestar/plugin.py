@@ -23,6 +23,7 @@ from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.litestar.background import BACKGROUND_STATE_KEY, Background
 from filecolumn.litestar.cli import files_group
+from filecolumn.litestar.commits import answer_failed_commit
 from filecolumn.litestar.config import FileColumnConfig
 from filecolumn.litestar.exceptions import exception_handlers
 from filecolumn.litestar.health import probe
@@ -124,6 +125,9 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         registered = [self._register(key, value) for key, value in self.config.backends.items()]
         if self._signer is not None:
             storages.signer = self._signer
+        # the last of all hooks, whatever the order of the plugins is
+        if answer_failed_commit not in app.before_send:
+            app.before_send.append(answer_failed_commit)
         try:
             if self.config.check_on_startup:
                 for backend in registered:

@@ -181,21 +181,21 @@ class FileASGIResponse(ASGIResponse):
         if self._redirect and backend.capabilities.signs:
             url = await backend.sign_async(key, expires_in=REDIRECT_LIFETIME)
             return Answer(307, {**secure_headers(self._serving), "Location": url, "Content-Length": "0"})
-        decided = answer(
-            method, request_headers(self._request.scope["headers"]), await self._represent(), self._serving
-        )
-        if self._x_accel is None or decided.status not in {200, 206}:
-            return decided
+        if self._x_accel is not None:
+            return await self._handed_over(method, self._x_accel)
+        headers = request_headers(self._request.scope["headers"])
+        return answer(method, headers, await self._represent(), self._serving)
+
+    async def _handed_over(self, method: str, location: str) -> Answer:
+        """Leave the bytes to nginx, and with them ranges and conditions: it gives the file a tag of its own."""
+        backend, key = self._file._located()
         if not backend.location.startswith("file:"):
             raise NotSupportedError(
                 f"nginx can send the files of local storages only, not of {backend.key!r}"
             )
-        # nginx knows ranges itself, and wants the whole answer's headers
-        headers = {
-            name: decided.headers[name]
-            for name in decided.headers.keys() - {"Content-Range", "Content-Length"}
-        }
-        return Answer(200, {**headers, "X-Accel-Redirect": f"{self._x_accel.rstrip('/')}/{quote(key)}"})
+        decided = answer(method, {}, await self._represent(), self._serving)
+        headers = {name: value for name, value in decided.headers.items() if name != "Content-Length"}
+        return Answer(200, {**headers, "X-Accel-Redirect": f"{location.rstrip('/')}/{quote(key)}"})
 
     async def _represent(self) -> Representation:
         file = self._file

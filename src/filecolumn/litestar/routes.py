@@ -31,7 +31,10 @@ AnyRequest = Request[object, object, State]
 def signed_routes(config: FileColumnConfig, signer: UrlSigner) -> list[HTTPRouteHandler]:
     """Return the handlers below `config.files_path`; what a query says besides the token is never read."""
     path = f"{config.files_path.rstrip('/')}/{{token:str}}"
+    return [_download_route(path, config, signer), _upload_route(path, config, signer)]
 
+
+def _download_route(path: str, config: FileColumnConfig, signer: UrlSigner) -> HTTPRouteHandler:
     @route(
         path,
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
@@ -50,6 +53,10 @@ def signed_routes(config: FileColumnConfig, signer: UrlSigner) -> list[HTTPRoute
             x_accel=config.x_accel,
         )
 
+    return download
+
+
+def _upload_route(path: str, config: FileColumnConfig, signer: UrlSigner) -> HTTPRouteHandler:
     @put(
         path,
         status_code=201,
@@ -71,7 +78,7 @@ def signed_routes(config: FileColumnConfig, signer: UrlSigner) -> list[HTTPRoute
             "checksum": facts.checksum,
         }
 
-    return [download, upload]
+    return upload
 
 
 def _verified(signer: UrlSigner, purpose: Purpose, request: AnyRequest) -> Claims:

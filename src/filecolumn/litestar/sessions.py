@@ -18,7 +18,9 @@ from litestar.types import Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, class_mapper
 
+from filecolumn.litestar.commits import watch_commit
 from filecolumn.orm.attributes import file_attributes
+from filecolumn.orm.frames import touches_files
 
 __all__ = ("current_scope", "flush_after_handler")
 
@@ -63,8 +65,16 @@ async def _flush(scope: Scope) -> None:
         if isinstance(session, AsyncSession):
             if _changes_files(session.sync_session):
                 await session.flush()
-        elif isinstance(session, Session) and _changes_files(session):
-            await to_thread.run_sync(session.flush)
+            _watch(scope, session.sync_session)
+        elif isinstance(session, Session):
+            if _changes_files(session):
+                await to_thread.run_sync(session.flush)
+            _watch(scope, session)
+
+
+def _watch(scope: Scope, session: Session) -> None:
+    if touches_files(session):
+        watch_commit(scope, session)
 
 
 def _changes_files(session: Session) -> bool:

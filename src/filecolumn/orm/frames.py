@@ -19,7 +19,7 @@ from filecolumn.orm.recording import LedgerAt
 from filecolumn.orm.unit import Frame, Place
 from filecolumn.registry import storages
 
-__all__ = ("BindArguments", "SessionFrame", "current_frames", "end_frame", "mark_committed")
+__all__ = ("BindArguments", "SessionFrame", "current_frames", "end_frame", "mark_committed", "touches_files")
 
 BindArguments = dict[str, Any]
 """What a session chooses its connection by, as SQLAlchemy types it."""
@@ -84,6 +84,13 @@ def current_frames(session: Session) -> tuple[SessionFrame, SessionFrame]:
     """Return the frame of the innermost savepoint (or the transaction), and that of the transaction."""
     root = session.get_transaction() or session.begin()
     return _frame_of(session.get_nested_transaction() or root), _frame_of(root)
+
+
+def touches_files(session: Session) -> bool:
+    """Return whether the session's transaction has stored a file so far, given one to a row or taken one."""
+    transaction = session.get_transaction()
+    frame = None if transaction is None else _frames.get(transaction)
+    return frame is not None and bool(frame.uploads or frame.attached or frame.removed)
 
 
 def mark_committed(session: Session) -> None:
