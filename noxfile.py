@@ -85,6 +85,8 @@ SOAK = {
     "FILECOLUMN_STRIDE": "1",
     "FILECOLUMN_EXAMPLES": "5000",
     "FILECOLUMN_OBJECTS": "1000000",
+    "FILECOLUMN_SOAK_SECONDS": "7200",
+    "FILECOLUMN_STREAM_MIB": "5120",
 }
 
 
@@ -98,7 +100,9 @@ def soak(session: nox.Session) -> None:
         "pytest",
         "--timeout=0",
         "tests/faults",
+        "tests/maintenance/test_many_due.py",
         "tests/maintenance/test_million.py",
+        "tests/test_memory.py::test_large_content_is_streamed_in_bounded_memory",
         "tests/session/test_stateful.py",
         *session.posargs,
         env=SOAK,

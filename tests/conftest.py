@@ -27,3 +27,10 @@ def clean_registry() -> Iterator[None]:
     storages.clear_backends()
     yield
     storages.clear_backends()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let `--timeout=0` lift the limits that tests set for themselves, too, as the nox session `soak` needs."""
+    if config.getoption("timeout", None) == 0:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0), append=False)

@@ -9,6 +9,7 @@ import pytest
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.errors import ObjectExistsError
 from filecolumn.testing import BackendSuite
 from tests.backends.places import BUCKET, AzureFolder, Folder, S3Folder, closing
 from tests.servers.azurite import azurite
@@ -157,3 +158,23 @@ class TestAzure(BackendSuite):
 
     def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
         self.azure.place(key, content)
+
+
+@pytest.mark.parametrize("url", ["memory://", "file://{}/s/"])
+async def test_a_taken_key_is_not_overwritten_though_it_was_gone_for_a_moment(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner deletes it, or a link leads there: nothing that was asked since says more than the refusal."""
+    backend = ObstoreBackend("s", url.format(tmp_path), fsync=False)
+    backend.put("a", [b"theirs"])
+
+    async def exists_async(key: str) -> bool:
+        return False
+
+    monkeypatch.setattr(backend, "exists", lambda _: False)
+    monkeypatch.setattr(backend, "exists_async", exists_async)
+    with pytest.raises(ObjectExistsError):
+        backend.put("a", [b"ours"])
+    with pytest.raises(ObjectExistsError):
+        await backend.put_async("a", [b"ours"])
+    assert backend.get_bytes("a") == b"theirs"

@@ -1,17 +1,19 @@
 """What a worker process does until it is killed: a made-up history on documents, lists and folders.
 
-`FILECOLUMN_FAILPOINTS` says where it dies.  Every content is new and says what it is, so that the
-parent can tell whose it was.
+The same steps run in sync sessions and in async ones.  `FILECOLUMN_FAILPOINTS` says where the
+worker dies.  Every content is new and says what it is, so that the parent can tell whose it was.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, StorageError, storages
@@ -39,14 +41,19 @@ class MoodyStorage(ObstoreBackend):
             raise StorageError("not now")
         super().delete(keys)
 
+    async def delete_async(self, keys: Iterable[str]) -> None:
+        if self.moody.random() < 0.2:
+            raise StorageError("not now")
+        await super().delete_async(keys)
+
 
 class History:
     """One session after another, on rows 1 to 5 of two tables."""
 
-    def __init__(self, url: str, folder: str, seed: int) -> None:
+    def __init__(self, engine: Engine, folder: str, seed: int) -> None:
         self.random = random.Random(seed)
-        self.engine = create_engine(url)
-        if url.startswith("sqlite"):
+        self.engine = engine
+        if engine.dialect.name == "sqlite":
             use_real_savepoints(self.engine)
             event.listen(
                 self.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=off")
@@ -61,11 +68,24 @@ class History:
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
-            self.loaded.clear()
             with suppress(UndoneError), self.session:
-                for step in self.random.choices(STEPS, k=self.random.randint(1, 3)):
-                    step(self)
+                self.go_on(self.session)
                 self.session.commit()
+
+    async def run_async(self, engine: AsyncEngine, steps: int) -> None:
+        session = AsyncSession(engine)
+        self.session = session.sync_session
+        for _ in range(steps):
+            with suppress(UndoneError):
+                async with session:
+                    await session.run_sync(self.go_on)
+                    await session.commit()
+
+    def go_on(self, session: Session) -> None:
+        """Take a few steps in *session*, which is the history's."""
+        self.loaded.clear()
+        for step in self.random.choices(STEPS, k=self.random.randint(1, 3)):
+            step(self)
 
     def file(self) -> FileObject:
         self.bodies += 1
@@ -179,6 +199,17 @@ STEPS: list[Step] = [
 def work(url: str, folder: str, seed: int, steps: int, failpoints: str) -> None:
     """Run a history in this process, which is a worker's own."""
     os.environ[VARIABLE] = failpoints
-    history = History(url, folder, seed)
+    if make_url(url).get_dialect().is_async:
+        asyncio.run(_work_async(url, folder, seed, steps))
+        return
+    history = History(create_engine(url), folder, seed)
     install_from_environment()
     history.run(steps)
+
+
+async def _work_async(url: str, folder: str, seed: int, steps: int) -> None:
+    engine = create_async_engine(url)
+    history = History(engine.sync_engine, folder, seed)
+    install_from_environment()
+    await history.run_async(engine, steps)
+    await engine.dispose()

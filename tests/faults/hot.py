@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
@@ -42,31 +42,38 @@ def is_right(row: int, found: bytes) -> bool:
 class HotRows:
     """Replaces, deletes, lists and reads, until its time is over."""
 
-    def __init__(self, url: str, seed: int) -> None:
-        self._engine = create_engine(url)
+    forgiven: tuple[type[Exception], ...] = ()
+    """What of the storage may go wrong."""
+
+    def __init__(self, engine: Engine, seed: int) -> None:
+        self._engine = engine
         self._random = random.Random(seed)
         self.counts: Counter[str] = Counter(wrong=0)
 
     def run(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            what = self._random.choice(
-                ["replace", "replace", "append", "pop", "delete", "read", "read", "read"]
-            )
-            try:
-                with Session(self._engine) as session:
-                    self._do(session, what, self._random.randint(1, ROWS))
-                    session.commit()
-                self.counts[what] += 1
-            except ObjectExistsError:
-                self.counts["swept before its row was written"] += 1
-            except (StaleDataError, ObjectDeletedError):
-                self.counts["lost a race"] += 1
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in RETRIED:
-                    raise
-                self.counts["lost a race"] += 1
+            with Session(self._engine) as session:
+                self.step(session)
         self._engine.dispose()
+
+    def step(self, session: Session) -> None:
+        """Do one thing in a transaction of a new session."""
+        what = self._random.choice(["replace", "replace", "append", "pop", "delete", "read", "read", "read"])
+        try:
+            self._do(session, what, self._random.randint(1, ROWS))
+            session.commit()
+            self.counts[what] += 1
+        except ObjectExistsError:
+            self.counts["swept before its row was written"] += 1
+        except (StaleDataError, ObjectDeletedError):
+            self.counts["lost a race"] += 1
+        except self.forgiven:
+            self.counts["refused"] += 1
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in RETRIED:
+                raise
+            self.counts["lost a race"] += 1
 
     def _do(self, session: Session, what: str, row: int) -> None:
         document = session.get(Document, row)
@@ -88,12 +95,15 @@ class HotRows:
             if file is None:
                 continue
             try:
-                found = file.get_content()
+                found = self._content(file)
             except ObjectNotFoundError:
                 # right if the row, read again, has another file
                 self.counts["wrong"] += self._still_has(document.id, file.path)
             else:
                 self.counts["wrong"] += not is_right(document.id, found)
+
+    def _content(self, file: FileObject) -> bytes:
+        return file.get_content()
 
     def _still_has(self, row: int, key: str | None) -> bool:
         with Session(self._engine) as session:
@@ -126,7 +136,7 @@ def main() -> None:
     url, folder, kind, seed, seconds = sys.argv[1:]
     storages.register_backend(ObstoreBackend("docs", f"file://{folder}/", fsync=False))
     if kind == "work":
-        rows = HotRows(url, int(seed))
+        rows = HotRows(create_engine(url), int(seed))
         rows.run(float(seconds))
         counts = rows.counts
     else:

@@ -33,23 +33,36 @@ class Proxy:
         """What becomes of the next COMMIT, of whatever connection."""
         self.refuses = False
         """Whether nobody can connect."""
+        self.is_mute = False
+        """Whether who connects gets no answer."""
         self.cuts = 0
         self.before_cut: Callable[[], object] = lambda: None
         self._threads: list[threading.Thread] = []
         self._open: set[socket.socket] = set()
         self._start(self._accept)
 
-    def close(self) -> None:
-        """Cut everything, and wait for all threads."""
+    def go_away(self) -> None:
+        """Let nobody listen at the port any more; connections stay."""
         # close alone does not wake an accept
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    def come_back(self) -> None:
+        """Listen again."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._start(self._accept)
+
+    def close(self) -> None:
+        """Cut everything, and wait for all threads."""
+        self.go_away()
         for end in list(self._open):
             _end(end)
         for thread in self._threads:
             thread.join(LIMIT)
             assert not thread.is_alive()
+        for end in self._open:
+            end.close()
 
     def _start(self, target: Callable[..., None], *arguments: object) -> None:
         self._threads.append(threading.Thread(target=target, args=arguments))
@@ -61,6 +74,9 @@ class Proxy:
                 client, _ = self._listener.accept()
                 if self.refuses:
                     client.close()
+                    continue
+                if self.is_mute:
+                    self._open.add(client)
                     continue
                 server = socket.create_connection(self._server)
                 for end in (client, server):

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator
-from itertools import product
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -22,11 +21,18 @@ from tests.faults.databases import own_database
 from tests.faults.oracle import look, put_right
 
 Work = Callable[[int, str], int]
+"""Runs a worker on the history of a seed, with failpoints, and returns how it ended."""
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
+DRIVERS = {
+    "sqlite": {"sync": "sqlite", "async": "sqlite+aiosqlite"},
+    "postgresql": {"sync": "postgresql+psycopg", "async": "postgresql+asyncpg"},
+    "mariadb": {"sync": "mysql+pymysql", "async": "mysql+asyncmy"},
+}
 STEPS = 40
 LIMIT = 60
 """Seconds for one worker."""
+MODULES = ("aiosqlite", "asyncmy", "asyncpg", "psycopg", "pymysql")
 SCHEDULES = int(os.environ.get("FILECOLUMN_SCHEDULES", "50"))
 
 
@@ -47,14 +53,17 @@ def folder(tmp_path: Path) -> Path:
 def server() -> ForkServerContext:
     """A process that has imported everything and stored nothing: a fork of it is a worker at once."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.faults.histories", "psycopg", "pymysql"])
+    context.set_forkserver_preload(["tests.faults.histories", *MODULES])
     return context
 
 
 @pytest.fixture
-def work(server: ForkServerContext, engine: Engine, folder: Path) -> Work:
-    """Run a worker and return how it ended."""
-    url = engine.url.render_as_string(hide_password=False)
+def work(
+    request: pytest.FixtureRequest, server: ForkServerContext, engine: Engine, folder: Path, way: str
+) -> Work:
+    """Start workers with sync or async sessions."""
+    driver = DRIVERS[request.node.callspec.params["engine"]][way]
+    url = engine.url.set(drivername=driver).render_as_string(hide_password=False)
 
     def work(seed: int, failpoints: str) -> int:
         worker = server.Process(target=histories.work, args=(url, str(folder), seed, STEPS, failpoints))
@@ -75,11 +84,14 @@ def assert_nothing_is_lost(engine: Engine, folder: Path) -> None:
     assert finding.orphans == []
 
 
-@pytest.mark.parametrize(
-    ("engine", "hit"),
-    [*product(["sqlite", "postgresql"], [1, 2, 3]), ("mariadb", 1)],
-    indirect=["engine"],
-)
+HITS = [
+    *[("sqlite", "sync", 1), ("sqlite", "async", 2), ("sqlite", "sync", 3)],
+    *[("postgresql", "async", 1), ("postgresql", "sync", 2), ("postgresql", "async", 3)],
+    ("mariadb", "sync", 1),
+]
+
+
+@pytest.mark.parametrize(("engine", "way", "hit"), HITS, indirect=["engine"])
 @pytest.mark.parametrize("name", FAILPOINTS)
 def test_a_process_killed_anywhere_loses_nothing(
     engine: Engine, folder: Path, work: Work, name: str, hit: int
@@ -93,8 +105,11 @@ def test_a_process_killed_anywhere_loses_nothing(
 
 
 @pytest.mark.parametrize(
-    ("engine", "number"),
-    [(DATABASES[number % len(DATABASES)], number) for number in range(SCHEDULES)],
+    ("engine", "way", "number"),
+    [
+        (DATABASES[number % len(DATABASES)], ("sync", "async")[number % 2], number)
+        for number in range(SCHEDULES)
+    ],
     indirect=["engine"],
 )
 def test_processes_killed_at_random_lose_nothing(

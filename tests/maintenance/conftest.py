@@ -12,9 +12,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, select, text, update
+from sqlalchemy import Engine, Executable, create_engine, event, select, text, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, maintenance, storages
@@ -73,6 +73,17 @@ class World:
             yield engine
         finally:
             await engine.dispose()
+
+    async def execute(self, statement: Executable) -> None:
+        """Run a statement in a session and commit it."""
+        if self.way == "sync":
+            with Session(self.engine) as session:
+                session.execute(statement)
+                session.commit()
+            return
+        async with self.async_engine() as engine, AsyncSession(engine) as session:
+            await session.execute(statement)
+            await session.commit()
 
     def add(self, *bodies: bytes, start: int = 1) -> list[str]:
         """Commit a document for each content, and return their keys."""

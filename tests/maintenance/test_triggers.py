@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, create_engine, select
+from sqlalchemy import Column, Integer, MetaData, Table, create_engine, delete, select, update
 from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, StoredObject
@@ -99,6 +99,46 @@ def test_what_a_session_dooms_stays_checked_and_goes_at_the_commit(
     assert watched.entry(first).checked
     assert len(keys()) == 1
     is_consistent(watched)
+
+
+async def test_what_a_statement_takes_away_goes_once_and_nothing_else(
+    world: World, storage: StorageBackend, statement: str
+) -> None:
+    """Both the statement's session and the triggers doom its keys."""
+    install_triggers(world.engine, Base)
+    world.add(b"one", b"two")
+    [kept] = world.add(b"kept", start=3)
+    with Session(world.engine) as session:
+        document = session.get_one(Document, 3)
+        document.pages.append(FileObject("p.txt", content=b"page"))
+        session.add(Document(id=4, pages=[FileObject("p.txt", content=b"four")]))
+        session.commit()
+        page = document.pages[0].path
+    share_with_advanced_alchemy(world, storage)
+    rows = delete(Document) if statement == "delete" else update(Document).values(file=None, pages=[])
+    await world.execute(rows.where(Document.id.not_in([3, 6])))
+    await world.maintain("drain")
+    assert keys() == {kept, page, "shared.txt"}
+    assert (await world.maintain("check", grace=-5, verify=True)).faults == 0
+    await world.execute(delete(Document).where(Document.id != 3))
+    world.make_due()
+    await world.maintain("drain")
+    assert keys() == {kept, page}
+    assert (await world.maintain("status")).doomed == 0
+    assert (await world.maintain("check", grace=-5, verify=True)).findings == []
+
+
+@pytest.fixture(params=["delete", "update"])
+def statement(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def share_with_advanced_alchemy(world: World, storage: StorageBackend) -> None:
+    """Commit rows 5 and 6, which share an object that the ledger does not know."""
+    storage.put("shared.txt", [b"shared"])
+    row = '{"filename": "shared.txt", "backend": "docs"}'
+    for number in (5, 6):
+        world.sql("INSERT INTO documents (id, file, pages) VALUES (:id, :row, '[]')", id=number, row=row)
 
 
 def test_moves_and_swaps_keep_their_keys(watched: World, storage: StorageBackend) -> None:

@@ -18,6 +18,7 @@ __all__ = (
     "closed_on_error",
     "enter",
     "link_new",
+    "sync_above",
     "undone_on_error",
     "write_all",
 )
@@ -92,6 +93,19 @@ def link_new(stage: str, stages: int, name: str, folder: int, key: str) -> None:
         os.link(stage, name, src_dir_fd=stages, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError as error:
         raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten") from error
+
+
+def sync_above(path: str) -> None:
+    """Make the name of a folder durable, and of those above it on its disk that may be read."""
+    device = os.stat(path).st_dev
+    while (above := os.path.dirname(path)) != path and os.stat(above).st_dev == device:
+        path = above
+        with suppress(PermissionError):
+            descriptor = os.open(path, FOLDER_FLAGS)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def write_all(file: FileIO, chunk: bytes) -> None:

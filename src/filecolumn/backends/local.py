@@ -23,6 +23,7 @@ from filecolumn.backends.descriptors import (
     closed_on_error,
     enter,
     link_new,
+    sync_above,
     undone_on_error,
     write_all,
 )
@@ -34,6 +35,8 @@ __all__ = ("FileChunks", "LocalRoot", "local_folder", "make_root")
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
+MOST_REMEMBERED = 10_000
+"""Folders whose names are known to be durable; one that is forgotten is only synced again."""
 _USABLE = os.R_OK | os.W_OK | os.X_OK
 
 _STAGE = f"{RESERVED_FOLDER}/stage"
@@ -57,6 +60,9 @@ class LocalRoot:
         if not os.access(self.path, _USABLE, effective_ids=os.access in os.supports_effective_ids):
             raise StorageError(f"the folder {self.path!r} is not writable for this process")
         self._fsync = fsync
+        self._durable: set[str] = set()
+        if fsync:
+            sync_above(self.path)
 
     def stat(self, key: str) -> os.stat_result:
         """Return the status of the regular file at *key*; ObjectNotFoundError, or StorageError for anything else."""
@@ -163,11 +169,12 @@ class LocalRoot:
     @contextmanager
     def _folder(self, segments: Iterable[str], *, make: bool = False) -> Generator[int]:
         """Open a folder below the root, one segment after the other."""
-        descriptor = self._open_root()
+        descriptor, path = self._open_root(), ""
         try:
             for segment in segments:
+                path = f"{path}/{segment}"
                 if make:
-                    self._make(segment, descriptor)
+                    self._make(path, segment, descriptor)
                 below = enter(segment, descriptor)
                 os.close(descriptor)
                 descriptor = below
@@ -182,10 +189,17 @@ class LocalRoot:
             # not "no object is there": a disk that is not mounted has lost nothing
             raise StorageError(f"the folder {self.path!r} of the storage cannot be opened") from error
 
-    def _make(self, name: str, folder: int) -> None:
-        with suppress(FileExistsError):
+    def _make(self, path: str, name: str, folder: int) -> None:
+        try:
             os.mkdir(name, FOLDER_MODE, dir_fd=folder)
-            self._sync(folder)
+        except FileExistsError:
+            # who made it may have been killed, or be about to make its name durable
+            if path in self._durable:
+                return
+        self._sync(folder)
+        if len(self._durable) >= MOST_REMEMBERED:
+            self._durable.clear()
+        self._durable.add(path)
 
     def _open(self, key: str, folder: int, name: str) -> int:
         # O_NONBLOCK, so that a FIFO cannot hold us

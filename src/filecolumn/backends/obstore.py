@@ -92,8 +92,8 @@ class ObstoreBackend(ObstoreAsync):
         try:
             return send(mode=mode)
         except AlreadyExistsError:
-            # Azure takes the blocks of an upload that was given up for a blob, though nothing is there
-            if self.exists(key):
+            # Azure takes the blocks of an upload that was given up for a blob
+            if not self._leftovers_take_keys or self.exists(key):
                 raise
             return send(mode="overwrite")
 

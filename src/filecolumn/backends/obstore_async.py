@@ -79,7 +79,7 @@ class ObstoreAsync(ObstoreBase):
             return await send(mode=mode)
         except AlreadyExistsError:
             # as in the blocking call
-            if await self.exists_async(key):
+            if not self._leftovers_take_keys or await self.exists_async(key):
                 raise
             return await send(mode="overwrite")
 

@@ -79,6 +79,7 @@ class ObstoreBase(StorageBackend):
         self.capabilities: Capabilities = kind.capabilities
         self._signer = signing_store(fs)
         self._signs_any_key = kind.signs_any_key
+        self._leftovers_take_keys = kind.leftovers_take_keys
         self._root = local_root(fs, fsync=fsync)
 
     @property

@@ -44,6 +44,8 @@ class Kind:
     signed_put_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     signs_any_key: bool = True
     """Whether a signature holds for keys with characters that a URL encodes."""
+    leftovers_take_keys: bool = False
+    """Whether a key counts as taken after an upload that was given up, though nothing is there."""
 
 
 _KEEPING = Capabilities(creates_atomically=True, keeps_content_type=True, lists_in_order=True)
@@ -60,6 +62,7 @@ _KINDS: Mapping[type[object], Kind] = {
         # https://learn.microsoft.com/rest/api/storageservices/put-blob#request-headers-all-blob-types
         signed_put_headers={"x-ms-blob-type": "BlockBlob"},
         signs_any_key=False,
+        leftovers_take_keys=True,
     ),
     HTTPStore: Kind("http", Capabilities()),
 }

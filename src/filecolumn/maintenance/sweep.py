@@ -56,7 +56,10 @@ class SweepReport:
     left: int = 0
     """Of these, how many were left alone: in use, or found to be referred to."""
     unfinished: int = 0
-    """Left-overs of uploads that did not end, which were deleted; only counted in a dry run."""
+    """Left-overs of uploads that did not end, which were deleted; only counted in a dry run.
+
+    Those in the cloud are not listed: a rule of the bucket has to end them.
+    """
 
     @property
     def found(self) -> int:

@@ -16,10 +16,10 @@ from hashlib import sha256
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Engine, insert, select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.errors import FileColumnError, ObjectExistsError, ObjectNotFoundError, StorageError
+from filecolumn.errors import ObjectExistsError, ObjectNotFoundError, StorageError
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey, uuid7_hex
 from filecolumn.orm import bridge
 from filecolumn.orm.ledger import Ledger
@@ -130,8 +130,8 @@ def _reason_to_withhold(engine: Engine, ledger: Ledger, name: str) -> str | None
                 f"storage {name!r} belongs to the database that this one is a copy of; give the copy a storage "
                 "of its own, or run 'filecolumn adopt' if the original is gone"
             )
-    except (SQLAlchemyError, FileColumnError) as error:
-        return f"whose storage {name!r} is cannot be told: {error}"
+    except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
+        return f"whose storage {name!r} is cannot be told: {str(error) or type(error).__name__}"
     _ours.setdefault(engine, WeakSet()).add(backend)
     return None
 
