@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,11 +23,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, OwnedFileError, StorageError, storages
-from filecolumn.backends.obstore import ObstoreBackend
 from tests.session.conftest import make_driver
 from tests.session.databases import SCHEMES
 from tests.session.drivers import DriverSession, contents, stored
 from tests.session.models import Document
+from tests.session.refusing import RefusingStorage
 
 T = TypeVar("T")
 
@@ -58,37 +58,6 @@ class Row:
 Rows = dict[int, Row]
 
 
-class FaultyStorage(ObstoreBackend):
-    """Refuses uploads, or deletions, when told to."""
-
-    puts_left: int | None = None
-    refuses_deletions = False
-
-    def _fail_put(self) -> None:
-        if self.puts_left is not None:
-            self.puts_left -= 1
-            if self.puts_left < 0:
-                raise StorageError("no space left")
-
-    def put(self, key, chunks, **options):  # type: ignore[no-untyped-def]
-        self._fail_put()
-        return super().put(key, chunks, **options)
-
-    async def put_async(self, key, chunks, **options):  # type: ignore[no-untyped-def]
-        self._fail_put()
-        return await super().put_async(key, chunks, **options)
-
-    def delete(self, keys: Iterable[str]) -> None:
-        if self.refuses_deletions:
-            raise StorageError("refused")
-        super().delete(keys)
-
-    async def delete_async(self, keys: Iterable[str]) -> None:
-        if self.refuses_deletions:
-            raise StorageError("refused")
-        await super().delete_async(keys)
-
-
 class Histories(RuleBasedStateMachine):
     """A session, and the dict that it must agree with."""
 
@@ -102,7 +71,7 @@ class Histories(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.loop = asyncio.new_event_loop()
         storages.clear_backends()
-        self.storage = storages.register_backend(FaultyStorage("docs", "memory://"))
+        self.storage = storages.register_backend(RefusingStorage("docs", "memory://"))
         self.driver = make_driver(self.kind, Path(self.folder.name))
         self.opened = AsyncExitStack()
         self.committed: Rows = {}
