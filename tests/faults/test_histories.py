@@ -22,9 +22,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from filecolumn import CommitOutcomeUnknownError, FileObject, StaleUploadError, StorageError
-from filecolumn.maintenance import claims, drain, sweep
+from filecolumn.maintenance import drain, sweep
 from filecolumn.testing import assert_consistent
-from tests.faults.actor import Actor, is_blocked, is_conflict
+from tests.faults.actor import Actor, is_blocked, is_conflict, labelled
 from tests.faults.beliefs import Chronicle, Row
 from tests.faults.world import World
 from tests.session.models import Base, Document
@@ -42,6 +42,8 @@ SKEW = 10.0
 """Seconds that a file's time may be ahead of the database's."""
 
 ENDS = ("rollback", "close", "full storage", "refused deletions", "refused undoing")
+ASKED = ("at once", "later", "when it is back")
+"""How a transaction ends that does not just commit, and when the database says so that gave no answer."""
 
 
 class Histories(RuleBasedStateMachine):
@@ -154,18 +156,26 @@ class Histories(RuleBasedStateMachine):
     @rule(who=Who, one=Number, kind=st.sampled_from(["new", "none", "staged", "unseen"]))
     def replace(self, who: int, one: int, kind: str) -> None:
         with self.attempt(who) as actor:
-            row, file = self.need(actor, one), self.new()
             match kind:
-                case "none" if row.file is not None:
-                    actor.change(one, row, lambda document: setattr(document, "file", None), file=None)
-                case "unseen":
+                case "new":
+                    self.replace_file(actor, one, self.new())
+                case "none":
+                    self.replace_file(actor, one, None)
+                case "staged":
+                    file = self.new()
+                    actor.is_swept = False
+                    self.world.wait(self.world.driver.save(file))
+                    self.orphans.add(file.path or "")
+                    self.replace_file(actor, one, file)
+                case _:
+                    row, file = self.need(actor, one), self.new()
                     actor.change(one, row, lambda document: setattr(document, "scan", file), scan=self.body)
-                case "new" | "staged":
-                    if kind == "staged":
-                        actor.is_swept = False
-                        self.world.wait(self.world.driver.save(file))
-                        self.orphans.add(file.path or "")
-                    actor.change(one, row, lambda document: setattr(document, "file", file), file=self.body)
+
+    def replace_file(self, actor: Actor, number: int, file: FileObject | None) -> None:
+        row = self.need(actor, number)
+        if file is not None or row.file is not None:
+            body = labelled(file)
+            actor.change(number, row, lambda document: setattr(document, "file", file), file=body)
 
     @rule(who=Who, one=Number, two=Number, swaps=st.booleans())
     def copy_or_swap(self, who: int, one: int, two: int, swaps: bool) -> None:
@@ -278,9 +288,9 @@ class Histories(RuleBasedStateMachine):
             actor.expire(one)
 
     def move_raw(self, actor: Actor, one: int, two: int) -> None:
-        """Give a file of one row to another that has none: the database is told that one has lost it."""
+        """Give a file of one row to another: the database is told only that one has lost it."""
         taker, giver = actor.see(two), actor.see(one)
-        if giver is None or taker is None or giver.file is None or taker.file is not None:
+        if giver is None or taker is None or giver.file is None or one == two:
             return
         give = "UPDATE documents SET file = CAST((SELECT file FROM (SELECT * FROM documents) d WHERE id = {}) AS {})"
         kind = {"sqlite": "TEXT", "postgresql": "JSONB"}.get(self.world.driver.dialect, "CHAR")
@@ -318,12 +328,18 @@ class Histories(RuleBasedStateMachine):
             if len(actor.savepoints) < 3:
                 actor.save()
 
-    @rule(who=Who, releases=st.booleans(), level=st.integers(0, 2))
-    def end_nested(self, who: int, releases: bool, level: int) -> None:
+    @rule(who=Who, one=Number, releases=st.booleans(), flushes=st.booleans(), level=st.integers(0, 2))
+    def end_nested(self, who: int, one: int, releases: bool, flushes: bool, level: int) -> None:
+        """Replace a file in a savepoint, and leave it."""
         with self.attempt(who) as actor:
-            if actor.savepoints and releases:
+            if not actor.savepoints:
+                actor.save()
+            self.replace_file(actor, one, self.new())
+            if flushes:
+                actor.flush()
+            if releases:
                 actor.release()
-            elif actor.savepoints:
+            else:
                 actor.undo(level % len(actor.savepoints))
 
     @rule(who=Who)
@@ -333,8 +349,11 @@ class Histories(RuleBasedStateMachine):
             self.ended()
 
     # one rule, so that histories have longer transactions than five would give
-    @rule(who=Who, how=st.sampled_from(ENDS))
-    def end(self, who: int, how: str) -> None:
+    @rule(who=Who, how=st.sampled_from((*ENDS, *ASKED)), arrives=st.booleans())
+    def end(self, who: int, how: str, arrives: bool) -> None:
+        if how in ASKED:
+            self.lose_commit(who, how, arrives=arrives)
+            return
         storage = self.world.storage
         with self.attempt(who) as actor:
             storage.refuses_deletions = how.startswith("refused")
@@ -356,8 +375,7 @@ class Histories(RuleBasedStateMachine):
                 self.allow_orphans()
             self.ended()
 
-    @rule(who=Who, arrives=st.booleans(), asked=st.sampled_from(["at once", "later", "when it is back"]))
-    def lose_commit(self, who: int, arrives: bool, asked: str) -> None:
+    def lose_commit(self, who: int, asked: str, *, arrives: bool) -> None:
         """Commit without an answer; the database has to say what became of it."""
         with self.attempt(who) as actor:
             actor.flush()
@@ -401,25 +419,30 @@ class Histories(RuleBasedStateMachine):
 
     # What operators and failures do
 
-    @rule(what=st.sampled_from(["drain", "drain one", "refused drain", "sweep", "sweep", "restart"]))
+    @rule(
+        what=st.sampled_from(
+            ["drain", "drain one", "refused drain", "sweep", "clean up", "clean up", "restart"]
+        )
+    )
     def trouble(self, what: str) -> None:
         match what:
             case "sweep":
                 self.sweep()
+            case "clean up":
+                self.sweep()
+                self.drain(None, refuses=False)
             case "restart":
                 self.restart()
             case _:
                 self.drain(1 if what == "drain one" else None, refuses=what == "refused drain")
 
     def drain(self, limit: int | None, *, refuses: bool) -> None:
+        before = self.world.look()
+        self.world.storage.refuses_deletions = refuses
         with self.maintenance():
             self.world.make_due()
-            self.world.storage.refuses_deletions = refuses
-            try:
-                restored = self.world.maintain(drain, limit=limit).restored
-                assert restored <= len(self.misjudged)
-            finally:
-                self.world.storage.refuses_deletions = False
+            assert self.world.maintain(drain, limit=limit).restored <= len(before.keys & before.doomed)
+        self.world.storage.refuses_deletions = False
         self.misjudged &= self.world.look().doomed
 
     def sweep(self) -> None:
@@ -477,8 +500,9 @@ class Histories(RuleBasedStateMachine):
         """Do what an operator does: then every object has its row."""
         for actor in self.actors:
             actor.close()
+        before = self.world.look()
         self.world.make_due()
-        assert self.world.maintain(drain).restored == len(self.misjudged)
+        assert self.world.maintain(drain).restored == len(before.keys & before.doomed)
         self.world.maintain(sweep, grace=-SKEW, force=True)
         assert self.world.maintain(drain).restored == 0
         found = self.world.look()
@@ -487,19 +511,14 @@ class Histories(RuleBasedStateMachine):
         assert_consistent(self.world.reader, Base, allow=())
 
 
-@pytest.fixture(autouse=True)
-def impatient_maintenance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let drains and sweeps not wait for the sessions, which cannot go on meanwhile."""
-    monkeypatch.setattr(claims, "ATTEMPTS", 1)
-    monkeypatch.setattr(claims, "LOCK_LIMIT", 0.02)
-
-
-BOUNDS = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+def bounds(share: float = 1.0) -> settings:
+    """Return the size of a run; the histories of servers and event loops take longer."""
+    return settings(
+        max_examples=max(1, round(EXAMPLES * share)),
+        stateful_step_count=40,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 class SyncHistories(Histories):
@@ -525,5 +544,5 @@ class PymysqlHistories(Histories):
 TestSync, TestAsync = SyncHistories.TestCase, AsyncHistories.TestCase
 TestPsycopg, TestAsyncpg = PsycopgHistories.TestCase, AsyncpgHistories.TestCase
 TestPymysql = PymysqlHistories.TestCase
-TestSync.settings = TestAsync.settings = BOUNDS
-TestPsycopg.settings = TestAsyncpg.settings = TestPymysql.settings = BOUNDS
+TestSync.settings, TestAsync.settings = bounds(), bounds(0.2)
+TestPsycopg.settings, TestAsyncpg.settings, TestPymysql.settings = bounds(0.1), bounds(0.05), bounds(0.05)
