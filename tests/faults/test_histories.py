@@ -544,5 +544,5 @@ class PymysqlHistories(Histories):
 TestSync, TestAsync = SyncHistories.TestCase, AsyncHistories.TestCase
 TestPsycopg, TestAsyncpg = PsycopgHistories.TestCase, AsyncpgHistories.TestCase
 TestPymysql = PymysqlHistories.TestCase
-TestSync.settings, TestAsync.settings = bounds(), bounds(0.2)
-TestPsycopg.settings, TestAsyncpg.settings, TestPymysql.settings = bounds(0.1), bounds(0.05), bounds(0.05)
+TestSync.settings, TestAsync.settings = bounds(), bounds(0.12)
+TestPsycopg.settings, TestAsyncpg.settings, TestPymysql.settings = bounds(0.06), bounds(0.03), bounds(0.03)

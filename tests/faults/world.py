@@ -74,8 +74,10 @@ class World:
         self._verified: dict[str, bytes] = {}
         self._database = _server_database(kind, has_triggers=has_triggers) if kind in SCHEMES else None
         if self._database is None:
-            self.reader = create_engine(f"sqlite:///{self._folder.name}/test.db", connect_args={"timeout": 0})
-            _make_sqlite(self.reader, has_triggers=has_triggers)
+            path = Path(self._folder.name, "test.db")
+            path.write_bytes(_sqlite_file(has_triggers=has_triggers))
+            self.reader = create_engine(f"sqlite:///{path}", connect_args=IMPATIENT["sqlite"])
+            event.listen(self.reader, "connect", _hurry)
         else:
             driver = READER[self._database.engine.dialect.name]
             self.reader = create_engine(self._database.url(SCHEMES[driver]), connect_args=IMPATIENT[driver])
@@ -207,14 +209,19 @@ def _labelled(column: Any) -> Iterator[Labelled]:
         yield fact["metadata"]["body"].encode(), fact["metadata"].get("label", 0)
 
 
-def _make_sqlite(engine: Engine, *, has_triggers: bool) -> None:
-    event.listen(engine, "connect", _hurry)
-    with engine.connect() as connection:
-        # else a reader keeps everybody from committing
-        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-    Base.metadata.create_all(engine)
-    if has_triggers:
-        install_triggers(engine, Base)
+@cache
+def _sqlite_file(*, has_triggers: bool) -> bytes:
+    """Return an empty database, which takes longer to make than to copy."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = create_engine(f"sqlite:///{folder}/new.db")
+        Base.metadata.create_all(engine)
+        if has_triggers:
+            install_triggers(engine, Base)
+        with engine.connect() as connection:
+            # else a reader keeps everybody from committing
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        engine.dispose()
+        return Path(folder, "new.db").read_bytes()
 
 
 @cache

@@ -31,8 +31,6 @@ from tests.session.refusing import RefusingStorage
 
 T = TypeVar("T")
 
-pytestmark = pytest.mark.timeout(300)
-
 AnyJson = JSON().with_variant(JSONB(), "postgresql")
 READER = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mariadb": "mariadb+pymysql"}
 ROWS = text("SELECT id, file, pages FROM documents").columns(id=Integer, file=AnyJson, pages=AnyJson)
@@ -370,14 +368,19 @@ def label_in(column: object) -> int:
     return sum(fact["metadata"].get("label", 0) for fact in facts_in(column))
 
 
-BOUNDS = settings(
-    max_examples=int(os.environ.get("FILECOLUMN_EXAMPLES", "200")),
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-# a server takes longer, and SQLite has seen the rest
-FEWER = settings(BOUNDS, max_examples=40)
+EXAMPLES = int(os.environ.get("FILECOLUMN_EXAMPLES", "200"))
+
+pytestmark = pytest.mark.timeout(300 + 2 * EXAMPLES)
+
+
+def bounds(share: float = 1.0) -> settings:
+    """Return the size of a run: event loops and servers take longer, and SQLite has seen the rest."""
+    return settings(
+        max_examples=max(1, round(EXAMPLES * share)),
+        stateful_step_count=40,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 class SyncHistories(Histories):
@@ -403,5 +406,5 @@ class PymysqlHistories(Histories):
 TestSync, TestAsync = SyncHistories.TestCase, AsyncHistories.TestCase
 TestPsycopg, TestAsyncpg = PsycopgHistories.TestCase, AsyncpgHistories.TestCase
 TestPymysql = PymysqlHistories.TestCase
-TestSync.settings = TestAsync.settings = BOUNDS
-TestPsycopg.settings = TestAsyncpg.settings = TestPymysql.settings = FEWER
+TestSync.settings, TestAsync.settings = bounds(), bounds(0.25)
+TestPsycopg.settings = TestAsyncpg.settings = TestPymysql.settings = bounds(0.06)
