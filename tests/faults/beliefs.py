@@ -79,14 +79,15 @@ class Changes:
             row = committed.get(number)
             actual = row is not None if attribute is None else getattr(row, attribute, None)
             assert actual == value, f"an update of {attribute} of row {number} was lost"
-        rows = dict(committed)
-        for number, row in self.rows.items():
-            if row is None:
-                rows.pop(number, None)
-            else:
-                written = {name: getattr(row, name) for name in self.written[number]}
-                rows[number] = replace(rows.get(number, Row()), **written)
-        return rows
+        rows = {number: self.found(number, committed) for number in {*committed, *self.rows}}
+        return {number: row for number, row in rows.items() if row is not None}
+
+    def found(self, number: int, committed: Mapping[int, Row]) -> Row | None:
+        """Return what the transaction finds in the database when it has flushed."""
+        now, mine = committed.get(number), self.rows.get(number)
+        if number not in self.rows or mine is None:
+            return None if number in self.rows else now
+        return replace(now or Row(), **{name: getattr(mine, name) for name in self.written[number]})
 
 
 class Chronicle:

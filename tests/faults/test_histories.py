@@ -277,7 +277,7 @@ class Histories(RuleBasedStateMachine):
                 case _:
                     self.move_raw(actor, one, two)
                     return
-            if (row := self.found(actor, one)) is None:
+            if (row := actor.changes.found(one, self.chronicle.now)) is None:
                 return
             if kind == "update":
                 actor.changes.write(one, row, file=self.body)
@@ -289,25 +289,19 @@ class Histories(RuleBasedStateMachine):
 
     def move_raw(self, actor: Actor, one: int, two: int) -> None:
         """Give a file of one row to another: the database is told only that one has lost it."""
-        taker, giver = actor.see(two), actor.see(one)
+        giver, taker = (actor.changes.found(number, self.chronicle.now) for number in (one, two))
         if giver is None or taker is None or giver.file is None or one == two:
             return
         give = "UPDATE documents SET file = CAST((SELECT file FROM (SELECT * FROM documents) d WHERE id = {}) AS {})"
         kind = {"sqlite": "TEXT", "postgresql": "JSONB"}.get(self.world.driver.dialect, "CHAR")
         actor.run(lambda s: s.execute(text(f"{give.format(one, kind)} WHERE id = {two}")))
         actor.run(lambda s: s.execute(text(f"UPDATE documents SET file = NULL WHERE id = {one}")))
-        for number, row, file in ((one, giver, None), (two, taker, giver.file)):
-            actor.wrote(number, row, file=file)
+        actor.changes.write(one, giver, file=None)
+        actor.changes.write(two, taker, file=giver.file)
         actor.changes.is_raw = True
         actor.settle()
         for number in (one, two):
             actor.expire(number)
-
-    def found(self, actor: Actor, number: int) -> Row | None:
-        """Return what a statement of a session finds: its own row, or the one that is committed."""
-        return (
-            actor.changes.rows.get(number) if number in actor.changes.rows else self.chronicle.now.get(number)
-        )
 
     # What they do to their sessions
 
@@ -392,7 +386,8 @@ class Histories(RuleBasedStateMachine):
             if arrives:
                 actor.changes = changes
                 self.has_committed(actor)
-            self.allow_orphans()
+            if not isinstance(error, CommitOutcomeUnknownError):
+                self.allow_orphans()
             self.ended()
 
     def ask(self, error: Exception, arrives: bool) -> None:
@@ -408,7 +403,8 @@ class Histories(RuleBasedStateMachine):
     def has_committed(self, actor: Actor) -> None:
         if actor.changes.rows:
             self.chronicle.add(actor.changes.merged(self.chronicle.now))
-            self.other(actor).is_disturbed = True
+        # SQLite lets nobody write who has read before a commit, of whatever
+        self.other(actor).is_disturbed |= bool(actor.changes.rows) or self.world.is_sqlite
         if actor.changes.is_raw:
             found = self.world.look()
             if self.has_triggers:
