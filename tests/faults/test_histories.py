@@ -214,8 +214,8 @@ class Histories(RuleBasedStateMachine):
                 "clear": (),
                 "double": pages * 2,
             }[change]
-            # an empty list has nothing to change, and a list is not to grow with every turn
-            if (pages or changed) and len(changed) <= 4:
+            # what changes nothing is not written, and a list is not to grow with every turn
+            if changed != pages and len(changed) <= 4:
                 actor.change(one, row, act[change], pages=changed)
 
     @rule(who=Who, one=Number, two=Number)
