@@ -161,12 +161,10 @@ class Actor:
     def undo(self, level: int) -> None:
         """Roll back to a savepoint, and with it those inside."""
         before, nested = self.savepoints[level]
-        is_innermost = level == len(self.savepoints) - 1
         del self.savepoints[level:]
         self.run(lambda _: nested.rollback())  # type: ignore[attr-defined]
-        if not is_innermost:
-            # SQLAlchemy keeps what the savepoints inside have flushed
-            self.session.sync.expire_all()
+        # SQLAlchemy keeps what was loaded since, and what savepoints inside have flushed
+        self.session.sync.expire_all()
         self.changes = before
         self.settle()
 
