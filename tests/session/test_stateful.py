@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,15 +23,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, OwnedFileError, StorageError, storages
-from filecolumn.backends.obstore import ObstoreBackend
 from tests.session.conftest import make_driver
 from tests.session.databases import SCHEMES
 from tests.session.drivers import DriverSession, contents, stored
 from tests.session.models import Document
+from tests.session.refusing import RefusingStorage
 
 T = TypeVar("T")
-
-pytestmark = pytest.mark.timeout(300)
 
 AnyJson = JSON().with_variant(JSONB(), "postgresql")
 READER = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mariadb": "mariadb+pymysql"}
@@ -58,37 +56,6 @@ class Row:
 Rows = dict[int, Row]
 
 
-class FaultyStorage(ObstoreBackend):
-    """Refuses uploads, or deletions, when told to."""
-
-    puts_left: int | None = None
-    refuses_deletions = False
-
-    def _fail_put(self) -> None:
-        if self.puts_left is not None:
-            self.puts_left -= 1
-            if self.puts_left < 0:
-                raise StorageError("no space left")
-
-    def put(self, key, chunks, **options):  # type: ignore[no-untyped-def]
-        self._fail_put()
-        return super().put(key, chunks, **options)
-
-    async def put_async(self, key, chunks, **options):  # type: ignore[no-untyped-def]
-        self._fail_put()
-        return await super().put_async(key, chunks, **options)
-
-    def delete(self, keys: Iterable[str]) -> None:
-        if self.refuses_deletions:
-            raise StorageError("refused")
-        super().delete(keys)
-
-    async def delete_async(self, keys: Iterable[str]) -> None:
-        if self.refuses_deletions:
-            raise StorageError("refused")
-        await super().delete_async(keys)
-
-
 class Histories(RuleBasedStateMachine):
     """A session, and the dict that it must agree with."""
 
@@ -102,7 +69,7 @@ class Histories(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.loop = asyncio.new_event_loop()
         storages.clear_backends()
-        self.storage = storages.register_backend(FaultyStorage("docs", "memory://"))
+        self.storage = storages.register_backend(RefusingStorage("docs", "memory://"))
         self.driver = make_driver(self.kind, Path(self.folder.name))
         self.opened = AsyncExitStack()
         self.committed: Rows = {}
@@ -401,14 +368,19 @@ def label_in(column: object) -> int:
     return sum(fact["metadata"].get("label", 0) for fact in facts_in(column))
 
 
-BOUNDS = settings(
-    max_examples=int(os.environ.get("FILECOLUMN_EXAMPLES", "200")),
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-# a server takes longer, and SQLite has seen the rest
-FEWER = settings(BOUNDS, max_examples=40)
+EXAMPLES = int(os.environ.get("FILECOLUMN_EXAMPLES", "200"))
+
+pytestmark = pytest.mark.timeout(300 + 2 * EXAMPLES)
+
+
+def bounds(share: float = 1.0) -> settings:
+    """Return the size of a run: event loops and servers take longer, and `tests.faults` has more of it."""
+    return settings(
+        max_examples=max(1, round(EXAMPLES * share)),
+        stateful_step_count=40,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 class SyncHistories(Histories):
@@ -434,5 +406,5 @@ class PymysqlHistories(Histories):
 TestSync, TestAsync = SyncHistories.TestCase, AsyncHistories.TestCase
 TestPsycopg, TestAsyncpg = PsycopgHistories.TestCase, AsyncpgHistories.TestCase
 TestPymysql = PymysqlHistories.TestCase
-TestSync.settings = TestAsync.settings = BOUNDS
-TestPsycopg.settings = TestAsyncpg.settings = TestPymysql.settings = FEWER
+TestSync.settings, TestAsync.settings = bounds(0.5), bounds(0.1)
+TestPsycopg.settings = TestAsyncpg.settings = TestPymysql.settings = bounds(0.03)
