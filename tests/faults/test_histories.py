@@ -540,5 +540,6 @@ class PymysqlHistories(Histories):
 TestSync, TestAsync = SyncHistories.TestCase, AsyncHistories.TestCase
 TestPsycopg, TestAsyncpg = PsycopgHistories.TestCase, AsyncpgHistories.TestCase
 TestPymysql = PymysqlHistories.TestCase
-TestSync.settings, TestAsync.settings = bounds(), bounds(0.1)
-TestPsycopg.settings, TestAsyncpg.settings, TestPymysql.settings = bounds(0.06), bounds(0.03), bounds(0.03)
+TestSync.settings, TestAsync.settings = bounds(), bounds(0.2)
+TestPsycopg.settings = bounds(0.1)
+TestAsyncpg.settings = TestPymysql.settings = bounds(0.05)

@@ -374,7 +374,7 @@ pytestmark = pytest.mark.timeout(300 + 2 * EXAMPLES)
 
 
 def bounds(share: float = 1.0) -> settings:
-    """Return the size of a run: event loops and servers take longer, and `tests.faults` has more of it."""
+    """Return the size of a run: servers take longer, and `tests.faults` has more of it."""
     return settings(
         max_examples=max(1, round(EXAMPLES * share)),
         stateful_step_count=40,
@@ -406,5 +406,5 @@ class PymysqlHistories(Histories):
 TestSync, TestAsync = SyncHistories.TestCase, AsyncHistories.TestCase
 TestPsycopg, TestAsyncpg = PsycopgHistories.TestCase, AsyncpgHistories.TestCase
 TestPymysql = PymysqlHistories.TestCase
-TestSync.settings, TestAsync.settings = bounds(0.5), bounds(0.1)
-TestPsycopg.settings = TestAsyncpg.settings = TestPymysql.settings = bounds(0.03)
+TestSync.settings = TestAsync.settings = bounds()
+TestPsycopg.settings = TestAsyncpg.settings = TestPymysql.settings = bounds(0.2)
