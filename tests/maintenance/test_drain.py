@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, insert, update
+from sqlalchemy import create_engine, event, insert, update
 from sqlalchemy.orm import Session
 
 import filecolumn
@@ -18,7 +19,7 @@ from filecolumn import FileObject, StorageError, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.maintenance import DrainReport, check, drain
 from filecolumn.orm.ledger import State, now_ms
-from tests.maintenance.conftest import TABLE, World, keys
+from tests.maintenance.conftest import TABLE, World, keys, make_world
 from tests.maintenance.models import Base, Document
 
 ROOT = Path(filecolumn.__file__).parents[2]
@@ -63,6 +64,33 @@ def test_eight_drains_at_once_delete_each_object_once(
     assert sorted(deleted) == names
     assert keys() == set()
     assert set(database.states().values()) == {State.GONE}
+
+
+def test_a_drain_looks_at_what_is_due_only(tmp_path: Path, storage: StorageBackend) -> None:
+    """Counted in steps of SQLite's virtual machine."""
+
+    [sqlite] = make_world("sqlite", "sync", tmp_path)
+
+    def steps() -> int:
+        counted: list[None] = []
+        engine = create_engine(sqlite.url)
+
+        def count(raw: sqlite3.Connection, _: object) -> None:
+            raw.set_progress_handler(lambda: counted.append(None), 10)
+
+        event.listen(engine, "connect", count)
+        drain(engine, Base)
+        engine.dispose()
+        return len(counted)
+
+    few = steps()
+    rows = [
+        {"backend": "docs", "key": f"x/{number}", "state": State.LIVE.value, "checked": True, "attempts": 0}
+        for number in range(20_000)
+    ]
+    with sqlite.engine.begin() as connection:
+        connection.execute(insert(TABLE).values(created_at=now_ms()), rows)
+    assert steps() <= 2 * few
 
 
 KILLED = """

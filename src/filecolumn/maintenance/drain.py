@@ -129,7 +129,9 @@ class _Drain:
         columns = self._ledger.table.c
         due = (
             select(columns.backend, columns.key, columns.attempts, columns.checked)
-            .where(columns.state == State.DOOMED.value, columns.due_at <= self._until)
+            .where(
+                self._ledger.is_waiting, columns.state == State.DOOMED.value, columns.due_at <= self._until
+            )
             .order_by(columns.due_at)
             .limit(size)
             .with_for_update(skip_locked=True)
@@ -263,7 +265,7 @@ def lock_sqlite(connection: Connection, ledger: Ledger) -> None:
 def _purge(engine: Engine, ledger: Ledger) -> int:
     """Forget keys whose time as a fence is over."""
     columns = ledger.table.c
-    is_over = columns.state == State.GONE.value, columns.due_at <= now_ms()
+    is_over = ledger.is_waiting, columns.state == State.GONE.value, columns.due_at <= now_ms()
     over = select(columns.backend, columns.key).where(*is_over).limit(PURGE_BATCH)
 
     def forget(connection: Connection) -> int:

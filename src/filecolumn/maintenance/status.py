@@ -52,7 +52,7 @@ def status(engine: Engine, *models: Models) -> StatusReport:
     waiting = select(
         func.count(),
         func.min(columns.due_at),
-    ).where(doomed, columns.due_at <= now_ms())
+    ).where(ledger.is_waiting, doomed, columns.due_at <= now_ms())
     refused = select(func.count(), func.max(columns.attempts)).where(doomed, columns.attempts > 0)
     stuck = select(func.count()).where(doomed, columns.attempts >= STUCK)
     restored = select(func.count()).where(columns.state == State.LIVE.value, columns.last_error.is_not(None))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Dialect,
     Index,
     Integer,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects import mysql
@@ -62,6 +64,11 @@ class Ledger:
     table: Table
     meta: Table
     """Facts about the database itself, by name."""
+
+    @property
+    def is_waiting(self) -> ColumnElement[bool]:
+        """Match all but live keys, in the words of the index: SQLite does not use it for others."""
+        return self.table.c.state != literal_column(f"{State.LIVE:d}")
 
 
 def ledger_of(metadata: MetaData) -> Ledger | None:
