@@ -42,6 +42,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "backends.filesystem",
         "backends.object_stores",
         "backends.serial",
+        "backends.staged",
         "backends.obstore_terms",
         "backends.obstore_base",
         "backends.obstore_async",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from threading import Lock
-from typing import TypeVar
 
 from filecolumn.backends.base import (
     Capabilities,
@@ -27,10 +26,10 @@ from filecolumn.backends.filesystem import (
     make_filesystem,
     stat_of_info,
 )
-from filecolumn.backends.local import FileChunks
 from filecolumn.backends.object_stores import object_files
 from filecolumn.backends.parts import batches
 from filecolumn.backends.serial import in_turns
+from filecolumn.backends.staged import StagedFiles
 from filecolumn.backends.translate import ErrorTable, SourceGuard, translated, without_secrets
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import (
@@ -40,11 +39,9 @@ from filecolumn.errors import (
     ObjectNotFoundError,
     StorageError,
 )
-from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key, uuid7_hex
+from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key
 
 __all__ = ("FSSpecBackend",)
-
-T = TypeVar("T")
 
 _ERRORS: ErrorTable = {
     FileNotFoundError: ObjectNotFoundError,
@@ -97,6 +94,7 @@ class FSSpecBackend(StorageBackend):
         self._creating = Lock()
         self._objects = objects = object_files(self.fs)
         self._files: PlainFiles = in_turns(self.fs, limit=total_timeout)
+        self._staged = StagedFiles(self._files, self.prefix)
         alone = self._root is not None or isinstance(self.fs, MemoryFileSystem)
         self.capabilities: Capabilities = Capabilities(
             signs=can_sign(self.fs),
@@ -133,7 +131,7 @@ class FSSpecBackend(StorageBackend):
                 self._objects.write(path, guard, content_type, metadata, mode=mode, conditional=checked)
             else:
                 self._refuse_taken(key, mode)
-                self._write_staged(key, guard)
+                self._staged.write(self._path(key), guard)
         return Stat(key=key, size=guard.size)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -146,7 +144,9 @@ class FSSpecBackend(StorageBackend):
             elif self._objects is not None and length != 0:
                 chunks = self._objects.read(self._path(key), start, length)
             else:
-                chunks = self._read_file(key, start, length)
+                # some servers open a folder, and refuse to read it
+                self.stat(key)
+                chunks = self._staged.read(self._path(key), start, length)
         return self._read(key, chunks)
 
     def stat(self, key: str) -> Stat:
@@ -168,7 +168,7 @@ class FSSpecBackend(StorageBackend):
                 if self._root is not None:
                     self._root.remove(*batch)
                 elif self._objects is None:
-                    self._remove_file(*map(self._path, batch))
+                    self._staged.remove(*map(self._path, batch))
                 else:
                     with suppress(FileNotFoundError):
                         self._objects.delete([*map(self._path, batch)])
@@ -190,8 +190,7 @@ class FSSpecBackend(StorageBackend):
             yield from list_unfinished(self._root)
             return
         with self._translated("list unfinished uploads"):
-            stage = "/".join(filter(None, (self.prefix, RESERVED_FOLDER, "stage")))
-            for below, _, files in self._files.walk(stage, detail=True):
+            for below, _, files in self._files.walk(self._staged.folder, detail=True):
                 for name, info in files.items():
                     path = f"{below}/{name}".strip("/").removeprefix(self.prefix.strip("/")).lstrip("/")
                     yield stat_of_info(ReservedKey(path), info)
@@ -230,36 +229,6 @@ class FSSpecBackend(StorageBackend):
         end = size if length is None else min(size, start + length)
         return (self.fs.cat_file(path, at, min(at + CHUNK_SIZE, end)) for at in range(start, end, CHUNK_SIZE))
 
-    def _read_file(self, key: str, start: int, length: int | None) -> Iterator[bytes]:
-        # some servers open a folder, and refuse to read it
-        self.stat(key)
-        file = self._files.open(self._path(key), "rb")
-        file.seek(start)
-        return FileChunks(file, length)
-
-    def _write_staged(self, key: str, chunks: Iterable[bytes]) -> None:
-        stage = "/".join(filter(None, (self.prefix, RESERVED_FOLDER, "stage", uuid7_hex())))
-        try:
-            with _in_folder(self._files, stage, lambda: self._files.open(stage, "wb")) as file:
-                for chunk in chunks:
-                    file.write(chunk)
-            path = self._path(key)
-            _in_folder(self._files, path, lambda: self._files.mv(stage, path))
-        except BaseException:
-            if self._files.exists(stage):
-                self._files.rm_file(stage)
-            raise
-
-    def _remove_file(self, path: str) -> None:
-        try:
-            # rm() would take the path for a pattern
-            self._files.rm_file(path)
-        except FileNotFoundError:
-            return
-        except OSError:
-            if not self._files.isdir(path):
-                raise
-
     def _refuse_taken(self, key: str, mode: PutMode) -> None:
         if mode == "create" and self._files.exists(self._path(key)):
             raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten")
@@ -282,12 +251,3 @@ class FSSpecBackend(StorageBackend):
 
     def _translated(self, doing: str, source: SourceGuard | None = None) -> AbstractContextManager[None]:
         return translated(_ERRORS, f"{doing} in storage {self.key!r}", source)
-
-
-def _in_folder(fs: PlainFiles, path: str, call: Callable[[], T]) -> T:
-    """Return what *call* does at *path*, for which the folders are made if they are missing."""
-    try:
-        return call()
-    except FileNotFoundError:
-        fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-        return call()

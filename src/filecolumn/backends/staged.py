@@ -1,0 +1,61 @@
+"""Files of a filesystem that shows them while they are written, such as SFTP: a stage, and a rename."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from filecolumn.backends.filesystem import PlainFiles
+from filecolumn.backends.local import FileChunks
+from filecolumn.naming import RESERVED_FOLDER, uuid7_hex
+
+__all__ = ("StagedFiles",)
+
+T = TypeVar("T")
+
+
+class StagedFiles:
+    """The files of one filesystem, by their paths in it; *prefix* is the folder that has the stage."""
+
+    def __init__(self, fs: PlainFiles, prefix: str) -> None:
+        self._fs = fs
+        self.folder: str = "/".join(filter(None, (prefix, RESERVED_FOLDER, "stage")))
+        """That of the stages."""
+
+    def write(self, path: str, chunks: Iterable[bytes]) -> None:
+        """Store *chunks* at *path*, all or nothing, in the place of what is there."""
+        stage = f"{self.folder}/{uuid7_hex()}"
+        try:
+            with self._in_folder(stage, lambda: self._fs.open(stage, "wb")) as file:
+                for chunk in chunks:
+                    file.write(chunk)
+            self._in_folder(path, lambda: self._fs.mv(stage, path))
+        except BaseException:
+            if self._fs.exists(stage):
+                self._fs.rm_file(stage)
+            raise
+
+    def read(self, path: str, start: int, length: int | None) -> Iterator[bytes]:
+        """Open the file and return its chunks."""
+        file = self._fs.open(path, "rb")
+        file.seek(start)
+        return FileChunks(file, length)
+
+    def remove(self, path: str) -> None:
+        """Delete the file, if it is there and no folder."""
+        try:
+            # rm() would take the path for a pattern
+            self._fs.rm_file(path)
+        except FileNotFoundError:
+            return
+        except OSError:
+            if not self._fs.isdir(path):
+                raise
+
+    def _in_folder(self, path: str, call: Callable[[], T]) -> T:
+        """Return what *call* does at *path*, for which the folders are made if they are missing."""
+        try:
+            return call()
+        except FileNotFoundError:
+            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            return call()
