@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import pytest
 from fsspec import AbstractFileSystem
+from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from filecolumn import StorageError
@@ -99,7 +100,8 @@ def backend(fs: OneLine, tmp_path: Path) -> FSSpecBackend:
 
 
 def test_backends_that_share_a_filesystem_wait_for_each_other(fs: OneLine, tmp_path: Path) -> None:
-    backends = [FSSpecBackend(name, fs, str(tmp_path / name)) for name in ("one", "other")]
+    within = DirFileSystem(str(tmp_path), fs)
+    backends = [FSSpecBackend("one", fs, str(tmp_path / "one")), FSSpecBackend("other", within, "other")]
 
     def some(number: int) -> None:
         backend = backends[number % 2]

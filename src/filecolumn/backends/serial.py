@@ -71,9 +71,17 @@ def in_turns(fs: FileSystem, *, limit: float) -> PlainFiles:
 
     A call that does not get its turn within *limit* seconds raises StorageError.
     """
-    if getattr(fs, "async_impl", False):
+    called = _innermost(fs)
+    if getattr(called, "async_impl", False):
         return fs
-    return _OneAtATime(fs, _lines.setdefault(fs, _Line()), limit)
+    return _OneAtATime(fs, _lines.setdefault(called, _Line()), limit)
+
+
+def _innermost(fs: FileSystem) -> FileSystem:
+    """Return what a filesystem calls that wraps another, such as `dir` and the caches."""
+    while (inner := getattr(fs, "fs", None)) is not None:
+        fs = inner
+    return fs
 
 
 class _OneAtATime:
