@@ -42,7 +42,7 @@ class Folder(Base):
     __tablename__ = "folders"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    items: Mapped[list[Item]] = relationship(cascade="all, delete-orphan")
+    items: Mapped[list[Item]] = relationship(cascade="all, delete-orphan", order_by="Item.id")
 
 
 class Item(Base):
