@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -40,23 +42,31 @@ class Folder:
         path.write_bytes(content)
 
 
+@cache
+def _s3_client(endpoint: Endpoint) -> Any:
+    """Return a client of a server that has the bucket; boto3 takes long to make one."""
+    boto3 = __import__("boto3")
+    config = __import__("botocore.config", fromlist=["Config"])
+    client = boto3.client(
+        "s3",
+        endpoint_url=endpoint.url,
+        aws_access_key_id=endpoint.user,
+        aws_secret_access_key=endpoint.password,
+        region_name="us-east-1",
+        config=config.Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 1}),
+    )
+    client.create_bucket(Bucket=BUCKET)
+    atexit.register(client.close)
+    return client
+
+
 class S3Folder:
     """A folder of a bucket, reached through boto3."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        boto3 = __import__("boto3")
-        config = __import__("botocore.config", fromlist=["Config"])
         self.endpoint = endpoint
         self.folder = uuid4().hex
-        self.client: Any = boto3.client(
-            "s3",
-            endpoint_url=endpoint.url,
-            aws_access_key_id=endpoint.user,
-            aws_secret_access_key=endpoint.password,
-            region_name="us-east-1",
-            config=config.Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 1}),
-        )
-        self.client.create_bucket(Bucket=BUCKET)
+        self.client: Any = _s3_client(endpoint)
 
     def _page(self) -> Iterator[str]:
         pages = self.client.get_paginator("list_objects_v2")
@@ -85,23 +95,30 @@ class S3Folder:
         for first in range(0, len(keys), 1000):
             batch = [{"Key": key} for key in keys[first : first + 1000]]
             self.client.delete_objects(Bucket=BUCKET, Delete={"Objects": batch, "Quiet": True})
-        self.client.close()
+
+
+@cache
+def _azure_container(endpoint: Endpoint) -> Any:
+    """Return a client of a container, which is made if it is missing."""
+    blob = __import__("azure.storage.blob", fromlist=["ContainerClient"])
+    container = blob.ContainerClient(
+        endpoint.url,
+        BUCKET,
+        credential={"account_name": endpoint.user, "account_key": endpoint.password},
+    )
+    if not container.exists():
+        container.create_container()
+    atexit.register(container.close)
+    return container
 
 
 class AzureFolder:
     """A folder of a container, reached through Azure's own client."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        blob = __import__("azure.storage.blob", fromlist=["ContainerClient"])
         self.endpoint = endpoint
         self.folder = uuid4().hex
-        self.container: Any = blob.ContainerClient(
-            endpoint.url,
-            BUCKET,
-            credential={"account_name": endpoint.user, "account_key": endpoint.password},
-        )
-        if not self.container.exists():
-            self.container.create_container()
+        self.container: Any = _azure_container(endpoint)
 
     def look(self) -> dict[str, bytes]:
         names = self.container.list_blob_names(name_starts_with=f"{self.folder}/")
@@ -111,7 +128,7 @@ class AzureFolder:
         self.container.upload_blob(f"{self.folder}/{key}", content, overwrite=True)
 
     def close(self) -> None:
-        self.container.close()
+        pass
 
 
 class GcsFolder:
