@@ -53,17 +53,25 @@ async def _cancel_when_left(receive: Receive, scope: anyio.CancelScope) -> None:
 
 
 async def exactly(chunks: AsyncIterator[bytes], length: int) -> AsyncGenerator[bytes]:
-    """Pass *chunks* on, each when the next has come: the last one only if there are *length* bytes in all.
+    """Pass *chunks* on; the first when the second has come, the last of *length* bytes when none has.
 
-    So a client never sees a complete answer that is not the file.
+    So a small answer that is not the file is an error, and of a large one no client sees the end.
     """
     held, size = b"", 0
     async for chunk in chunks:
-        if held:
-            yield held
-        held, size = chunk, size + len(chunk)
+        if not chunk:
+            continue
+        is_first = not size
+        size += len(chunk)
         if size > length:
             break
+        if held:
+            yield held
+            held = b""
+        if is_first or size == length:
+            held = chunk
+        else:
+            yield chunk
     if size != length:
         raise StorageError(f"the storage has {'more' if size > length else size} bytes, of {length}")
     yield held
