@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from inspect import isasyncgen
 from typing import Protocol, cast
@@ -42,7 +43,8 @@ async def send_all(first: bytes, rest: AsyncIterator[bytes], receive: Receive, s
 
 
 async def _send(chunk: bytes, send: Send) -> None:
-    with anyio.fail_after(SEND_TIMEOUT):
+    # half the price of anyio's, for each chunk
+    async with asyncio.timeout(SEND_TIMEOUT):
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
