@@ -22,10 +22,6 @@ __all__ = ("in_turns",)
 T = TypeVar("T")
 
 
-class _End:
-    """Marks the end of an iterator that may yield anything."""
-
-
 class _Line:
     """Who may call a filesystem now."""
 
@@ -115,7 +111,7 @@ class _OneAtATime:
 
     def walk(self, path: str, *, detail: bool) -> Iterator[tuple[str, object, dict[str, dict[str, object]]]]:
         folders = self._fs.walk(path, detail=detail)
-        while not isinstance(folder := self._call(lambda: next(folders, _End())), _End):
+        while (folder := self._call(lambda: next(folders, None))) is not None:
             yield folder
 
     def invalidate_cache(self) -> None:
