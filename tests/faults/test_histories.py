@@ -6,7 +6,6 @@ has lost a race, and its session rolls back.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
@@ -14,7 +13,6 @@ from dataclasses import replace
 from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import delete, text, update
@@ -27,11 +25,10 @@ from filecolumn.testing import assert_consistent
 from tests.faults.actor import Actor, is_blocked, is_conflict, labelled
 from tests.faults.beliefs import Chronicle, Row
 from tests.faults.world import World
+from tests.session.machines import SECONDS, bounds
 from tests.session.models import Base, Document
 
-EXAMPLES = int(os.environ.get("FILECOLUMN_EXAMPLES", "200"))
-
-pytestmark = pytest.mark.timeout(300 + 2 * EXAMPLES)
+pytestmark = pytest.mark.timeout(SECONDS)
 
 Who = st.sampled_from([0, 0, 0, 1])
 """One of the sessions gets further than the other, which disturbs it."""
@@ -505,16 +502,6 @@ class Histories(RuleBasedStateMachine):
         assert found.objects == found.keys == found.live
         assert not found.doomed
         assert_consistent(self.world.reader, Base, allow=())
-
-
-def bounds(share: float = 1.0) -> settings:
-    """Return the size of a run; the histories of servers and event loops take longer."""
-    return settings(
-        max_examples=max(1, round(EXAMPLES * share)),
-        stateful_step_count=40,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 class SyncHistories(Histories):

@@ -6,7 +6,6 @@ Hypothesis makes up the histories; the database is read by connections of its ow
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import JSON, Integer, create_engine, delete, text, update
@@ -26,6 +24,7 @@ from filecolumn import FileObject, OwnedFileError, StorageError, storages
 from tests.session.conftest import make_driver
 from tests.session.databases import SCHEMES
 from tests.session.drivers import DriverSession, contents, stored
+from tests.session.machines import SECONDS, bounds
 from tests.session.models import Document
 from tests.session.refusing import RefusingStorage
 
@@ -368,19 +367,7 @@ def label_in(column: object) -> int:
     return sum(fact["metadata"].get("label", 0) for fact in facts_in(column))
 
 
-EXAMPLES = int(os.environ.get("FILECOLUMN_EXAMPLES", "200"))
-
-pytestmark = pytest.mark.timeout(300 + 2 * EXAMPLES)
-
-
-def bounds(share: float = 1.0) -> settings:
-    """Return the size of a run: servers take longer, and `tests.faults` has more of it."""
-    return settings(
-        max_examples=max(1, round(EXAMPLES * share)),
-        stateful_step_count=40,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+pytestmark = pytest.mark.timeout(SECONDS)
 
 
 class SyncHistories(Histories):
