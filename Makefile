@@ -3,10 +3,10 @@ PYTHON ?= python3
 NOX := .venv/bin/nox
 ARGS ?=
 
-.PHONY: help demo gallery test lint typing docs bench clean
+.PHONY: help demo gallery test test-rest test-all lint typing docs bench clean
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
 demo: $(NOX) ## see what filecolumn does; your own files: make demo ARGS="one.pdf two.png"
 	@$(NOX) -s demo -- $(ARGS)
@@ -14,8 +14,13 @@ demo: $(NOX) ## see what filecolumn does; your own files: make demo ARGS="one.pd
 gallery: $(NOX) ## serve the example gallery on http://127.0.0.1:8000
 	@$(NOX) -s gallery -- $(ARGS)
 
-test: $(NOX) ## run the tests; for pytest: make test ARGS="-k savepoint"
+test: $(NOX) ## run the quick tests, in minutes; for pytest: make test ARGS="-k savepoint"
 	@$(NOX) -s tests -- $(ARGS)
+
+test-rest: $(NOX) ## run what `make test` leaves out: servers, browsers, faults in number
+	@$(NOX) -s tests-rest -- $(ARGS)
+
+test-all: test test-rest ## run every test
 
 lint typing docs bench: $(NOX)
 	@$(NOX) -s $@ -- $(ARGS)

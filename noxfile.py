@@ -11,9 +11,13 @@ nox.options.reuse_existing_virtualenvs = True
 PINNED = "constraints.txt"
 OLDEST = "constraints-minimum.txt"
 
-SERVER_DRIVERS = ("psycopg", "asyncpg", "pymysql", "asyncmy")
-
 IN_PARALLEL = ("-n", "auto", "--dist", "worksteal")
+SLOWEST = ("--durations", "10")
+
+# What needs nothing but this package, and takes minutes altogether; `sized` tests are in both sets, with
+# sizes of `tests/profiles.py`.
+QUICK = "not (server or browser or extended or quiet)"
+REST = "not quiet and (server or browser or extended or sized)"
 
 # Run without any extra: proves that nothing optional is needed, and that what is missing is named.
 BARE_IMPORT = """
@@ -69,25 +73,28 @@ def gallery(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, those that measure alone at the end; what follows `--` goes to pytest instead."""
-    install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers", "--group", "browser")
+    """Run the quick tests, which need no server; what follows `--` goes to pytest instead."""
+    install(session, "-e", ".[fsspec,async]", "--group", "test")
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
-    session.run("python", "-m", "pytest", "-m", "quiet")
-    session.run("python", "-m", "pytest", *IN_PARALLEL, "-m", "not quiet")
+    session.run(
+        *("python", "-m", "pytest", *IN_PARALLEL, *SLOWEST, "-m", QUICK),
+        env={"FILECOLUMN_TEST_PROFILE": "quick", "FILECOLUMN_TEST_SERVERS": "none"},
+    )
 
 
-SOAK = {
-    "FILECOLUMN_SCHEDULES": "1000",
-    "FILECOLUMN_CUTS": "2000",
-    "FILECOLUMN_RACE_SECONDS": "120",
-    "FILECOLUMN_STRIDE": "1",
-    "FILECOLUMN_EXAMPLES": "5000",
-    "FILECOLUMN_OBJECTS": "1000000",
-    "FILECOLUMN_SOAK_SECONDS": "7200",
-    "FILECOLUMN_STREAM_MIB": "5120",
-}
+@nox.session(name="tests-rest")
+def tests_rest(session: nox.Session) -> None:
+    """Run what `tests` leaves out: servers, browsers, faults in number, and at last what measures, alone."""
+    install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers", "--group", "browser")
+    pytest = ("python", "-m", "tests.servers", "python", "-m", "pytest", *SLOWEST)
+    profile = {"FILECOLUMN_TEST_PROFILE": "ci"}
+    if session.posargs:
+        session.run(*pytest, *session.posargs, env=profile)
+        return
+    session.run(*pytest, *IN_PARALLEL, "-m", REST, env=profile)
+    session.run(*pytest, "-m", "quiet", env=profile)
 
 
 @nox.session(default=False)
@@ -95,17 +102,8 @@ def soak(session: nox.Session) -> None:
     """Inject faults for hours, where CI does for minutes; needs PostgreSQL and MariaDB."""
     install(session, "-e", ".[fsspec,async]", "--group", "test")
     session.run(
-        "python",
-        "-m",
-        "pytest",
-        "--timeout=0",
-        "tests/faults",
-        "tests/maintenance/test_many_due.py",
-        "tests/maintenance/test_million.py",
-        "tests/test_memory.py::test_large_content_is_streamed_in_bounded_memory",
-        "tests/session/test_stateful.py",
-        *session.posargs,
-        env=SOAK,
+        *("python", "-m", "pytest", "--timeout=0", "-m", "sized", *session.posargs),
+        env={"FILECOLUMN_TEST_PROFILE": "soak"},
     )
 
 
@@ -137,17 +135,15 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def minimum(session: nox.Session) -> None:
-    """Run the tests on the oldest versions that pyproject.toml allows, as far as SQLite and local folders go.
+    """Run the quick tests on the oldest versions that pyproject.toml allows, as far as the ORM goes.
 
-    The clouds' clients pin newer versions, and what is injected or served does not depend on them.
+    What is injected or served does not depend on them.
     """
     install(session, "-e", ".[fsspec,async]", "--group", "test", pins=OLDEST)
     elsewhere = (
-        f"--ignore=tests/{folder}"
-        for folder in ("backends", "faults", "gallery", "litestar", "maintenance", "security")
+        f"--ignore=tests/{folder}" for folder in ("backends", "faults", "litestar", "maintenance", "project")
     )
-    chosen = ("-m", "not server and not quiet", "-k", f"not ({' or '.join(SERVER_DRIVERS)})")
-    session.run("python", "-m", "pytest", *IN_PARALLEL, *elsewhere, *chosen, *session.posargs)
+    session.run("python", "-m", "pytest", *IN_PARALLEL, *elsewhere, "-m", QUICK, *session.posargs)
 
 
 @nox.session(reuse_venv=False)

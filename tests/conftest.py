@@ -1,4 +1,4 @@
-"""Fixtures that every test may use."""
+"""What holds for every test."""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ import pytest
 
 from filecolumn import storages
 
+pytest_plugins = ("tests.profiles", "tests.promises", "tests.scenarios.fixtures", "tests.servers.fixtures")
+
 BROWSER_PACKAGES = ("PIL", "av", "axe_playwright_python", "litestar", "playwright", "schemathesis", "uvicorn")
-# the dependency group "browser", which the sessions on old versions do not install
+# the dependency group "browser", which only `make test-all` installs
 collect_ignore = [] if all(map(find_spec, BROWSER_PACKAGES)) else ["gallery"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let `--timeout=0` lift the limits that tests set for themselves, too, as the nox session `soak` needs."""
+    if config.getoption("timeout", None) == 0:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0), append=False)
 
 
 def pytest_collection_finish() -> None:
@@ -27,10 +37,3 @@ def clean_registry() -> Iterator[None]:
     storages.clear_backends()
     yield
     storages.clear_backends()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let `--timeout=0` lift the limits that tests set for themselves, too, as the nox session `soak` needs."""
-    if config.getoption("timeout", None) == 0:
-        for item in items:
-            item.add_marker(pytest.mark.timeout(0), append=False)

@@ -137,7 +137,7 @@ def test_a_missing_fact_is_not_known(missing: str) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        # row 77 of the security table
+        # no object, no JSON, and facts that are missing or of a wrong type
         [],
         [ROW],
         "text",

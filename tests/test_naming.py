@@ -1,4 +1,4 @@
-"""File names, storage keys and content types; rows of the security table by number."""
+"""File names, storage keys and content types: what is cleaned, what is kept, and what is refused."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u20
 @pytest.mark.parametrize(
     ("name", "cleaned"),
     [
-        # row 1: traversal
+        # traversal
         ("../../etc/passwd", "passwd"),
         ("..\\..\\x", "x"),
         ("....//x", "x"),
-        # row 2: absolute paths, drives, shares, URLs
+        # absolute paths, drives, shares, URLs
         ("/etc/passwd", "passwd"),
         ("C:\\x", "x"),
         ("C:x", "x"),
@@ -68,37 +68,37 @@ INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u20
         ("s3://other/x", "x"),
         ("x/C:y", "y"),
         ("C:C:x", "x"),
-        # row 3: never decoded
+        # never decoded
         ("%2e%2e%2fx", "%2e%2e%2fx"),
         ("%252e", "%252e"),
-        # row 4: controls
+        # control characters
         ("a\x00b\r\nc\td\x1be\x7ff\x85g.txt", "abcdefg.txt"),
-        # row 5: nothing left
+        # nothing left
         ("", "file"),
         (".", "file"),
         ("..", "file"),
         ("   ", "file"),
         (". . .", "file"),
         ("a/", "a"),
-        # row 7: devices may be shown
+        # devices may be shown
         ("CON", "CON"),
         ("con.txt", "con.txt"),
         ("NUL.tar.gz", "NUL.tar.gz"),
         ("COM¹", "COM¹"),
         ("aux ", "aux"),
         ("sub/NUL", "NUL"),
-        # row 8: composed form
+        # composed form
         ("e\u0301.txt", "\u00e9.txt"),
         ("\u00e9.txt", "\u00e9.txt"),
-        # row 9: bidirectional override, zero width, BOM
+        # bidirectional override, zero width, BOM
         ("exe\u202egpj.txt", "exegpj.txt"),
         ("a\u200bb\ufeff.txt", "ab.txt"),
-        # row 10: kept for people as it is
+        # names that mean something to a web server are kept for people, without spaces at an end
         ("a.jpg.php", "a.jpg.php"),
         ("a.jpg ", "a.jpg"),
         (".htaccess", ".htaccess"),
         ("web.config", "web.config"),
-        # row 11
+        # case is kept
         ("A.TXT", "A.TXT"),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_good_key_is_accepted_as_it_is(key: str) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        # rows 1, 2 and 12
+        # traversal, empty segments, absolute paths, drives, shares, URLs
         "../x",
         "a/../../x",
         "..",
@@ -232,23 +232,23 @@ def test_a_good_key_is_accepted_as_it_is(key: str) -> None:
         "\\\\srv\\share\\x",
         "file:///x",
         "s3://other/x",
-        # row 4
+        # control characters
         "a\x00b",
         "a\r\nb",
         "a\tb",
         "a\x1bb",
         "a\x7fb",
         "a\x85b",
-        # row 5
+        # segments of nothing but spaces or dots
         " ",
         "a/ /b",
         "...",
         "a/.../b",
-        # row 6
+        # a segment or a key that is too long
         "s" * 256,
         "é" * 128,
         "/".join(["s" * 100] * 11),
-        # row 7
+        # devices
         "CON",
         "con.txt",
         "NUL.tar.gz",
@@ -257,17 +257,17 @@ def test_a_good_key_is_accepted_as_it_is(key: str) -> None:
         "sub/NUL",
         "sub/nul/x",
         "lpt9.x",
-        # row 9
+        # bidirectional override, zero width, BOM, a lone surrogate
         "a\u202eb",
         "a\u200bb",
         "\ufeffa",
         "a\ud800",
-        # row 10
+        # streams of NTFS, and spaces and dots at an end
         "a.jpg::$DATA",
         "a.jpg ",
         "a.jpg.",
         " a",
-        # row 20 and our own folder
+        # stage files of obstore's local store, and our own folder
         "x#1",
         "x#1/y",
         ".filecolumn/stage/x",

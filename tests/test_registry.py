@@ -449,7 +449,7 @@ def test_the_lists_are_copies(registry: StorageRegistry) -> None:
     assert registry.is_registered("docs")
 
 
-def test_the_mapping_is_where_seed_004_pops_it(registry: StorageRegistry) -> None:
+def test_the_mapping_is_where_the_published_example_pops_it(registry: StorageRegistry) -> None:
     registry.register_backend(memory("docs"))
     registry._backends.pop("docs", None)
     assert not registry.is_registered("docs")

@@ -7,7 +7,7 @@ import json
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -101,12 +101,13 @@ class S3Folder:
 def _azure_container(endpoint: Endpoint) -> Any:
     """Return a client of a container, which is made if it is missing."""
     blob = __import__("azure.storage.blob", fromlist=["ContainerClient"])
+    exists = __import__("azure.core.exceptions", fromlist=["ResourceExistsError"]).ResourceExistsError
     container = blob.ContainerClient(
         endpoint.url,
         BUCKET,
         credential={"account_name": endpoint.user, "account_key": endpoint.password},
     )
-    if not container.exists():
+    with suppress(exists):
         container.create_container()
     atexit.register(container.close)
     return container

@@ -385,7 +385,7 @@ def test_a_successful_put_leaves_one_file(backend: StorageBackend, root: Path) -
 async def test_leftovers_of_unfinished_uploads_are_neither_listed_nor_served(
     backend: StorageBackend, root: Path
 ) -> None:
-    """Row 20 of the security table."""
+    """An upload that ends in its middle leaves nothing to see."""
     backend.put("a/x", [b"x"])
     (root / "a" / "x#1").write_bytes(b"partial")
     stage = root / ".filecolumn" / "stage"
@@ -443,10 +443,10 @@ def test_an_error_of_the_disk_is_ours_with_its_cause(
         backend.put("new/a", [b"x"])
 
 
-# ---- the forms of seed 004
+# ---- the published forms
 
 
-def test_the_local_forms_of_seed_004_name_one_place(tmp_path: Path) -> None:
+def test_the_published_local_forms_name_one_place(tmp_path: Path) -> None:
     one = FSSpecBackend(key="local", fs="file", prefix=str(tmp_path))
     other = ObstoreBackend(key="local", fs=f"file://{tmp_path}/")
     assert one.location == other.location == f"file://{tmp_path}"
@@ -486,7 +486,7 @@ def test_the_whole_disk_is_no_storage() -> None:
         ObstoreBackend("s", "file:///")
 
 
-def test_the_memory_form_of_seed_004_works() -> None:
+def test_the_published_memory_form_works() -> None:
     backend = FSSpecBackend(key="test-storage", fs="memory")
     storages.register_backend(backend)
     assert storages._backends.pop("test-storage", None) is backend
@@ -508,7 +508,7 @@ FAKE = {
         ("s3://my-bucket", "s3://my-bucket/"),
     ],
 )
-def test_the_s3_forms_of_seed_004_are_made_without_io(url: str, location: str) -> None:
+def test_the_published_s3_forms_are_made_without_io(url: str, location: str) -> None:
     backend = ObstoreBackend(key="s3-documents", fs=url, **FAKE)
     assert backend.location == location
     assert backend.protocol == "s3"
@@ -520,7 +520,7 @@ def test_an_s3_storage_without_credentials_is_made_without_io() -> None:
     assert ObstoreBackend(key="s3", fs="s3://my-bucket/", aws_region="us-west-2").protocol == "s3"
 
 
-def test_the_azure_form_of_seed_004_is_made_without_io() -> None:
+def test_the_published_azure_form_is_made_without_io() -> None:
     backend = ObstoreBackend(
         key="azure-blobs",
         fs="az://container/files/",
@@ -531,7 +531,7 @@ def test_the_azure_form_of_seed_004_is_made_without_io() -> None:
     assert "a2V5" not in repr(backend)
 
 
-def test_the_gcs_form_of_seed_004_names_a_missing_key_file() -> None:
+def test_the_published_gcs_form_names_a_missing_key_file() -> None:
     with pytest.raises(ValueError, match="gs://"):
         ObstoreBackend(
             key="gcs-files",

@@ -12,12 +12,7 @@ from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.errors import ObjectExistsError
 from filecolumn.testing import BackendSuite
 from tests.backends.places import BUCKET, AzureFolder, Folder, S3Folder, closing
-from tests.servers.azurite import azurite
-from tests.servers.moto import moto
 from tests.servers.process import Endpoint
-from tests.servers.radosgw import radosgw
-
-__all__ = ("azurite", "moto", "radosgw")
 
 
 class TestMemory(BackendSuite):
@@ -75,6 +70,7 @@ def obstore_on_s3(place: S3Folder) -> StorageBackend:
 class OnS3(BackendSuite):
     """A folder of a bucket; the server is the subclass's."""
 
+    exhaustive = False
     large = 9 * 1024 * 1024 + 12345
     examples = 8
 
@@ -133,6 +129,7 @@ def test_s3_is_reached_by_what_the_environment_says(moto: Endpoint, monkeypatch:
 
 @pytest.mark.server
 class TestAzure(BackendSuite):
+    exhaustive = False
     large = 9 * 1024 * 1024 + 12345
     examples = 8
     upload_headers = {"x-ms-blob-type": "BlockBlob"}

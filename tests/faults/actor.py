@@ -15,8 +15,8 @@ from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from filecolumn import FileObject, ObjectNotFoundError, StaleUploadError
 from tests.faults.beliefs import Attribute, Changes, Chronicle, Labelled, Row
 from tests.faults.world import World
-from tests.session.drivers import AsyncDriver, AsyncDriverSession, DriverSession, SyncSession
-from tests.session.models import Document
+from tests.scenarios.drivers import AsyncDriver, AsyncDriverSession, DriverSession, SyncSession
+from tests.scenarios.models import Document
 
 T = TypeVar("T")
 

@@ -21,8 +21,8 @@ from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.maintenance import drain, sweep
 from filecolumn.testing.failpoints import VARIABLE, install_from_environment
 from tests.faults.due import make_due
-from tests.session.drivers import use_real_savepoints
-from tests.session.models import Base, Document, Folder, Item
+from tests.scenarios.drivers import use_real_savepoints
+from tests.scenarios.models import Base, Document, Folder, Item
 
 Step = Callable[["History"], None]
 

@@ -24,7 +24,7 @@ from filecolumn import FileObject, ObjectExistsError, ObjectNotFoundError, stora
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.maintenance import drain, sweep
 from tests.faults.due import make_due
-from tests.session.models import Base, Document
+from tests.scenarios.models import Base, Document
 
 ROWS = 20
 RETRIED = {"40001", "40P01", "23505", "55P03"}

@@ -26,7 +26,7 @@ from filecolumn.maintenance import drain, sweep
 from filecolumn.testing import WrappedBackend
 from filecolumn.testing.wrapping import Operation, Passage
 from tests.faults.hot import HotRows
-from tests.session.models import Base
+from tests.scenarios.models import Base
 
 KINDS = ("sync", "async", "drain", "sweep")
 SHARE = 0.01

@@ -15,7 +15,7 @@ from filecolumn.maintenance import drain, sweep
 from filecolumn.naming import RESERVED_FOLDER
 from filecolumn.testing import assert_consistent
 from tests.faults.due import make_due
-from tests.session.models import Base, Document, Item
+from tests.scenarios.models import Base, Document, Item
 
 SKEW = 10.0
 """Seconds that a file's time may be ahead of the database's."""

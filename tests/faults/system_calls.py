@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.servers.process import program
 
 TRACED = "fsync,fdatasync,link,linkat,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,openat"
 
@@ -58,13 +59,10 @@ class Call:
 
 def traced(command: Sequence[str], folder: Path, environment: dict[str, str]) -> list[Call]:
     """Run a command and return its calls; the test is skipped where nothing may be traced."""
-    if shutil.which("strace") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("strace must be installed in CI")
-        pytest.skip("there is no strace here")
+    strace = program("strace", hint="Debian: strace")
     output = folder / "calls"
     done = subprocess.run(
-        ["strace", "-f", "-y", "-qq", "-e", f"trace={TRACED}", "-o", str(output), *command],
+        [strace, "-f", "-y", "-qq", "-e", f"trace={TRACED}", "-o", str(output), *command],
         env=environment,
         capture_output=True,
         text=True,

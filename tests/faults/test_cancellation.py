@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from itertools import count
 from pathlib import Path
@@ -14,14 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from filecolumn import FileObject, storages
 from filecolumn.backends.obstore import ObstoreBackend
-from tests.faults.databases import own_database
 from tests.faults.oracle import look, put_right
-from tests.session.models import Document
+from tests.profiles import PROFILE
+from tests.scenarios.fixtures import on_servers
+from tests.scenarios.models import Base, Document
+from tests.servers.databases import own_database
 
 Step = Callable[[AsyncSession], Coroutine[object, object, None]]
-
-STRIDE = int(os.environ.get("FILECOLUMN_STRIDE", "3"))
-"""Only every so many-th step is tried; each in the nox session `soak`."""
 
 
 async def replace(session: AsyncSession) -> None:
@@ -41,7 +39,7 @@ async def copy(session: AsyncSession) -> None:
     session.add(Document(id=2, file=(await session.get_one(Document, 1)).file))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", *on_servers(["postgresql"])])
 async def database(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[tuple[AsyncEngine, Callable[[], None]]]:
@@ -49,7 +47,7 @@ async def database(
     folder = tmp_path / "docs"
     storages.register_backend(ObstoreBackend("docs", f"file://{folder}/", fsync=False), replace=True)
     driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}[request.param]
-    with own_database(request.param, tmp_path) as direct:
+    with own_database(request.param, tmp_path, Base.metadata) as direct:
         engine = create_async_engine(direct.url.set(drivername=driver))
 
         def check() -> None:
@@ -105,7 +103,7 @@ async def test_nothing_is_lost_and_nothing_is_left(
             session.add(Document(id=1, file=FileObject("a.txt", content=b"old")))
             await session.commit()
 
-    for steps in count(1, STRIDE):
+    for steps in count(1, PROFILE.stride):
         await reset()
         before = asyncio.all_tasks()
         is_late = await cancel_after(work(), steps)

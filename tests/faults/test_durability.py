@@ -16,8 +16,9 @@ import pytest
 
 import filecolumn
 from filecolumn.naming import RESERVED_FOLDER
-from tests.faults.databases import own_database
 from tests.faults.system_calls import Call, traced
+from tests.scenarios.models import Base
+from tests.servers.databases import own_database
 
 ROOT = Path(filecolumn.__file__).parents[2]
 DRIVERS = {"sync": "sqlite", "async": "sqlite+aiosqlite"}
@@ -30,7 +31,7 @@ from sqlalchemy.orm import Session
 from filecolumn import FileObject, storages
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
-from tests.session.models import Document
+from tests.scenarios.models import Document
 
 url, folder, library, fsync = sys.argv[1:]
 if library == "obstore":
@@ -67,7 +68,7 @@ else:
 
 def calls_of_commits(folder: Path, library: str, way: str, *, fsync: bool) -> list[Call]:
     """Return the calls of a process that commits a row with three new files, and one with a copy."""
-    with own_database("sqlite", folder) as engine:
+    with own_database("sqlite", folder, Base.metadata) as engine:
         url = engine.url.set(drivername=DRIVERS[way]).render_as_string()
         command = [sys.executable, "-c", COMMITTING, url, str(folder / "made" / "docs"), library]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}

@@ -21,10 +21,10 @@ from filecolumn.orm import type as column_type
 from filecolumn.orm.ledger import Ledger
 from filecolumn.orm.recording import is_one_of
 from filecolumn.orm.unit import Place
-from tests.faults.databases import own_database
 from tests.faults.due import make_due
 from tests.faults.oracle import look
-from tests.session.models import Base, Document
+from tests.scenarios.models import Base, Document
+from tests.servers.databases import own_database
 
 # the package has the function under the module's name
 drain_module = import_module("filecolumn.maintenance.drain")
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def engine(tmp_path: Path, folder: Path) -> Iterator[Engine]:
-    with own_database("sqlite", tmp_path) as engine:
+    with own_database("sqlite", tmp_path, Base.metadata) as engine:
         with Session(engine) as session:
             session.add(Document(id=1, file=FileObject("a.txt", content=b"old")))
             session.commit()

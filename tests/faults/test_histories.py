@@ -25,8 +25,8 @@ from filecolumn.testing import assert_consistent
 from tests.faults.actor import Actor, is_blocked, is_conflict, labelled
 from tests.faults.beliefs import Chronicle, Row
 from tests.faults.world import World
-from tests.session.machines import SECONDS, bounds
-from tests.session.models import Base, Document
+from tests.profiles import SECONDS, bounds
+from tests.scenarios.models import Base, Document
 
 pytestmark = pytest.mark.timeout(SECONDS)
 
@@ -525,8 +525,9 @@ class PymysqlHistories(Histories):
 
 
 TestSync, TestAsync = SyncHistories.TestCase, AsyncHistories.TestCase
-TestPsycopg, TestAsyncpg = PsycopgHistories.TestCase, AsyncpgHistories.TestCase
-TestPymysql = PymysqlHistories.TestCase
+TestPsycopg = pytest.mark.server(PsycopgHistories.TestCase)
+TestAsyncpg = pytest.mark.server(AsyncpgHistories.TestCase)
+TestPymysql = pytest.mark.server(PymysqlHistories.TestCase)
 TestSync.settings, TestAsync.settings = bounds(), bounds(0.2)
 TestPsycopg.settings = bounds(0.1)
 TestAsyncpg.settings = TestPymysql.settings = bounds(0.05)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -13,10 +12,12 @@ import pytest
 
 from filecolumn import storages
 from filecolumn.backends.obstore import ObstoreBackend
-from tests.faults.databases import own_database
 from tests.faults.oracle import look, put_right
+from tests.profiles import PROFILE
+from tests.scenarios.models import Base
+from tests.servers.databases import own_database
 
-SECONDS = float(os.environ.get("FILECOLUMN_RACE_SECONDS", "15"))
+SECONDS = PROFILE.race_seconds
 LIMIT = SECONDS + 60
 
 
@@ -24,7 +25,7 @@ LIMIT = SECONDS + 60
 def test_nothing_is_read_wrong_and_nothing_stays(tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     storages.register_backend(ObstoreBackend("docs", f"file://{folder}/", fsync=False), replace=True)
-    with own_database("postgresql", tmp_path) as engine:
+    with own_database("postgresql", tmp_path, Base.metadata) as engine:
         url = engine.url.render_as_string(hide_password=False)
         processes = [
             subprocess.Popen(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -17,8 +16,10 @@ from filecolumn import storages
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.testing.failpoints import FAILPOINTS
 from tests.faults import histories
-from tests.faults.databases import own_database
 from tests.faults.oracle import look, put_right
+from tests.profiles import PROFILE
+from tests.scenarios.models import Base
+from tests.servers.databases import own_database
 
 Work = Callable[[int, str], int]
 """Runs a worker on the history of a seed, with failpoints, and returns how it ended."""
@@ -33,13 +34,12 @@ STEPS = 40
 LIMIT = 60
 """Seconds for one worker."""
 MODULES = ("aiosqlite", "asyncmy", "asyncpg", "psycopg", "pymysql")
-SCHEDULES = int(os.environ.get("FILECOLUMN_SCHEDULES", "50"))
 
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """A database of its own."""
-    with own_database(request.param, tmp_path) as engine:
+    with own_database(request.param, tmp_path, Base.metadata) as engine:
         yield engine
 
 
@@ -108,7 +108,7 @@ def test_a_process_killed_anywhere_loses_nothing(
     ("engine", "way", "number"),
     [
         (DATABASES[number % len(DATABASES)], ("sync", "async")[number % 2], number)
-        for number in range(SCHEDULES)
+        for number in range(PROFILE.kills)
     ],
     indirect=["engine"],
 )

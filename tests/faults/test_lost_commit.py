@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -13,24 +12,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from filecolumn import CommitOutcomeUnknownError, FileObject, storages
 from filecolumn.backends.obstore import ObstoreBackend
-from tests.faults.databases import own_database
 from tests.faults.proxy import Cut, Proxy, proxied
-from tests.session.drivers import AsyncDriver, Driver, DriverSession, SyncDriver, stored
-from tests.session.models import Document
-
-CUTS = int(os.environ.get("FILECOLUMN_CUTS", "200"))
-"""On each side of COMMIT, with each of two drivers."""
+from tests.profiles import PROFILE
+from tests.scenarios.drivers import AsyncDriver, Driver, DriverSession, SyncDriver, stored
+from tests.scenarios.models import Base, Document
+from tests.servers.databases import own_database
 
 PLAIN = {"psycopg": {"sslmode": "disable"}, "asyncpg": {"ssl": "disable"}}
 """The proxy reads what it forwards."""
 
-pytestmark = pytest.mark.timeout(60 + CUTS)
+pytestmark = [pytest.mark.server, pytest.mark.timeout(60 + PROFILE.cuts)]
 
 
 @pytest.fixture(scope="module")
 def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The database itself, past the proxy."""
-    with own_database("postgresql", tmp_path_factory.mktemp("database")) as engine:
+    with own_database("postgresql", tmp_path_factory.mktemp("database"), Base.metadata) as engine:
         yield engine
 
 
@@ -95,7 +92,7 @@ async def lose(session: DriverSession, proxy: Proxy, cut: Cut) -> tuple[CommitOu
 @pytest.mark.parametrize("cut", Cut)
 async def test_it_is_known_right_every_time(driver: Driver, direct: Engine, proxy: Proxy, cut: Cut) -> None:
     answers = set[bool]()
-    cuts = CUTS // 5 if cut is Cut.AFTER else CUTS
+    cuts = PROFILE.cuts // 5 if cut is Cut.AFTER else PROFILE.cuts
     with direct.connect().execution_options(isolation_level="AUTOCOMMIT") as truth:
         for _ in range(cuts):
             async with driver.session() as session:
@@ -117,7 +114,7 @@ async def test_nothing_is_deleted_before_the_database_answers(
     driver: Driver, direct: Engine, proxy: Proxy, cut: Cut
 ) -> None:
     with direct.connect().execution_options(isolation_level="AUTOCOMMIT") as truth:
-        for _ in range(CUTS // 10):
+        for _ in range(PROFILE.cuts // 10):
             async with driver.session() as session:
                 proxy.before_cut = lambda: setattr(proxy, "refuses", True)
                 error, transaction = await lose(session, proxy, cut)
@@ -135,7 +132,7 @@ async def test_a_server_process_that_is_ended_in_commit_has_not_committed(
     driver: Driver, direct: Engine, proxy: Proxy
 ) -> None:
     with direct.connect().execution_options(isolation_level="AUTOCOMMIT") as truth:
-        for _ in range(CUTS // 10):
+        for _ in range(PROFILE.cuts // 10):
             async with driver.session() as session:
                 before = held_key(truth)
                 document = await session.one(Document, 1)
@@ -154,7 +151,7 @@ async def test_a_cancelled_commit_loses_nothing(direct: Engine, proxy: Proxy, dr
     if not isinstance(driver, AsyncDriver):
         pytest.skip("only a task can be cancelled")
     with direct.connect().execution_options(isolation_level="AUTOCOMMIT") as truth:
-        for _ in range(CUTS // 10):
+        for _ in range(PROFILE.cuts // 10):
             proxy.next = Cut.UNANSWERED
             proxy.before_cut = asyncio.current_task().cancel  # type: ignore[union-attr]
             before = held_key(truth)

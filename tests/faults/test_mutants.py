@@ -38,11 +38,11 @@ from filecolumn.orm.recording import is_one_of
 from filecolumn.orm.unit import Place, Upload
 from filecolumn.testing import Fault, FaultyBackend
 from filecolumn.testing.failpoints import failing
-from tests.faults.databases import own_database
 from tests.faults.due import make_due
 from tests.faults.oracle import look
 from tests.faults.test_guards import attach_what_was_swept, share
-from tests.session.models import Base, Document
+from tests.scenarios.models import Base, Document
+from tests.servers.databases import own_database
 
 # the package has the functions under the modules' names
 drain_module = import_module("filecolumn.maintenance.drain")
@@ -66,7 +66,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     folder = tmp_path / "docs"
     storages.register_backend(ObstoreBackend("docs", f"file://{folder}/", fsync=False))
-    with own_database("sqlite", tmp_path) as engine:
+    with own_database("sqlite", tmp_path, Base.metadata) as engine:
         with Session(engine) as session:
             session.add(Document(id=1, file=FileObject("a.txt", content=b"old")))
             session.commit()

@@ -24,8 +24,8 @@ from filecolumn.naming import RESERVED_FOLDER
 from tests.faults.calls import Fault, Layer
 from tests.faults.due import make_due
 from tests.faults.oracle import look, put_right
-from tests.session.drivers import use_real_savepoints
-from tests.session.models import Base, Document, Folder, Item
+from tests.scenarios.drivers import use_real_savepoints
+from tests.scenarios.models import Base, Document, Folder, Item
 
 Contents = dict[str, list[bytes]]
 Scenario = Callable[[Session], None]

@@ -14,16 +14,17 @@ from sqlalchemy.orm import Session
 from filecolumn import storages
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.maintenance import drain
-from tests.faults.databases import own_database
-from tests.session.drivers import stored
-from tests.session.models import Base, Document
+from tests.scenarios.drivers import stored
+from tests.scenarios.fixtures import on_servers
+from tests.scenarios.models import Base, Document
+from tests.servers.databases import own_database
 
 LIMIT = 10
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=["sqlite", *on_servers(["postgresql", "mariadb"])])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    with own_database(request.param, tmp_path) as engine:
+    with own_database(request.param, tmp_path, Base.metadata) as engine:
         yield engine
 
 

@@ -13,10 +13,10 @@ from filecolumn import FileObject, storages
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.maintenance import drain
 from filecolumn.testing.failpoints import failing
-from tests.faults.databases import own_database
 from tests.faults.proxy import Proxy, proxied
-from tests.session.drivers import AsyncDriver, Driver, SyncDriver, contents
-from tests.session.models import Base, Document
+from tests.scenarios.drivers import AsyncDriver, Driver, SyncDriver, contents
+from tests.scenarios.models import Base, Document
+from tests.servers.databases import own_database
 
 PLAIN = {"psycopg": {"sslmode": "disable"}, "asyncpg": {"ssl": "disable"}}
 
@@ -25,7 +25,7 @@ PLAIN = {"psycopg": {"sslmode": "disable"}, "asyncpg": {"ssl": "disable"}}
 def direct(tmp_path: Path) -> Iterator[Engine]:
     """The database itself, with a row whose file is in a folder, which has an owner."""
     storages.register_backend(ObstoreBackend("docs", f"file://{tmp_path}/docs/", fsync=False))
-    with own_database("postgresql", tmp_path) as engine:
+    with own_database("postgresql", tmp_path, Base.metadata) as engine:
         with Session(engine) as session:
             session.add(Document(id=1, file=FileObject("a.txt", content=b"old")))
             session.commit()

@@ -6,7 +6,6 @@ Of each kind of worker one is killed again and again, and one lives to the end a
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -25,11 +24,12 @@ from sqlalchemy import Engine
 from filecolumn import storages
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.maintenance import status
-from tests.faults.databases import own_database
 from tests.faults.oracle import look, put_right
-from tests.session.models import Base
+from tests.profiles import PROFILE
+from tests.scenarios.models import Base
+from tests.servers.databases import own_database
 
-SECONDS = float(os.environ.get("FILECOLUMN_SOAK_SECONDS", "10"))
+SECONDS = PROFILE.soak_seconds
 KILL_EVERY = min(20.0, SECONDS / 4)
 SAMPLE_EVERY = min(10.0, SECONDS / 20)
 LIMIT = SECONDS + 120
@@ -177,7 +177,7 @@ def growth(values: Sequence[int]) -> float:
 def test_nothing_grows_and_nothing_is_late(tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     storages.register_backend(ObstoreBackend("docs", f"file://{folder}/", fsync=False))
-    with own_database("postgresql", tmp_path) as engine:
+    with own_database("postgresql", tmp_path, Base.metadata) as engine:
         with load_on(engine, folder) as load:
             latest = soak(load, engine)
             counts = {worker.kind: load.result(worker) for worker in load.steady}

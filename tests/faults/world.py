@@ -23,11 +23,11 @@ from filecolumn.maintenance import claims, install_triggers
 from filecolumn.orm.ledger import State
 from tests.faults.beliefs import Labelled, Row, Rows
 from tests.faults.due import make_due
-from tests.session.conftest import make_driver
-from tests.session.databases import SCHEMES, Database, driver_for, empty_database
-from tests.session.drivers import Driver
-from tests.session.models import Base
-from tests.session.refusing import RefusingStorage
+from tests.scenarios.drivers import Driver
+from tests.scenarios.fixtures import driver_for, make_driver
+from tests.scenarios.models import Base
+from tests.scenarios.refusing_storage import RefusingStorage
+from tests.servers.databases import SCHEMES, Database, empty_database
 
 T = TypeVar("T")
 

@@ -106,7 +106,7 @@ def drawn(kind: str) -> bytes:
     return target.getvalue()
 
 
-def test_42_43_only_what_a_browser_shows_is_decoded(http: httpx.Client) -> None:
+def test_only_what_a_browser_shows_is_decoded(http: httpx.Client) -> None:
     """EPS would start a program, and the others are decoders that nobody needs."""
     for name, content in {
         "a.eps": drawn("EPS"),
@@ -121,7 +121,7 @@ def test_42_43_only_what_a_browser_shows_is_decoded(http: httpx.Client) -> None:
             assert answer.json()["thumbnail"] is None, name
 
 
-def test_42_of_many_frames_one_is_decoded(http: httpx.Client) -> None:
+def test_of_many_frames_one_is_decoded(http: httpx.Client) -> None:
     frames = [Image.new("P", (64, 64), number % 256) for number in range(3000)]
     target = io.BytesIO()
     frames[0].save(target, "GIF", save_all=True, append_images=frames[1:], optimize=False)

@@ -16,11 +16,8 @@ from tests.backends.places import BUCKET, S3Folder
 from tests.gallery.media import picture
 from tests.litestar.server import LiveServer, serve
 from tests.samples import PDF
-from tests.servers.moto import moto
+from tests.servers.databases import Database, empty_database
 from tests.servers.process import Endpoint
-from tests.session.databases import Database, empty_database
-
-__all__ = ("moto",)
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(120)]
 

@@ -11,9 +11,8 @@ import pytest
 
 from tests.litestar.application import application
 from tests.litestar.server import LiveServer, serve
-from tests.servers.radosgw import radosgw
 
-__all__ = ("http", "live", "radosgw")
+__all__ = ("http", "live")
 
 
 HERE = Path(__file__).parent

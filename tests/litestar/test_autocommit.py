@@ -73,7 +73,7 @@ def test_an_error_of_the_flush_is_a_response_and_leaves_no_row(
     assert post(http).status_code == 201
 
 
-def test_64_a_storage_that_is_lost_while_reading_is_503(http: httpx.Client, tmp_path: Path) -> None:
+def test_a_storage_that_is_lost_while_reading_is_503(http: httpx.Client, tmp_path: Path) -> None:
     post(http)
     with storages.override("files", Refusing(tmp_path, StorageError(f"{SECRET} says no"))):
         answer = http.get("/documents/1/file")

@@ -1,4 +1,4 @@
-"""What a client says of a file, and what a server says of it afterwards: rows 38, 49, 50, 52 and 67."""
+"""What a client claims of a file (type, name, metadata, a token), and what a server says of it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def live(tmp_path: Path) -> Iterator[LiveServer]:
         ("text/csv", "text/csv; charset=utf-8"),
     ],
 )
-def test_38_49_a_claimed_type_is_parsed_or_no_type(
+def test_a_claimed_type_is_parsed_or_no_type(
     live: LiveServer, http: httpx.Client, claimed: str, served: str
 ) -> None:
     body = raw.form((f'name="file"; filename="a"\r\nContent-Type: {claimed}', b"=cmd|' /C calc'!A0"))
@@ -78,13 +78,13 @@ def test_38_49_a_claimed_type_is_parsed_or_no_type(
 
 
 @pytest.mark.parametrize("claimed", ["text/html", "a/b/c", "image/png, text/html", "x" * 10_000])
-def test_38_the_type_of_a_raw_body_is_a_claim_too(http: httpx.Client, claimed: str) -> None:
+def test_the_type_of_a_raw_body_is_a_claim_too(http: httpx.Client, claimed: str) -> None:
     answer = http.put("/raw/a", content=b"<script>alert(1)</script>", headers={"Content-Type": claimed})
     assert answer.status_code == 200, answer.text
     assert http.get(URL, params={"show": "1"}).headers["content-type"] == "application/octet-stream"
 
 
-def test_50_what_a_client_says_of_a_file_is_kept_apart_from_what_is_known(http: httpx.Client) -> None:
+def test_what_a_client_says_of_a_file_is_kept_apart_from_what_is_known(http: httpx.Client) -> None:
     file = http.put("/described/a.txt", content=b"hello", headers={"Content-Type": "text/plain"}).json()[
         "file"
     ]
@@ -106,7 +106,7 @@ def test_50_what_a_client_says_of_a_file_is_kept_apart_from_what_is_known(http: 
     ],
     ids=repr,
 )
-def test_52_a_name_is_one_header_and_nothing_more(live: LiveServer, http: httpx.Client, name: str) -> None:
+def test_a_name_is_one_header_and_nothing_more(live: LiveServer, http: httpx.Client, name: str) -> None:
     body = raw.form((f'name="file"; filename="{name}"', b"x"))
     if raw.status_of(raw.post_form(live.port, "/documents", body)) != 201:
         assert http.get("/count").json() == 0
@@ -121,6 +121,6 @@ def test_52_a_name_is_one_header_and_nothing_more(live: LiveServer, http: httpx.
     )
 
 
-def test_67_a_token_of_a_megabyte_is_refused_before_it_is_looked_at(live: LiveServer) -> None:
+def test_a_token_of_a_megabyte_is_refused_before_it_is_looked_at(live: LiveServer) -> None:
     answer = raw.exchange(live.port, raw.head("GET", "/files/" + "A" * 1_000_000), close=False)
     assert raw.status_of(answer) in {0, 400, 403, 414, 431}

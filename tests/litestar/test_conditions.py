@@ -1,4 +1,4 @@
-"""Conditional requests, as RFC 9110 section 13 and security.md 57, 60 have them."""
+"""Conditional requests, as RFC 9110 section 13 has them, with weak tags, bad dates and long lists."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SEND, SAME, FAILED = Outcome.SEND, Outcome.NOT_MODIFIED, Outcome.FAILED
         ({"if-unmodified-since": DATE}, STRONG, SEND),
     ],
 )
-def test_60_conditions(headers: dict[str, str], validators: Validators, expected: Outcome) -> None:
+def test_conditions(headers: dict[str, str], validators: Validators, expected: Outcome) -> None:
     assert evaluate(headers, validators) is expected
 
 
@@ -64,11 +64,11 @@ def test_60_conditions(headers: dict[str, str], validators: Validators, expected
         ('"abc"', NONE, False),
     ],
 )
-def test_57_if_range(if_range: str | None, validators: Validators, *, expected: bool) -> None:
+def test_if_range(if_range: str | None, validators: Validators, *, expected: bool) -> None:
     assert range_is_current(if_range, validators) is expected
 
 
-def test_60_a_list_of_tags_is_read_in_linear_time() -> None:
+def test_a_list_of_tags_is_read_in_linear_time() -> None:
     began = time.perf_counter()
     for header in ('"' * 60_000, 'W/"' * 20_000, '"a" ' * 15_000, "*," * 1_000_000):
         evaluate({"if-none-match": header, "if-match": header}, STRONG)

@@ -30,7 +30,8 @@ from tests.litestar.application import (
     objects,
 )
 from tests.litestar.server import LiveServer, serve
-from tests.session.databases import empty_database
+from tests.scenarios.fixtures import on_servers
+from tests.servers.databases import empty_database
 
 CLIENTS = 5
 BUSY = {"40001": 409, "40P01": 409, "55P03": 503}
@@ -65,7 +66,7 @@ async def attach_and_commit(data: JSONBody[Form], db_session: NamedDependency[As
     await db_session.commit()
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "postgresql SERIALIZABLE"])
+@pytest.fixture(params=["sqlite", *on_servers(["postgresql", "postgresql SERIALIZABLE"])])
 def database(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -155,7 +156,7 @@ def test_of_many_requests_each_is_stored_or_told(
     assert len(objects(tmp_path)) == 1
 
 
-def test_72_of_many_requests_with_one_grant_one_has_the_file(
+def test_of_many_requests_with_one_grant_one_has_the_file(
     live: LiveServer, database: str, commit: str, http: httpx.Client, tmp_path: Path
 ) -> None:
     grant = FileObject("b.txt", backend="files").grant_upload()

@@ -75,7 +75,7 @@ def test_4_an_upload_goes_to_the_storage_and_its_grant_becomes_a_row(
     assert http.get("/documents/1/file").content == CONTENT
 
 
-def test_73_the_checked_copy_is_made_by_the_storage_itself(live: LiveServer) -> None:
+def test_the_checked_copy_is_made_by_the_storage_itself(live: LiveServer) -> None:
     grant = FileObject("b.txt", backend="files").grant_upload(max_size=len(CONTENT))
     assert httpx.put(grant.url, content=CONTENT, verify=False).status_code == 200
     file = asyncio.run(FileObject.from_grant_async(grant.token))
@@ -84,7 +84,7 @@ def test_73_the_checked_copy_is_made_by_the_storage_itself(live: LiveServer) -> 
     assert file.checksum == "sha256:" + hashlib.sha256(CONTENT).hexdigest()
 
 
-def test_72_the_cloud_binds_no_size_and_the_grant_does(live: LiveServer, http: httpx.Client) -> None:
+def test_the_cloud_binds_no_size_and_the_grant_does(live: LiveServer, http: httpx.Client) -> None:
     grant = FileObject("b.txt", backend="files").grant_upload(max_size=10)
     assert httpx.put(grant.url, content=CONTENT, verify=False).status_code == 200
     assert http.post("/attach", json={"file": grant.token}).status_code == 413
@@ -94,7 +94,7 @@ def test_72_the_cloud_binds_no_size_and_the_grant_does(live: LiveServer, http: h
     assert http.get("/count").json() == 0
 
 
-def test_72_68_another_key_method_or_secret_and_an_end_are_refused_by_the_cloud(live: LiveServer) -> None:
+def test_another_key_method_or_secret_and_an_end_are_refused_by_the_cloud(live: LiveServer) -> None:
     grant = FileObject("b.txt", backend="files").grant_upload(expires_in=1)
     assert httpx.put(grant.url.replace(".txt?", ".png?"), content=b"x", verify=False).status_code == 403
     assert httpx.get(grant.url, verify=False).status_code == 403
@@ -109,7 +109,7 @@ def test_72_68_another_key_method_or_secret_and_an_end_are_refused_by_the_cloud(
     assert keys() == []
 
 
-def test_74_a_redirect_leads_to_the_storage_only_and_not_for_long(
+def test_a_redirect_leads_to_the_storage_only_and_not_for_long(
     radosgw: Endpoint, bucket: str, tmp_path: Path, live: LiveServer, http: httpx.Client
 ) -> None:
     http.put("/raw/a.txt", content=CONTENT)

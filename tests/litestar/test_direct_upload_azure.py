@@ -17,10 +17,7 @@ from filecolumn.facts import Json
 from tests.backends.places import BUCKET, AzureFolder
 from tests.litestar.application import application
 from tests.litestar.server import LiveServer, serve
-from tests.servers.azurite import azurite
 from tests.servers.process import Endpoint
-
-__all__ = ("azurite",)
 
 CONTENT = b"hello " * 10
 pytestmark = [pytest.mark.server, pytest.mark.timeout(120)]

@@ -1,4 +1,4 @@
-"""Names and types in headers (security.md 7, 38-41, 52)."""
+"""Names and types in headers: one header for any name, and what may run is saved, never shown."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _VALUE = re.compile(
         ("../../etc/passwd", 'attachment; filename="passwd"'),
     ],
 )
-def test_52_names(filename: str, expected: str) -> None:
+def test_names(filename: str, expected: str) -> None:
     assert content_disposition("attachment", filename) == expected
 
 
 @given(st.text(max_size=300))
-def test_52_any_name_is_one_header_of_two_parameters(filename: str) -> None:
+def test_any_name_is_one_header_of_two_parameters(filename: str) -> None:
     value = content_disposition("attachment", filename)
     assert value.isascii()
     assert value.isprintable()
@@ -60,7 +60,7 @@ def test_52_any_name_is_one_header_of_two_parameters(filename: str) -> None:
     "application/javascript text/css multipart/related message/rfc822 application/x-shockwave-flash "
     "TEXT/HTML;charset=utf-8".split(),
 )
-def test_40_41_what_runs_is_saved_and_has_no_name(kind: str) -> None:
+def test_what_runs_is_saved_and_has_no_name(kind: str) -> None:
     assert served_as("inline", kind, INLINE_TYPES) == "attachment"
     assert served_as("inline", kind, {"*/*", "image/*", "text/*", "application/*"}) == "attachment"
     assert served_type(kind, INLINE_TYPES) == "application/octet-stream"
@@ -69,7 +69,7 @@ def test_40_41_what_runs_is_saved_and_has_no_name(kind: str) -> None:
 @pytest.mark.parametrize(
     "kind", ["application/pdf", "application/zip", "application/octet-stream", "font/woff2"]
 )
-def test_41_what_is_not_listed_is_saved(kind: str) -> None:
+def test_what_is_not_listed_is_saved(kind: str) -> None:
     assert served_as("inline", kind, INLINE_TYPES) == "attachment"
     assert served_type(kind, INLINE_TYPES) == kind
     assert served_as("inline", kind, {kind}) == "inline"
@@ -84,7 +84,7 @@ def test_pictures_and_players_are_shown_if_that_is_wanted(kind: str) -> None:
 @pytest.mark.parametrize(
     "kind", ["image/png,text/html", "a/b/c", "x" * 10_000, "image/png\r\nSet-Cookie: a=b", "", "image"]
 )
-def test_38_a_type_that_is_none_is_not_sent(kind: str) -> None:
+def test_a_type_that_is_none_is_not_sent(kind: str) -> None:
     assert served_type(kind, INLINE_TYPES) == "application/octet-stream"
 
 

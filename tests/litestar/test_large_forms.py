@@ -1,4 +1,4 @@
-"""Forms made to be expensive, against a server process whose memory and processor time are measured: row 26."""
+"""Forms made to be expensive, against a server process whose memory and processor time are measured."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ CASES.remove(("/unbounded", "100 MB of text"))
 
 
 @pytest.mark.parametrize(("path", "name"), CASES)
-def test_26_a_form_made_to_be_expensive_is_cheap(
+def test_a_form_made_to_be_expensive_is_cheap(
     server: ServerProcess, folder: Path, path: str, name: str
 ) -> None:
     body, boundary = forms()[name]

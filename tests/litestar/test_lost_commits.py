@@ -31,13 +31,16 @@ from tests.litestar.application import (
     upload_form,
 )
 from tests.litestar.server import LiveServer, serve
-from tests.session.databases import Database, empty_database
+from tests.servers.databases import Database, empty_database
 
 
 @post("/committed")
 async def add_and_commit(data: MultipartBody[Form], db_session: NamedDependency[AsyncSession]) -> None:
     db_session.add(Document(file=data.file))
     await db_session.commit()
+
+
+pytestmark = pytest.mark.server
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def test_a_key_of_any_characters_is_found(nginx: httpx.Client, key: str) -> None
     assert (answer.status_code, answer.content) == (200, b"content")
 
 
-def test_16_a_link_in_the_folder_leads_nowhere(nginx: httpx.Client, tmp_path: Path) -> None:
+def test_a_link_in_the_folder_leads_nowhere(nginx: httpx.Client, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
     [stored] = objects(tmp_path)

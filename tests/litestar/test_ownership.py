@@ -1,4 +1,4 @@
-"""Another user's file: by its row, its key or its signed URL, nobody gets a byte of it: row 65."""
+"""Another user's file: by its row, its key or its signed URL, nobody gets a byte of it."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ CONDITIONS = [
 
 @pytest.mark.parametrize("other", [BOB, NOBODY], ids=["bob", "nobody"])
 @pytest.mark.parametrize("way", ["row", "signed url"])
-def test_65_another_user_learns_nothing(
+def test_another_user_learns_nothing(
     http: httpx.Client, letter: Link, way: str, other: dict[str, str]
 ) -> None:
     url = f"/letters/{letter.number}" if way == "row" else letter.url
@@ -144,12 +144,12 @@ def test_65_another_user_learns_nothing(
     assert http.get(url, headers={**ALICE, "If-None-Match": ETAG}).status_code == 304
 
 
-def test_65_another_users_row_looks_like_none(http: httpx.Client, letter: Link) -> None:
+def test_another_users_row_looks_like_none(http: httpx.Client, letter: Link) -> None:
     there, nowhere = (http.get(f"/letters/{number}", headers=BOB) for number in (letter.number, 99))
     assert (there.status_code, there.content) == (nowhere.status_code, nowhere.content)
 
 
-def test_65_another_user_changes_nothing(http: httpx.Client, letter: Link, tmp_path: Path) -> None:
+def test_another_user_changes_nothing(http: httpx.Client, letter: Link, tmp_path: Path) -> None:
     files = {"file": ("b.txt", b"bob was here", "text/plain")}
     url = f"/letters/{letter.number}"
     assert http.put(url, files=files, headers=BOB).status_code == 404
@@ -159,7 +159,7 @@ def test_65_another_user_changes_nothing(http: httpx.Client, letter: Link, tmp_p
     assert [path.read_bytes() for path in objects(tmp_path)] == [SECRET]
 
 
-def test_65_a_key_is_no_way_to_a_file(http: httpx.Client, letter: Link, tmp_path: Path) -> None:
+def test_a_key_is_no_way_to_a_file(http: httpx.Client, letter: Link, tmp_path: Path) -> None:
     key = objects(tmp_path)[0].relative_to(tmp_path / "files").as_posix()
     assert key not in http.get("/letters", headers=ALICE).text
     for url in (f"/files/{key}", f"/files/{key.rpartition('/')[2]}", f"/{key}", f"/files/..%2F{key}"):

@@ -163,7 +163,7 @@ def test_a_hook_of_the_application_still_runs(tmp_path: Path) -> None:
         assert client.get("/plain").headers["x-hook"] == "1"
 
 
-def test_seed_004_the_lifespan_without_the_plugin(tmp_path: Path) -> None:
+def test_the_published_lifespan_without_the_plugin(tmp_path: Path) -> None:
     @asynccontextmanager
     async def configure_storage(app: Litestar) -> AsyncIterator[None]:
         storages.register_backend(FSSpecBackend(key="documents", fs="file", prefix=str(tmp_path)))

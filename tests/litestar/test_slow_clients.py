@@ -1,4 +1,4 @@
-"""A hundred clients that send a byte now and then hold up nobody, and hold no connection to the database: row 28."""
+"""A hundred clients that send a byte now and then hold up nobody, and hold no connection to the database."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def request(path: str) -> bytes:
 
 
 @pytest.mark.parametrize("path", ["/documents", "/raw/a.bin", "/stream/a.bin", "/replaced/a.bin"])
-def test_28_a_hundred_slow_clients_hold_up_nobody(
+def test_a_hundred_slow_clients_hold_up_nobody(
     live: LiveServer, http: httpx.Client, tmp_path: Path, path: str
 ) -> None:
     http.get("/count")
@@ -81,7 +81,7 @@ def test_28_a_hundred_slow_clients_hold_up_nobody(
     assert until(lambda: len(live.tasks()) <= tasks + 1)
 
 
-def test_66_clients_that_do_not_read_hold_no_connection_and_are_given_up(
+def test_clients_that_do_not_read_hold_no_connection_and_are_given_up(
     live: LiveServer, http: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "SEND_TIMEOUT", 1.0)

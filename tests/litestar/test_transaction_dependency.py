@@ -18,7 +18,7 @@ from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.litestar import FileColumnConfig, FileColumnPlugin
 from tests.litestar.application import Base, Document, Form, objects
 from tests.litestar.server import LiveServer, serve
-from tests.litestar.test_policy_rows import Picture
+from tests.litestar.test_upload_policies import Picture
 
 
 async def provide_transaction(state: State) -> AsyncGenerator[AsyncSession, None]:

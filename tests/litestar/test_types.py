@@ -128,9 +128,7 @@ def test_several_parts_become_a_list(http: httpx.Client, path: str, count: int) 
 
 
 @pytest.mark.parametrize("path", ["/struct", "/dataclass", "/pydantic", "/dto"])
-def test_30_a_part_too_many_or_a_text_in_its_place_is_400(
-    http: httpx.Client, path: str, tmp_path: Path
-) -> None:
+def test_a_part_too_many_or_a_text_in_its_place_is_400(http: httpx.Client, path: str, tmp_path: Path) -> None:
     assert http.post(path, files=[("file", part("a.txt")), ("file", part("b.txt"))]).status_code == 400
     assert http.post(path, data={"file": "text"}, files={"x": part("x")}).status_code == 400
     assert objects(tmp_path) == []

@@ -15,8 +15,8 @@ from filecolumn import FileObject, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.maintenance import CheckReport, FindingKind, RowReference, check
 from filecolumn.orm.ledger import State
-from tests.maintenance.conftest import TABLE, World, keys
 from tests.maintenance.models import Base, Document, Item
+from tests.maintenance.world import TABLE, World, keys
 
 K = FindingKind
 

@@ -19,8 +19,8 @@ from filecolumn import FileObject, StorageError, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.maintenance import DrainReport, check, drain
 from filecolumn.orm.ledger import State, now_ms
-from tests.maintenance.conftest import TABLE, World, keys, make_world
 from tests.maintenance.models import Base, Document
+from tests.maintenance.world import TABLE, World, keys
 
 ROOT = Path(filecolumn.__file__).parents[2]
 
@@ -52,7 +52,7 @@ def test_eight_drains_at_once_delete_each_object_once(
     monkeypatch.setattr(type(storage), "delete", note)
 
     def work(_: int) -> DrainReport:
-        engine = create_engine(database.url)
+        engine = create_engine(database.url())
         try:
             return drain(engine, Base, batch=10)
         finally:
@@ -66,14 +66,13 @@ def test_eight_drains_at_once_delete_each_object_once(
     assert set(database.states().values()) == {State.GONE}
 
 
-def test_a_drain_looks_at_what_is_due_only(tmp_path: Path, storage: StorageBackend) -> None:
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_drain_looks_at_what_is_due_only(database: World) -> None:
     """Counted in steps of SQLite's virtual machine."""
-
-    [sqlite] = make_world("sqlite", "sync", tmp_path)
 
     def steps() -> int:
         counted: list[None] = []
-        engine = create_engine(sqlite.url)
+        engine = create_engine(database.url())
 
         def count(raw: sqlite3.Connection, _: object) -> None:
             raw.set_progress_handler(lambda: counted.append(None), 10)
@@ -88,7 +87,7 @@ def test_a_drain_looks_at_what_is_due_only(tmp_path: Path, storage: StorageBacke
         {"backend": "docs", "key": f"x/{number}", "state": State.LIVE.value, "checked": True, "attempts": 0}
         for number in range(20_000)
     ]
-    with sqlite.engine.begin() as connection:
+    with database.engine.begin() as connection:
         connection.execute(insert(TABLE).values(created_at=now_ms()), rows)
     assert steps() <= 2 * few
 
@@ -115,7 +114,7 @@ def test_a_killed_drain_leaves_work_that_another_finishes_after_the_lease(
     storage.put("x", [b"x"])
     doom(database, "x")
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, database.url, str(tmp_path / "docs"), place],
+        [sys.executable, "-c", KILLED, database.url(), str(tmp_path / "docs"), place],
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
         timeout=50,
         check=False,

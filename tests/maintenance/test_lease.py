@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,9 @@ import filecolumn
 from filecolumn.backends.base import StorageBackend
 from filecolumn.maintenance import check
 from filecolumn.orm.ledger import State, now_ms
-from tests.maintenance.conftest import TABLE, World, keys, make_world
 from tests.maintenance.models import Base
 from tests.maintenance.test_drain import doom
+from tests.maintenance.world import TABLE, World, keys
 
 ROOT = Path(filecolumn.__file__).parents[2]
 LEASE = 3.0
@@ -45,14 +44,9 @@ with failing("drain.after_claim", hold):
 """
 
 
-@pytest.fixture(params=[f"{kind}-{way}" for kind in ("sqlite", "postgresql") for way in ("sync", "async")])
-def world(request: pytest.FixtureRequest, tmp_path: Path, storage: StorageBackend) -> Iterator[World]:
-    yield from make_world(*request.param.split("-"), tmp_path)
-
-
 def kill_a_drain_that_has_claimed(world: World, folder: Path) -> None:
     worker = subprocess.Popen(
-        [sys.executable, "-c", HOLDING, world.url, str(folder), str(LEASE)],
+        [sys.executable, "-c", HOLDING, world.url(), str(folder), str(LEASE)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
@@ -72,6 +66,11 @@ def leases_and_now(world: World) -> tuple[int, int, int]:
         return first, last, now
 
 
+@pytest.mark.parametrize(
+    "world",
+    ["sqlite-sync", "sqlite-async", pytest.param("postgresql-async", marks=pytest.mark.server)],
+    indirect=True,
+)
 async def test_another_drain_waits_out_the_lease(
     world: World, storage: StorageBackend, tmp_path: Path
 ) -> None:

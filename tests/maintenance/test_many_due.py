@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 import filecolumn
-from tests.maintenance.conftest import DRIVERS, make_world
 from tests.maintenance.test_million import ALLOWED, FILL, MIB
+from tests.maintenance.world import make_world
+from tests.profiles import PROFILE
 
 ROOT = Path(filecolumn.__file__).parents[2]
-NUMBER = int(os.environ.get("FILECOLUMN_OBJECTS", "100000")) // 10
+NUMBER = PROFILE.objects // 20
 
 SCRIPT = """
 import asyncio, json, sys, time
@@ -83,15 +84,17 @@ SELECT 'docs', '20260101/00/' || lpad(to_hex(i), 32, '0') || '.txt', 2, i % 2 = 
 @pytest.mark.quiet
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the VmHWM of Linux")
-@pytest.mark.parametrize(("kind", "way"), [("sqlite", "sync"), ("postgresql", "async")])
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [("sqlite", "sync"), pytest.param("postgresql", "async", marks=pytest.mark.server)],
+)
 def test_what_is_due_is_drained_in_bounded_memory(tmp_path: Path, kind: str, way: str) -> None:
-    for world in make_world(kind, way, tmp_path):
+    with make_world(kind, way, tmp_path) as world:
         world.sql(FILL[kind].format(into=DUE[kind]), last=NUMBER - 1)
         # as the database does by itself soon after, where it is not a test's
         world.sql("ANALYZE")
-        url = f"{DRIVERS[kind][way == 'async']}://{world.place}"
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, url, way],
+            [sys.executable, "-c", SCRIPT, world.url(way), way],
             env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
             capture_output=True,
             text=True,

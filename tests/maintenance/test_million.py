@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import filecolumn
-from tests.maintenance.conftest import World, make_world
+from tests.maintenance.world import World, make_world
+from tests.profiles import PROFILE
 
 ROOT = Path(filecolumn.__file__).parents[2]
 MIB = 1024 * 1024
@@ -93,17 +94,17 @@ SELECT 'docs', '20260101/00/' || lpad(to_hex(i), 32, '0') || '.txt', 1, true, 0,
 }
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
 def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A database with a million rows, each with an entry."""
-    for world in make_world(request.param, "sync", tmp_path_factory.mktemp("million")):
+    with make_world(request.param, "sync", tmp_path_factory.mktemp("million")) as world:
         kind = world.kind
         for into in (DOCUMENTS[kind], ENTRIES[kind]):
             world.sql(FILL[kind].format(into=into), last=NUMBERS[kind] - 1)
         yield world
 
 
-NUMBERS = {"sqlite": 1_000_000, "postgresql": int(os.environ.get("FILECOLUMN_OBJECTS", "200000"))}
+NUMBERS = {"sqlite": 5 * PROFILE.objects, "postgresql": PROFILE.objects}
 
 
 @pytest.mark.quiet
@@ -113,7 +114,7 @@ NUMBERS = {"sqlite": 1_000_000, "postgresql": int(os.environ.get("FILECOLUMN_OBJ
 def test_a_million_objects(full: World, what: str) -> None:
     number = NUMBERS[full.kind]
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, full.url, what, str(number)],
+        [sys.executable, "-c", SCRIPT, full.url(), what, str(number)],
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
         capture_output=True,
         text=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.maintenance import SweepReport, adopt, check, drain, status, sweep
 from filecolumn.orm.ledger import State, now_ms
-from tests.maintenance.conftest import TABLE, World, keys, make_world
 from tests.maintenance.models import Base, Document
+from tests.maintenance.world import TABLE, World, keys, make_world
 
 
 async def sweep_now(world: World, **options: Any) -> SweepReport:
@@ -152,14 +153,13 @@ async def test_a_rate_slows_the_listing(database: World, storage: StorageBackend
 def clone(world: World, tmp_path: Path) -> World:
     """Return a copy of the database, elsewhere, on the same storage."""
     shutil.copy(world.engine.url.database or "", tmp_path / "clone.db")
-    return World(
-        world.kind, world.way, f"/{tmp_path}/clone.db", create_engine(f"sqlite:///{tmp_path}/clone.db")
-    )
+    return World(world.kind, world.way, create_engine(f"sqlite:///{tmp_path}/clone.db"))
 
 
 @pytest.fixture
-def original(tmp_path: Path, storage: StorageBackend) -> Any:
-    yield from make_world("sqlite", "sync", tmp_path)
+def original(tmp_path: Path, storage: StorageBackend) -> Iterator[World]:
+    with make_world("sqlite", "sync", tmp_path) as made:
+        yield made
 
 
 def test_a_staging_clone_deletes_nothing_of_production(original: World, tmp_path: Path) -> None:
@@ -187,28 +187,28 @@ def test_a_staging_clone_deletes_nothing_of_production(original: World, tmp_path
     staging.engine.dispose()
 
 
-def test_a_copy_on_the_same_server_is_told_apart(tmp_path: Path, storage: StorageBackend) -> None:
-    for world in make_world("postgresql", "sync", tmp_path):
-        world.add(b"one")
-        assert sweep(world.engine, Base).found == 0
-        world.engine.dispose()
-        name = world.place.rpartition("/")[2]
-        admin = create_engine(f"{world.url.rpartition('/')[0]}/postgres", isolation_level="AUTOCOMMIT")
+@pytest.mark.parametrize("database", [pytest.param("postgresql", marks=pytest.mark.server)], indirect=True)
+def test_a_copy_on_the_same_server_is_told_apart(database: World) -> None:
+    database.add(b"one")
+    assert sweep(database.engine, Base).found == 0
+    database.engine.dispose()
+    url = database.engine.url
+    admin = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {url.database}_copy TEMPLATE {url.database}")
+    copy = create_engine(url.set(database=f"{url.database}_copy"))
+    try:
+        with Session(copy) as session:
+            session.delete(session.get_one(Document, 1))
+            session.commit()
+        with pytest.raises(MaintenanceRefusedError):
+            sweep(copy, Base)
+    finally:
+        copy.dispose()
         with admin.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
-        copy = create_engine(f"{world.url}_copy")
-        try:
-            with Session(copy) as session:
-                session.delete(session.get_one(Document, 1))
-                session.commit()
-            with pytest.raises(MaintenanceRefusedError):
-                sweep(copy, Base)
-        finally:
-            copy.dispose()
-            with admin.connect() as connection:
-                connection.exec_driver_sql(f"DROP DATABASE {name}_copy WITH (FORCE)")
-            admin.dispose()
-        assert check(world.engine, Base, grace=-5, verify=True).findings == []
+            connection.exec_driver_sql(f"DROP DATABASE {url.database}_copy WITH (FORCE)")
+        admin.dispose()
+    assert check(database.engine, Base, grace=-5, verify=True).findings == []
 
 
 def test_without_a_ledger_a_sweep_deletes_by_age(storage: StorageBackend, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from filecolumn.maintenance import (
     remove_triggers,
 )
 from filecolumn.orm.ledger import State, ledger_of
-from tests.maintenance.conftest import World, keys
 from tests.maintenance.models import Base, Document, Folder, Item
+from tests.maintenance.world import World, keys
 
 
 @pytest.fixture

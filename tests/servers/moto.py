@@ -7,33 +7,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-
-import pytest
 
 from tests.servers.process import Endpoint, free_port, running, unavailable
 
 
-@dataclass(frozen=True, slots=True)
-class MotoServer(Endpoint):
-    """The endpoint, and the log of its requests if it was started here."""
-
-    log: Path | None = None
-
-
-@pytest.fixture(scope="session")
-def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoServer]:
-    """The endpoint of an S3 that is empty at first."""
-    if named := Endpoint.named("FILECOLUMN_TEST_S3"):
-        yield MotoServer(named.url, named.user, named.password)
-        return
-    try:
-        import moto.server  # noqa: PLC0415 - slow, and needed by few
-    except ImportError as error:
-        unavailable(f"moto is not installed: {error}")
-    assert moto.server
+@contextmanager
+def serving(folder: Path) -> Iterator[Endpoint]:
+    """Start an S3 that is empty at first; its log is the file `log` in *folder*."""
+    if find_spec("moto") is None:
+        unavailable("moto is not installed")
     port = free_port()
-    log = tmp_path_factory.mktemp("moto") / "log"
-    with running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port, log):
-        yield MotoServer(f"http://127.0.0.1:{port}", log=log)
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with running(command, port, folder / "log"):
+        yield Endpoint(f"http://127.0.0.1:{port}")

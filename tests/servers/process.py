@@ -7,12 +7,12 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
@@ -29,14 +29,39 @@ class Endpoint:
     password: str = "secretkey"
 
     @classmethod
-    def named(cls, variable: str) -> Endpoint | None:
-        """Read `http://user:password@host:port` from an environment variable."""
-        text = os.environ.get(variable)
-        if not text:
-            return None
+    def parse(cls, text: str) -> Endpoint:
+        """Read `http://user:password@host:port/path`."""
         parts = urlsplit(text)
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
-        return cls(url, parts.username or cls.user, parts.password or cls.password)
+        return cls(url, unquote(parts.username or "accesskey"), unquote(parts.password or "secretkey"))
+
+    def __str__(self) -> str:
+        parts = urlsplit(self.url)
+        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+        return parts._replace(netloc=f"{login}@{parts.netloc}").geturl()
+
+
+Serving = Callable[[Path], AbstractContextManager[Endpoint]]
+"""Starts a server with a folder of its own, and ends it with the block."""
+
+
+@contextmanager
+def named_or_started(variable: str, serving: Serving, folder: Path) -> Iterator[Endpoint]:
+    """Yield the server that an environment variable names, or start one."""
+    needed(variable)
+    if text := os.environ.get(variable):
+        yield Endpoint.parse(text)
+        return
+    with serving(folder) as endpoint:
+        yield endpoint
+
+
+def needed(what: str) -> None:
+    """Fail a test that needs *what* in a run that is to need no server, as `make test` is."""
+    if os.environ.get("FILECOLUMN_TEST_SERVERS") == "none":
+        pytest.fail(
+            f"{what} is needed: mark the parameter or the test with pytest.mark.server", pytrace=False
+        )
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -48,6 +73,7 @@ def unavailable(reason: str) -> NoReturn:
 
 def program(*names: str, hint: str) -> str:
     """Return the path of the first program that is there, or call `unavailable`."""
+    needed(names[-1])
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin"))
     for name in names:
         if found := shutil.which(name, path=path):

@@ -10,11 +10,9 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
-
-import pytest
 
 from tests.servers.process import Endpoint, free_port, program, running, unavailable
 
@@ -59,17 +57,14 @@ rgw enable quota threads = false
 """
 
 
-@pytest.fixture(scope="session")
-def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """The endpoint of an S3 that checks signatures and their expiry."""
-    if named := Endpoint.named("FILECOLUMN_TEST_RADOSGW"):
-        yield named
-        return
+@contextmanager
+def serving(folder: Path) -> Iterator[Endpoint]:
+    """Start an S3 that checks signatures and their expiry."""
     paths = {name: program(name, hint=PACKAGES) for name in PROGRAMS}
     if os.geteuid() != 0:
         unavailable("Ceph's own folders need root; name a running radosgw by FILECOLUMN_TEST_RADOSGW")
     with ExitStack() as stack:
-        yield _started(tmp_path_factory.mktemp("radosgw"), paths, stack)
+        yield _started(folder, paths, stack)
 
 
 def _started(folder: Path, paths: dict[str, str], stack: ExitStack) -> Endpoint:

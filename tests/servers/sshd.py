@@ -7,13 +7,12 @@ import pwd
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import pytest
-
-from tests.servers.process import free_port, program, running
+from tests.servers.process import Endpoint, free_port, program, running
 
 HINT = "Debian: openssh-server"
 CONFIG = """
@@ -38,27 +37,29 @@ class SshServer:
     port: int
     user: str
     key_file: str
-    known_hosts: str
 
 
-@pytest.fixture(scope="session")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
-    """A server that shows the files of this machine to the user of these tests."""
+def ssh_server(endpoint: Endpoint) -> SshServer:
+    """Read `ssh://user@127.0.0.1:port/folder`; the folder has the key."""
+    parts = urlsplit(endpoint.url)
+    assert parts.port is not None
+    return SshServer(parts.port, endpoint.user, f"{parts.path}/login")
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Endpoint]:
+    """Start a server that shows the files of this machine to the user of these tests."""
     command = program("sshd", hint=HINT)
     keygen = program("ssh-keygen", hint=HINT)
-    folder = tmp_path_factory.mktemp("sshd")
     port = free_port()
     for name in ("host", "login"):
         make = [keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(make, check=True, timeout=30)
     (folder / "config").write_text(CONFIG.format(port=port, folder=folder))
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
     if os.geteuid() == 0:
         # the folder of the privilege separation is made by an init script elsewhere
         with suppress(FileExistsError):
             Path("/run/sshd").mkdir(mode=0o755)
-    log = folder / "log"
-    with running([command, "-D", "-e", "-f", str(folder / "config")], port, log):
+    with running([command, "-D", "-e", "-f", str(folder / "config")], port, folder / "log"):
         time.sleep(0.1)
-        user = pwd.getpwuid(os.geteuid()).pw_name
-        yield SshServer(port, user, str(folder / "login"), str(folder / "known_hosts"))
+        yield Endpoint(f"ssh://127.0.0.1:{port}{folder}", pwd.getpwuid(os.geteuid()).pw_name)

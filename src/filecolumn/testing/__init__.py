@@ -19,7 +19,7 @@ pytest.register_assert_rewrite(
 )
 
 from filecolumn.testing.consistency import assert_consistent, assert_consistent_async  # noqa: E402
-from filecolumn.testing.faults import Fault, FaultKind, FaultyBackend  # noqa: E402
+from filecolumn.testing.faulty import Fault, FaultKind, FaultyBackend  # noqa: E402
 from filecolumn.testing.stateful import BackendMachine, check_against_model  # noqa: E402
 from filecolumn.testing.suite import BackendSuite  # noqa: E402
 from filecolumn.testing.wrapping import Operation, Passage, SlowBackend, WrappedBackend  # noqa: E402

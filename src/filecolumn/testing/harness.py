@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import ClassVar, TypeVar
 
@@ -14,10 +15,11 @@ import pytest
 from filecolumn.backends.base import StorageBackend
 from filecolumn.testing.ways import ThroughAsync
 
-__all__ = ("SuiteHarness", "failing", "in_threads", "whole")
+__all__ = ("UNUSUAL_KEYS", "SuiteHarness", "called", "failing", "in_threads", "whole")
 
 T = TypeVar("T")
 
+UNUSUAL_KEYS = ("a b/c d.txt", "ü/ß.txt", "%2e%2e%2fx", "a?b#c", "x" * 240, "a..b", ".hidden", "a+b&c=d;e")
 PIECE = bytes(range(256)) * 4096
 
 
@@ -30,6 +32,10 @@ class SuiteHarness:
     """Keys to delete at once: more than one request takes."""
     examples: ClassVar[int] = 20
     """Sequences of calls that are compared with a dictionary."""
+    exhaustive: ClassVar[bool] = True
+    """Whether every error is tried with every size of content; False tries one for each size, as servers need."""
+    unusual_keys: ClassVar[Sequence[str]] = UNUSUAL_KEYS
+    """Keys that are kept exactly or refused; leave out what the server, not the backend, gets wrong."""
     proves_signatures: ClassVar[bool] = True
     """Whether the server refuses a wrong or expired signature; emulators may not."""
     upload_headers: ClassVar[Mapping[str, str]] = {}
@@ -55,14 +61,17 @@ class SuiteHarness:
         """Return a second backend at the same place, as another process would make it."""
         pytest.skip("the suite cannot make a second backend: override `another`")
 
-    @pytest.fixture(params=["sync", "async", "async content"])
+    @pytest.fixture(params=["sync", "async"])
     def storage(self, request: pytest.FixtureRequest, backend: StorageBackend) -> Iterator[StorageBackend]:
-        """Give the backend, called in each of the ways that there are."""
-        if request.param == "sync":
-            yield backend
-            return
-        with asyncio.Runner() as runner:
-            yield ThroughAsync(backend, runner, feeds=request.param == "async content")
+        """Give the backend, called sync and async."""
+        with called(backend, request.param) as storage:
+            yield storage
+
+    @pytest.fixture(params=["sync", "async", "async content"])
+    def writer(self, request: pytest.FixtureRequest, backend: StorageBackend) -> Iterator[StorageBackend]:
+        """Give the backend, called in each of the ways to give it content."""
+        with called(backend, request.param) as storage:
+            yield storage
 
     def pieces(self, size: int) -> Iterator[bytes]:
         """Yield *size* bytes in chunks of 1 MiB."""
@@ -73,6 +82,16 @@ class SuiteHarness:
     def keys(self, storage: StorageBackend, prefix: str = "", *, after: str | None = None) -> list[str]:
         """Return the keys of a listing, sorted."""
         return sorted(stat.key for stat in storage.list(prefix, after=after))
+
+
+@contextmanager
+def called(backend: StorageBackend, way: str) -> Generator[StorageBackend]:
+    """Give *backend* as one to be called sync: its *way* is "sync", "async" or "async content"."""
+    if way == "sync":
+        yield backend
+        return
+    with asyncio.Runner() as runner:
+        yield ThroughAsync(backend, runner, feeds=way == "async content")
 
 
 def whole(chunks: Iterator[bytes]) -> bytes:

@@ -33,16 +33,21 @@ BAD_KEYS = [
     "x\u202e",
     "é" * 128,
 ]
-UNUSUAL_KEYS = ["a b/c d.txt", "ü/ß.txt", "%2e%2e%2fx", "a?b#c", "x" * 240, "a..b", ".hidden", "a+b&c=d;e"]
 
 
 class IdentityCases(SuiteHarness):
     """A key is exactly itself or refused; a URL is signed or not supported."""
 
-    @pytest.mark.parametrize("key", BAD_KEYS, ids=ascii)
-    def test_every_call_checks_its_key(self, storage: StorageBackend, key: str) -> None:
+    def test_every_call_checks_its_key(self, storage: StorageBackend) -> None:
         storage.put("good", [b"x"])
-        calls: list[Callable[[], object]] = [
+        for key in BAD_KEYS:
+            for call in self._calls(storage, key):
+                with pytest.raises(InvalidKeyError):
+                    call()
+        assert self.keys(storage) == ["good"]
+
+    def _calls(self, storage: StorageBackend, key: str) -> list[Callable[[], object]]:
+        return [
             lambda: storage.put(key, [b"x"]),
             lambda: storage.put(key, self.pieces(self.large)),
             lambda: storage.get(key),
@@ -52,10 +57,6 @@ class IdentityCases(SuiteHarness):
             lambda: storage.delete([key]),
             lambda: storage.copy(key, "other"),
         ]
-        for call in calls:
-            with pytest.raises(InvalidKeyError):
-                call()
-        assert self.keys(storage) == ["good"]
 
     def test_a_copy_checks_the_new_key_before_it_opens_anything(self, storage: StorageBackend) -> None:
         storage.put("good", [b"x"])
@@ -64,23 +65,23 @@ class IdentityCases(SuiteHarness):
         gc.collect()
         assert self.keys(storage) == ["good"]
 
-    @pytest.mark.parametrize("key", UNUSUAL_KEYS)
-    def test_an_unusual_key_is_kept_exactly_or_refused(self, storage: StorageBackend, key: str) -> None:
-        try:
-            storage.put(key, [b"x"])
-        except InvalidKeyError:
-            assert self.keys(storage) == []
-            return
-        assert whole(storage.get(key)) == b"x"
-        assert self.keys(storage) == [key]
-        storage.copy(key, f"copy/{key}")
-        assert self.keys(storage, "copy") == [f"copy/{key}"]
-        storage.delete([key, f"copy/{key}"])
-        assert self.keys(storage) == []
+    def test_an_unusual_key_is_kept_exactly_or_refused(self, storage: StorageBackend) -> None:
+        for key in self.unusual_keys:
+            try:
+                storage.put(key, [b"x"])
+            except InvalidKeyError:
+                assert self.keys(storage) == [], key
+                continue
+            assert (key, whole(storage.get(key))) == (key, b"x")
+            assert self.keys(storage) == [key]
+            storage.copy(key, f"copy/{key}")
+            assert self.keys(storage, "copy") == [f"copy/{key}"]
+            storage.delete([key, f"copy/{key}"])
+            assert self.keys(storage) == [], key
 
     def test_an_unusual_key_lies_there_as_it_is(self, backend: StorageBackend) -> None:
         kept: dict[str, bytes] = {}
-        for key in UNUSUAL_KEYS:
+        for key in self.unusual_keys:
             with suppress(InvalidKeyError):
                 backend.put(key, [key.encode()])
                 kept[key] = key.encode()
@@ -122,18 +123,16 @@ class IdentityCases(SuiteHarness):
         storage.put("a/b-1.txt", [b"content"])
         assert _fetch(storage.sign("a/b-1.txt", expires_in=60)) == (200, b"content")
 
-    @pytest.mark.parametrize("key", UNUSUAL_KEYS)
-    def test_a_signed_url_for_an_unusual_key_reads_or_is_refused(
-        self, backend: StorageBackend, key: str
-    ) -> None:
+    def test_a_signed_url_for_an_unusual_key_reads_or_is_refused(self, backend: StorageBackend) -> None:
         if not backend.capabilities.signs:
             pytest.skip("the storage makes no signed URLs")
-        try:
-            backend.put(key, [b"content"])
-            url = backend.sign(key, expires_in=60)
-        except (InvalidKeyError, NotSupportedError):
-            return
-        assert _fetch(url) == (200, b"content")
+        for key in self.unusual_keys:
+            try:
+                backend.put(key, [key.encode()])
+                url = backend.sign(key, expires_in=60)
+            except (InvalidKeyError, NotSupportedError):
+                continue
+            assert _fetch(url) == (200, key.encode())
 
     def test_a_signed_url_writes(self, storage: StorageBackend) -> None:
         if not storage.capabilities.signs_uploads:

@@ -32,17 +32,16 @@ RANGES: list[tuple[int, int | None]] = [
 class ReadingCases(SuiteHarness):
     """Content is read whole or in part, and what is missing is missed at once."""
 
-    @pytest.mark.parametrize(("start", "length"), RANGES)
-    def test_a_range_is_got(self, storage: StorageBackend, start: int, length: int | None) -> None:
+    def test_a_range_is_got(self, storage: StorageBackend) -> None:
         storage.put("a", [b"0123456789"])
-        assert whole(storage.get("a", start=start, length=length)) == b"0123456789"[start:][:length]
+        for start, length in RANGES:
+            found = whole(storage.get("a", start=start, length=length))
+            assert (start, length, found) == (start, length, b"0123456789"[start:][:length])
 
-    @pytest.mark.parametrize(("start", "length"), [(0, None), (0, 0), (0, 1), (1, None), (5, 5)])
-    def test_a_range_of_an_empty_object_is_empty(
-        self, storage: StorageBackend, start: int, length: int | None
-    ) -> None:
+    def test_a_range_of_an_empty_object_is_empty(self, storage: StorageBackend) -> None:
         storage.put("a", [])
-        assert whole(storage.get("a", start=start, length=length)) == b""
+        for start, length in ((0, None), (0, 0), (0, 1), (1, None), (5, 5)):
+            assert whole(storage.get("a", start=start, length=length)) == b"", (start, length)
 
     def test_ranges_of_a_large_object_are_got(self, storage: StorageBackend) -> None:
         content = b"".join(self.pieces(self.large))
@@ -50,21 +49,17 @@ class ReadingCases(SuiteHarness):
         for start, length in ((0, 1), (1, self.large - 2), (self.large // 2, 3_000_000), (self.large, 1)):
             assert whole(storage.get("a", start=start, length=length)) == content[start:][:length]
 
-    @pytest.mark.parametrize(("start", "length"), [(-1, None), (0, -1)])
-    def test_a_negative_range_is_refused(
-        self, storage: StorageBackend, start: int, length: int | None
-    ) -> None:
+    def test_a_negative_range_is_refused(self, storage: StorageBackend) -> None:
         storage.put("a", [b"x"])
-        with pytest.raises(ValueError, match="0 or more"):
-            storage.get("a", start=start, length=length)
+        for start, length in ((-1, None), (0, -1)):
+            with pytest.raises(ValueError, match="0 or more"):
+                storage.get("a", start=start, length=length)
 
-    @pytest.mark.parametrize(("start", "length"), [(0, None), (5, None), (0, 0), (1, 1)])
-    def test_a_missing_key_is_not_found_at_once(
-        self, storage: StorageBackend, start: int, length: int | None
-    ) -> None:
-        for key in ("missing", "a/missing/x"):
-            with pytest.raises(ObjectNotFoundError):
-                storage.get(key, start=start, length=length)
+    def test_a_missing_key_is_not_found_at_once(self, storage: StorageBackend) -> None:
+        for start, length in ((0, None), (5, None), (0, 0), (1, 1)):
+            for key in ("missing", "a/missing/x"):
+                with pytest.raises(ObjectNotFoundError):
+                    storage.get(key, start=start, length=length)
 
     def test_a_missing_key_has_no_stat(self, storage: StorageBackend) -> None:
         with pytest.raises(ObjectNotFoundError):

@@ -15,9 +15,9 @@ __all__ = ("BackendSuite",)
 class BackendSuite(WritingCases, ReadingCases, KeepingCases, IdentityCases):
     """Subclass it as `TestMyBackend`, with a fixture `backend` over an empty place.
 
-    Every case runs sync, async, and async with asynchronous content; it needs no plugin of
-    pytest.  What a storage cannot do its `capabilities` say, and the cases ask them.
+    Every case runs sync and async, and those of `put` with asynchronous content, too; it needs no
+    plugin of pytest.  What a storage cannot do its `capabilities` say, and the cases ask them.
     """
 
-    def test_any_sequence_of_calls_is_as_on_a_dictionary(self, storage: StorageBackend) -> None:
-        check_against_model(storage, examples=self.examples)
+    def test_any_sequence_of_calls_is_as_on_a_dictionary(self, writer: StorageBackend) -> None:
+        check_against_model(writer, examples=self.examples)

@@ -1,0 +1,182 @@
+"""COMMIT is sent and its answer is lost: the database is asked, and nothing is deleted before it says."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Engine, event, select, text
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import OperationalError
+
+from filecolumn import CommitOutcomeUnknownError
+from filecolumn.backends.base import StorageBackend
+from tests.scenarios.drivers import Driver, DriverSession, contents
+from tests.scenarios.models import Document
+from tests.scenarios.records import agree, file, held, insert_files
+
+Cut = Callable[[bool], None]
+
+
+def engine_of(driver: Driver) -> Engine:
+    engine = driver.engine  # type: ignore[attr-defined]
+    return engine.sync_engine if driver.is_async else engine
+
+
+@pytest.fixture
+def cut(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Cut:
+    """Lose the connection in the next COMMIT, which arrives or does not."""
+    engine = engine_of(driver)
+
+    def is_lost(context: ExceptionContext) -> None:
+        if "server closed the connection" in str(context.original_exception):
+            context.is_disconnect = True
+
+    event.listen(engine, "handle_error", is_lost)
+
+    def cut(arrives: bool) -> None:
+        dialect, commit, rollback = engine.dialect, engine.dialect.do_commit, engine.dialect.do_rollback
+
+        def do_commit(connection: object) -> None:
+            monkeypatch.undo()
+            (commit if arrives else rollback)(connection)
+            raise sqlite3.OperationalError("server closed the connection")
+
+        monkeypatch.setattr(dialect, "do_commit", do_commit)
+
+    return cut
+
+
+async def replace_and_lose(session: DriverSession) -> CommitOutcomeUnknownError:
+    (await session.one(Document, 1)).file = file(b"new")
+    with pytest.raises(CommitOutcomeUnknownError) as raised:
+        await session.commit()
+    assert isinstance(raised.value.__cause__, sqlite3.OperationalError)
+    return raised.value
+
+
+async def ask(driver: Driver, error: CommitOutcomeUnknownError) -> bool:
+    return await error.resolve_async() if driver.is_async else error.resolve()
+
+
+pytestmark = pytest.mark.parametrize("driver", ["sync-file", "async-file"], indirect=True)
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["committed", "never"])
+@pytest.mark.parametrize("asked", ["at once", "after the rollback"])
+async def test_it_is_known_once_the_database_is_asked(
+    driver: Driver, storage: StorageBackend, cut: Cut, arrives: bool, asked: str
+) -> None:
+    await insert_files(driver, b"old")
+    async with driver.session() as session:
+        cut(arrives)
+        error = await replace_and_lose(session)
+        if asked == "at once":
+            assert await ask(driver, error) is arrives
+        await session.rollback()
+    assert await ask(driver, error) is arrives
+    await agree(driver, {1: b"new" if arrives else b"old"})
+
+
+NOBODY = ConnectionRefusedError("nobody is there")
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["committed", "never"])
+# asyncpg's own errors when it connects are not wrapped
+@pytest.mark.parametrize("refusal", [OperationalError("connect", {}, NOBODY), NOBODY], ids=["ours", "bare"])
+async def test_nothing_is_deleted_while_the_database_does_not_answer(
+    driver: Driver,
+    storage: StorageBackend,
+    cut: Cut,
+    arrives: bool,
+    refusal: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refused() -> None:
+        raise refusal
+
+    await insert_files(driver, b"old")
+    async with driver.session() as session:
+        cut(arrives)
+        error = await replace_and_lose(session)
+        with monkeypatch.context() as away:
+            away.setattr(engine_of(driver), "connect", refused)
+            with pytest.raises(type(refusal)):
+                await ask(driver, error)
+            await session.rollback()
+        assert contents() == [b"new", b"old"]
+        assert "its files are kept" in caplog.text
+    assert await ask(driver, error) is arrives
+    await agree(driver, {1: b"new" if arrives else b"old"})
+
+
+async def test_a_sweep_that_claimed_the_key_first_is_no_commit(
+    driver: Driver, storage: StorageBackend, cut: Cut
+) -> None:
+    async with driver.session() as session:
+        document = Document(id=1, file=file(b"new"))
+        session.add(document)
+        cut(False)
+        with pytest.raises(CommitOutcomeUnknownError) as raised:
+            await session.commit()
+        async with driver.session() as sweep:
+            await sweep.execute(
+                text(
+                    "INSERT INTO filecolumn_ledger (backend, key, state, checked, created_at, due_at, attempts) "
+                    "VALUES ('docs', :key, 2, false, 0, 0, 0)"
+                ).bindparams(key=document.file.path if document.file else "")
+            )
+            await sweep.commit()
+        assert await ask(driver, raised.value) is False
+
+
+async def test_content_is_pending_again_if_it_never_committed(
+    driver: Driver, storage: StorageBackend, cut: Cut
+) -> None:
+    async with driver.session() as session:
+        document = Document(id=1, file=file(b"new"))
+        session.add(document)
+        cut(False)
+        with pytest.raises(CommitOutcomeUnknownError):
+            await session.commit()
+        await session.rollback()
+        session.add(document)
+        await session.commit()
+    await agree(driver, {1: b"new"})
+
+
+async def test_an_answer_that_says_no_is_no_unknown(driver: Driver, storage: StorageBackend) -> None:
+    await insert_files(driver, b"old")
+    async with driver.session() as session:
+        (await session.one(Document, 1)).file = file(b"new")
+        dialect = engine_of(driver).dialect
+        commit = dialect.do_commit
+
+        def do_commit(connection: object) -> None:
+            dialect.do_commit = commit  # type: ignore[method-assign]
+            raise sqlite3.OperationalError("database or disk is full")
+
+        dialect.do_commit = do_commit  # type: ignore[method-assign]
+        with pytest.raises(OperationalError, match="disk is full"):
+            await session.commit()
+        await session.rollback()
+    await agree(driver, {1: b"old"})
+
+
+async def test_a_transaction_without_new_content_is_the_databases_own_matter(
+    driver: Driver, storage: StorageBackend, cut: Cut
+) -> None:
+    await insert_files(driver, b"old")
+    async with driver.session() as session:
+        await session.delete(await session.one(Document, 1))
+        cut(True)
+        with pytest.raises(OperationalError):
+            await session.commit()
+        await session.rollback()
+        assert (await session.execute(select(Document.id))).all() == []
+    assert await held(driver) == {}
+    assert contents() == [b"old"], "the ledger has it, for a drain"
+    assert (await driver.drain()).deleted == 1
+    assert contents() == []

@@ -1,0 +1,167 @@
+"""Names, types and metadata of a file, and an owner that hears of each change."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filecolumn import FileObject
+from filecolumn.backends.base import StorageBackend
+from tests.scenarios.files import Call, call, memory, owned, stored
+
+__all__ = ("call", "memory")
+
+
+def test_a_new_file_has_no_facts_yet() -> None:
+    file = FileObject("dir/A.txt", content=b"x")
+    assert (file.filename, file.content_type) == ("A.txt", "text/plain")
+    assert [
+        file.path,
+        file.backend_key,
+        file.size,
+        file.checksum,
+        file.etag,
+        file.version_id,
+        file.last_modified,
+    ] == [None] * 7
+    assert file.metadata == {}
+    assert not file.is_saved
+
+
+def test_a_file_without_a_name_has_the_default_one() -> None:
+    assert FileObject(None).filename == FileObject("").filename == "file"
+
+
+@pytest.mark.parametrize("name", [Path("a.txt"), b"a.txt", 1])
+def test_a_name_that_is_no_str_is_refused(name: Any) -> None:
+    with pytest.raises(TypeError, match="a file name is a str"):
+        FileObject(name)
+
+
+def test_a_declared_content_type_wins() -> None:
+    assert FileObject("a.txt", content_type="Image/PNG").content_type == "image/png"
+    assert FileObject("a.txt", content_type="evil\r\n").content_type == "application/octet-stream"
+
+
+def test_the_protocol_is_that_of_the_storage(memory: StorageBackend) -> None:
+    assert FileObject("a.txt").protocol == "memory"
+
+
+def test_metadata_reads_as_a_mapping_that_cannot_be_changed() -> None:
+    file = FileObject("a.txt", metadata={"a": 1})
+    assert dict(file.metadata) == {"a": 1}
+    with pytest.raises(TypeError):
+        file.metadata["b"] = 2  # type: ignore[index]
+
+
+def test_metadata_reads_and_is_written_as_plain_json_is() -> None:
+    metadata: dict[str, Any] = {"tags": ["a", {"b": [1]}], "size": {"x": None}}
+    file = FileObject("a.txt", metadata=metadata)
+    assert file.metadata == metadata
+    assert json.dumps(file.metadata) == json.dumps(metadata)
+    for made in (copy.deepcopy(file.metadata), pickle.loads(pickle.dumps(file.metadata))):
+        made["tags"][1]["b"].append(2)
+        assert made["tags"] == ["a", {"b": [1, 2]}]
+    file.metadata = {**file.metadata, "more": True}
+    assert file.metadata == {**metadata, "more": True}
+
+
+def test_metadata_cannot_be_changed_in_its_depth() -> None:
+    file = FileObject("a.txt", metadata={"list": [1, 2], "dict": {"a": 1}})
+    inner: Any = file.metadata
+    changes: list[Callable[[], object]] = [
+        lambda: inner.update(x=1),
+        lambda: inner["dict"].setdefault("b", 2),
+        lambda: inner["dict"].__ior__({"b": 2}),
+        inner["dict"].popitem,
+        lambda: inner["list"].append(3),
+        lambda: inner["list"].__iadd__([3]),
+        lambda: inner["list"].__setitem__(0, 3),
+        inner["list"].sort,
+        lambda: inner["list"].__delitem__(0),
+    ]
+    for change in changes:
+        with pytest.raises(TypeError, match="read-only"):
+            change()
+    assert file.metadata == inner == {"list": [1, 2], "dict": {"a": 1}}
+
+
+def test_metadata_is_added_and_replaced() -> None:
+    file = FileObject("a.txt", metadata={"a": 1})
+    file.update_metadata({"b": [1]})
+    assert file.metadata == {"a": 1, "b": [1]}
+    file.metadata = {"c": 3}
+    assert file.metadata == {"c": 3}
+    assert file.to_dict()["metadata"] == {"c": 3}
+
+
+def test_metadata_that_json_cannot_carry_changes_nothing() -> None:
+    file = FileObject("a.txt", metadata={"a": 1})
+    with pytest.raises(TypeError):
+        file.update_metadata({"b": object()})  # type: ignore[dict-item]
+    assert file.metadata == {"a": 1}
+
+
+class Noted:
+    """An owner that notes what it is told."""
+
+    is_gone = False
+    has_expired = False
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def changed(self, value: object, /) -> None:
+        self.told.append(value)
+
+
+def test_an_owner_hears_of_each_change_of_the_facts(memory: StorageBackend) -> None:
+    file = owned(stored())
+    owner = file._owner = Noted()
+    file.update_metadata({"a": 1})
+    assert owner.told == [file]
+    file.update_metadata({"a": 1})
+    assert owner.told == [file]
+    file.metadata = {}
+    assert owner.told == [file, file]
+
+
+async def test_an_owner_hears_of_a_refresh_that_found_something_new(
+    memory: StorageBackend, call: Call
+) -> None:
+    file = owned(stored())
+    assert file.path is not None
+    await call(file, "refresh")
+    owner = file._owner = Noted()
+    await call(file, "refresh")
+    assert owner.told == []
+    memory.put(file.path, [b"new"], mode="overwrite")
+    await call(file, "refresh")
+    assert owner.told == [file]
+
+
+def test_metadata_goes_along_with_the_object_only_as_far_as_headers_can_carry_it(
+    memory: StorageBackend,
+) -> None:
+    metadata: dict[str, Any] = {
+        "title": "naïve\r\nX-Evil: 1",
+        "nested": {"a": 1},
+        "bad name": "x",
+        "n": 3,
+        "long": "y" * 5000,
+    }
+    file = FileObject("a.txt", content=b"x", metadata=metadata).save()
+    assert file.metadata == metadata
+    assert file.get_content() == b"x"
+
+
+def test_files_have_no_other_attributes() -> None:
+    file = FileObject("a.txt")
+    with pytest.raises(AttributeError):
+        file.contents = b"x"  # type: ignore[attr-defined]
