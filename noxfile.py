@@ -73,13 +73,10 @@ def gallery(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the quick tests, which need no server; what follows `--` goes to pytest instead."""
+    """Run the quick tests, which need no server; or with what follows `--` those that pytest chooses among them."""
     install(session, "-e", ".[fsspec,async]", "--group", "test")
-    if session.posargs:
-        session.run("python", "-m", "pytest", *session.posargs)
-        return
     session.run(
-        *("python", "-m", "pytest", *IN_PARALLEL, *SLOWEST, "-m", QUICK),
+        *("python", "-m", "pytest", "-m", QUICK, *SLOWEST, *(session.posargs or IN_PARALLEL)),
         env={"FILECOLUMN_TEST_PROFILE": "quick", "FILECOLUMN_TEST_SERVERS": "none"},
     )
 
@@ -93,7 +90,7 @@ def tests_rest(session: nox.Session) -> None:
     if session.posargs:
         session.run(*pytest, *session.posargs, env=profile)
         return
-    session.run(*pytest, *IN_PARALLEL, "-m", REST, env=profile)
+    session.run(*pytest, "-m", REST, *IN_PARALLEL, env=profile)
     session.run(*pytest, "-m", "quiet", env=profile)
 
 
@@ -104,6 +101,16 @@ def soak(session: nox.Session) -> None:
     session.run(
         *("python", "-m", "pytest", "--timeout=0", "-m", "sized", *session.posargs),
         env={"FILECOLUMN_TEST_PROFILE": "soak"},
+    )
+
+
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Run the quick tests without each guard in turn, but those made for it: something must break."""
+    install(session, "-e", ".[fsspec,async]", "--group", "test")
+    made_for_it = [f"--ignore=tests/faults/test_{name}.py" for name in ("guards", "mutants")]
+    session.run(
+        "python", "-m", "tests.faults.mutants", "-m", QUICK, *IN_PARALLEL, *made_for_it, *session.posargs
     )
 
 

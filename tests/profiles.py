@@ -31,6 +31,8 @@ class Profile:
     """Connections cut on each side of COMMIT, for each driver."""
     stride: int
     """A task is cancelled at every so many-th step of the event loop."""
+    call_stride: int
+    """Every so many-th call of a scenario fails."""
     race_seconds: float
     """Of workers that change and clean the same rows."""
     soak_seconds: float
@@ -49,6 +51,7 @@ PROFILES = {
         kills=4,
         cuts=10,
         stride=9,
+        call_stride=7,
         race_seconds=2,
         soak_seconds=5,
         objects=10_000,
@@ -61,6 +64,7 @@ PROFILES = {
         kills=50,
         cuts=200,
         stride=3,
+        call_stride=1,
         race_seconds=15,
         soak_seconds=10,
         objects=200_000,
@@ -73,6 +77,7 @@ PROFILES = {
         kills=1_000,
         cuts=2_000,
         stride=1,
+        call_stride=1,
         race_seconds=120,
         soak_seconds=7_200,
         objects=1_000_000,

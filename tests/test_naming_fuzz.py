@@ -10,6 +10,7 @@ import unicodedata
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ def hostile_names(count: int) -> list[str]:
     return ["".join(chance.choices(PIECES, k=chance.randrange(8))) for _ in range(count)]
 
 
+@pytest.mark.sized
 def test_hostile_file_names_are_shown_flat_and_visible() -> None:
     cleaned = 0
     for name in hostile_names(PROFILE.fuzzed):
@@ -50,6 +52,7 @@ def test_hostile_file_names_are_shown_flat_and_visible() -> None:
     assert cleaned > 0.8 * PROFILE.fuzzed
 
 
+@pytest.mark.sized
 def test_hostile_keys_are_refused_or_stay_below_any_root() -> None:
     accepted = 0
     messages: list[str] = []

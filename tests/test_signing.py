@@ -77,6 +77,7 @@ def test_fields_do_not_run_into_each_other() -> None:
     assert one[-40:] != other[-40:]
 
 
+@pytest.mark.sized
 def test_no_mutated_token_is_accepted() -> None:
     randomness = random.Random(20261124)
     alphabet = string.ascii_letters + string.digits + "-_"

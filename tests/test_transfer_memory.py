@@ -79,6 +79,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.sized
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the VmHWM of Linux")
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("way", ["sync", "async"])

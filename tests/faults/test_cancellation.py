@@ -82,6 +82,7 @@ async def cancel_after(work: Coroutine[object, object, None], steps: int) -> boo
     return is_late
 
 
+@pytest.mark.sized
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("step", [replace, append, remove, copy], ids=lambda step: step.__name__)
 async def test_nothing_is_lost_and_nothing_is_left(

@@ -127,6 +127,7 @@ def violations(calls: list[Call], folder: Path, *, name_comes_last: bool) -> Ite
                 break
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("way", DRIVERS)
 @pytest.mark.parametrize("library", ["obstore", "fsspec"])
 def test_content_and_name_are_durable_before_the_row(tmp_path: Path, library: str, way: str) -> None:
@@ -140,6 +141,7 @@ def test_content_and_name_are_durable_before_the_row(tmp_path: Path, library: st
     assert len(commits) >= 2
 
 
+@pytest.mark.server
 def test_without_fsync_nothing_is(tmp_path: Path) -> None:
     calls = calls_of_commits(tmp_path, "fsspec", "sync", fsync=False)
     assert len(list(violations(calls, tmp_path, name_comes_last=True))) >= 8

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, insert
+from sqlalchemy import Engine, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from filecolumn import ConcurrentFileChangeError, FileObject, PendingContentError, StaleUploadError, storages
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.maintenance import drain, sweep
-from filecolumn.orm import flush, frames
-from filecolumn.orm import type as column_type
-from filecolumn.orm.ledger import Ledger
-from filecolumn.orm.recording import is_one_of
-from filecolumn.orm.unit import Place
 from tests.faults.due import make_due
+from tests.faults.mutants import MUTANTS
 from tests.faults.oracle import look
 from tests.scenarios.models import Base, Document
 from tests.servers.databases import own_database
 
 # the package has the function under the module's name
 drain_module = import_module("filecolumn.maintenance.drain")
-Patch = pytest.MonkeyPatch
 
 
 @pytest.fixture
@@ -108,11 +103,6 @@ def attach_what_was_swept(engine: Engine) -> None:
         session.commit()
 
 
-def forget_keys(connection: Connection, ledger: Ledger, places: Collection[Place], **_: object) -> None:
-    if places:
-        connection.execute(delete(ledger.table).where(is_one_of(ledger, places)))
-
-
 def insert_by_core(engine: Engine) -> None:
     """A statement that no session sees gets a file whose content is not stored."""
     row = {"id": 2, "title": "", "file": FileObject("a.txt", content=b"text"), "pages": []}
@@ -120,30 +110,21 @@ def insert_by_core(engine: Engine) -> None:
         connection.execute(insert(Document.__table__), row)
 
 
-def row_of_anything(file: FileObject | None) -> dict[str, object]:
-    return {"filename": "a.txt", "to_filename": "nowhere.txt", "backend": "docs"}
+HISTORIES: dict[str, Callable[[Engine], None]] = {
+    "an unanswered COMMIT is not asked about": lose_an_answer,
+    "pending content is written as a row": insert_by_core,
+    "a drain does not look for references": share,
+    "keys that are gone are forgotten": attach_what_was_swept,
+}
 
 
-GUARDS: list[tuple[Callable[[Engine], None], Callable[[Patch], None]]] = [
-    (lose_an_answer, lambda patch: patch.setattr(frames, "_ask", frames._undo)),
-    (insert_by_core, lambda patch: patch.setattr(column_type, "_row_of", row_of_anything)),
-    (share, lambda patch: patch.setattr(drain_module, "referenced", lambda *_: set())),
-    (attach_what_was_swept, lambda patch: patch.setattr(drain_module, "mark_gone", forget_keys)),
-]
-
-
-@pytest.mark.parametrize(("history", "take_away"), GUARDS, ids=[history.__name__ for history, _ in GUARDS])
+@pytest.mark.parametrize("mutant", HISTORIES)
 def test_a_row_dangles_only_without_its_guard(
-    engine: Engine,
-    folder: Path,
-    history: Callable[[Engine], None],
-    take_away: Callable[[Patch], None],
-    monkeypatch: Patch,
-    is_guarded: bool,
+    engine: Engine, folder: Path, mutant: str, monkeypatch: pytest.MonkeyPatch, is_guarded: bool
 ) -> None:
     if not is_guarded:
-        take_away(monkeypatch)
-    history(engine)
+        MUTANTS[mutant](monkeypatch)
+    HISTORIES[mutant](engine)
     assert bool(look(engine, folder).missing) is not is_guarded
 
 
@@ -153,10 +134,10 @@ def is_guarded(request: pytest.FixtureRequest) -> bool:
 
 
 def test_an_update_is_lost_only_without_the_comparison(
-    engine: Engine, folder: Path, monkeypatch: Patch, is_guarded: bool
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch, is_guarded: bool
 ) -> None:
     if not is_guarded:
-        monkeypatch.setattr(flush, "check_unchanged", lambda *_: None)
+        MUTANTS["a list is not compared with its row"](monkeypatch)
     append_twice(engine)
     with Session(engine) as session:
         pages = [page.get_content() for page in session.get_one(Document, 1).pages]

@@ -21,6 +21,8 @@ SECONDS = PROFILE.race_seconds
 LIMIT = SECONDS + 60
 
 
+@pytest.mark.server
+@pytest.mark.sized
 @pytest.mark.timeout(SECONDS + 120)
 def test_nothing_is_read_wrong_and_nothing_stays(tmp_path: Path) -> None:
     folder = tmp_path / "docs"

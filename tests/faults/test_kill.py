@@ -10,6 +10,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from sqlalchemy import Engine
 
 from filecolumn import storages
@@ -84,11 +85,22 @@ def assert_nothing_is_lost(engine: Engine, folder: Path) -> None:
     assert finding.orphans == []
 
 
+EXTENDED, SERVER = pytest.mark.extended, pytest.mark.server
 HITS = [
-    *[("sqlite", "sync", 1), ("sqlite", "async", 2), ("sqlite", "sync", 3)],
-    *[("postgresql", "async", 1), ("postgresql", "sync", 2), ("postgresql", "async", 3)],
-    ("mariadb", "sync", 1),
+    pytest.param("sqlite", "sync", 1),
+    *(pytest.param(*hit, marks=EXTENDED) for hit in (("sqlite", "async", 2), ("sqlite", "sync", 3))),
+    pytest.param("postgresql", "async", 1, marks=SERVER),
+    pytest.param("postgresql", "sync", 2, marks=SERVER),
+    pytest.param("postgresql", "async", 3, marks=SERVER),
+    pytest.param("mariadb", "sync", 1, marks=SERVER),
 ]
+
+
+def schedules() -> Iterator[ParameterSet]:
+    """Yield the databases in turns, sync and async."""
+    for number in range(PROFILE.kills):
+        kind, way = DATABASES[number % len(DATABASES)], ("sync", "async")[number % 2]
+        yield pytest.param(kind, way, number, marks=[pytest.mark.sized] if kind == "sqlite" else [SERVER])
 
 
 @pytest.mark.parametrize(("engine", "way", "hit"), HITS, indirect=["engine"])
@@ -104,14 +116,7 @@ def test_a_process_killed_anywhere_loses_nothing(
     assert_nothing_is_lost(engine, folder)
 
 
-@pytest.mark.parametrize(
-    ("engine", "way", "number"),
-    [
-        (DATABASES[number % len(DATABASES)], ("sync", "async")[number % 2], number)
-        for number in range(PROFILE.kills)
-    ],
-    indirect=["engine"],
-)
+@pytest.mark.parametrize(("engine", "way", "number"), list(schedules()), indirect=["engine"])
 def test_processes_killed_at_random_lose_nothing(
     engine: Engine, folder: Path, work: Work, number: int
 ) -> None:

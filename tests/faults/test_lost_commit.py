@@ -21,7 +21,7 @@ from tests.servers.databases import own_database
 PLAIN = {"psycopg": {"sslmode": "disable"}, "asyncpg": {"ssl": "disable"}}
 """The proxy reads what it forwards."""
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(60 + PROFILE.cuts)]
+pytestmark = [pytest.mark.server, pytest.mark.sized, pytest.mark.timeout(60 + PROFILE.cuts)]
 
 
 @pytest.fixture(scope="module")

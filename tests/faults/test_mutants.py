@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from importlib import import_module
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, text, update
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session
 
 from filecolumn import (
@@ -26,28 +25,18 @@ from filecolumn import (
     ObjectExistsError,
     StorageError,
     storages,
-    transfer,
 )
-from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.facts import FileFacts
 from filecolumn.maintenance import drain
-from filecolumn.orm import draining, recording, rows
-from filecolumn.orm.ledger import Ledger
-from filecolumn.orm.recording import is_one_of
-from filecolumn.orm.unit import Place, Upload
+from filecolumn.orm import rows
 from filecolumn.testing import Fault, FaultyBackend
 from filecolumn.testing.failpoints import failing
 from tests.faults.due import make_due
+from tests.faults.mutants import MUTANTS
 from tests.faults.oracle import look
 from tests.faults.test_guards import attach_what_was_swept, share
 from tests.scenarios.models import Base, Document
 from tests.servers.databases import own_database
-
-# the package has the functions under the modules' names
-drain_module = import_module("filecolumn.maintenance.drain")
-sweep_module = import_module("filecolumn.maintenance.sweep")
-Patch = pytest.MonkeyPatch
 
 
 @dataclass
@@ -180,82 +169,26 @@ def change_a_clone(world: World) -> list[str]:
     return world.missing
 
 
-def believe_any_size(facts: FileFacts, backend: StorageBackend, stat: Stat) -> FileFacts:
-    return with_stat(facts, backend, replace(stat, size=facts.size or 0))
-
-
-with_stat = transfer._with_stat
-
-
-def delete_at_once(_: Engine, __: Ledger, places: Sequence[Place]) -> list[Place]:
-    storages.get("docs").delete([key for _, key in places])
-    return list(places)
-
-
-def claim_for_no_time(self: object, connection: Connection, size: int) -> list[object]:
-    claims: list[object] = claim(self, connection, size)
-    ledger: Ledger = self._ledger  # type: ignore[attr-defined]
-    taken = is_one_of(ledger, [each.place for each in claims])  # type: ignore[attr-defined]
-    connection.execute(update(ledger.table).where(taken).values(due_at=0))
-    return claims
-
-
-claim = drain_module._Drain._claim
-
-MUTANTS: dict[str, tuple[Callable[[World], list[str]], Callable[[Patch], None]]] = {
-    "kept keys are not counted": (
-        touch_what_another_replaces,
-        lambda patch: patch.setattr(recording, "_assert_live", lambda *_: None),
-    ),
-    "removed keys are not counted": (
-        delete_one_of_two_from_before_the_ledger,
-        lambda patch: patch.setattr(recording, "_doom_unchecked", lambda *_: set()),
-    ),
-    "every key counts as checked": (
-        delete_one_of_two_that_share,
-        lambda patch: patch.setattr(
-            drain_module, "Claim", lambda place, attempts, _: Claim(place, attempts, checked=True)
-        ),
-    ),
-    "a sweep looks, then deletes": (
-        attach_a_swept_file,
-        lambda patch: patch.setattr(sweep_module, "fence", delete_at_once),
-    ),
-    "a new key is not claimed": (
-        attach_a_swept_file,
-        lambda patch: patch.setattr(recording, "_insert_live", lambda *_: None),
-    ),
-    "any size is believed": (
-        store_less_than_was_sent,
-        lambda patch: patch.setattr(transfer, "_with_stat", believe_any_size),
-    ),
-    "whatever lies at the key is deleted": (
-        ask_for_a_key_of_another,
-        lambda patch: patch.setattr(Upload, "deletable", property(lambda _: True)),
-    ),
-    "a claim has no lease": (
-        drain_twice_at_once,
-        lambda patch: patch.setattr(drain_module._Drain, "_claim", claim_for_no_time),
-    ),
-    "a commit does not ask whose the storage is": (
-        change_a_clone,
-        lambda patch: patch.setattr(draining, "withheld", lambda *_: {}),
-    ),
-    "a drain does not ask whose the storage is": (
-        change_a_clone,
-        lambda patch: patch.setattr(drain_module._Drain, "_find_reason", lambda *_: ""),
-    ),
+HISTORIES: dict[str, Callable[[World], list[str]]] = {
+    "kept keys are not counted": touch_what_another_replaces,
+    "removed keys are not counted": delete_one_of_two_from_before_the_ledger,
+    "every key counts as checked": delete_one_of_two_that_share,
+    "a sweep looks, then deletes": attach_a_swept_file,
+    "a new key is not claimed": attach_a_swept_file,
+    "any size is believed": store_less_than_was_sent,
+    "whatever lies at the key is deleted": ask_for_a_key_of_another,
+    "a claim has no lease": drain_twice_at_once,
+    "a commit does not ask whose the storage is": change_a_clone,
+    "a drain does not ask whose the storage is": change_a_clone,
 }
-Claim = drain_module.Claim
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
+@pytest.mark.parametrize("mutant", HISTORIES)
 def test_a_promise_is_broken_without_its_guard_only(world: World, mutant: str, is_guarded: bool) -> None:
-    history, take_away = MUTANTS[mutant]
     with pytest.MonkeyPatch.context() as patch:
         if not is_guarded:
-            take_away(patch)
-        violations = history(world)
+            MUTANTS[mutant](patch)
+        violations = HISTORIES[mutant](world)
     assert (violations == []) is is_guarded, violations
 
 

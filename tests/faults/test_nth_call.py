@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from sqlalchemy import Engine, create_engine, delete, event, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -24,6 +25,7 @@ from filecolumn.naming import RESERVED_FOLDER
 from tests.faults.calls import Fault, Layer
 from tests.faults.due import make_due
 from tests.faults.oracle import look, put_right
+from tests.profiles import PROFILE
 from tests.scenarios.drivers import use_real_savepoints
 from tests.scenarios.models import Base, Document, Folder, Item
 
@@ -186,23 +188,28 @@ def outcome_without_a_fault(template: Path, scenario: Scenario, folder: Path) ->
         return state_of(engine)
 
 
-@pytest.mark.parametrize("is_late", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("is_persistent", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize(
-    ("scenario", "layer"),
-    [
-        pytest.param(scenario, layer, id=f"{scenario.__name__}, {layer.value}")
-        for layer in Layer
-        for scenario in (FILE_SCENARIOS if layer is Layer.FILES else SCENARIOS)
-    ],
-)
+def cases() -> Iterator[ParameterSet]:
+    """Yield each scenario with all pairs of how long and when a call fails, in two tests; one of them is quick."""
+    chosen = [
+        (each, layer) for layer in Layer for each in (FILE_SCENARIOS if layer is Layer.FILES else SCENARIOS)
+    ]
+    for number, (scenario, layer) in enumerate(chosen):
+        for is_persistent in (False, True):
+            is_late = is_persistent != bool(number % 2)
+            name = f"{scenario.__name__}, {layer.value}"
+            ways = f"{'from then on' if is_persistent else 'once'}-{'after' if is_late else 'before'}"
+            marks = [pytest.mark.sized] if is_persistent == bool(number % 4 < 2) else [pytest.mark.extended]
+            yield pytest.param(scenario, layer, is_persistent, is_late, id=f"{name}-{ways}", marks=marks)
+
+
+@pytest.mark.parametrize(("scenario", "layer", "is_persistent", "is_late"), list(cases()))
 def test_rows_are_as_before_or_as_they_are_to_be(
     template: Path, tmp_path: Path, scenario: Scenario, layer: Layer, is_persistent: bool, is_late: bool
 ) -> None:
     with opened(template) as engine:
         before = state_of(engine)
     after = outcome_without_a_fault(template, scenario, tmp_path / "after")
-    for number in count(1):
+    for number in count(1, PROFILE.call_stride):
         folder = tmp_path / str(number)
         shutil.copytree(template, folder)
         fault = Fault(layer, number, is_persistent, is_late)

@@ -65,6 +65,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("driver", "fault"),
     [("psycopg", "refused"), ("asyncpg", "cut"), ("asyncpg", "refused"), ("asyncpg", "mute")],

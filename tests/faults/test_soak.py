@@ -173,6 +173,8 @@ def growth(values: Sequence[int]) -> float:
     return median(values[-third:]) - median(values[third : 2 * third])
 
 
+@pytest.mark.server
+@pytest.mark.sized
 @pytest.mark.timeout(SECONDS + 300)
 def test_nothing_grows_and_nothing_is_late(tmp_path: Path) -> None:
     folder = tmp_path / "docs"

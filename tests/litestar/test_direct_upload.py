@@ -8,12 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import httpx
 import pytest
-from botocore.config import Config
 
 from filecolumn import FileObject, storages
+from tests.backends.places import BUCKET, S3Folder
 from tests.litestar.application import application
 from tests.litestar.server import LiveServer, serve
 from tests.servers.process import Endpoint
@@ -23,17 +22,9 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
-def bucket(radosgw: Endpoint) -> Iterator[str]:
-    client = boto3.client(
-        "s3",
-        endpoint_url=radosgw.url,
-        aws_access_key_id=radosgw.user,
-        aws_secret_access_key=radosgw.password,
-        region_name="us-east-1",
-        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 5}),
-    )
-    client.create_bucket(Bucket="uploads")
-    return "uploads"
+def bucket(radosgw: Endpoint) -> str:
+    S3Folder(radosgw)  # makes the bucket
+    return BUCKET
 
 
 @pytest.fixture
@@ -55,7 +46,7 @@ def keys() -> list[str]:
     return [stat.key for stat in storages.get("files").list()]
 
 
-def test_4_an_upload_goes_to_the_storage_and_its_grant_becomes_a_row(
+def test_an_upload_goes_to_the_storage_and_its_grant_becomes_a_row(
     live: LiveServer, http: httpx.Client
 ) -> None:
     grant = FileObject("b.txt", backend="files").grant_upload(max_size=len(CONTENT))

@@ -108,6 +108,7 @@ NUMBERS = {"sqlite": 5 * PROFILE.objects, "postgresql": PROFILE.objects}
 
 
 @pytest.mark.quiet
+@pytest.mark.sized
 @pytest.mark.timeout(500)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the VmHWM of Linux")
 @pytest.mark.parametrize("what", ["check", "sweep"])  # a sweep claims what a check would find

@@ -183,6 +183,7 @@ def insert_rows(session: Session, count: int) -> None:
     session.commit()
 
 
+@pytest.mark.sized
 @pytest.mark.timeout(300)
 def test_hostile_rows_are_values_or_typed_errors(docs: StorageBackend, session: Session) -> None:
     insert_rows(session, COUNT)

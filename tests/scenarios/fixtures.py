@@ -111,8 +111,9 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> StorageBackend:
     return storages.register_backend(make_storage(request.param, tmp_path))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep one storage for each driver."""
+    config.hook.pytest_deselected(items=[item for item in items if not _is_paired(item)])
     items[:] = filter(_is_paired, items)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers import SERVERS
+from tests.servers.azurite import ACCOUNT, KEY
 from tests.servers.process import Endpoint, named_or_started
 from tests.servers.sshd import SshServer, ssh_server
 
@@ -31,7 +32,8 @@ def _server(name: str, folders: pytest.TempPathFactory) -> Iterator[Endpoint]:
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """An account of Azure's blobs."""
-    yield from _server("azurite", tmp_path_factory)
+    for endpoint in _server("azurite", tmp_path_factory):
+        yield Endpoint(endpoint.url, ACCOUNT, KEY)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,132 @@
+"""The guards, each with what takes it out of the real code.
+
+`test_mutants` and `test_guards` show for each that a history breaks a promise without it.  As a
+program, `python -m tests.faults.mutants OPTIONS...` runs pytest once without each guard, and fails
+if more than one in ten is not missed; as a pytest plugin it takes one guard away for the whole run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from importlib import import_module
+
+import pytest
+from sqlalchemy import Connection, Engine, delete, update
+
+from filecolumn import FileObject, storages, transfer
+from filecolumn.backends.base import Stat, StorageBackend
+from filecolumn.facts import FileFacts
+from filecolumn.orm import draining, flush, frames, recording
+from filecolumn.orm import type as column_type
+from filecolumn.orm.ledger import Ledger
+from filecolumn.orm.recording import is_one_of
+from filecolumn.orm.unit import Place, Upload
+
+# the package has the functions under the modules' names
+drain_module = import_module("filecolumn.maintenance.drain")
+sweep_module = import_module("filecolumn.maintenance.sweep")
+Patch = pytest.MonkeyPatch
+Claim, Drain = drain_module.Claim, drain_module._Drain
+
+VARIABLE = "FILECOLUMN_TEST_MUTANT"
+LIMIT = 600
+"""Seconds for the run of one mutant."""
+
+with_stat = transfer._with_stat
+claim = Drain._claim
+
+
+def forget_keys(connection: Connection, ledger: Ledger, places: Collection[Place], **_: object) -> None:
+    if places:
+        connection.execute(delete(ledger.table).where(is_one_of(ledger, places)))
+
+
+def row_of_anything(file: FileObject | None) -> dict[str, object]:
+    return {"filename": "a.txt", "to_filename": "nowhere.txt", "backend": "docs"}
+
+
+def believe_any_size(facts: FileFacts, backend: StorageBackend, stat: Stat) -> FileFacts:
+    return with_stat(facts, backend, replace(stat, size=facts.size or 0))
+
+
+def delete_at_once(_: Engine, __: Ledger, places: Sequence[Place]) -> list[Place]:
+    storages.get("docs").delete([key for _, key in places])
+    return list(places)
+
+
+def claim_for_no_time(self: object, connection: Connection, size: int) -> list[object]:
+    claims: list[object] = claim(self, connection, size)
+    ledger: Ledger = self._ledger  # type: ignore[attr-defined]
+    taken = is_one_of(ledger, [each.place for each in claims])  # type: ignore[attr-defined]
+    connection.execute(update(ledger.table).where(taken).values(due_at=0))
+    return claims
+
+
+MUTANTS: dict[str, Callable[[Patch], None]] = {
+    "kept keys are not counted": lambda patch: patch.setattr(recording, "_assert_live", lambda *_: None),
+    "removed keys are not counted": lambda patch: patch.setattr(
+        recording, "_doom_unchecked", lambda *_: set()
+    ),
+    "every key counts as checked": lambda patch: patch.setattr(
+        drain_module, "Claim", lambda place, attempts, _: Claim(place, attempts, checked=True)
+    ),
+    "a sweep looks, then deletes": lambda patch: patch.setattr(sweep_module, "fence", delete_at_once),
+    "a new key is not claimed": lambda patch: patch.setattr(recording, "_insert_live", lambda *_: None),
+    "any size is believed": lambda patch: patch.setattr(transfer, "_with_stat", believe_any_size),
+    "whatever lies at the key is deleted": lambda patch: patch.setattr(
+        Upload, "deletable", property(lambda _: True)
+    ),
+    "a claim has no lease": lambda patch: patch.setattr(Drain, "_claim", claim_for_no_time),
+    "a commit does not ask whose the storage is": lambda patch: patch.setattr(
+        draining, "withheld", lambda *_: {}
+    ),
+    "a drain does not ask whose the storage is": lambda patch: patch.setattr(
+        drain_module._Drain, "_find_reason", lambda *_: ""
+    ),
+    "an unanswered COMMIT is not asked about": lambda patch: patch.setattr(frames, "_ask", frames._undo),
+    "pending content is written as a row": lambda patch: patch.setattr(
+        column_type, "_row_of", row_of_anything
+    ),
+    "a drain does not look for references": lambda patch: patch.setattr(
+        drain_module, "referenced", lambda *_: set()
+    ),
+    "keys that are gone are forgotten": lambda patch: patch.setattr(drain_module, "mark_gone", forget_keys),
+    "a list is not compared with its row": lambda patch: patch.setattr(
+        flush, "check_unchanged", lambda *_: None
+    ),
+}
+
+
+def pytest_configure() -> None:
+    """Take away the guard that the environment names."""
+    if name := os.environ.get(VARIABLE):
+        MUTANTS[name](pytest.MonkeyPatch())
+
+
+def main(options: Sequence[str]) -> int:
+    """Say for each mutant which promise broke first; return 1 if more than one in ten broke none."""
+    unnoticed = 0
+    for name in MUTANTS:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "tests.faults.mutants", *options],
+            env={**os.environ, VARIABLE: name},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+        _, _, broken = done.stdout.partition("promises that broke")
+        first = next((line for line in broken.splitlines() if " | " in line), "NOTHING BROKE")
+        unnoticed += done.returncode != 1
+        sys.stdout.write(f"{name}: {first}\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{unnoticed} of {len(MUTANTS)} were not noticed\n")
+    return int(unnoticed > len(MUTANTS) // 10)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
