@@ -90,7 +90,7 @@ def test_large_content_is_streamed_in_bounded_memory(tmp_path: Path, library: st
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the VmHWM of Linux")
 @pytest.mark.server
-@pytest.mark.quiet
+@pytest.mark.sized
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("server", "library", "way"),

@@ -16,13 +16,22 @@ from examples.gallery.settings import Settings
 from tests.gallery.media import film, picture
 from tests.litestar.server import LiveServer, serve
 
-SCREENSHOTS = Path(__file__).parent / "screenshots"
+HERE = Path(__file__).parent
+SCREENSHOTS = HERE / "screenshots"
 """What the pages looked like; the folder is no part of the repository."""
 CHROMIUM = os.environ.get("FILECOLUMN_TEST_CHROMIUM") or shutil.which("chromium")
 ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the gallery's tests: what drives it is only installed with the browser's client."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.browser)
 
 
 @pytest.fixture

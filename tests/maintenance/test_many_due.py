@@ -81,7 +81,6 @@ SELECT 'docs', '20260101/00/' || lpad(to_hex(i), 32, '0') || '.txt', 2, i % 2 = 
 }
 
 
-@pytest.mark.quiet
 @pytest.mark.sized
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the VmHWM of Linux")

@@ -107,7 +107,6 @@ def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 NUMBERS = {"sqlite": 5 * PROFILE.objects, "postgresql": PROFILE.objects}
 
 
-@pytest.mark.quiet
 @pytest.mark.sized
 @pytest.mark.timeout(500)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the VmHWM of Linux")

@@ -24,7 +24,11 @@ SOURCE_ERRORS: list[Callable[[str], Exception]] = [
     KeyError,
     NotImplementedError,
 ]
-ERROR_OF_SIZE = {"at once": ValueError, "small": FileNotFoundError, "large": OSError}
+ERROR_OF_SIZE: dict[str, Callable[[str], Exception]] = {
+    "at once": ValueError,
+    "small": FileNotFoundError,
+    "large": OSError,
+}
 
 
 class WritingCases(SuiteHarness):
