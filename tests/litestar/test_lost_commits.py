@@ -40,9 +40,6 @@ async def add_and_commit(data: MultipartBody[Form], db_session: NamedDependency[
     await db_session.commit()
 
 
-pytestmark = pytest.mark.server
-
-
 @pytest.fixture
 def database() -> Database:
     return empty_database("postgresql", Base.metadata, suffix="_litestar")
@@ -73,6 +70,7 @@ def live(database: Database, proxy: Proxy, path: str, tmp_path: Path) -> Iterato
         yield server
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("is_reachable", [True, False], ids=["reachable", "away"])
 @pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.UNANSWERED])
 def test_the_client_of_a_lost_commit_is_told_and_no_file_is_lost(

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from filecolumn import FileObject, InvalidGrantError, storages
+from filecolumn.backends.base import Stat
 from filecolumn.signing import Claims, TokenSigner
 from tests.litestar.application import SIGNING_KEY, application, objects
 from tests.litestar.server import LiveServer, serve
@@ -192,17 +193,45 @@ def test_content_that_is_changed_after_its_receipt_is_not_attached(
     assert http.get("/count").json() == 0
 
 
-async def test_what_is_checked_is_a_copy_that_no_client_can_reach(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_what_is_checked_is_a_copy_that_no_client_can_reach(tmp_path: Path, way: str) -> None:
     storages.register_backend(f"file://{tmp_path / 'files'}/", key="files")
     application(tmp_path, signing_key=SIGNING_KEY)
     grant = await FileObject("b.txt", backend="files").grant_upload_async(max_size=10)
     claims = SIGNER.verify(grant.token, "grant", now=time.time())
     storages.get("files").put(claims.key, [b"short"])
-    file = await FileObject.from_grant_async(grant.token)
+    is_sync = way == "sync"
+    file = FileObject.from_grant(grant.token) if is_sync else await FileObject.from_grant_async(grant.token)
     storages.get("files").put(claims.key, [b"replaced"], mode="overwrite")
     assert file.get_content() == b"short"
     assert file.path != claims.key
     assert file.checksum == "sha256:" + hashlib.sha256(b"short").hexdigest()
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_an_upload_that_grows_while_it_is_read_is_refused_and_no_copy_stays(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage says that it has three bytes, and hands over more."""
+    backend = storages.register_backend(f"file://{tmp_path / 'files'}/", key="files")
+    application(tmp_path)
+    grant = FileObject("b.txt", backend="files").grant_upload(max_size=3)
+    key = SIGNER.verify(grant.token, "grant", now=time.time()).key
+    backend.put(key, [b"more than three"])
+    small = replace(backend.stat(key), size=3)
+
+    async def stat_async(_: str) -> Stat:
+        return small
+
+    monkeypatch.setattr(backend, "stat", lambda _: small)
+    monkeypatch.setattr(backend, "stat_async", stat_async)
+    with pytest.raises((ValueError, OSError)):
+        if way == "sync":
+            FileObject.from_grant(grant.token)
+        else:
+            await FileObject.from_grant_async(grant.token)
+    monkeypatch.undo()
+    assert len(objects(tmp_path)) == 1
 
 
 async def test_too_much_in_the_storage_is_refused_and_no_copy_stays(tmp_path: Path) -> None:
