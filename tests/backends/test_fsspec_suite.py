@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import fsspec
 import pytest
+from fsspec import AbstractFileSystem
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
@@ -37,6 +40,66 @@ class TestMemory(BackendSuite):
     def another(self, backend: StorageBackend) -> StorageBackend:
         assert isinstance(backend, FSSpecBackend)
         return FSSpecBackend("t", "memory", backend.prefix)
+
+
+class OwnMemory(MemoryFileSystem):  # type: ignore[misc]
+    protocol = "bucket"
+    store: dict[str, Any] = {}
+    pseudo_dirs = [""]
+
+
+class MemoryBucket(AbstractFileSystem):  # type: ignore[misc]
+    """An object store in memory, with the options by which gcsfs is told of a condition and a media type."""
+
+    protocol = "gs"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.objects = OwnMemory(skip_instance_cache=True)
+        self.types: dict[str, str] = {}
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(MemoryFileSystem._strip_protocol(path))
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
+        self.objects.pipe_file(path, value, mode=mode)
+        self.types[path] = options["content_type"]
+
+    _pipe_file = pipe_file
+
+    def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if mode != "wb":
+            return self.objects.open(path, mode)
+        self.types[path] = options["content_type"]
+        # it is an object once it is committed
+        return MemoryFile(self.objects, path)
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        return {**self.objects.info(path), "contentType": self.types.get(path)}
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> Any:
+        return self.objects.ls(path, detail=detail)
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> Any:
+        return self.objects.cat_file(path, start, end)
+
+    def rm_file(self, path: str) -> None:
+        self.objects.rm_file(path)
+
+    def cp_file(self, path1: str, path2: str, **_: Any) -> None:
+        self.objects.cp_file(path1, path2)
+        self.types[path2] = self.types[path1]
+
+
+class TestMemoryBucket(BackendSuite):
+    """How objects are written and read, without a server; what each service answers is tried on the servers."""
+
+    @pytest.fixture
+    def backend(self) -> StorageBackend:
+        made = FSSpecBackend("s", MemoryBucket(skip_instance_cache=True), f"/suite-{uuid4().hex}")
+        made.capabilities = replace(made.capabilities, signs_uploads=False)
+        return made
 
 
 class TestLocal(BackendSuite):
