@@ -76,7 +76,7 @@ class FileFacts:
 
 
 def row_from_facts(facts: FileFacts) -> dict[str, Json]:
-    """Return the JSON object of a row (`api.md`, section 6)."""
+    """Return the JSON object of a row."""
     return {
         **deepcopy(facts.unknown),
         "filename": facts.key if facts.foreign else facts.filename,

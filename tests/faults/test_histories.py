@@ -47,7 +47,7 @@ class Histories(RuleBasedStateMachine):
     """Two sessions on one database, and what they must come to."""
 
     kind: ClassVar[str]
-    """One of `DATABASES` or `SCHEMES`."""
+    """One of `STORAGE_OF`."""
 
     world: World
 

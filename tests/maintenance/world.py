@@ -17,8 +17,8 @@ from filecolumn import FileObject, maintenance, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.orm.ledger import State, ledger_of
 from tests.maintenance.models import Base, Document
-from tests.scenarios.fixtures import make_storage
-from tests.servers.databases import DRIVERS, own_database
+from tests.scenarios.fixtures import make_storage, on_servers
+from tests.servers.databases import DRIVERS, SERVERS, own_database
 
 LEDGER = ledger_of(Base.metadata)
 assert LEDGER is not None
@@ -120,16 +120,12 @@ def make_world(kind: str, way: str, folder: Path) -> Iterator[World]:
         yield World(kind, way, engine)
 
 
-ON_SERVERS = ("postgresql", "mariadb")
+WAYS = ("sync", "async")
 WORLDS = [
-    *("sqlite-sync", "sqlite-async"),
-    *(
-        pytest.param(f"{kind}-{way}", marks=pytest.mark.server)
-        for kind in ON_SERVERS
-        for way in ("sync", "async")
-    ),
+    *(f"sqlite-{way}" for way in WAYS),
+    *on_servers(f"{kind}-{way}" for kind in SERVERS for way in WAYS),
 ]
-DATABASES = ["sqlite", *(pytest.param(kind, marks=pytest.mark.server) for kind in ON_SERVERS)]
+DATABASES = ["sqlite", *on_servers(SERVERS)]
 
 
 @pytest.fixture(params=WORLDS)

@@ -10,13 +10,12 @@ from filecolumn.backends.base import StorageBackend
 from tests.samples import HTML, PNG, SVG
 from tests.scenarios.drivers import Driver, contents
 from tests.scenarios.gates import LIMIT, commit
-from tests.scenarios.more_models import Gated, create_tables
+from tests.scenarios.more_models import Gated
 from tests.scenarios.records import column_of_json
+from tests.scenarios.tables import tables
 
-
-@pytest.fixture(autouse=True)
-async def tables(driver: Driver) -> None:
-    await create_tables(driver)
+__all__ = ("tables",)
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 async def insert_gated(driver: Driver, **rows: object) -> None:

@@ -12,10 +12,9 @@ from tests.scenarios.drivers import Driver, DriverSession, contents, stored
 from tests.scenarios.models import Document
 from tests.scenarios.more_models import Keyed, Templated
 from tests.scenarios.records import agree, file
-from tests.scenarios.storages import storage
 from tests.scenarios.tables import tables
 
-__all__ = ("storage", "tables")
+__all__ = ("tables",)
 
 
 # Keys of single files

@@ -11,9 +11,6 @@ from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents
 from tests.scenarios.models import Document
 from tests.scenarios.records import file, held_pages, insert_files, put_raw, raw_file
-from tests.scenarios.storages import storage
-
-__all__ = ("storage",)
 
 DAMAGED = [
     "this is no JSON",

@@ -16,10 +16,10 @@ from tests.scenarios.fixtures import make_storage
 from tests.scenarios.models import Document
 from tests.scenarios.more_models import Archived, Moved
 from tests.scenarios.records import agree, file, put_raw, raw_file
-from tests.scenarios.storages import old_storage, storage
+from tests.scenarios.storages import old_storage
 from tests.scenarios.tables import tables
 
-__all__ = ("old_storage", "storage", "tables")
+__all__ = ("old_storage", "tables")
 
 
 async def test_a_file_that_names_another_storage_stops_the_whole_flush(

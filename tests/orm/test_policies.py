@@ -30,12 +30,11 @@ from tests.scenarios.gates import (
     refuse,
     rows,
 )
-from tests.scenarios.more_models import FILM_LIMIT, Gated, create_tables
+from tests.scenarios.more_models import FILM_LIMIT, Gated
+from tests.scenarios.tables import tables
 
-
-@pytest.fixture(autouse=True)
-async def tables(driver: Driver) -> None:
-    await create_tables(driver)
+__all__ = ("tables",)
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 @pytest.fixture

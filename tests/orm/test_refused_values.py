@@ -14,10 +14,6 @@ from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents
 from tests.scenarios.models import Document
 from tests.scenarios.records import agree, file, held_pages, insert_files
-from tests.scenarios.storages import storage
-
-__all__ = ("storage",)
-
 
 # Wrong types
 

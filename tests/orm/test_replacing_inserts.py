@@ -12,7 +12,7 @@ from filecolumn import NotSupportedError
 from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents
 from tests.scenarios.more_models import Page, create_tables
-from tests.scenarios.records import file
+from tests.scenarios.records import file, run
 from tests.scenarios.sqlite import driver
 
 __all__ = ("driver",)
@@ -26,12 +26,6 @@ async def pages(driver: Driver, storage: StorageBackend) -> None:
         session.add(
             *(Page(id=number, slug=slug, file=file(slug.encode())) for number, slug in ((1, "a"), (2, "b")))
         )
-        await session.commit()
-
-
-async def run(driver: Driver, statement: Any) -> None:
-    async with driver.session() as session:
-        await session.execute(statement)
         await session.commit()
 
 
@@ -49,13 +43,13 @@ async def test_what_is_replaced_by_any_key_is_removed(
     driver: Driver, pages: None, row: dict[str, object], left: list[bytes]
 ) -> None:
     values = {"site": "main", "title": "", **row, "file": file(b"new")}
-    await run(driver, insert(Page).prefix_with("OR REPLACE").values(values))
+    await run(driver, lambda s: s.execute(insert(Page).prefix_with("OR REPLACE").values(values)))
     assert contents() == left
 
 
 async def test_a_row_that_is_ignored_stores_nothing(driver: Driver, pages: None) -> None:
     values = {"id": 9, "site": "main", "slug": "a", "title": "", "file": file(b"never")}
-    await run(driver, insert(Page).prefix_with("OR IGNORE").values(values))
+    await run(driver, lambda s: s.execute(insert(Page).prefix_with("OR IGNORE").values(values)))
     assert contents() == [b"a", b"b"]
 
 
@@ -87,5 +81,5 @@ async def test_a_conflict_by_a_constraints_name_reaches_the_rows_of_its_key(
     statement = statement.on_conflict_do_update(
         constraint="one_slug_a_site", set_={"file": statement.excluded.file}
     )
-    await run(driver, statement)
+    await run(driver, lambda s: s.execute(statement))
     assert contents() == [b"b", b"new"]

@@ -15,9 +15,6 @@ from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents
 from tests.scenarios.models import Document, Strict
 from tests.scenarios.records import agree, file
-from tests.scenarios.storages import storage
-
-__all__ = ("storage",)
 
 
 async def refused_flush(driver: Driver, upload: FileObject) -> None:

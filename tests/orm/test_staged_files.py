@@ -9,9 +9,6 @@ from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents, stored
 from tests.scenarios.models import Document
 from tests.scenarios.records import agree, file
-from tests.scenarios.storages import storage
-
-__all__ = ("storage",)
 
 
 async def test_a_staged_file_is_attached_where_it_is(driver: Driver, storage: StorageBackend) -> None:

@@ -59,7 +59,7 @@ class Histories(RuleBasedStateMachine):
     """A session, and the dict that it must agree with."""
 
     kind: ClassVar[str]
-    """One of `DATABASES` or `SCHEMES`."""
+    """One of `STORAGE_OF`."""
 
     session: DriverSession
 

@@ -13,18 +13,11 @@ from filecolumn import ConcurrentFileChangeError
 from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents
 from tests.scenarios.models import Document, Media, Video
-from tests.scenarios.records import agree, file, insert_files
+from tests.scenarios.records import agree, file, insert_files, run
 
 TABLE = Document.__table__
 assert isinstance(TABLE, Table)
 Call = Callable[[Session], object]
-
-
-async def run(driver: Driver, call: Call) -> None:
-    """Run *call* in a session of its own, and commit."""
-    async with driver.session() as session:
-        await session.run(call)
-        await session.commit()
 
 
 # DELETE

@@ -16,18 +16,11 @@ from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents, stored
 from tests.scenarios.models import Document, Video
 from tests.scenarios.more_models import Animal, Dog, Keyed, Page, Puppy, Templated, create_tables
-from tests.scenarios.records import agree, file, held_pages, insert_files
+from tests.scenarios.records import agree, file, held_pages, insert_files, run
 
 TABLE = Document.__table__
 assert isinstance(TABLE, Table)
 Call = Callable[[Session], object]
-
-
-async def run(driver: Driver, call: Call) -> None:
-    """Run *call* in a session of its own, and commit."""
-    async with driver.session() as session:
-        await session.run(call)
-        await session.commit()
 
 
 def row(number: int, body: bytes, **more: Any) -> dict[str, Any]:

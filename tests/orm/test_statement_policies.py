@@ -10,12 +10,11 @@ from filecolumn.backends.base import StorageBackend
 from tests.samples import GIF, HTML, PNG
 from tests.scenarios.drivers import Driver, contents, stored
 from tests.scenarios.gates import LIMIT, commit, rows
-from tests.scenarios.more_models import Gated, create_tables
+from tests.scenarios.more_models import Gated
+from tests.scenarios.tables import tables
 
-
-@pytest.fixture(autouse=True)
-async def tables(driver: Driver) -> None:
-    await create_tables(driver)
+__all__ = ("tables",)
+pytestmark = pytest.mark.usefixtures("tables")
 
 
 async def execute(

@@ -18,18 +18,11 @@ from tests.scenarios.drivers import Driver, contents, stored
 from tests.scenarios.failing_storage import FailingStorage
 from tests.scenarios.models import Document, Folder, Item
 from tests.scenarios.more_models import Page, create_tables
-from tests.scenarios.records import agree, file, held_pages, insert_files
+from tests.scenarios.records import agree, file, held_pages, insert_files, run
 
 TABLE = Document.__table__
 assert isinstance(TABLE, Table)
 Call = Callable[[Session], object]
-
-
-async def run(driver: Driver, call: Call) -> None:
-    """Run *call* in a session of its own, and commit."""
-    async with driver.session() as session:
-        await session.run(call)
-        await session.commit()
 
 
 # UPDATE

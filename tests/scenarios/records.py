@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import column as sql_column
 from sqlalchemy import table as sql_table
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from filecolumn import FileObject
 from tests.scenarios.drivers import Driver, contents
@@ -18,6 +20,13 @@ from tests.scenarios.models import Document
 
 def file(content: bytes, name: str = "a.txt") -> FileObject:
     return FileObject(name, content=content)
+
+
+async def run(driver: Driver, call: Callable[[Session], object]) -> None:
+    """Run *call* in a session of its own, and commit."""
+    async with driver.session() as session:
+        await session.run(call)
+        await session.commit()
 
 
 async def insert_files(driver: Driver, *bodies: bytes) -> None:

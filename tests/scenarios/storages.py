@@ -1,4 +1,4 @@
-"""Fixtures for the storages of rarer models, and a `storage` that follows the kind of session."""
+"""Fixtures for the storages of rarer models."""
 
 from __future__ import annotations
 
@@ -8,18 +8,9 @@ import pytest
 
 from filecolumn import storages
 from filecolumn.backends.base import StorageBackend
-from tests.scenarios.drivers import Driver
 from tests.scenarios.fixtures import make_storage
 
-__all__ = ("archive", "old_storage", "storage")
-
-
-@pytest.fixture
-def storage(driver: Driver, tmp_path: Path) -> StorageBackend:
-    """The storage "docs": each kind of session has both kinds of storage, with one database or the other."""
-    in_memory = driver.dialect == "sqlite" and not driver.sync_engine.url.database
-    kind = "fsspec-memory" if in_memory == driver.is_async else "obstore-local"
-    return storages.register_backend(make_storage(kind, tmp_path))
+__all__ = ("archive", "old_storage")
 
 
 @pytest.fixture

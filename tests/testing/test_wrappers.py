@@ -13,7 +13,7 @@ from filecolumn import FileObject, ObjectExistsError, StorageError, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.testing import BackendSuite, Fault, FaultyBackend, SlowBackend
-from filecolumn.testing.ways import ThroughAsync
+from filecolumn.testing.harness import called
 
 
 class TestFaultyWithoutFaults(BackendSuite):
@@ -43,11 +43,8 @@ def faulty(inner: StorageBackend) -> FaultyBackend:
 
 @pytest.fixture(params=["sync", "async", "async content"])
 def storage(request: pytest.FixtureRequest, faulty: FaultyBackend) -> Iterator[StorageBackend]:
-    if request.param == "sync":
-        yield faulty
-        return
-    with asyncio.Runner() as runner:
-        yield ThroughAsync(faulty, runner, feeds=request.param == "async content")
+    with called(faulty, request.param) as storage:
+        yield storage
 
 
 def test_the_nth_call_fails_and_has_no_effect(

@@ -102,7 +102,7 @@ class ObstoreBase(StorageBackend):
             )
 
     def _refuse_taken(self, key: str, mode: PutMode) -> None:
-        """Multipart uploads cannot be conditional: look before sending (architecture, section 3)."""
+        """Multipart uploads cannot be conditional: look before sending."""
         if mode == "create" and self.exists(key):
             raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten")
 
