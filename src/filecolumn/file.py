@@ -11,7 +11,7 @@ from typing import Self
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.content import Content, Source, Upload, content_of_upload, source_of
-from filecolumn.errors import FileColumnError, PendingContentError
+from filecolumn.errors import FileColumnError, ObjectNotFoundError, PendingContentError
 from filecolumn.facts import JsonObject
 from filecolumn.granted import GrantedFile
 from filecolumn.naming import clean_filename, new_key
@@ -163,6 +163,12 @@ def no_content(file: FileObject) -> FileColumnError:
     """Return the error for a file that has nothing to store."""
     if file._phase is Phase.PENDING:
         return PendingContentError(f"{file.filename!r} has no content; pass content=... or source_path=...")
+    if file._phase is Phase.REMOVED:
+        return ObjectNotFoundError(
+            f"the content of {file.filename!r} was deleted, perhaps with the row that had it; give each row a "
+            "FileObject of its own, made by a function (default_factory=lambda: FileObject(name, content=data)), or "
+            "where the row is made"
+        )
     try:
         file._located()
     except FileColumnError as error:

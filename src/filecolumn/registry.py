@@ -22,18 +22,29 @@ class StorageRegistry:
         self._backends: dict[str, StorageBackend] = {}
         self._aliases: dict[str, str] = {}
         self._default: str | None = None
+        self._first: dict[str, str] = {}
         self._lock = RLock()
         self.signer: UrlSigner | None = None
         """Signs URLs for storages that cannot do it themselves; the Litestar plugin sets it."""
         self.retention: float = 0.0
         """Seconds that content is kept after its row has let go of it; above 0 only a drain removes it."""
-
-    @overload
-    def register_backend(self, backend: StorageBackend, *, replace: bool = False) -> StorageBackend: ...
+        self.inline_removal: bool = True
+        """Whether a commit removes the content that its transaction gave up; false leaves all of it to drains."""
 
     @overload
     def register_backend(
-        self, backend: str, key: str, *, replace: bool = False, **options: object
+        self, backend: StorageBackend, *, replace: bool = False, new_place: bool = False
+    ) -> StorageBackend: ...
+
+    @overload
+    def register_backend(
+        self,
+        backend: str,
+        key: str,
+        *,
+        replace: bool = False,
+        new_place: bool = False,
+        **options: object,
     ) -> StorageBackend: ...
 
     def register_backend(
@@ -42,6 +53,7 @@ class StorageRegistry:
         key: str | None = None,
         *,
         replace: bool = False,
+        new_place: bool = False,
         **options: object,
     ) -> StorageBackend:
         """Register a backend under its key, or build one from a URL, and return what is registered.
@@ -49,9 +61,11 @@ class StorageRegistry:
         obstore serves the URLs it knows (`file memory s3 gs az http`), fsspec all others;
         *options* are theirs.  A key at the same location is replaced quietly, except that content
         held in memory stays.  Another location raises BackendAlreadyRegisteredError, unless
-        *replace* is true.
+        *replace* is true.  With *new_place* a database that has live files in another place under this
+        key may store here, as tests do that use one database with a new folder each time.
         """
         made = self._made(backend, key, options)
+        made.new_place = new_place
         with self._lock:
             if made.key in self._aliases:
                 raise BackendAlreadyRegisteredError(
@@ -67,6 +81,7 @@ class StorageRegistry:
                 if not known.capabilities.persistent:
                     return known
             self._backends[made.key] = made
+            self._first.pop(made.key, None)
             return made
 
     def get(self, key: str) -> StorageBackend:
@@ -107,6 +122,7 @@ class StorageRegistry:
         with self._lock:
             self._backends.clear()
             self._aliases.clear()
+            self._first.clear()
             self._default = None
             self.signer = None
 
@@ -161,11 +177,28 @@ class StorageRegistry:
         """Return the key that *key* is an alias for, or *key* itself; it need not be registered."""
         while (target := self._aliases.get(key)) is not None:
             key = target
+        if self._first and key not in self._backends:
+            return next((name for name, first in self._first.items() if first == key), key)
         return key
 
     def names(self, key: str) -> list[str]:
-        """Return every name that resolves to *key*, itself first."""
-        return [key, *(old for old in self._aliases if self.resolve(old) == key)]
+        """Return every name of the storage *key*, itself first: aliases, and other names of its place."""
+        if not (self._aliases or self._first):
+            return [key]
+        first = self._first.get(key, key)
+        keys = [key, *(each for each in {first, *self._first} if self._first.get(each, each) == first)]
+        aliases = [old for old in self._aliases if self.resolve(old) in keys]
+        return list(dict.fromkeys([*keys, *aliases]))
+
+    def note_place(self, key: str, first: str) -> None:
+        """Note that the storage *key* is the place that a ledger knows under the name *first*."""
+        if key != first or key in self._first:
+            with self._lock:
+                self._first[key] = first
+
+    def name_in_ledger(self, key: str) -> str:
+        """Return the name that ledgers record for the storage *key*: the first one of its place."""
+        return self._first.get(key, key)
 
     @contextmanager
     def override(self, key: str, backend: StorageBackend) -> Generator[StorageBackend]:

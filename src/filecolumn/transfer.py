@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
 
 import anyio
 
 from filecolumn.backends.base import Stat, StorageBackend
+from filecolumn.backends.threads import in_thread
 from filecolumn.content import Source, source_of
-from filecolumn.errors import StorageError
+from filecolumn.errors import ChecksumMismatchError, ObjectNotFoundError, StorageError
 from filecolumn.facts import FileFacts, JsonObject, known_time
 from filecolumn.failpoints import failpoint
 from filecolumn.feed import Feed
+from filecolumn.meter import Meter
 from filecolumn.policy import ANYTHING, ContentPolicy
 from filecolumn.sniffing import HEAD_SIZE, sniff
 
@@ -65,6 +69,8 @@ class Put:
     """The column's."""
     field: str | None = None
     """The attribute, for the errors of the policy."""
+    is_copy: bool = False
+    """Whether the facts are those of the content already: it has to be what they say."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,11 +85,18 @@ class Copy:
     """Facts of the origin, with the names that the copy is to have, and its storage's in the registry."""
     fresh: bool = True
     """As for `Put`."""
+    verify: bool = True
+    """Whether to read what the storage has copied by itself; not for a caller that reads it anyway."""
 
     @property
     def within_storage(self) -> bool:
-        """Whether the storage can do it: its own copying overwrites, so only to a key that nobody else has."""
-        return self.fresh and self.backend is self.origin
+        """Whether the storage does it: its own copying overwrites, so only to a key that nobody else has."""
+        return self.fresh and self.backend is self.origin and self.backend.copies_by_itself
+
+    @property
+    def is_read_back(self) -> bool:
+        """Whether what the storage has copied by itself is read and compared."""
+        return self.verify and self.backend.verify_copies
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +115,7 @@ Operation = Put | Copy | Inspect
 
 def put(op: Put) -> FileFacts:
     """Store the content and return what is now true of it; ContentRejectedError if the policy refuses it."""
-    feed = Feed(op.source, op.facts, op.policy, op.field)
+    feed = _feed_of(op)
     content_type = feed.start()
     failpoint("put.before")
     stat = op.backend.put(
@@ -122,7 +135,7 @@ async def put_async(op: Put) -> FileFacts:
     When it is cancelled, the storage is waited for, at most `SETTLE_LIMIT` seconds, before the
     cancellation goes on: else the object could appear after its key was cleaned up.
     """
-    feed = Feed(op.source, op.facts, op.policy, op.field)
+    feed = _feed_of(op)
     if op.source.in_memory:
         content_type = feed.start()
     else:
@@ -158,22 +171,43 @@ async def _at_rest(op: Put, feed: Feed, work: Coroutine[object, object, T]) -> T
 
 
 def copy(op: Copy) -> FileFacts:
-    """Copy within the storage where that is one place, else through this process."""
-    if op.within_storage:
-        return _copied(op, op.backend.copy(op.origin_key, op.key))
-    return put(Put(op.backend, op.key, source_of(op.origin.get(op.origin_key)), op.facts, op.fresh))
+    """Copy within the storage where it can, else through this process; ChecksumMismatchError for other bytes.
+
+    They are compared with the facts on their way, before the copy is visible.  What the storage has
+    copied by itself is read afterwards, and deleted if it is not what the facts say.
+    """
+    if not op.within_storage:
+        with _of_origin(op):
+            content = op.origin.get(op.origin_key)
+        return put(_put_of(op, source_of(content)))
+    with _of_origin(op):
+        stat = op.backend.copy(op.origin_key, op.key)
+    try:
+        meter = _read_back(op.backend.get(op.key)) if op.is_read_back else None
+        return _copied(op, stat, meter)
+    except Exception:
+        _delete(op)
+        raise
 
 
 async def copy_async(op: Copy) -> FileFacts:
     """Call `copy` asynchronously; cancelled as `put_async` is."""
     if not op.within_storage:
-        content = source_of(await op.origin.get_async(op.origin_key))
-        return await put_async(Put(op.backend, op.key, content, op.facts, op.fresh))
+        with _of_origin(op):
+            content = await _content_of(op)
+        return await put_async(_put_of(op, source_of(content)))
     task = asyncio.ensure_future(op.backend.copy_async(op.origin_key, op.key))
     try:
-        return _copied(op, await asyncio.shield(task))
+        with _of_origin(op):
+            stat = await asyncio.shield(task)
     except asyncio.CancelledError:
         await settled({task}, SETTLE_LIMIT)
+        raise
+    try:
+        meter = await _read_back_async(await op.backend.get_async(op.key)) if op.is_read_back else None
+        return _copied(op, stat, meter)
+    except Exception:
+        await _delete_async(op)
         raise
 
 
@@ -201,11 +235,18 @@ async def discard_async(op: Put | Copy) -> None:
         await _delete_async(op)
 
 
+def _delete(op: Copy) -> None:
+    try:
+        op.backend.delete([op.key])
+    except Exception as error:  # noqa: BLE001 - it must not take the place of the error that it follows
+        _log.warning("%s stays in storage %r: %s", op.key, op.backend.key, error)
+
+
 async def _delete_async(op: Put | Copy) -> None:
     with anyio.move_on_after(CLEANUP_LIMIT, shield=True):
         try:
             await op.backend.delete_async([op.key])
-        except Exception as error:  # noqa: BLE001 - it must not take the place of the cancellation
+        except Exception as error:  # noqa: BLE001 - it must not take the place of what it follows
             _log.warning("%s stays in storage %r: %s", op.key, op.backend.key, error)
 
 
@@ -232,9 +273,100 @@ def _succeeded(task: asyncio.Future[T]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None
 
 
-def _copied(op: Copy, stat: Stat) -> FileFacts:
-    known = op.facts if op.facts.size is not None else replace(op.facts, size=stat.size)
-    return _with_stat(known, op.backend, stat)
+class _CopyFeed(Feed):
+    """A pass over the content of another key, which ends with an error if it is not what the facts say."""
+
+    def __init__(self, op: Put) -> None:
+        super().__init__(op.source, op.facts, op.policy, op.field)
+        self._claimed = op.facts
+
+    @property
+    def facts(self) -> FileFacts:
+        return replace(super().facts, content_type=self._claimed.content_type)
+
+    def start(self) -> str:
+        super().start()
+        return self._claimed.content_type
+
+    async def start_async(self, limit: float) -> str:
+        await super().start_async(limit)
+        return self._claimed.content_type
+
+    def chunks(self) -> Iterator[bytes]:
+        yield from super().chunks()
+        _compare(self._claimed, self._meter)
+
+    async def chunks_async(self) -> AsyncIterator[bytes]:
+        async for chunk in super().chunks_async():
+            yield chunk
+        _compare(self._claimed, self._meter)
+
+
+def _feed_of(op: Put) -> Feed:
+    return _CopyFeed(op) if op.is_copy else Feed(op.source, op.facts, op.policy, op.field)
+
+
+@contextmanager
+def _of_origin(op: Copy) -> Generator[None]:
+    """Say of content that is not there what may be the reason: the row that had it is gone."""
+    try:
+        yield
+    except ObjectNotFoundError as error:
+        raise ObjectNotFoundError(
+            f"{op.facts.filename!r} cannot be copied, {op.origin_key!r} is not in storage {op.origin.key!r}: perhaps "
+            "its row was deleted or got another file. A FileObject is the content of one row; give each row its own, "
+            "made by a function (default_factory=lambda: FileObject(name, content=data)), or where the row is made"
+        ) from error
+
+
+def _put_of(op: Copy, content: Source) -> Put:
+    return Put(op.backend, op.key, content, op.facts, op.fresh, is_copy=True)
+
+
+async def _content_of(op: Copy) -> Iterator[bytes] | AsyncIterator[bytes]:
+    """Return the content of the origin; where it is a folder, to be read in the thread that writes it too."""
+    if op.backend is op.origin and not op.origin.copies_by_itself:
+        return await in_thread(partial(op.origin.get, op.origin_key), limit=op.origin.total_timeout)
+    return await op.origin.get_async(op.origin_key)
+
+
+def _read_back(chunks: Iterator[bytes]) -> Meter:
+    meter = Meter()
+    for chunk in chunks:
+        meter.feed(chunk)
+    return meter
+
+
+async def _read_back_async(chunks: AsyncIterator[bytes]) -> Meter:
+    meter = Meter()
+    try:
+        async for chunk in chunks:
+            meter.feed(chunk)
+    finally:
+        # else it holds its connection until the event loop comes to it
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+    return meter
+
+
+def _copied(op: Copy, stat: Stat, meter: Meter | None) -> FileFacts:
+    if meter is None:
+        known = op.facts if op.facts.size is not None else replace(op.facts, size=stat.size)
+        return _with_stat(known, op.backend, stat)
+    _compare(op.facts, meter)
+    return _with_stat(replace(op.facts, size=meter.size, checksum=meter.checksum), op.backend, stat)
+
+
+def _compare(facts: FileFacts, meter: Meter) -> None:
+    """Raise ChecksumMismatchError if the content is not what *facts* say; they may say nothing of it."""
+    checksum = facts.checksum or ""
+    # advanced-alchemy keeps there what the storage calls a checksum, of any kind
+    is_other = checksum.startswith("sha256:") and checksum != meter.checksum
+    if is_other or facts.size not in {None, meter.size}:
+        raise ChecksumMismatchError(
+            f"{facts.filename!r} is not copied: its content is {meter.size} bytes with {meter.checksum}, and its "
+            f"facts say {facts.size} bytes with {facts.checksum}; restore the object, or assign a new file"
+        )
 
 
 def _with_stat(facts: FileFacts, backend: StorageBackend, stat: Stat) -> FileFacts:

@@ -74,6 +74,10 @@ def test_sweep_asks_and_drain_asks(world: World, storage: StorageBackend, run: R
     os.utime(Path.cwd() / "docs" / "lost", (1, 1))
     assert run("sweep", "--dry-run").exit_code == 1
     assert run("sweep", answer="y\n").exit_code == 0
+    waiting = run("--json", "drain", "--yes")
+    assert (waiting.exit_code, lines(waiting)[-1]["deleted"]) == (0, 0), "it is in quarantine"
+    assert "quarantine" in run("status").stdout
+    world.make_due()
     assert run("drain", "--dry-run").exit_code == 0
     assert keys() == {key, "lost"}
     result = run("--json", "drain", "--yes")

@@ -6,7 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, create_engine, delete, select, update
+from sqlalchemy import (
+    JSON,
+    Column,
+    Integer,
+    MetaData,
+    Table,
+    column,
+    create_engine,
+    delete,
+    select,
+    table,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, StoredObject
@@ -210,7 +222,9 @@ def test_create_all_creates_them(storage: StorageBackend, tmp_path: Path) -> Non
     metadata.create_all(engine)
     staged = FileObject("a.txt", content=b"one").save()
     with engine.begin() as connection:
-        connection.execute(documents.insert().values((1, staged)))
+        plain = column(documents.columns[1].name, JSON)
+        rows = table(documents.name, column("id"), plain)
+        connection.execute(rows.insert().values({"id": 1, plain: staged.to_dict()}))
         connection.execute(documents.delete())
     with engine.connect() as connection:
         states = dict(connection.execute(select(ledger.table.c.key, ledger.table.c.state)).all())

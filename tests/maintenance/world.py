@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -108,6 +110,21 @@ def storage(tmp_path: Path) -> StorageBackend:
 
 def keys(backend: str = "docs") -> set[str]:
     return {stat.key for stat in storages.get(backend).list()}
+
+
+def make_old(*names: str, age: float = 60.0, backend: str = "docs") -> None:
+    """Let objects of a folder be *age* seconds old: a sweep leaves alone what is younger than the ledger."""
+    folder = Path(storages.get(backend).location.removeprefix("file://"))
+    then = time.time() - age
+    for name in names:
+        os.utime(folder / name, (then, then))
+
+
+def lay(*names: str, body: bytes = b"x", age: float = 60.0, backend: str = "docs") -> None:
+    """Leave objects in a storage that are *age* seconds old, as uploads do whose transaction died."""
+    for name in names:
+        storages.get(backend).put(name, [body])
+    make_old(*names, age=age, backend=backend)
 
 
 @contextmanager

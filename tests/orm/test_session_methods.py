@@ -47,9 +47,13 @@ async def test_the_legacy_bulk_save_refuses_what_is_not_stored(
     await agree(driver, {})
 
 
-async def test_the_legacy_bulk_save_takes_what_is_stored(driver: Driver, storage: StorageBackend) -> None:
-    saved = await driver.save(file(b"one"))
+async def test_the_legacy_bulk_save_refuses_what_is_only_saved(
+    driver: Driver, storage: StorageBackend
+) -> None:
+    saved = await driver.save(file(b"never"))
     async with driver.session() as session:
-        await session.run(lambda s: s.bulk_save_objects([Document(id=1, file=saved)]))
-        await session.commit()
-    await agree(driver, {1: b"one"})
+        with pytest.raises(PendingContentError, match="no session has attached it"):
+            await session.run(lambda s: s.bulk_save_objects([Document(id=1, file=saved)]))
+        await session.rollback()
+    await driver.delete(saved)
+    await agree(driver, {})

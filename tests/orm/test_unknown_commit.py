@@ -63,6 +63,15 @@ async def ask(driver: Driver, error: CommitOutcomeUnknownError) -> bool:
 pytestmark = pytest.mark.parametrize("driver", ["sync-file", "async-file"], indirect=True)
 
 
+async def use_storage(driver: Driver) -> None:
+    """Save and delete a file: the first one of a process registers the storage in a transaction of its own."""
+    async with driver.session() as session:
+        session.add(Document(id=99, file=file(b"first")))
+        await session.commit()
+        await session.delete(await session.one(Document, 99))
+        await session.commit()
+
+
 @pytest.mark.parametrize("arrives", [True, False], ids=["committed", "never"])
 @pytest.mark.parametrize("asked", ["at once", "after the rollback"])
 async def test_it_is_known_once_the_database_is_asked(
@@ -115,6 +124,7 @@ async def test_nothing_is_deleted_while_the_database_does_not_answer(
 async def test_a_sweep_that_claimed_the_key_first_is_no_commit(
     driver: Driver, storage: StorageBackend, cut: Cut
 ) -> None:
+    await use_storage(driver)
     async with driver.session() as session:
         document = Document(id=1, file=file(b"new"))
         session.add(document)
@@ -135,6 +145,7 @@ async def test_a_sweep_that_claimed_the_key_first_is_no_commit(
 async def test_content_is_pending_again_if_it_never_committed(
     driver: Driver, storage: StorageBackend, cut: Cut
 ) -> None:
+    await use_storage(driver)
     async with driver.session() as session:
         document = Document(id=1, file=file(b"new"))
         session.add(document)

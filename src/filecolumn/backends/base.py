@@ -71,6 +71,9 @@ class StorageBackend(ABC):
     signed_put_headers: Mapping[str, str] = MappingProxyType({})
     """Headers that a request to a URL signed with `PUT` must have."""
 
+    new_place: bool = False
+    """Whether a database that knows another place under the storage's key starts anew in this one."""
+
     def __init__(
         self,
         key: str,
@@ -79,11 +82,16 @@ class StorageBackend(ABC):
         total_timeout: float = 60.0,
         max_retries: int = 3,
         concurrency: int = 8,
+        verify_copies: bool = True,
     ) -> None:
         """Name the storage and bound its waits.
 
         *timeout* and *total_timeout* are seconds: for one attempt, and for a call without any
         progress, retries included.  *concurrency* is how many files one flush stores at a time.
+
+        A copy that the storage makes by itself is read afterwards and compared with the row's
+        checksum.  With `verify_copies=False` only its size is, for storages of which nobody else
+        changes the objects; copies that go through this process are always compared.
         """
         if not key:
             raise ValueError("a storage needs a non-empty key")
@@ -94,11 +102,20 @@ class StorageBackend(ABC):
         self.total_timeout = total_timeout
         self.max_retries = max_retries
         self.concurrency = concurrency
+        self.verify_copies = verify_copies
 
     @property
     @abstractmethod
     def location(self) -> str:
         """Where the content is, without credentials: equal for two backends over one place."""
+
+    @property
+    def copies_by_itself(self) -> bool:
+        """Whether `copy` is the storage's own work, so that the content does not pass through this process.
+
+        Else a file is copied by `get` and `put`, and compared on its way.
+        """
+        return type(self).copy is not StorageBackend.copy
 
     @abstractmethod
     def put(

@@ -76,6 +76,7 @@ class FSSpecBackend(StorageBackend):
         total_timeout: float = 60.0,
         max_retries: int = 3,
         concurrency: int = 8,
+        verify_copies: bool = True,
         **options: object,
     ) -> None:
         super().__init__(
@@ -84,6 +85,7 @@ class FSSpecBackend(StorageBackend):
             total_timeout=total_timeout,
             max_retries=max_retries,
             concurrency=concurrency,
+            verify_copies=verify_copies,
         )
         self.fs: FileSystem
         self.prefix: str
@@ -110,6 +112,10 @@ class FSSpecBackend(StorageBackend):
         options: Mapping[str, object] = self.fs.storage_options
         host = options.get("endpoint_url") or options.get("host") or options.get("account_name") or ""
         return f"{self.protocol}://{without_secrets(str(host))}/{without_secrets(self.prefix)}"
+
+    @property
+    def copies_by_itself(self) -> bool:
+        return self._objects is not None
 
     def put(
         self,

@@ -52,6 +52,7 @@ class ObstoreBase(StorageBackend):
         total_timeout: float = 60.0,
         max_retries: int = 3,
         concurrency: int = 8,
+        verify_copies: bool = True,
         client_options: ClientConfig | None = None,
         retry_config: RetryConfig | None = None,
         **config: object,
@@ -62,6 +63,7 @@ class ObstoreBase(StorageBackend):
             total_timeout=total_timeout,
             max_retries=max_retries,
             concurrency=concurrency,
+            verify_copies=verify_copies,
         )
         if isinstance(fs, str):
             fs = store_from_url(
@@ -92,6 +94,10 @@ class ObstoreBase(StorageBackend):
         if self._root is not None:
             return f"file://{self._root.path}"
         return location_of(self.store)
+
+    @property
+    def copies_by_itself(self) -> bool:
+        return self._root is None
 
     def _check_signable(self, signer: SigningStore, key: str) -> None:
         # object_store signs the encoded path, Azure compares with the decoded one: always refused

@@ -123,7 +123,7 @@ def drain(
 ) -> None:
     """Delete what transactions have given up and what sweeps have claimed.
 
-    Exit code 1: a storage refused some of it.
+    Exit code 1: a storage refused some of it, or something is in doubt and nothing was deleted for it.
     """
     command = command_of()
     models = command.project.models
@@ -137,7 +137,7 @@ def drain(
         lambda engine: maintenance.drain(engine, *models, limit=limit, batch=batch, lease=lease, rate=rate)
     )
     command.output.report(report, title="Drained")
-    if report.refused:
+    if report.refused or report.withheld:
         _end(FOUND)
 
 
@@ -150,9 +150,21 @@ def drain(
     help="Seconds that an object may wait for its row.",
 )
 @click.option(
+    "--quarantine",
+    type=click.FloatRange(min=0),
+    default=maintenance.QUARANTINE,
+    show_default=True,
+    help="Seconds that an object without a row waits before it is deleted.",
+)
+@click.option(
+    "--unreferenced", is_flag=True, help="Also claim live keys that have had no row for the quarantine."
+)
+@click.option(
     "--rate", type=click.FloatRange(min=0, min_open=True), help="List at most so many objects a second."
 )
-@click.option("--force", is_flag=True, help="Claim more than 100 objects and 1 % of all.")
+@click.option(
+    "--force", is_flag=True, help="Claim more than 100 objects and 1 % of all, or 10 and 1 % of a column."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be claimed; exit code 1 if anything.")
 @_only
 @_yes
@@ -161,6 +173,8 @@ def sweep(
     command_of: Callable[[], _Command],
     *,
     grace: float,
+    quarantine: float,
+    unreferenced: bool,
     rate: float | None,
     force: bool,
     dry_run: bool,
@@ -176,6 +190,8 @@ def sweep(
             engine,
             *command.project.models,
             grace=grace,
+            quarantine=quarantine,
+            unreferenced=unreferenced,
             rate=rate,
             force=force,
             dry_run=dry_run,
@@ -240,30 +256,110 @@ def check(
 )
 @click.pass_obj
 def status(command_of: Callable[[], _Command], max_age: float | None) -> None:
-    """Say how much waits to be deleted, for how long, and what does not get on.
+    """Show pending deletions: how many, how old, which are stuck or withheld, and what a sweep cannot judge.
 
-    Exit code 1: something is stuck, or due for longer than --max-age.
+    Exit code 1: something is stuck or withheld, triggers are missing, or something is due for longer than --max-age.
     """
     command = command_of()
     report = command.run(lambda engine: maintenance.status(engine, *command.project.models))
     command.output.report(report, title="Ledger")
-    if report.stuck or (max_age is not None and report.oldest_due_seconds > max_age):
+    is_late = max_age is not None and report.oldest_due_seconds > max_age
+    if report.stuck or report.withheld or report.hidden or report.missing_triggers or is_late:
         _end(FOUND)
 
 
 @main.command()
+@click.option("--moved", is_flag=True, help="The content was copied to where the storages are now.")
+@click.option("--new-place", is_flag=True, help="The storages start anew where they are now.")
+@click.option(
+    "--sole", is_flag=True, help="Nobody else stores there, and nothing is to be kept that has no row."
+)
 @_only
 @_yes
 @click.pass_obj
-def adopt(command_of: Callable[[], _Command], only: Sequence[str], yes: bool) -> None:
-    """Say that the storages are this database's: after it moved, or was restored elsewhere."""
+def adopt(
+    command_of: Callable[[], _Command],
+    *,
+    moved: bool,
+    new_place: bool,
+    sole: bool,
+    only: Sequence[str],
+    yes: bool,
+) -> None:
+    """Say that the storages are this database's: after it moved, or was restored."""
     command = command_of()
-    question = (
-        "Is this the only database whose files are in these storages? From now on it may delete in them"
-    )
+    question = "Is this the database whose files are in these storages? From now on it may delete them"
+    if sole:
+        question = "Is this the only database that stores there? Sweeps will claim every object that no row refers to"
     command.confirm(question, yes=yes)
-    names = command.run(lambda engine: maintenance.adopt(engine, *command.project.models, only=only or None))
+    names = command.run(
+        lambda engine: maintenance.adopt(
+            engine, *command.project.models, only=only or None, moved=moved, new_place=new_place, sole=sole
+        )
+    )
     command.output.say(f"adopted: {', '.join(names)}")
+
+
+@main.command()
+@click.pass_obj
+def migrate(command_of: Callable[[], _Command]) -> None:
+    """Bring the ledger's tables to this release, for databases without Alembic."""
+    command = command_of()
+    done = command.run(lambda engine: maintenance.migrate(engine, *command.project.models))
+    for sentence in done or ["nothing to do"]:
+        command.output.say(sentence)
+
+
+@main.command()
+@click.argument("key")
+@click.option("--storage", metavar="KEY", help="The storage, if several have the key.")
+@click.pass_obj
+def undelete(command_of: Callable[[], _Command], key: str, storage: str | None) -> None:
+    """Take KEY back from the quarantine or the retention."""
+    command = command_of()
+    name = command.run(
+        lambda engine: maintenance.undelete(engine, *command.project.models, key=key, storage=storage)
+    )
+    command.output.say(f"{key} in {name} stays")
+
+
+@main.command()
+@click.option("--renamed", nargs=2, metavar="OLD NEW", help="A migration has renamed table.column.")
+@click.option("--forget", metavar="NAME", help="This table.column is gone for good.")
+@click.pass_obj
+def columns(command_of: Callable[[], _Command], renamed: tuple[str, str] | None, forget: str | None) -> None:
+    """Show the file columns that the ledger has recorded, or say what became of one.
+
+    Exit code 1: one of them cannot be read, so that nothing is deleted.
+    """
+    command = command_of()
+    models = command.project.models
+    if renamed is not None:
+        old, new = renamed
+        command.run(lambda engine: maintenance.rename_file_column(engine, *models, old=old, new=new))
+    if forget is not None:
+        command.run(lambda engine: maintenance.forget_file_column(engine, *models, name=forget))
+    found = command.run(lambda engine: maintenance.list_file_columns(engine, *models))
+    for column in found:
+        command.output.report(column, title=column.name)
+    if any(column.problem for column in found):
+        _end(FOUND)
+
+
+@main.command("copy-files")
+@click.argument("source")
+@click.argument("target")
+@click.pass_obj
+def copy_files(command_of: Callable[[], _Command], source: str, target: str) -> None:
+    """Say that a migration copied files by SQL from the column SOURCE to TARGET, as table.column.
+
+    Columns of one table: rows without a file in TARGET get that of SOURCE first.
+    """
+    command = command_of()
+    count = command.run(
+        lambda engine: maintenance.copy_files(engine, *command.project.models, source=source, target=target)
+    )
+    command.output.say(f"{count} keys are looked up before they are deleted")
 
 
 @main.group()

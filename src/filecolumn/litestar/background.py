@@ -9,13 +9,21 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 from anyio import to_thread
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from filecolumn.maintenance import DrainReport, Models, drain, drain_async
+from filecolumn.maintenance import (
+    DrainReport,
+    Models,
+    drain,
+    drain_async,
+    sweep_when_due,
+    sweep_when_due_async,
+)
 
 __all__ = ("BACKGROUND_STATE_KEY", "Background", "EngineSource")
 
@@ -39,6 +47,8 @@ class Background:
     models: Sequence[Models]
     interval: float
     """Seconds between two drains."""
+    sweep_unreferenced: bool = False
+    """Whether one process of the database sweeps each day, and claims live keys that have had no row for a week."""
     last: DrainReport | None = None
     """What the last drain did that came to its end."""
     error: str | None = None
@@ -77,8 +87,13 @@ class Background:
             engine = self.engine() if callable(self.engine) else self.engine
             if isinstance(engine, AsyncEngine):
                 self.last = await drain_async(engine, *self.models)
+                if self.sweep_unreferenced:
+                    await sweep_when_due_async(engine, *self.models, unreferenced=True)
             else:
                 self.last = await to_thread.run_sync(lambda: drain(engine, *self.models))
+                if self.sweep_unreferenced:
+                    sweep = partial(sweep_when_due, engine, *self.models, unreferenced=True)
+                    await to_thread.run_sync(sweep)
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, the next drain is tried
             self.error = type(error).__name__
             _log.warning("the drain in the background failed, and is tried again: %s: %s", self.error, error)

@@ -53,6 +53,11 @@ class FileColumnConfig:
     """Whether this process drains; it needs `engine` and `models`."""
     drain_interval: float = 60.0
     """Seconds between two drains, give or take half of it."""
+    sweep_unreferenced: bool = False
+    """Whether a drain in the background also sweeps once a day, and claims files that have had no row for a week.
+
+    It is for databases whose cascades or other programs delete rows without triggers.
+    """
     body_idle: float = 30.0
     """Seconds that a client may pause while it sends a body; then 408."""
     body_total: float = 3600.0

@@ -101,7 +101,12 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         app_config.state[SUBJECT_STATE_KEY] = config.subject
         settings.lifespan.insert(0, self._lifespan)
         if config.background and config.engine is not None:
-            self.background = Background(config.engine, config.models, config.drain_interval)
+            self.background = Background(
+                config.engine,
+                config.models,
+                config.drain_interval,
+                sweep_unreferenced=config.sweep_unreferenced,
+            )
             app_config.state[BACKGROUND_STATE_KEY] = self.background
             # last in, first out: it ends before engines are disposed of
             settings.lifespan.append(_running(self.background))

@@ -6,18 +6,30 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from filecolumn.maintenance.check import GRACE, check
+from filecolumn.maintenance.columns import (
+    ColumnReport,
+    forget_file_column,
+    list_file_columns,
+    rename_file_column,
+)
+from filecolumn.maintenance.copying import copy_files
 from filecolumn.maintenance.drain import DrainReport, drain
 from filecolumn.maintenance.findings import CheckReport, Finding, FindingKind, OnFinding, RowReference
+from filecolumn.maintenance.migrate import migrate
 from filecolumn.maintenance.models import Models
 from filecolumn.maintenance.owning import adopt
-from filecolumn.maintenance.status import StatusReport, status
+from filecolumn.maintenance.status import ColumnStatus, StatusReport, status
 from filecolumn.maintenance.survey import Progress, no_progress
-from filecolumn.maintenance.sweep import SWEEP_GRACE, SweepReport, sweep
+from filecolumn.maintenance.sweep import QUARANTINE, SWEEP_GRACE, SweepReport, sweep, sweep_when_due
 from filecolumn.maintenance.triggers import attach_triggers, install_triggers, remove_triggers
+from filecolumn.maintenance.undelete import undelete
 
 __all__ = (
+    "QUARANTINE",
     "SWEEP_GRACE",
     "CheckReport",
+    "ColumnReport",
+    "ColumnStatus",
     "DrainReport",
     "Finding",
     "FindingKind",
@@ -32,16 +44,27 @@ __all__ = (
     "attach_triggers",
     "check",
     "check_async",
+    "copy_files",
+    "copy_files_async",
     "drain",
     "drain_async",
+    "forget_file_column",
     "install_triggers",
     "install_triggers_async",
+    "list_file_columns",
+    "migrate",
+    "migrate_async",
     "remove_triggers",
     "remove_triggers_async",
+    "rename_file_column",
     "status",
     "status_async",
     "sweep",
     "sweep_async",
+    "sweep_when_due",
+    "sweep_when_due_async",
+    "undelete",
+    "undelete_async",
 )
 
 
@@ -87,6 +110,8 @@ async def sweep_async(
     engine: AsyncEngine,
     *models: Models,
     grace: float = SWEEP_GRACE,
+    quarantine: float = QUARANTINE,
+    unreferenced: bool = False,
     dry_run: bool = False,
     force: bool = False,
     rate: float | None = None,
@@ -99,6 +124,8 @@ async def sweep_async(
         engine.sync_engine,
         *models,
         grace=grace,
+        quarantine=quarantine,
+        unreferenced=unreferenced,
         dry_run=dry_run,
         force=force,
         rate=rate,
@@ -112,9 +139,42 @@ async def status_async(engine: AsyncEngine, *models: Models) -> StatusReport:
     return await greenlet_spawn(status, engine.sync_engine, *models)
 
 
-async def adopt_async(engine: AsyncEngine, *models: Models, only: Collection[str] | None = None) -> list[str]:
+async def sweep_when_due_async(
+    engine: AsyncEngine, *models: Models, interval: float = 24 * 3600.0, unreferenced: bool = False
+) -> SweepReport | None:
+    """Call `sweep_when_due` asynchronously."""
+    return await greenlet_spawn(
+        sweep_when_due, engine.sync_engine, *models, interval=interval, unreferenced=unreferenced
+    )
+
+
+async def adopt_async(
+    engine: AsyncEngine,
+    *models: Models,
+    only: Collection[str] | None = None,
+    moved: bool = False,
+    new_place: bool = False,
+    sole: bool = False,
+) -> list[str]:
     """Call `adopt` asynchronously."""
-    return await greenlet_spawn(adopt, engine.sync_engine, *models, only=only)
+    return await greenlet_spawn(
+        adopt, engine.sync_engine, *models, only=only, moved=moved, new_place=new_place, sole=sole
+    )
+
+
+async def undelete_async(engine: AsyncEngine, *models: Models, key: str, storage: str | None = None) -> str:
+    """Call `undelete` asynchronously."""
+    return await greenlet_spawn(undelete, engine.sync_engine, *models, key=key, storage=storage)
+
+
+async def migrate_async(engine: AsyncEngine, *models: Models) -> list[str]:
+    """Call `migrate` asynchronously."""
+    return await greenlet_spawn(migrate, engine.sync_engine, *models)
+
+
+async def copy_files_async(engine: AsyncEngine, *models: Models, source: str, target: str) -> int:
+    """Call `copy_files` asynchronously."""
+    return await greenlet_spawn(copy_files, engine.sync_engine, *models, source=source, target=target)
 
 
 async def install_triggers_async(engine: AsyncEngine, *models: Models) -> list[str]:

@@ -7,16 +7,21 @@ lets no concurrent commit look like a fault.  It writes nothing, unless it is to
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import nullcontext
 
 from sqlalchemy import Engine
 
 from filecolumn.maintenance.confirm import Confirmer
-from filecolumn.maintenance.findings import CheckReport, Finding, OnFinding
-from filecolumn.maintenance.models import Models, known_metadatas, only_ledger
+from filecolumn.maintenance.findings import CheckReport, Finding, FindingKind, OnFinding
+from filecolumn.maintenance.ground import Ground, survey_ground
+from filecolumn.maintenance.models import Models, known_metadatas, only_ledger, refuse_autocommit
 from filecolumn.maintenance.places import Places
 from filecolumn.maintenance.repair import Repairer
 from filecolumn.maintenance.scratch import Scratch
-from filecolumn.maintenance.survey import Progress, Survey, no_progress
+from filecolumn.maintenance.survey import Progress, Survey, database_time, no_progress
+from filecolumn.maintenance.triggers import missing_triggers
+from filecolumn.maintenance.unreferenced import mark_shared
+from filecolumn.orm.recording import speaking
 
 __all__ = ("GRACE", "check")
 
@@ -63,25 +68,44 @@ def check(
     *grace* is in seconds, *only* names the storages to look at.  *on_finding* is told of each
     finding; the report keeps the first 1,000.  Memory does not grow with their number.
     """
+    refuse_autocommit(engine)
     metadatas = known_metadatas(models)
+    ledger = only_ledger(metadatas)
+    with nullcontext() if ledger is None else speaking(ledger):
+        ground = survey_ground(engine, ledger, metadatas, claim=repair)
     places = Places(only)
-    survey = Survey(engine, only_ledger(metadatas), metadatas, places, progress)
-    repairer = Repairer(survey) if repair else None
+    places.leave_out(name for name in places.names if ground.standings[name].refused)
+    survey = Survey(engine, ledger, metadatas, places, progress)
+    started = database_time(engine)
+    repairer = Repairer(survey, ground) if repair else None
     report = CheckReport()
     with Scratch() as scratch:
-        for finding in _findings(survey, scratch, Confirmer(survey, grace), report, verify=verify):
+        confirmer = Confirmer(survey, ground, grace)
+        for finding in _findings(survey, scratch, confirmer, ground, report, verify=verify):
             done = finding if repairer is None else repairer.repair(finding)
             report.add(done)
             if on_finding is not None:
                 on_finding(done)
+        if repairer is not None and ledger is not None:
+            repairer.record_columns(scratch)
+            if only is None and ground.view.is_complete:
+                mark_shared(survey, scratch, started)
     return report
 
 
 def _findings(
-    survey: Survey, scratch: Scratch, confirm: Confirmer, report: CheckReport, *, verify: bool
+    survey: Survey,
+    scratch: Scratch,
+    confirm: Confirmer,
+    ground: Ground,
+    report: CheckReport,
+    *,
+    verify: bool,
 ) -> Iterator[Finding]:
+    yield from _about_the_whole(survey, ground)
     for unreadable in survey.read_rows(scratch):
         yield from confirm.unreadable(unreadable)
+    ground.hide(survey)
     survey.read_ledger(scratch)
     survey.read_storages(scratch)
     scratch.index()
@@ -99,6 +123,23 @@ def _findings(
         yield from _against_ledger(scratch, confirm)
     for objects in scratch.listed(_QUERIES["unknown"]):
         yield from confirm.orphans(objects)
+
+
+def _about_the_whole(survey: Survey, ground: Ground) -> Iterator[Finding]:
+    """Yield what is wrong with storages, columns and triggers as such."""
+    for name, standing in ground.standings.items():
+        if standing.refused:
+            yield Finding(kind=FindingKind.PLACE, detail=standing.refused, storage=name)
+        elif standing.withheld and survey.ledger is not None:
+            yield Finding(kind=FindingKind.WITHHELD, detail=standing.withheld, storage=name)
+    if not ground.view.is_complete:
+        yield Finding(kind=FindingKind.HIDDEN, detail=ground.view.reason)
+    if survey.ledger is not None:
+        with survey.engine.connect() as connection:
+            missing = missing_triggers(connection, survey.metadatas)
+        for column in missing:
+            detail = f"the triggers of {column} were installed, and are not all there: install them again"
+            yield Finding(kind=FindingKind.TRIGGERS, detail=detail)
 
 
 def _against_ledger(scratch: Scratch, confirm: Confirmer) -> Iterator[Finding]:

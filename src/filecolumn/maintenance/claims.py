@@ -17,6 +17,7 @@ from filecolumn.orm import bridge
 from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.recording import BATCH, inserted, is_one_of
 from filecolumn.orm.unit import Place
+from filecolumn.registry import storages
 
 __all__ = ("adopt_live", "doom_gone", "doom_live", "entries_of", "fence", "insist", "restore")
 
@@ -45,20 +46,25 @@ def entries_of(
     return found
 
 
-def fence(engine: Engine, ledger: Ledger, keys: Sequence[Place]) -> list[Place]:
+def fence(engine: Engine, ledger: Ledger, keys: Sequence[Place], *, after: float = 0.0) -> list[Place]:
     """Doom keys that the ledger does not have, and return those that were: nobody can give them to a row now.
 
-    A key that a running transaction is about to have is left alone.
+    They are due *after* seconds.  A key that a running transaction is about to have is left alone.
     """
-    rows = [{"backend": backend, "key": key} for backend, key in keys]
-    statement = inserted(ledger, State.DOOMED, checked=False)
+    rows = [{"backend": storages.name_in_ledger(backend), "key": key} for backend, key in keys]
+    statement = inserted(ledger, State.DOOMED, checked=False).values(
+        due_at=now_ms() + int(after * 1000), unreferenced_since=now_ms()
+    )
     if _succeeds(engine, lambda connection: connection.execute(statement, rows)):
         return list(keys)
     if len(keys) <= 1:
         return []
     # one key that is taken undoes its whole batch
     middle = len(keys) // 2
-    return [*fence(engine, ledger, keys[:middle]), *fence(engine, ledger, keys[middle:])]
+    return [
+        *fence(engine, ledger, keys[:middle], after=after),
+        *fence(engine, ledger, keys[middle:], after=after),
+    ]
 
 
 def doom_live(engine: Engine, ledger: Ledger, keys: Collection[Place]) -> int:
@@ -66,9 +72,12 @@ def doom_live(engine: Engine, ledger: Ledger, keys: Collection[Place]) -> int:
     return _move(engine, ledger, keys, State.LIVE, State.DOOMED)
 
 
-def doom_gone(engine: Engine, ledger: Ledger, keys: Collection[Place]) -> int:
-    """Doom keys again whose objects came back, by an upload that arrived late. Return of how many."""
-    return _move(engine, ledger, keys, State.GONE, State.DOOMED)
+def doom_gone(engine: Engine, ledger: Ledger, keys: Collection[Place], *, after: float = 0.0) -> int:
+    """Doom keys again whose objects came back, by an upload that arrived late; they are due *after* seconds.
+
+    Return of how many.
+    """
+    return _move(engine, ledger, keys, State.GONE, State.DOOMED, after=after)
 
 
 def restore(engine: Engine, ledger: Ledger, keys: Collection[Place]) -> int:
@@ -78,7 +87,7 @@ def restore(engine: Engine, ledger: Ledger, keys: Collection[Place]) -> int:
 
 def adopt_live(engine: Engine, ledger: Ledger, keys: Sequence[Place]) -> list[Place]:
     """Record keys of rows that were written without the ledger; other rows may share them."""
-    rows = [{"backend": backend, "key": key} for backend, key in keys]
+    rows = [{"backend": storages.name_in_ledger(backend), "key": key} for backend, key in keys]
     statement = inserted(ledger, State.LIVE, checked=False)
     if _succeeds(engine, lambda connection: connection.execute(statement, rows)):
         return list(keys)
@@ -88,16 +97,24 @@ def adopt_live(engine: Engine, ledger: Ledger, keys: Sequence[Place]) -> list[Pl
     return [*adopt_live(engine, ledger, keys[:middle]), *adopt_live(engine, ledger, keys[middle:])]
 
 
-def _move(engine: Engine, ledger: Ledger, keys: Collection[Place], before: State, after: State) -> int:
+def _move(
+    engine: Engine,
+    ledger: Ledger,
+    keys: Collection[Place],
+    before: State,
+    target: State,
+    *,
+    after: float = 0.0,
+) -> int:
     columns = ledger.table.c
-    due = now_ms() if after is State.DOOMED else None
-    note = "restored: a row refers to it" if after is State.LIVE else None
+    due = now_ms() + int(after * 1000) if target is State.DOOMED else None
+    note = "restored: a row refers to it" if target is State.LIVE else None
     moved = 0
     for batch in batches(sorted(keys), BATCH):
         statement = (
             update(ledger.table)
             .where(is_one_of(ledger, batch), columns.state == before.value)
-            .values(state=after.value, checked=False, due_at=due, attempts=0, last_error=note)
+            .values(state=target.value, checked=False, due_at=due, attempts=0, last_error=note)
         )
         counts: list[int] = []
 

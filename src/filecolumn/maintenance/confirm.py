@@ -19,12 +19,12 @@ from filecolumn.errors import (
 )
 from filecolumn.maintenance.claims import entries_of
 from filecolumn.maintenance.findings import Finding, FindingKind, RowReference
+from filecolumn.maintenance.ground import Ground
 from filecolumn.maintenance.scratch import Entry, HeldFile, ListedObject
 from filecolumn.maintenance.survey import Survey, Unreadable, database_time
 from filecolumn.meter import Meter
 from filecolumn.orm import bridge
 from filecolumn.orm.ledger import State
-from filecolumn.orm.references import referenced
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
 
@@ -40,8 +40,9 @@ READ_LIMIT = 3600.0
 class Confirmer:
     """Reads again what a survey suspects."""
 
-    def __init__(self, survey: Survey, grace: float) -> None:
+    def __init__(self, survey: Survey, ground: Ground, grace: float) -> None:
         self._survey = survey
+        self._ground = ground
         self._oldest = database_time(survey.engine) - grace
 
     def unreadable(self, page: Sequence[Unreadable]) -> Iterator[Finding]:
@@ -113,7 +114,10 @@ class Confirmer:
                 )
 
     def orphans(self, page: Sequence[ListedObject]) -> Iterator[Finding]:
-        """Yield the objects that no row and no ledger knows, or that the ledger has as deleted."""
+        """Yield the objects that no row and no ledger knows, or that the ledger has as deleted.
+
+        Nothing is said of what neither ever knew where others store too, or lay before.
+        """
         old = [listed for listed in page if self.is_old(listed)]
         held = self._referenced(listed.key for listed in old)
         entries = self._entries(old)
@@ -121,6 +125,8 @@ class Confirmer:
             entry = entries.get((listed.place, listed.key))
             late = entry is not None and entry.state == State.GONE
             if listed.key in held or (entry is not None and not late):
+                continue
+            if entry is None and self._ground.why_mixed(listed.place):
                 continue
             if self._stat(listed.place, listed.key) is not None:
                 detail = "it was deleted, and is there again" if late else "no row and no ledger knows it"
@@ -168,8 +174,11 @@ class Confirmer:
         wanted = list(keys)
         if not wanted:
             return set()
+        view = self._ground.view
         with self._survey.engine.connect() as connection:
-            return referenced(connection, self._survey.columns, wanted)
+            found = view.referenced(connection, wanted)
+        # what cannot be read may hold all of them
+        return found if view.is_complete else set(wanted)
 
     def _reference(self, source: int, primary_key: tuple[object, ...]) -> RowReference:
         column = self._survey.columns[source]

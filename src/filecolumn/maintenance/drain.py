@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from sqlalchemy import Column, Connection, Engine, delete, false, select, update
+from sqlalchemy import Connection, Engine, delete, select, update
 
-from filecolumn.errors import FileColumnError, InvalidKeyError, MaintenanceRefusedError
+from filecolumn.backends.parts import batches
+from filecolumn.errors import InvalidKeyError
 from filecolumn.failpoints import failpoint
 from filecolumn.maintenance.claims import insist
-from filecolumn.maintenance.models import Models, known_ledger
+from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
+from filecolumn.maintenance.view import View, look_at, snapshot
 from filecolumn.naming import check_key
 from filecolumn.orm import bridge
-from filecolumn.orm.draining import delete_objects, mark_gone, mark_refused
+from filecolumn.orm.draining import delete_objects, mark_gone, mark_refused, mark_withheld
 from filecolumn.orm.ledger import Ledger, State, now_ms
-from filecolumn.orm.ownership import Identity, Owner, claim, identity_of
+from filecolumn.orm.locks import lock_sqlite
+from filecolumn.orm.place import has_mark, look_at_places, standing_to_remove, why_shared
 from filecolumn.orm.recording import is_one_of, speaking
-from filecolumn.orm.references import file_columns, referenced
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
 
@@ -40,6 +43,10 @@ LEASE = 300.0
 LOOKS = (0.0, 0.02, 0.1, 0.5)
 """Seconds before each look at keys that others have locked: MariaDB's claims lock keys of their neighbours."""
 PURGE_BATCH = 1000
+ROUND = 10_000
+"""Keys that are looked up in one pass over the rows."""
+RELOOK = 600.0
+"""Seconds after which a key is looked up again before its object is deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +59,10 @@ class DrainReport:
     """Objects that their storage did not delete; they are tried again later."""
     restored: int = 0
     """Keys that a row refers to after all; their objects stay."""
+    withheld: int = 0
+    """Objects that stay because something is in doubt; the next drain asks again."""
+    reasons: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Why objects were withheld, each with their number."""
     purged: int = 0
     """Keys that the ledger has forgotten, long after their objects were deleted."""
 
@@ -62,7 +73,8 @@ class Claim:
 
     place: Place
     attempts: int
-    checked: bool
+    is_orphan: bool
+    """Whether no row ever had it, as far as the ledger knows: it was found by a sweep."""
 
 
 def drain(
@@ -75,60 +87,71 @@ def drain(
 ) -> DrainReport:
     """Delete what is due, at most *limit* objects, and return what was done.
 
-    *models* are the declarative bases (or `MetaData`) of **all** models in the database.  *lease* is
-    in seconds and longer than a batch takes; *rate* is the number of objects to delete in a second
-    at most.  A storage that refuses is no error here: the key is tried again later, at growing
-    intervals.  Raises MaintenanceRefusedError, when the others are done, for objects in a storage
-    that belongs to another database.
+    Each key is looked up in all file columns before its object is deleted: those of *models*, the
+    declarative bases (or `MetaData`) of all models in the database, and those that the ledger has
+    recorded.  *lease* is in seconds and longer than a batch takes; *rate* is the number of objects to
+    delete in a second at most.
+
+    A storage that refuses is no error here: the key is tried again later, at growing intervals.  Nor
+    is doubt: objects are withheld where a column cannot be read, the storage is not the place that the
+    ledger knows, or the database is a copy.
     """
+    refuse_autocommit(engine)
     ledger, metadatas = known_ledger(models)
     with speaking(ledger), engine.connect() as connection:
-        columns = file_columns(connection, metadatas)
+        view = look_at(connection, ledger, metadatas)
         # what fails meanwhile is not taken up by this run again
         until = connection.scalar(select(now_ms())) or 0
-    run = _Drain(engine, ledger, columns, until, lease)
+    run = _Drain(engine, ledger, view, until, lease)
     left = limit
-    while claims := run.claim(batch if left is None else min(batch, left)):
-        started = time.monotonic()
-        failpoint("drain.after_claim")
-        run.delete(claims)
+    while claims := run.claim(batch, ROUND if left is None else min(ROUND, left)):
+        run.look_up(claims)
+        for group in batches(claims, batch):
+            started = time.monotonic()
+            run.delete(group)
+            if rate is not None:
+                bridge.pause(max(len(group) / rate - (time.monotonic() - started), 0.0))
         if left is not None:
             left -= len(claims)
-        if rate is not None:
-            bridge.pause(max(len(claims) / rate - (time.monotonic() - started), 0.0))
-    purged = _purge(engine, ledger)
-    if run.foreign:
-        raise MaintenanceRefusedError(
-            f"objects in the storages {', '.join(sorted(run.foreign))} were not deleted, which belong to another "
-            "database. If that database is gone, run 'filecolumn adopt'; a copy needs storages of its own"
-        )
-    return replace(run.report, purged=purged)
+            if left <= 0:
+                break
+    return replace(run.report, purged=_purge(engine, ledger))
 
 
 class _Drain:
     """One run of a drain."""
 
-    def __init__(
-        self, engine: Engine, ledger: Ledger, columns: Sequence[Column[object]], until: int, lease: float
-    ) -> None:
+    def __init__(self, engine: Engine, ledger: Ledger, view: View, until: int, lease: float) -> None:
         self._engine = engine
         self._ledger = ledger
-        self._columns = columns
+        self._view = view
         self._until = until
         self._lease = lease
-        self._owners: dict[str, str] = {}
-        self._identity: Identity | None = None
+        self._looked_at = 0.0
+        self._found: set[str] = set()
+        self._marks: dict[tuple[str, str], bool] = {}
+        self._has_looked = False
         self.report: DrainReport = DrainReport()
-        self.foreign: set[str] = set()
 
-    def claim(self, size: int) -> list[Claim]:
-        """Take *size* keys at most for this drain alone, until the lease ends."""
-        return insist(self._engine, lambda connection: self._claim(connection, size))
+    def claim(self, batch: int, most: int) -> list[Claim]:
+        """Take *most* keys at most for this drain alone, until the lease ends."""
+        claims: list[Claim] = []
+        self._looked_at = time.monotonic()
+        while size := min(batch, most - len(claims)):
+            taken = insist(self._engine, partial(self._claim, size=size))
+            if taken:
+                failpoint("drain.after_claim")
+            claims += taken
+            if len(taken) < size or time.monotonic() - self._looked_at > self._lease / 4:
+                break
+        return claims
 
     def _claim(self, connection: Connection, size: int) -> list[Claim]:
         columns = self._ledger.table.c
         due = (
-            select(columns.backend, columns.key, columns.attempts, columns.checked)
+            select(
+                columns.backend, columns.key, columns.attempts, columns.held_in, columns.unreferenced_since
+            )
             .where(
                 self._ledger.is_waiting, columns.state == State.DOOMED.value, columns.due_at <= self._until
             )
@@ -138,8 +161,8 @@ class _Drain:
         )
         lock_sqlite(connection, self._ledger)
         claims = [
-            Claim((backend, key), attempts, checked)
-            for backend, key, attempts, checked in connection.execute(due)
+            Claim((backend, key), attempts, held_in is None and since is not None)
+            for backend, key, attempts, held_in, since in connection.execute(due)
         ]
         if claims:
             connection.execute(
@@ -149,11 +172,19 @@ class _Drain:
             )
         return claims
 
+    def look_up(self, claims: Sequence[Claim]) -> None:
+        """Look the keys up in all file columns, as they are at one moment after they were claimed."""
+        self._looked_at = time.monotonic()
+        with snapshot(self._engine) as connection:
+            self._found = self._view.referenced(connection, {claim.place[1] for claim in claims})
+
     def delete(self, claims: Sequence[Claim]) -> None:
-        """Delete what no row refers to after all, and note what became of each key."""
-        restored, busy = self._settle({claim.place for claim in claims if not claim.checked})
-        doomed = {claim.place: claim.attempts for claim in claims if claim.place not in restored | busy}
-        refused = {place: why for place in doomed if (why := self._reason_against(place))}
+        """Delete what no row refers to, and note what became of each key."""
+        claims, withheld = self._separate(self._still_ours(claims))
+        suspected = {claim.place for claim in claims if claim.place[1] in self._found}
+        restored, busy = self._settle(suspected)
+        doomed = {claim.place: claim.attempts for claim in claims if claim.place not in suspected | busy}
+        refused = {place: why for place in doomed if (why := _problem_of_key(place))}
         refused |= _delete_apart([place for place in doomed if place not in refused])
         failpoint("drain.after_delete")
 
@@ -162,19 +193,86 @@ class _Drain:
             mark_refused(
                 connection, self._ledger, {place: (doomed[place], why) for place, why in refused.items()}
             )
+            mark_withheld(connection, self._ledger, withheld)
             failpoint("drain.before_gone")
 
         insist(self._engine, note)
+        reasons = Counter(self.report.reasons) + Counter(withheld.values())
         self.report = replace(
             self.report,
             deleted=self.report.deleted + len(doomed) - len(refused),
             refused=self.report.refused + len(refused),
             restored=self.report.restored + len(restored),
+            withheld=self.report.withheld + len(withheld),
+            reasons=dict(reasons),
         )
 
-    def _settle(self, unchecked: set[Place]) -> tuple[set[Place], set[Place]]:
-        """Look up what nobody has checked; return what lives, and what is in use until the lease ends."""
-        restored, busy = set[Place](), unchecked
+    def _still_ours(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Return the claims; those that are old are renewed, and looked up again: others may have had them."""
+        if time.monotonic() - self._looked_at < min(RELOOK, self._lease / 2):
+            return claims
+        columns = self._ledger.table.c
+
+        def renew(connection: Connection) -> set[Place]:
+            is_ours = (
+                is_one_of(self._ledger, [claim.place for claim in claims]),
+                columns.state == State.DOOMED.value,
+            )
+            due_at = now_ms() + int(self._lease * 1000)
+            connection.execute(update(self._ledger.table).where(*is_ours).values(due_at=due_at))
+            found = connection.execute(select(columns.backend, columns.key).where(*is_ours))
+            return {(backend, key) for backend, key in found}
+
+        ours = insist(self._engine, renew)
+        kept = [claim for claim in claims if claim.place in ours]
+        with snapshot(self._engine) as connection:
+            self._found |= self._view.referenced(connection, {claim.place[1] for claim in kept})
+        return kept
+
+    def _separate(self, claims: Sequence[Claim]) -> tuple[list[Claim], dict[Place, str]]:
+        """Return what may be deleted, and why the rest may not be."""
+        reasons = {claim.place: self._reason_against(claim) for claim in claims}
+        withheld = {place: why for place, why in reasons.items() if why}
+        return [claim for claim in claims if claim.place not in withheld], withheld
+
+    def _reason_against(self, claim: Claim) -> str:
+        name, key = claim.place
+        if not self._view.is_complete and key not in self._found:
+            return self._view.reason
+        if not self._is_registered(name):
+            return ""  # deleting says so
+        backend = storages.get(name)
+        standing = standing_to_remove(self._engine, self._ledger, backend)
+        if standing.withheld or not claim.is_orphan:
+            return standing.withheld
+        if reason := standing.mixed or why_shared(backend):
+            return f"no row ever had it, and {reason}"
+        if self._lies_in_another_place(name, key):
+            return "it lies in a folder that is a place of its own"
+        return ""
+
+    def _is_registered(self, name: str) -> bool:
+        """Return whether the storage is known, perhaps under a name that its place had before."""
+        if not storages.is_registered(name) and not self._has_looked:
+            self._has_looked = True
+            with self._engine.connect() as connection:
+                look_at_places(connection, self._ledger)
+        return storages.is_registered(name)
+
+    def _lies_in_another_place(self, name: str, key: str) -> bool:
+        """Return whether a folder above the key has a mark of its own; each folder is asked once in a run."""
+        folders = key.split("/")[:-1]
+        for depth in range(1, len(folders) + 1):
+            folder = name, "/".join(folders[:depth])
+            if folder not in self._marks:
+                self._marks[folder] = has_mark(storages.get(name), folder[1])
+            if self._marks[folder]:
+                return True
+        return False
+
+    def _settle(self, suspected: set[Place]) -> tuple[set[Place], set[Place]]:
+        """Look up again what a row seemed to refer to; return what lives, and what is in use until the lease ends."""
+        restored, busy = set[Place](), suspected
         for pause in LOOKS:
             if not busy:
                 break
@@ -199,7 +297,7 @@ class _Drain:
         )
         lock_sqlite(connection, self._ledger)
         ours = {(backend, key) for backend, key in connection.execute(locked)}
-        keys = referenced(connection, self._columns, {key for _, key in ours})
+        keys = self._view.referenced(connection, {key for _, key in ours})
         restored = {place for place in ours if place[1] in keys}
         if restored:
             _log.warning("rows refer to doomed keys, which stay: %s", sorted(restored))
@@ -207,35 +305,23 @@ class _Drain:
                 update(self._ledger.table)
                 .where(is_one_of(self._ledger, restored))
                 .values(
-                    state=State.LIVE.value, due_at=None, attempts=0, last_error="restored: a row refers to it"
+                    state=State.LIVE.value,
+                    checked=False,
+                    due_at=None,
+                    attempts=0,
+                    unreferenced_since=None,
+                    last_error="restored: a row refers to it",
                 )
             )
         return restored, set(places) - ours
 
-    def _reason_against(self, place: Place) -> str:
-        """Return why an object is not to be deleted, empty if nothing speaks against it."""
-        name, key = place
-        try:
-            check_key(key)
-        except InvalidKeyError as error:
-            return str(error)
-        if name not in self._owners:
-            self._owners[name] = self._find_reason(name)
-        return self._owners[name]
 
-    def _find_reason(self, name: str) -> str:
-        if not storages.is_registered(name):
-            return ""  # deleting says so
-        if self._identity is None:
-            self._identity = identity_of(self._engine, self._ledger)
-        try:
-            owner = claim(self._identity, storages.get(name))
-        except FileColumnError as error:
-            return f"whose storage {name!r} is cannot be told: {error}"
-        if owner not in {Owner.ORIGINAL, Owner.ANOTHER}:
-            return ""
-        self.foreign.add(repr(name))
-        return f"storage {name!r} belongs to another database; see 'filecolumn adopt'"
+def _problem_of_key(place: Place) -> str:
+    try:
+        check_key(place[1])
+    except InvalidKeyError as error:
+        return str(error)
+    return ""
 
 
 def _delete_apart(places: Sequence[Place]) -> dict[Place, str]:
@@ -254,12 +340,6 @@ def _delete_apart(places: Sequence[Place]) -> dict[Place, str]:
     if second and not first:
         return _delete_apart(places[middle:]) if len(places) - middle > 1 else second
     return {**first, **second}
-
-
-def lock_sqlite(connection: Connection, ledger: Ledger) -> None:
-    """Take SQLite's write lock before reading, in place of FOR UPDATE: any UPDATE does, also of no row."""
-    if connection.dialect.name == "sqlite":
-        connection.execute(update(ledger.table).where(false()).values(attempts=0))
 
 
 def _purge(engine: Engine, ledger: Ledger) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import MetaData
+from sqlalchemy import Engine, MetaData
 from sqlalchemy.orm import DeclarativeBase, registry
 
+from filecolumn.errors import MaintenanceRefusedError
 from filecolumn.orm.ledger import Ledger, ledger_of
 
-__all__ = ("Models", "known_ledger", "known_metadatas", "only_ledger")
+__all__ = ("Models", "known_ledger", "known_metadatas", "only_ledger", "refuse_autocommit")
 
 Models = type[DeclarativeBase] | registry | MetaData
 """A declarative base, its registry, or its `MetaData`."""
@@ -43,3 +44,16 @@ def known_ledger(models: Sequence[Models]) -> tuple[Ledger, list[MetaData]]:
             "none of the models has a StoredObject column with a ledger; import the modules with your models first"
         )
     return ledger, metadatas
+
+
+def refuse_autocommit(engine: Engine) -> None:
+    """Raise MaintenanceRefusedError for an engine of which each statement commits by itself."""
+    chosen: object = engine.get_execution_options().get("isolation_level")
+    # what create_engine(isolation_level=) leaves has no public name
+    level = chosen or getattr(engine.dialect, "_on_connect_isolation_level", None)
+    # SQLAlchemy takes it in small letters too
+    if str(level).upper() == "AUTOCOMMIT":
+        raise MaintenanceRefusedError(
+            "maintenance needs transactions, and this engine is in AUTOCOMMIT: no lock would last until a key is "
+            "decided on, so files of rows could be deleted; give it an engine with another isolation_level"
+        )

@@ -1,41 +1,62 @@
-"""Adopt: say that storages are this database's, after it moved or a backup of it was restored elsewhere."""
+"""Adopt: say of storages what only a person knows, after a database or its content was moved or restored."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 
 from sqlalchemy import Engine
 
 from filecolumn.errors import MaintenanceRefusedError
-from filecolumn.maintenance.models import Models, known_ledger
+from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
 from filecolumn.maintenance.places import Places
-from filecolumn.orm.ledger import Ledger
-from filecolumn.orm.ownership import Owner, claim, identity_of, take_over
+from filecolumn.orm.place import SILENT, Survey, forget_standings, other_writers, take_place
 from filecolumn.orm.recording import speaking
 
-__all__ = ("adopt", "claim_storages")
+__all__ = ("adopt",)
 
 
-def adopt(engine: Engine, *models: Models, only: Collection[str] | None = None) -> list[str]:
-    """Mark the registered storages (or *only* some, by their keys) as this database's, and return their keys.
+def adopt(
+    engine: Engine,
+    *models: Models,
+    only: Collection[str] | None = None,
+    moved: bool = False,
+    new_place: bool = False,
+    sole: bool = False,
+) -> list[str]:
+    """Say that the registered storages (or *only* some, by their keys) are this database's, and return their keys.
 
-    From then on the database that they belonged to before deletes nothing in them by a sweep or a drain.
+    It is for a database that was restored or moved: from then on it removes again what its rows give
+    up.  *moved* says that the content was copied to where the storage is now, *new_place* that the
+    storage starts anew there, *sole* that nobody else stores in it and nothing in it is to be kept
+    that no row has: then sweeps claim what neither rows nor the ledger know.
+
+    MaintenanceRefusedError where the storage is not the one that the database knows and neither
+    *moved* nor *new_place* is said, and for *sole* while another database was seen there in the last
+    30 days.
     """
+    refuse_autocommit(engine)
     ledger, _ = known_ledger(models)
     places = Places(only)
-    with speaking(ledger):
-        identity = identity_of(engine, ledger)
-    for _, backend in places.backends():
-        take_over(identity, backend)
+    with speaking(ledger), engine.begin() as connection:
+        survey = Survey(connection, ledger)
+        for name, backend in places.backends():
+            standing = survey.examine(backend)
+            if standing.refused and not (moved or new_place):
+                raise MaintenanceRefusedError(standing.refused)
+            if sole:
+                _refuse_other_writers(name, other_writers(backend, survey.identity.id))
+        for _, backend in places.backends():
+            take_place(connection, ledger, backend, sole=sole, new_id=new_place)
+    forget_standings()
     return places.names
 
 
-def claim_storages(engine: Engine, ledger: Ledger, places: Places) -> None:
-    """Mark storages that are nobody's; MaintenanceRefusedError if one belongs to another database."""
-    identity = identity_of(engine, ledger)
-    for name, backend in places.backends():
-        if claim(identity, backend) in {Owner.ORIGINAL, Owner.ANOTHER}:
-            raise MaintenanceRefusedError(
-                f"storage {name!r} belongs to another database, whose files would look unused from this one. "
-                "If that database is gone, run 'filecolumn adopt'; a copy needs storages of its own"
-            )
+def _refuse_other_writers(name: str, writers: dict[str, float]) -> None:
+    fresh = [at for at in writers.values() if time.time() - at < SILENT]
+    if fresh:
+        days = (time.time() - max(fresh)) / (24 * 3600)
+        raise MaintenanceRefusedError(
+            f"{len(fresh)} other database(s) store in {name!r}, one was seen {days:.1f} days ago: give each a folder "
+            "or prefix of its own; one that is not seen for 30 days counts as gone"
+        )

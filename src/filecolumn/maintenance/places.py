@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import MaintenanceRefusedError
+from filecolumn.orm.place import place_id
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
 
@@ -21,7 +22,9 @@ class Places:
         first: dict[str, str] = {}
         for backend in storages.all():
             # what is in the memory of one object is nowhere else, whatever its location says
-            location = backend.location if backend.capabilities.persistent else f"{backend.key}\n"
+            location = place_id(backend) or (
+                backend.location if backend.capabilities.persistent else f"{backend.key}\n"
+            )
             self._names[backend.key] = first.setdefault(location, backend.key)
         self._chosen = None if only is None else {self.name_of(storages.get(key).key) for key in only}
         self.names: list[str] = [name for name in first.values() if self.is_chosen(name)]
@@ -30,6 +33,13 @@ class Places:
         """Return the one name of the storage that *backend* means; an unknown one keeps its own."""
         resolved = storages.resolve(backend)
         return self._names.get(resolved, resolved)
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Look at the others only."""
+        out = set(names)
+        if out:
+            self.names = [name for name in self.names if name not in out]
+            self._chosen = set(self.names)
 
     def is_chosen(self, name: str) -> bool:
         """Return whether the storage *name* is to be looked at; one that is not registered is, if all are."""

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 from filecolumn.orm import bridge
+from filecolumn.orm.references import HeldKeys, last_segment
 
 __all__ = ("Entry", "HeldFile", "ListedObject", "Scratch", "Suspect", "Suspicion")
 
@@ -34,11 +35,14 @@ PRAGMA synchronous = OFF;
 CREATE TABLE held (place TEXT, key TEXT, backend TEXT, size INT, checksum TEXT, shared INT, source INT, pk BLOB);
 CREATE TABLE entry (place TEXT, key TEXT, backend TEXT, state INT, checked INT, sha256 TEXT);
 CREATE TABLE listed (place TEXT, key TEXT, size INT, modified REAL, PRIMARY KEY (place, key)) WITHOUT ROWID;
+CREATE TABLE named (key TEXT);
+CREATE TABLE unread (text TEXT);
 CREATE TABLE suspect (backend TEXT, key TEXT, suspicion TEXT, place TEXT);
 """
 _INDEXES = """
-CREATE INDEX held_key ON held (place, key);
+CREATE INDEX IF NOT EXISTS held_key ON held (place, key);
 CREATE INDEX entry_key ON entry (place, key);
+CREATE INDEX named_key ON named (key);
 """
 # 1 is State.LIVE
 _SUSPECT = """
@@ -46,6 +50,28 @@ DELETE FROM suspect WHERE EXISTS
   (SELECT 1 FROM held h WHERE h.place = suspect.place AND h.key = suspect.key);
 INSERT INTO suspect SELECT e.backend, e.key, 'unreferenced', e.place FROM entry e WHERE e.state = 1
   AND NOT EXISTS (SELECT 1 FROM held h WHERE h.place = e.place AND h.key = e.key);
+DELETE FROM suspect WHERE EXISTS (SELECT 1 FROM named n WHERE n.key = suspect.key)
+  OR EXISTS (SELECT 1 FROM unread u WHERE instr(u.text, last_segment(suspect.key)) > 0);
+"""
+_HOLDS = """
+SELECT 1 FROM held WHERE place = :place AND key = :key
+UNION ALL SELECT 1 FROM named WHERE key = :key
+UNION ALL SELECT 1 FROM unread WHERE instr(text, last_segment(:key)) > 0
+"""
+_SHARED = """
+SELECT place, key FROM held GROUP BY place, key HAVING count(*) > 1
+UNION SELECT h.place, h.key FROM held h JOIN named n ON n.key = h.key
+UNION SELECT e.place, e.key FROM entry e WHERE (SELECT count(*) FROM named n WHERE n.key = e.key) > 1
+UNION SELECT e.place, e.key FROM entry e JOIN unread u ON instr(u.text, last_segment(e.key)) > 0
+"""
+_KNOWN_ELSEWHERE = """
+CREATE INDEX entry_by_key ON entry (key);
+DELETE FROM suspect WHERE suspicion = 'orphan' AND EXISTS (SELECT 1 FROM entry e WHERE e.key = suspect.key);
+"""
+_FOLDED = """
+CREATE TABLE IF NOT EXISTS folded (key TEXT PRIMARY KEY) WITHOUT ROWID;
+INSERT OR IGNORE INTO folded SELECT fold(key) FROM held UNION SELECT fold(key) FROM named
+  UNION SELECT fold(key) FROM entry WHERE state = 1;
 """
 
 
@@ -118,6 +144,7 @@ class Scratch:
         self._file = sqlite3.connect("", check_same_thread=False)
         self._file.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._file.executescript(_TABLES)
+        self._file.create_function("last_segment", 1, last_segment, deterministic=True)
 
     def __enter__(self) -> Self:
         return self
@@ -144,6 +171,12 @@ class Scratch:
             ],
         )
 
+    def add_held(self, held: HeldKeys) -> None:
+        """Add what a row refers to that is not what its column holds, in whatever storage."""
+        self._add("INSERT INTO named VALUES (?)", [(_storable(key),) for key in held.keys])
+        if held.text is not None:
+            self._add("INSERT INTO unread VALUES (?)", [(_storable(held.text),)])
+
     def add_entries(self, entries: Iterable[Entry]) -> None:
         """Add entries of the ledger."""
         self._add(
@@ -168,6 +201,58 @@ class Scratch:
     def suspect_unheld(self) -> None:
         """Suspect live keys that no row refers to, and clear the objects that one does."""
         self._run(partial(self._file.executescript, _SUSPECT))
+
+    def clear_known_elsewhere(self) -> None:
+        """Clear orphans whose key the ledger has as live in any storage: perhaps under an unknown name of this one."""
+        self._run(partial(self._file.executescript, _KNOWN_ELSEWHERE))
+
+    def clear_folder(self, place: str, folder: str) -> None:
+        """Clear what lies in a folder of a storage."""
+        query = "DELETE FROM suspect WHERE place = ? AND substr(key, 1, ?) = ?"
+        self._run(partial(self._fetch, query, (place, len(folder), folder)))
+
+    def has_suspects(self, place: str) -> bool:
+        """Return whether an object of a storage is suspected."""
+        return bool(
+            self._run(partial(self._fetch, "SELECT 1 FROM suspect WHERE place = ? LIMIT 1", (place,)))
+        )
+
+    def clear_folded(self, place: str, fold: Callable[[str], str]) -> None:
+        """Clear what differs only in case or normal form from a key of a row, or one that the ledger has as live."""
+        self._file.create_function("fold", 1, fold, deterministic=True)
+        self._run(partial(self._file.executescript, _FOLDED))
+        query = (
+            "DELETE FROM suspect WHERE place = ? AND suspicion <> 'unreferenced' "
+            "AND fold(key) IN (SELECT key FROM folded)"
+        )
+        self._run(partial(self._fetch, query, (place,)))
+
+    def held_among(self, places: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return which of *places* a row refers to, or may refer to."""
+
+        def look() -> set[tuple[str, str]]:
+            return {
+                (place, key)
+                for place, key in places
+                if self._file.execute(_HOLDS, {"place": place, "key": key}).fetchone() is not None
+            }
+
+        return self._run(look)
+
+    def sources_of(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Return the number of a column that holds each of *places*, for those that one does."""
+
+        def look() -> dict[tuple[str, str], int]:
+            query = "SELECT source FROM held WHERE place = ? AND key = ?"
+            found = {place: self._file.execute(query, place).fetchone() for place in places}
+            return {place: row[0] for place, row in found.items() if row is not None}
+
+        return self._run(look)
+
+    def shared_places(self) -> Iterator[list[tuple[str, str]]]:
+        """Yield the places that more than one row refers to, or may refer to, in pages."""
+        for page in self.pages(_SHARED):
+            yield [(place, key) for place, key in page]
 
     def count_suspects(self) -> dict[Suspicion, int]:
         """Return the number of suspects of each kind."""
@@ -221,6 +306,11 @@ class Scratch:
 
     def _run(self, call: Callable[[], T]) -> T:
         return bridge.blocking(call, limit=LIMIT)
+
+
+def _storable(text: str) -> str:
+    """Return *text* without halves of characters, which no key has."""
+    return text.encode(errors="replace").decode()
 
 
 def _held_file(row: ScratchRow) -> HeldFile:

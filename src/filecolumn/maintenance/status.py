@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, MetaData, func, select
 
-from filecolumn.maintenance.models import Models, known_ledger
-from filecolumn.orm.ledger import State, now_ms
+from filecolumn.maintenance.ground import survey_ground
+from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
+from filecolumn.maintenance.triggers import missing_triggers
+from filecolumn.maintenance.unreferenced import by_column
+from filecolumn.orm.draining import WITHHELD
+from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.recording import speaking
 
-__all__ = ("STUCK", "StatusReport", "status")
+__all__ = ("STUCK", "ColumnStatus", "StatusReport", "status")
 
 STUCK = 20
 """Attempts after which a key is stuck: for about 17 hours its storage has refused to delete it."""
@@ -41,11 +46,39 @@ class StatusReport:
     """Found to be referred to when they were to be deleted: somebody writes rows past the sessions."""
     by_storage: Mapping[str, Mapping[str, int]]
     """Keys by storage, then by state."""
+    by_column: Mapping[str, ColumnStatus]
+    """Live keys by the column that took them; under an empty name those of which none is recorded."""
+    quarantined: int
+    """Found without a row, and to be deleted after the quarantine."""
+    withheld: Mapping[str, int]
+    """Doomed, and not deleted because something is in doubt: why, and how many."""
+    places: Mapping[str, str]
+    """The storages in which less may be removed or concluded, and why."""
+    hidden: Mapping[str, str]
+    """Columns that cannot be read completely, and why: then nothing is concluded from what is not found."""
+    missing_triggers: Sequence[str]
+    """Columns whose triggers were installed, and are not all there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnStatus:
+    """The live keys of one file column."""
+
+    live: int
+    live_bytes: int
+    unreferenced: int
+    """Noted by a sweep: no row refers to them."""
+    unreferenced_bytes: int
+    unreferenced_since: float | None
+    """Epoch seconds of the oldest note."""
+    is_judged: bool
+    """Whether a sweep can judge them: not while no column is recorded for them, or it cannot be read."""
 
 
 def status(engine: Engine, *models: Models) -> StatusReport:
     """Return what the ledger says; *models* are the declarative bases (or `MetaData`) of the models."""
-    ledger, _ = known_ledger(models)
+    refuse_autocommit(engine)
+    ledger, metadatas = known_ledger(models)
     columns = ledger.table.c
     doomed = columns.state == State.DOOMED.value
     by_state = select(columns.backend, columns.state, func.count()).group_by(columns.backend, columns.state)
@@ -55,11 +88,17 @@ def status(engine: Engine, *models: Models) -> StatusReport:
     ).where(ledger.is_waiting, doomed, columns.due_at <= now_ms())
     refused = select(func.count(), func.max(columns.attempts)).where(doomed, columns.attempts > 0)
     stuck = select(func.count()).where(doomed, columns.attempts >= STUCK)
+    quarantined = select(func.count()).where(doomed, columns.unreferenced_since.is_not(None))
+    withheld = (
+        select(columns.last_error, func.count())
+        .where(doomed, columns.last_error.startswith(WITHHELD))
+        .group_by(columns.last_error)
+    )
     restored = select(func.count()).where(columns.state == State.LIVE.value, columns.last_error.is_not(None))
     with speaking(ledger), engine.connect() as connection:
         by_storage: dict[str, dict[str, int]] = {}
         for backend, state, count in connection.execute(by_state):
-            by_storage.setdefault(backend, {})[State(state).name.lower()] = count
+            by_storage.setdefault(backend, {})[_name(state)] = count
         due, oldest = connection.execute(waiting).one()
         now = connection.scalar(select(now_ms())) or 0
         retried, most_attempts = connection.execute(refused).one()
@@ -74,7 +113,56 @@ def status(engine: Engine, *models: Models) -> StatusReport:
             stuck=connection.scalar(stuck) or 0,
             restored=connection.scalar(restored) or 0,
             by_storage=by_storage,
+            quarantined=connection.scalar(quarantined) or 0,
+            withheld={
+                note.removeprefix(WITHHELD): count for note, count in connection.execute(withheld) if note
+            },
+            **_ground(connection, engine, ledger, metadatas),
         )
+
+
+class _GroundFacts(TypedDict):
+    by_column: Mapping[str, ColumnStatus]
+    places: Mapping[str, str]
+    hidden: Mapping[str, str]
+    missing_triggers: Sequence[str]
+
+
+def _ground(
+    connection: Connection, engine: Engine, ledger: Ledger, metadatas: Sequence[MetaData]
+) -> _GroundFacts:
+    ground = survey_ground(engine, ledger, metadatas, claim=False)
+    names = {each.id: each.name for each in ground.view.recorded}
+    hidden = {
+        name
+        for name in names.values()
+        if str(ground.view.read_name(connection, ledger, name)) in ground.view.hidden
+    }
+    doubts = {name: ground.why_not(name) for name in ground.standings}
+    return _GroundFacts(
+        by_column={
+            str(names.get(held_in, "")): ColumnStatus(
+                live=live,
+                live_bytes=int(size or 0),
+                unreferenced=noted,
+                unreferenced_bytes=int(noted_size or 0),
+                unreferenced_since=None if since is None else since / 1000,
+                is_judged=held_in in names and names[held_in] not in hidden,
+            )
+            for held_in, live, size, noted, noted_size, since in connection.execute(by_column(ledger))
+        },
+        places={name: why for name, why in doubts.items() if why},
+        hidden=dict(ground.view.hidden),
+        missing_triggers=missing_triggers(connection, metadatas),
+    )
+
+
+def _name(state: int) -> str:
+    """Return what a state is called; one that a newer release wrote has its number."""
+    return State(state).name.lower() if state in _STATES else f"state {state}"
+
+
+_STATES = frozenset(state.value for state in State)
 
 
 def _total(by_storage: Mapping[str, Mapping[str, int]], state: State) -> int:

@@ -8,8 +8,9 @@ its suspects are read again, each for itself (see `Confirmer`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -30,13 +31,23 @@ from sqlalchemy import (
 
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.errors import BackendMismatchError, CorruptFileMetadataError, FileColumnError
-from filecolumn.facts import FileFacts
+from filecolumn.facts import FileFacts, JsonObject
+from filecolumn.file import FileObject
+from filecolumn.lists import FileObjectList
 from filecolumn.maintenance.places import Places
 from filecolumn.maintenance.scratch import Entry, HeldFile, ListedObject, Scratch
 from filecolumn.orm import bridge
 from filecolumn.orm.attributes import files_in
 from filecolumn.orm.ledger import Ledger, State, now_ms
-from filecolumn.orm.references import file_columns
+from filecolumn.orm.references import (
+    HeldKeys,
+    UndecodableError,
+    file_columns,
+    held_files,
+    held_keys,
+    is_view,
+)
+from filecolumn.state import AllowedBackends
 
 __all__ = ("PAGE", "Progress", "Survey", "Unreadable", "database_time", "files_of_row", "listing_pages")
 
@@ -58,6 +69,8 @@ class Unreadable:
     source: int
     primary_key: PrimaryKey
     problem: FileColumnError
+    held: HeldKeys | None
+    """The keys that it refers to all the same, in whatever storage; None if nobody can tell."""
 
 
 def no_progress(what: str, count: int) -> None:
@@ -75,10 +88,18 @@ class Survey:
     progress: Progress = no_progress
     columns: list[Column[object]] = field(default_factory=list[Column[object]])
     """The file columns of the tables that are there; a source is a number of this list."""
+    views: set[int] = field(default_factory=set[int])
+    """The sources that are columns of views."""
+    undecodable: set[int] = field(default_factory=set[int])
+    """The sources in which a value may refer to any key, because it is no text."""
 
     def __post_init__(self) -> None:
         with self.engine.connect() as connection:
-            self.columns.extend(file_columns(connection, self.metadatas))
+            columns = file_columns(connection, self.metadatas)
+            views = {column for column in columns if is_view(connection, column)}
+        # what a view shows is a table's as well: they come last
+        self.columns.extend(sorted(columns, key=views.__contains__))
+        self.views.update(range(len(columns) - len(views), len(columns)))
 
     def read_rows(self, scratch: Scratch) -> Iterator[list[Unreadable]]:
         """Add what rows refer to, and yield what nobody can read, page by page."""
@@ -91,10 +112,24 @@ class Survey:
                     for found in files_of_row(self.places, column, source, tuple(row[:-1]), row[-1])
                 ]
                 files = (file for file in found if isinstance(file, HeldFile))
-                scratch.add_files(file for file in files if self.places.is_chosen(file.place))
+                chosen = [file for file in files if self.places.is_chosen(file.place)]
+                if source in self.views:
+                    known = scratch.held_among([(file.place, file.key) for file in chosen])
+                    chosen = [file for file in chosen if (file.place, file.key) not in known]
+                scratch.add_files(chosen)
+                unreadable = [item for item in found if isinstance(item, Unreadable)]
+                self._keep(scratch, unreadable)
                 count += len(page)
                 self.progress("rows", count)
-                yield [item for item in found if isinstance(item, Unreadable)]
+                yield unreadable
+
+    def _keep(self, scratch: Scratch, unreadable: Iterable[Unreadable]) -> None:
+        """Add what values refer to that are not what their columns hold."""
+        for each in unreadable:
+            if each.held is None:
+                self.undecodable.add(each.source)
+            else:
+                scratch.add_held(each.held)
 
     def read_ledger(self, scratch: Scratch, state: State | None = None) -> None:
         """Add what the ledger says, of all keys or of those in *state*."""
@@ -159,19 +194,54 @@ class Survey:
 def files_of_row(
     places: Places, column: Column[object], source: int, primary_key: PrimaryKey, value: object
 ) -> Iterator[HeldFile | Unreadable]:
-    """Yield what a row's column refers to, or why it refers to nothing."""
+    """Yield what a row's column refers to, and what is wrong with it.
+
+    A value of another shape than its column's is wrong, and refers to its files all the same.
+    """
     try:
         files = files_in(value)
     except CorruptFileMetadataError as error:
-        yield Unreadable(source, primary_key, error)
+        assert isinstance(value, FileObjectList)  # noqa: S101 - a single file is not read by that
+        yield from _of_any_shape(places, source, primary_key, value, error)
         return
     for file in files:
         try:
             facts, backend = file._known(), file._storage_name()
-        except (CorruptFileMetadataError, BackendMismatchError) as error:
-            yield Unreadable(source, primary_key, error)
+        except CorruptFileMetadataError as error:
+            yield from _of_any_shape(places, source, primary_key, file, error)
+        except BackendMismatchError as error:
+            yield Unreadable(source, primary_key, error, HeldKeys(frozenset((file._known().key or "",))))
         else:
             yield _held(places, source, primary_key, facts, backend)
+
+
+def _of_any_shape(
+    places: Places,
+    source: int,
+    primary_key: PrimaryKey,
+    value: FileObject | FileObjectList,
+    error: FileColumnError,
+) -> Iterator[HeldFile | Unreadable]:
+    """Yield the files of a value that has not the shape of its column, and *error* with what else it refers to."""
+    try:
+        held, files = held_keys(value._row), held_files(value._row)
+    except UndecodableError:
+        yield Unreadable(source, primary_key, error, None)
+        return
+    read = dict(_read(files, value._allowed))
+    yield Unreadable(source, primary_key, error, replace(held, keys=held.keys - read.keys()))
+    for facts, backend in read.values():
+        yield _held(places, source, primary_key, facts, backend)
+
+
+def _read(
+    files: Mapping[str, JsonObject], allowed: AllowedBackends | None
+) -> Iterator[tuple[str, tuple[FileFacts, str]]]:
+    """Yield those of *files* that can be read, with their storages."""
+    for key, row in files.items():
+        file = FileObject._from_row(row, allowed)
+        with suppress(CorruptFileMetadataError, BackendMismatchError):
+            yield key, (file._known(), file._storage_name())
 
 
 def _held(places: Places, source: int, primary_key: PrimaryKey, facts: FileFacts, backend: str) -> HeldFile:

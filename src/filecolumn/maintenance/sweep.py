@@ -9,31 +9,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from filecolumn.backends.parts import batches
 from filecolumn.errors import MaintenanceRefusedError
 from filecolumn.failpoints import failpoint
 from filecolumn.maintenance.claims import doom_gone, doom_live, entries_of, fence
-from filecolumn.maintenance.models import Models, known_metadatas, only_ledger
-from filecolumn.maintenance.owning import claim_storages
+from filecolumn.maintenance.ground import Ground, folded, folds_names, survey_ground
+from filecolumn.maintenance.models import Models, known_metadatas, only_ledger, refuse_autocommit
 from filecolumn.maintenance.places import Places
 from filecolumn.maintenance.scratch import ListedObject, Scratch, Suspect, Suspicion
 from filecolumn.maintenance.survey import PAGE, Progress, Survey, database_time, listing_pages, no_progress
+from filecolumn.maintenance.unreferenced import (
+    count_unreferenced,
+    mark_shared,
+    note_referenced,
+    note_unreferenced,
+    unreferenced_since,
+)
+from filecolumn.naming import RESERVED_FOLDER
 from filecolumn.orm import bridge
 from filecolumn.orm.draining import delete_objects
-from filecolumn.orm.ledger import State
+from filecolumn.orm.ledger import State, now_ms, read_meta, set_meta
 from filecolumn.orm.recording import speaking
-from filecolumn.orm.references import referenced
 from filecolumn.orm.slots import MAX_ATTACH_AGE
 from filecolumn.orm.unit import Place
+from filecolumn.registry import storages
 
-__all__ = ("SWEEP_GRACE", "SweepReport", "sweep")
+__all__ = ("QUARANTINE", "SWEEP_GRACE", "SweepReport", "sweep", "sweep_when_due")
 
 SWEEP_GRACE = 24 * 3600.0
 """Seconds in which an object may wait for its row."""
+QUARANTINE = 7 * 24 * 3600.0
+"""Seconds that an object which no row ever had waits before it is deleted."""
+DAY = 24 * 3600.0
+SWEPT = "swept"
+"""Name of the fact in the meta table that says when a sweep in the background began."""
 ALLOWED = 100
 ALLOWED_SHARE = 0.01
 
@@ -48,18 +62,22 @@ class SweepReport:
     returned: int = 0
     """Objects that were deleted and came back, by an upload that arrived late."""
     unreferenced: int = 0
-    """Keys that the ledger had as live, and no row refers to."""
+    """Keys that the ledger had as live, and no row refers to; they stay unless it is asked for."""
+    by_column: dict[str, int] = field(default_factory=dict[str, int])
+    """The unreferenced keys, by the column that took them."""
     undated: int = 0
     """Objects of unknown age, which are left alone."""
     claimed: int = 0
-    """Of these, how many are now to be deleted by a drain; none in a dry run."""
+    """How many are now to be deleted by a drain, after the quarantine; none in a dry run."""
     left: int = 0
-    """Of these, how many were left alone: in use, or found to be referred to."""
+    """How many suspects were left alone: in use, found to be referred to, or not to be condemned."""
     unfinished: int = 0
     """Left-overs of uploads that did not end, which were deleted; only counted in a dry run.
 
     Those in the cloud are not listed: a rule of the bucket has to end them.
     """
+    withheld: dict[str, str] = field(default_factory=dict[str, str])
+    """Why nothing was concluded about a storage, or about all of them (under an empty name)."""
 
     @property
     def found(self) -> int:
@@ -71,59 +89,107 @@ def sweep(
     engine: Engine,
     *models: Models,
     grace: float = SWEEP_GRACE,
+    quarantine: float = QUARANTINE,
+    unreferenced: bool = False,
     dry_run: bool = False,
     force: bool = False,
     rate: float | None = None,
     only: Collection[str] | None = None,
     progress: Progress = no_progress,
 ) -> SweepReport:
-    """Claim every object without a row that is older than *grace* seconds, and return what was found.
+    """Find objects that no row refers to, claim those that nobody can miss, and return what was found.
+
+    An object older than *grace* seconds that neither a row nor the ledger knows is claimed: a drain
+    deletes it after *quarantine* seconds, when it still has no row.  That is only concluded where this
+    database is the only one that stores, and nothing lay there before it.  A key that the ledger has
+    as live is never claimed for that alone: it is noted, reported by its column, and with
+    *unreferenced* claimed once it was noted for as long as the quarantine.
 
     *models* are the declarative bases (or `MetaData`) of **all** models in the database.  *rate* is
     the number of objects to list in a second at most; *only* names the storages to sweep.  Without
-    a ledger the objects are deleted at once.
+    a ledger the objects are deleted at once, and nothing where a ledger is registered.
 
-    Raises MaintenanceRefusedError when one storage lies inside another, a storage belongs to another
-    database, or, unless *force* is true, more than 100 objects and 1 % of all would be claimed.
+    Raises MaintenanceRefusedError when one storage lies inside another or, unless *force* is true,
+    more would be claimed than 100 objects and 1 % of all, or of a column 10 keys and 1 %.
     """
+    refuse_autocommit(engine)
     metadatas = known_metadatas(models)
-    places = Places(only)
-    places.refuse_nested()
     ledger = only_ledger(metadatas)
     if ledger is None and grace < MAX_ATTACH_AGE:
         raise ValueError(f"without a ledger the grace must be {MAX_ATTACH_AGE:g} seconds or more")
+    with nullcontext() if ledger is None else speaking(ledger):
+        ground = survey_ground(engine, ledger, metadatas, claim=not dry_run)
+    places = Places(only)
+    places.refuse_nested()
     survey = Survey(engine, ledger, metadatas, places, progress)
-    if ledger is not None:
-        with speaking(ledger):
-            claim_storages(engine, ledger, places)
-    oldest = database_time(engine) - grace
+    started = database_time(engine)
+    rules = _Rules(started - grace, max(quarantine, storages.retention), unreferenced, force)
     with Scratch() as scratch:
-        run = _Sweep(survey, scratch, oldest, rate)
+        run = _Sweep(survey, scratch, ground, rules, rate)
         run.look()
-        if not force and not dry_run:
+        if dry_run:
+            run.count_unreferenced()
+        else:
             run.refuse_too_many()
-        if not dry_run:
             run.claim()
+            if only is None and ground.view.is_complete:
+                mark_shared(survey, scratch, started)
         run.clear_unfinished(dry_run=dry_run)
     return run.report
+
+
+def sweep_when_due(
+    engine: Engine, *models: Models, interval: float = DAY, unreferenced: bool = False
+) -> SweepReport | None:
+    """Sweep, unless some process of the database began to within *interval* seconds; then return None."""
+    ledger = only_ledger(known_metadatas(models))
+    if ledger is None:
+        return None
+    with speaking(ledger), engine.begin() as connection:
+        now = (connection.scalar(select(now_ms())) or 0) / 1000
+        last = float(read_meta(connection, ledger, SWEPT).get(SWEPT, "0"))
+        if now - last < interval:
+            return None
+        set_meta(connection, ledger, SWEPT, f"{now:.0f}")
+    return sweep(engine, *models, unreferenced=unreferenced)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What may be claimed."""
+
+    oldest: float
+    """Epoch seconds: what is younger may still get its row."""
+    quarantine: float
+    unreferenced: bool
+    force: bool
 
 
 class _Sweep:
     """One sweep."""
 
-    def __init__(self, survey: Survey, scratch: Scratch, oldest: float, rate: float | None) -> None:
+    def __init__(
+        self, survey: Survey, scratch: Scratch, ground: Ground, rules: _Rules, rate: float | None
+    ) -> None:
         self._survey = survey
         self._scratch = scratch
-        self._oldest = oldest
+        self._ground = ground
+        self._rules = rules
         self._rate = rate
+        self._subplaces: set[tuple[str, str]] = set()
         self.report: SweepReport = SweepReport()
 
     def look(self) -> None:
         """Find suspects: what no row referred to when it was looked at."""
         for _ in self._survey.read_rows(self._scratch):
             pass
+        self._ground.hide(self._survey)
+        if not self._ground.view.is_complete:
+            self.report.withheld[""] = self._ground.view.reason
         self._survey.read_ledger(self._scratch, State.LIVE)
         for name, backend in self._survey.places.backends():
+            if why := self._ground.why_not(name):
+                self.report.withheld[name] = why
             for page in listing_pages(backend):
                 started = time.monotonic()
                 self._suspect([ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page])
@@ -132,6 +198,12 @@ class _Sweep:
         failpoint("sweep.after_list")
         self._scratch.index()
         self._scratch.suspect_unheld()
+        self._scratch.clear_known_elsewhere()
+        for place, folder in self._subplaces:
+            self._scratch.clear_folder(place, folder)
+        for name, backend in self._survey.places.backends():
+            if self._scratch.has_suspects(name) and folds_names(backend):
+                self._scratch.clear_folded(name, folded)
         counts = self._scratch.count_suspects()
         self.report.orphans = counts.get(Suspicion.ORPHAN, 0)
         self.report.returned = counts.get(Suspicion.RETURNED, 0)
@@ -140,57 +212,115 @@ class _Sweep:
     def _suspect(self, page: list[ListedObject]) -> None:
         self.report.listed += len(page)
         self.report.undated += sum(listed.modified is None for listed in page)
-        old = [listed for listed in page if listed.modified is not None and listed.modified <= self._oldest]
+        self._subplaces.update(
+            (listed.place, listed.key.partition(f"/{RESERVED_FOLDER}/")[0] + "/")
+            for listed in page
+            if f"/{RESERVED_FOLDER}/" in listed.key
+        )
+        newest = self._ground.newest
+        old = [
+            listed
+            for listed in page
+            if listed.modified is not None and listed.modified <= min(self._rules.oldest, newest)
+        ]
         entries = entries_of(
             self._survey.engine, self._survey.ledger, self._survey.places, {(o.place, o.key) for o in old}
         )
         suspects: list[tuple[str, Suspect]] = []
         for listed in old:
             entry = entries.get((listed.place, listed.key))
-            if entry is None:
+            if entry is None and not self._ground.why_mixed(listed.place):
                 suspects.append((listed.place, Suspect(listed.place, listed.key, Suspicion.ORPHAN)))
-            elif entry.state == State.GONE:
+            elif entry is not None and entry.state == State.GONE:
                 suspects.append((listed.place, Suspect(entry.backend, listed.key, Suspicion.RETURNED)))
         self._scratch.add_suspects(suspects)
 
+    def count_unreferenced(self) -> None:
+        """Count the live keys that no row refers to, also none in a column that the models do not name."""
+        pages = self._scratch.suspects(Suspicion.UNREFERENCED)
+        self.report.unreferenced = sum(len(self._unreferenced(page)) for page in pages)
+
     def refuse_too_many(self) -> None:
-        """Raise MaintenanceRefusedError when so much looks unused that it is more likely a mistake."""
+        """Raise MaintenanceRefusedError if more would be claimed than can be right."""
+        if self._rules.force:
+            return
+        found = self.report.orphans + self.report.returned
         allowed = max(ALLOWED, int(self.report.listed * ALLOWED_SHARE))
-        if self.report.found > allowed:
+        if found > allowed:
             raise MaintenanceRefusedError(
-                f"{self.report.found} of {self.report.listed} objects have no row, which is more than {allowed}: "
+                f"{found} of {self.report.listed} objects have no row, which is more than {allowed}: "
                 "are all models named, and is this the right database, restored in full? See what it would "
                 "claim with a dry run; force=True (--force) claims it"
             )
 
     def claim(self) -> None:
-        """Claim the suspects that still are."""
-        for suspicion in Suspicion:
+        """Claim the suspects that still are, and note what has no row."""
+        if self._survey.ledger is not None:
+            note_referenced(self._survey, self._scratch)
+        for suspicion in (Suspicion.ORPHAN, Suspicion.RETURNED):
             for page in self._scratch.suspects(suspicion):
-                places = self._unreferenced(page)
+                places = self._unreferenced(suspect for suspect in page if self._may_judge(suspect))
                 failpoint("sweep.before_claim")
                 claimed = self._claimed(suspicion, places)
                 failpoint("sweep.after_claim")
                 self.report.claimed += claimed
                 self.report.left += len(page) - claimed
                 self._survey.progress("claimed", self.report.claimed)
+        for page in self._scratch.suspects(Suspicion.UNREFERENCED):
+            note_unreferenced(self._survey, self._unreferenced(page))
+        self._claim_unreferenced()
+
+    def _may_judge(self, suspect: Suspect) -> bool:
+        return not self._ground.why_not(self._survey.places.name_of(suspect.backend))
 
     def _claimed(self, suspicion: Suspicion, places: list[Place]) -> int:
         engine, ledger = self._survey.engine, self._survey.ledger
+        if not places:
+            return 0
         if ledger is None:
             return len(places) - len(delete_objects(places))
-        match suspicion:
-            case Suspicion.ORPHAN:
-                return len(fence(engine, ledger, places)) if places else 0
-            case Suspicion.RETURNED:
-                return doom_gone(engine, ledger, places)
-            case Suspicion.UNREFERENCED:
-                return doom_live(engine, ledger, places)
+        if suspicion is Suspicion.RETURNED:
+            return doom_gone(engine, ledger, places, after=self._rules.quarantine)
+        return len(fence(engine, ledger, places, after=self._rules.quarantine))
+
+    def _claim_unreferenced(self) -> None:
+        """Report the keys that have no row by column, and claim them if that is asked for and may be right."""
+        ledger = self._survey.ledger
+        if ledger is None:
+            return
+        counts = count_unreferenced(self._survey, self._ground)
+        self.report.unreferenced = sum(each.unreferenced for each in counts)
+        for each in counts:
+            if each.unreferenced:
+                name = str(each.column or "")
+                self.report.by_column[name] = self.report.by_column.get(name, 0) + each.unreferenced
+        if not self._rules.unreferenced or not self._ground.view.is_complete:
+            self.report.left += self.report.unreferenced
+            return
+        judged = [each for each in counts if each.id is not None]
+        for each in judged:
+            if (why := each.why_too_many()) and not self._rules.force:
+                raise MaintenanceRefusedError(why)
+        claimed = 0
+        for each in judged:
+            for page in unreferenced_since(self._survey, each.id, self._rules.quarantine):
+                places = [place for place in page if not self._ground.why_withheld(place[0])]
+                claimed += doom_live(self._survey.engine, ledger, self._still_unreferenced(places))
+        self.report.claimed += claimed
+        self.report.left += self.report.unreferenced - claimed
 
     def _unreferenced(self, page: Iterable[Suspect]) -> list[Place]:
-        places = [(suspect.backend, suspect.key) for suspect in page]
+        return self._still_unreferenced([(suspect.backend, suspect.key) for suspect in page])
+
+    def _still_unreferenced(self, places: list[Place]) -> list[Place]:
+        view = self._ground.view
+        if not view.is_complete:
+            return []
         with self._survey.engine.connect() as connection:
-            held = referenced(connection, self._survey.columns, {key for _, key in places})
+            held = view.referenced(connection, {key for _, key in places})
+        if not view.is_complete:
+            self.report.withheld[""] = view.reason
+            return []
         return [place for place in places if place[1] not in held]
 
     def clear_unfinished(self, *, dry_run: bool) -> None:
@@ -199,7 +329,7 @@ class _Sweep:
             old = (
                 stat.key
                 for stat in backend.list_unfinished()
-                if stat.last_modified is not None and stat.last_modified <= self._oldest
+                if stat.last_modified is not None and stat.last_modified <= self._rules.oldest
             )
             for batch in _pages(old):
                 if not dry_run:

@@ -1,4 +1,4 @@
-"""Triggers: the database itself notes what statements take away that no session sees.
+"""Triggers: the database itself notes what statements take away, and copy, that no session sees.
 
 They are for raw SQL, for foreign keys with `ON DELETE CASCADE`, and on PostgreSQL for `TRUNCATE`.
 What they note waits for the next drain, which looks for other rows with the same key.
@@ -8,21 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import Column, Connection, Engine, MetaData, Table, event
+from sqlalchemy import Column, Connection, Engine, MetaData, Table, event, inspect, text
+from sqlalchemy.exc import DBAPIError
 
+from filecolumn.errors import MissingLedgerError
 from filecolumn.maintenance.models import Models, known_metadatas, only_ledger
 from filecolumn.maintenance.trigger_sql import (
+    FACT,
     Target,
     create_statements,
     ddl,
     drop_statements,
+    fact_of,
+    forget_statements,
+    qualified,
+    remember_statements,
+    settle_statement,
     support_statements,
+    trigger_names,
 )
-from filecolumn.orm.references import file_columns
+from filecolumn.orm.columns import translated
+from filecolumn.orm.ledger import LEDGER, META, ledger_of
+from filecolumn.orm.references import file_columns, read_columns
 from filecolumn.orm.type import StoredObject
 from filecolumn.registry import storages
 
-__all__ = ("attach_triggers", "install_triggers", "remove_triggers", "target_of", "write_triggers")
+__all__ = (
+    "attach_triggers",
+    "install_triggers",
+    "missing_triggers",
+    "remove_triggers",
+    "target_of",
+    "write_triggers",
+)
 
 
 def install_triggers(engine: Engine, *models: Models) -> list[str]:
@@ -35,16 +53,19 @@ def install_triggers(engine: Engine, *models: Models) -> list[str]:
     if only_ledger(metadatas) is None:
         raise ValueError("triggers write into the ledger, and these models have none")
     with engine.begin() as connection:
-        columns = file_columns(connection, metadatas)
-        write_triggers(connection, map(target_of, columns))
+        columns = _watchable(connection, metadatas)
+        write_triggers(connection, [target_of(connection, column) for column in columns])
         return list(_warnings(connection, columns))
 
 
 def remove_triggers(engine: Engine, *models: Models) -> None:
     """Drop the triggers of all file columns, where they are."""
     with engine.begin() as connection:
-        for column in file_columns(connection, known_metadatas(models)):
-            _execute(connection, drop_statements(target_of(column), connection.dialect))
+        for column in _watchable(connection, known_metadatas(models)):
+            target = target_of(connection, column)
+            _execute(connection, drop_statements(target, connection.dialect))
+            if inspect(connection).has_table(META, schema=target.ledger_schema):
+                _execute(connection, forget_statements(target, connection.dialect))
 
 
 def attach_triggers(metadata: MetaData) -> None:
@@ -52,32 +73,134 @@ def attach_triggers(metadata: MetaData) -> None:
     event.listen(metadata, "after_create", _after_create)
 
 
+def missing_triggers(connection: Connection, metadatas: Iterable[MetaData]) -> list[str]:
+    """Return the file columns, as "table.column", whose triggers were installed and are not all there now.
+
+    Alembic's batch mode on SQLite drops a table's triggers with the table, for instance.
+    """
+    if _hides_triggers(connection):
+        return []
+    known: dict[str | None, set[str]] = {}
+    found: list[str] = []
+    for column in _watchable(connection, metadatas):
+        target = target_of(connection, column)
+        expected = set(trigger_names(target, connection.dialect))
+        present = expected & _installed(connection, target)
+        if target.ledger_schema not in known:
+            known[target.ledger_schema] = _facts(connection, target.ledger_schema)
+        # a release before this one left no fact, and fewer triggers
+        was_installed = present or fact_of(target) in known[target.ledger_schema]
+        if was_installed and present != expected:
+            found.append(str(target))
+    return found
+
+
 def write_triggers(connection: Connection, targets: Iterable[Target]) -> None:
-    """Create the triggers of *targets*, anew where they are there."""
-    schemas: set[str | None] = set()
-    for target in targets:
-        if target.schema not in schemas:
-            schemas.add(target.schema)
-            _execute(connection, support_statements(target.schema, connection.dialect))
+    """Create the triggers of *targets*, anew where they are there, and remember that they are."""
+    wanted = list(targets)
+    for schema in dict.fromkeys(target.ledger_schema for target in wanted):
+        _execute(connection, support_statements(schema, connection.dialect))
+    for target in wanted:
         _execute(connection, create_statements(target, connection.dialect))
+    has_table = inspect(connection).has_table
+    for schema in dict.fromkeys(target.ledger_schema for target in wanted):
+        if has_table(LEDGER, schema=schema):
+            _settle(connection, schema)
+        if has_table(META, schema=schema):
+            for target in wanted:
+                if target.ledger_schema == schema:
+                    _execute(connection, remember_statements(target, connection.dialect))
 
 
-def target_of(column: Column[object]) -> Target:
-    """Return what the triggers of *column* are to do, by the settings of `storages` now."""
+def target_of(connection: Connection, column: Column[object]) -> Target:
+    """Return what the triggers of *column* are to do, by the settings of `storages` now.
+
+    Schemas are those that the connection's `schema_translate_map` makes of the models'.
+    """
     table = column.table
     assert isinstance(table, Table)  # noqa: S101 - a mapped column's table
     assert isinstance(column.type, StoredObject)  # noqa: S101 - see `file_columns`
+    ledger = ledger_of(table.metadata)
     return Target(
         table=table.name,
-        schema=table.schema,
+        schema=translated(connection, table.schema),
+        ledger_schema=translated(connection, table.schema if ledger is None else ledger.table.schema),
         column=column.name,
         backend=column.type.backend or storages.default,
         retention=storages.retention,
     )
 
 
-def _after_create(metadata: MetaData, connection: Connection, **_: object) -> None:
-    write_triggers(connection, map(target_of, file_columns(connection, [metadata])))
+def _after_create(metadata: MetaData, connection: object, **_: object) -> None:
+    # a mock connection only prints what would be created
+    if isinstance(connection, Connection):
+        columns = _watchable(connection, [metadata])
+        write_triggers(connection, [target_of(connection, column) for column in columns])
+
+
+def _watchable(connection: Connection, metadatas: Iterable[MetaData]) -> list[Column[object]]:
+    """Return the file columns of tables: a view has no triggers of this kind."""
+    listed = list(metadatas)
+    columns = zip(file_columns(connection, listed), read_columns(connection, listed), strict=True)
+    return [column for column, in_database in columns if not in_database.is_view]
+
+
+def _settle(connection: Connection, ledger_schema: str | None) -> None:
+    try:
+        _execute(connection, [settle_statement(ledger_schema, connection.dialect)])
+    except DBAPIError as error:
+        if "fresh" not in str(error.orig):
+            raise
+        raise MissingLedgerError(
+            f"the table {LEDGER!r} is of an older release: run 'filecolumn migrate', or "
+            "op.upgrade_file_ledger() in an Alembic migration, before triggers are created"
+        ) from error
+
+
+def _facts(connection: Connection, ledger_schema: str | None) -> set[str]:
+    if not inspect(connection).has_table(META, schema=ledger_schema):
+        return set()
+    meta = qualified(connection.dialect.identifier_preparer, ledger_schema, META)
+    return set(connection.scalars(text(f"SELECT name FROM {meta} WHERE name LIKE '{FACT}%'")))  # noqa: S608
+
+
+_IN_POSTGRESQL = """
+SELECT t.tgname FROM pg_catalog.pg_trigger t
+JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND c.relname = :table AND
+"""
+_IN_MYSQL = """
+SELECT trigger_name FROM information_schema.triggers
+WHERE event_object_schema = coalesce(:schema, database()) AND event_object_table = :table
+"""
+
+
+def _installed(connection: Connection, target: Target) -> set[str]:
+    """Return the names of the triggers of a column's table that fire."""
+    names = {"table": target.table, "schema": target.schema}
+    match connection.dialect.name:
+        case "sqlite":
+            master = qualified(connection.dialect.identifier_preparer, target.schema, "sqlite_master")
+            query = f"SELECT name FROM {master} WHERE type = 'trigger' AND lower(tbl_name) = lower(:table)"  # noqa: S608
+            del names["schema"]
+        case "postgresql":
+            query = _IN_POSTGRESQL + (
+                "n.nspname = :schema" if target.schema else "pg_table_is_visible(c.oid)"
+            )
+            if not target.schema:
+                del names["schema"]
+        case _:
+            query = _IN_MYSQL
+    return set(connection.scalars(text(query), names))
+
+
+def _hides_triggers(connection: Connection) -> bool:
+    """Return whether triggers may be there that this user is not shown."""
+    if connection.dialect.name not in {"mysql", "mariadb"}:
+        return False
+    grants = [str(grant) for grant in connection.scalars(text("SHOW GRANTS FOR CURRENT_USER()"))]
+    return not any("ALL PRIVILEGES" in grant or "TRIGGER" in grant for grant in grants)
 
 
 def _execute(connection: Connection, statements: Iterable[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Result, event
@@ -9,10 +11,12 @@ from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 
 from filecolumn.errors import NotSupportedError
 from filecolumn.orm.attributes import note_table
+from filecolumn.orm.columns import translation_of
 from filecolumn.orm.dml import Dml, read_statement, target_of
+from filecolumn.orm.frames import note_other_dml
 from filecolumn.orm.inserts import Insertion, Replacement
 from filecolumn.orm.statement_unit import StatementUnit
-from filecolumn.orm.statements import dml_of, execute_last, selected_names, strategy_of
+from filecolumn.orm.statements import dml_of, execute_last, may_copy_files, selected_names, strategy_of
 from filecolumn.orm.uniques import keys_that_conflict, may_replace
 from filecolumn.orm.updates import Deletion, Update
 
@@ -33,14 +37,35 @@ def _on_execute(context: ORMExecuteState) -> Result[Any] | None:
         return None
     statement = dml_of(context)
     if statement is None or target_of(statement, strategy_of(context)) is None:
+        if may_copy_files(context, statement):
+            note_other_dml(context.session)
         return None
     return execute_last(context, _execute)
 
 
 def _execute(context: ORMExecuteState) -> Result[Any] | None:
     dml = read_statement(context)
-    unit = None if dml is None else _unit(context, dml)
-    return None if unit is None else unit.run()
+    if dml is None:
+        return None
+    with _translated(context):
+        unit = _unit(context, dml)
+        return None if unit is None else unit.run()
+
+
+@contextmanager
+def _translated(context: ORMExecuteState) -> Generator[None]:
+    """Let the session's connection translate schemas as the statement does, which may have its own tenant."""
+    translation = context.execution_options.get("schema_translate_map")
+    connection = None if translation is None else context.session.connection(context.bind_arguments)
+    before = None if connection is None else translation_of(connection)
+    if connection is None or before == translation:
+        yield
+        return
+    connection.execution_options(schema_translate_map=translation)
+    try:
+        yield
+    finally:
+        connection.execution_options(schema_translate_map=before or None)
 
 
 def _unit(context: ORMExecuteState, dml: Dml) -> StatementUnit | None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Collection, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 
-from sqlalchemy import Connection, Engine, bindparam, update
+from sqlalchemy import Connection, bindparam, update
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.parts import batches
@@ -20,13 +19,22 @@ from filecolumn.errors import BackendNotRegisteredError
 from filecolumn.failpoints import failpoint
 from filecolumn.orm import bridge
 from filecolumn.orm.ledger import MAX_ERROR, Ledger, State, now_ms
-from filecolumn.orm.ownership import withheld
+from filecolumn.orm.locks import brief
+from filecolumn.orm.place import standing_to_remove
 from filecolumn.orm.recording import BATCH, LedgerAt, is_one_of
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
 from filecolumn.transfer import CLEANUP_LIMIT
 
-__all__ = ("FENCE_RETENTION", "brief", "conclude", "delete_objects", "mark_gone", "mark_refused")
+__all__ = (
+    "FENCE_RETENTION",
+    "WITHHELD",
+    "conclude",
+    "delete_objects",
+    "mark_gone",
+    "mark_refused",
+    "mark_withheld",
+)
 
 _log = logging.getLogger("filecolumn")
 
@@ -35,7 +43,10 @@ FENCE_RETENTION = 7 * 24 * 3600.0
 
 FIRST_DELAY = 5.0
 LONGEST_DELAY = 3600.0
-BUSY_LIMIT_MS = 50
+WITHHELD = "withheld: "
+"""How the ledger's note begins for an object that stays because something is in doubt."""
+WITHHELD_DELAY = 300.0
+"""Seconds after which a drain asks again."""
 
 
 def delete_objects(places: Iterable[Place], *, limit: float = CLEANUP_LIMIT) -> dict[Place, str]:
@@ -62,19 +73,30 @@ def conclude(at: LedgerAt, places: Collection[Place]) -> None:
     Never raises for the storage or the database: the transaction has committed.
     """
     failpoint("drain.before_delete")
-    refused = withheld(at.engine, at.ledger, places)
-    refused |= delete_objects(place for place in places if place not in refused)
+    withheld = _withheld(at, places)
+    refused = delete_objects(place for place in places if place not in withheld)
     failpoint("drain.after_delete")
     if refused:
         _log.warning("objects that no row refers to stay until the next drain: %s", refused)
     try:
         with brief(at.engine) as connection:
-            mark_gone(connection, at.ledger, set(places) - refused.keys(), of=(State.LIVE, State.DOOMED))
+            deleted = set(places) - refused.keys() - withheld.keys()
+            mark_gone(connection, at.ledger, deleted, of=(State.LIVE, State.DOOMED))
+            mark_withheld(connection, at.ledger, withheld)
             mark_refused(connection, at.ledger, {place: (0, why) for place, why in refused.items()})
             failpoint("drain.before_gone")
     except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
         # as text: a record that is kept would keep the connection, with its locks
         _log.warning("the ledger is not up to date until the next drain: %s", str(error))
+
+
+def _withheld(at: LedgerAt, places: Collection[Place]) -> dict[Place, str]:
+    """Return which objects a commit may not delete, and why: their storage is not the place that has them."""
+    reasons: dict[str, str] = {}
+    for name in {name for name, _ in places}:
+        if storages.is_registered(name):
+            reasons[name] = standing_to_remove(at.engine, at.ledger, storages.get(name)).withheld
+    return {place: why for place in places if (why := reasons.get(place[0]))}
 
 
 def mark_gone(
@@ -112,7 +134,7 @@ def mark_refused(connection: Connection, ledger: Ledger, refused: Mapping[Place,
         statement,
         [
             {
-                "at_backend": backend,
+                "at_backend": storages.name_in_ledger(backend),
                 "at_key": key,
                 "attempts": attempts + 1,
                 "last_error": why[:MAX_ERROR],
@@ -123,39 +145,20 @@ def mark_refused(connection: Connection, ledger: Ledger, refused: Mapping[Place,
     )
 
 
-@contextmanager
-def brief(engine: Engine) -> Generator[Connection]:
-    """Begin a transaction that hardly waits for others, where it would hold up somebody's commit.
-
-    SQLite has one writer at a time, and a reader between two commits can make the next one wait for
-    the whole of its `busy_timeout`.
-    """
-    if engine.dialect.name != "sqlite":
-        with engine.begin() as connection:
-            yield connection
-        return
-    with engine.connect() as connection:
-        patience = _wait_at_most(connection, BUSY_LIMIT_MS)
-        try:
-            # a COMMIT that fails is rolled back by this block only: else the pool would get the lock back too
-            with connection.begin():
-                yield connection
-        finally:
-            # a cancelled connection is given up by SQLAlchemy, with its patience
-            if not connection.invalidated:
-                _wait_at_most(connection, patience)
-
-
-def _wait_at_most(connection: Connection, milliseconds: int) -> int:
-    """Set SQLite's `busy_timeout`, without a transaction, and return what it was."""
-    cursor = connection.connection.cursor()
-    try:
-        cursor.execute("PRAGMA busy_timeout")
-        (before,) = cursor.fetchone() or (milliseconds,)
-        cursor.execute(f"PRAGMA busy_timeout={milliseconds}")
-    finally:
-        cursor.close()
-    return int(before)
+def mark_withheld(connection: Connection, ledger: Ledger, withheld: Mapping[Place, str]) -> None:
+    """Note of each key why nobody may delete its object now; it was not tried."""
+    by_reason: defaultdict[str, list[Place]] = defaultdict(list)
+    for place, why in sorted(withheld.items()):
+        by_reason[why].append(place)
+    for why, places in by_reason.items():
+        for batch in batches(places, BATCH):
+            connection.execute(
+                update(ledger.table)
+                .where(is_one_of(ledger, batch), ledger.table.c.state == State.DOOMED.value)
+                .values(
+                    due_at=now_ms() + int(WITHHELD_DELAY * 1000), last_error=f"{WITHHELD}{why}"[:MAX_ERROR]
+                )
+            )
 
 
 def _delay(attempts: int) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Null, event
 from sqlalchemy.orm import (
@@ -26,6 +26,7 @@ from sqlalchemy.orm.state import InstanceState
 from filecolumn.failpoints import failpoint
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
+from filecolumn.orm import creation
 from filecolumn.orm.attributes import (
     FileAttribute,
     RowOwner,
@@ -36,19 +37,24 @@ from filecolumn.orm.attributes import (
 from filecolumn.orm.bulk import install_for
 from filecolumn.orm.flush import FlushUnit
 from filecolumn.orm.frames import current_frames, end_frame, mark_committed
+from filecolumn.orm.type import Claim, claim, release
 
 __all__ = ("install",)
 
 State = InstanceState[object]
 
 _units: WeakKeyDictionary[Session, FlushUnit] = WeakKeyDictionary()
+_claims: WeakKeyDictionary[Session, list[Claim]] = WeakKeyDictionary()
 _installed: set[type[Session]] = set()
+_heard: WeakSet[Mapper[object]] = WeakSet()
+"""The mappers whose events are listened to, and those of their subclasses."""
 
 _PICKLED = "filecolumn.values"
 
 
 def install() -> None:
     """Listen for mappers; called once, by importing filecolumn."""
+    creation.listen()
     event.listen(Mapper, "mapper_configured", _on_mapper_configured)
     event.listen(Mapper, "after_mapper_constructed", install_for)
     event.listen(object, "attribute_instrument", _on_attribute_instrument, propagate=True)
@@ -75,8 +81,7 @@ def _on_attribute_instrument(class_: type[object], key: str, instrumented: objec
     attribute = file_attribute(mapper.get_property(key))
     if attribute is not None:
         _listen_to_attribute(class_, attribute)
-        # those before this one
-        if not file_attributes(mapper):
+        if not any(above in _heard for above in mapper.iterate_to_root()):
             _listen_to_class(mapper)
 
 
@@ -136,6 +141,7 @@ def _is_own(files: FileObjectList, state: State, key: str) -> bool:
 
 
 def _listen_to_class(mapper: Mapper[object]) -> None:
+    _heard.add(mapper)
     event.listen(mapper, "load", _on_load, raw=True, propagate=True)
     event.listen(mapper, "refresh", _on_refresh, raw=True, propagate=True)
     event.listen(mapper, "refresh_flush", _on_refresh, raw=True, propagate=True)
@@ -168,6 +174,7 @@ def _on_unpickle(state: State, pickled: dict[str, dict[str, FileObject | FileObj
 
 def _before_flush(session: Session, context: UOWTransaction, instances: Sequence[object] | None) -> None:
     _units.pop(session, None)
+    release(_claims.pop(session, ()))
     written = list(_with_files((*session.new, *session.dirty)))
     deleted = list(_with_files(session.deleted))
     if instances is not None:
@@ -196,6 +203,18 @@ def _before_write(mapper: Mapper[object], connection: Connection, state: State) 
         unit = _unit(session)
         unit.clear_replaced(state)
         unit.settle((state,), ())
+        _claim_files(session, state)
+
+
+def _claim_files(session: Session, state: State) -> None:
+    """Let the flush write what the row is to hold: once, and no other statement."""
+    claims = _claims.get(session)
+    if claims is None:
+        claims = _claims[session] = []
+    held = state.dict
+    for attribute in file_attributes(state.mapper):
+        if (value := held.get(attribute.key)) is not None:
+            claims.append(claim(value, state, attribute.key))
 
 
 def _before_delete(mapper: Mapper[object], connection: Connection, state: State) -> None:
@@ -213,6 +232,9 @@ def _after_flush(session: Session, context: UOWTransaction) -> None:
 
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    # each flush is in a transaction of its own kind, which ends with it however it went
+    if not transaction.nested:
+        release(_claims.pop(session, ()))
     if transaction.parent is None or transaction.nested:
         _units.pop(session, None)
         end_frame(transaction)

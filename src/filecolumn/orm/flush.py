@@ -7,9 +7,9 @@ session knows before it, and again for what appears only inside it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.attributes import instance_state, set_attribute
 from sqlalchemy.orm.state import InstanceState
 
@@ -22,11 +22,13 @@ from filecolumn.orm.giving import Gift, give
 from filecolumn.orm.held import Held, held_before
 from filecolumn.orm.ledger_changes import LedgerChanges
 from filecolumn.orm.recorder import Recorder
-from filecolumn.orm.rows import held_rows
-from filecolumn.orm.slots import Slot, place_of, slots_of
+from filecolumn.orm.rereading import Rereading, identities_of
+from filecolumn.orm.rows import held_rows, session_connection
+from filecolumn.orm.slots import Slot, may_stay, place_of, slots_of, target_of
 from filecolumn.orm.storing import store_pending
-from filecolumn.orm.unit import Spot
+from filecolumn.orm.unit import Spot, Use
 from filecolumn.orm.watching import watch
+from filecolumn.state import Phase
 
 __all__ = ("FlushUnit",)
 
@@ -49,15 +51,23 @@ class FlushUnit:
         self._recorder = Recorder(session, frame, bind)
         self._settled: dict[tuple[State, str], tuple[FileAttribute, Sequence[FileObject]]] = {}
         self._deleted: set[State] = set()
+        self._given_up: set[Spot] = set()
+        self._arrived: list[tuple[State, str, Gift]] = []
+        self._reread_rows: dict[Hashable, tuple[Mapper[object], Rereading]] = {}
 
     def settle(self, written: Iterable[State], deleted: Iterable[State]) -> None:
         """Make the files of rows that are about to be written or deleted what they are to be."""
+        with self._recorder.claiming():
+            self._settle(written, deleted)
+
+    def _settle(self, written: Iterable[State], deleted: Iterable[State]) -> None:
         changes = list(self._changes(written))
         gone = [state for state in deleted if state not in self._deleted]
         if not changes and not gone:
             return
         slots = [slot for state, attribute in changes for slot in slots_of(state, attribute)]
-        store_pending(slots, self._frame)
+        self._register(slots)
+        store_pending(slots, self._frame, self._recorder)
         for mapper in {state.mapper for state in (*(state for state, _ in changes), *gone)}:
             watch(self._session, {"mapper": mapper}, self._frame, self._root)
         held = held_rows(
@@ -69,6 +79,7 @@ class FlushUnit:
             for attribute in file_attributes(state.mapper):
                 check_unchanged(state, attribute, held.get(state))
         self._give(slots, held_before(changes, gone, held))
+        self._note_rows(held)
         self._deleted.update(gone)
         for state, attribute in changes:
             self._settled[state, attribute.key] = attribute, files_in(state.dict.get(attribute.key))
@@ -96,6 +107,7 @@ class FlushUnit:
 
     def finish(self) -> None:
         """After the rows are written: their files are theirs."""
+        self._reread()
         for (state, key), (attribute, _) in self._settled.items():
             if state.session is not self._session:
                 continue
@@ -108,6 +120,15 @@ class FlushUnit:
                 value._own(RowOwner(state, key))
         self._recorder.withdraw_all_but(self._frame.attached)
         self._recorder.reassert_moved()
+
+    def _register(self, slots: Iterable[Slot]) -> None:
+        """Register as a writer of the storages that new content goes to."""
+        targets: dict[Mapper[object], set[str]] = {}
+        for slot in slots:
+            if slot.file._phase is not Phase.STORED or not may_stay(slot):
+                targets.setdefault(slot.state.mapper, set()).add(target_of(slot))
+        for mapper, names in targets.items():
+            self._recorder.register(mapper, names)
 
     def _attach(self, file: FileObject, attribute: FileAttribute) -> None:
         if (before := file._flushed()) is not None:
@@ -129,6 +150,41 @@ class FlushUnit:
     def _give(self, slots: Sequence[Slot], held: Sequence[Held]) -> None:
         gifts, removed = give(slots, held, self._frame, self._recorder)
         self._record(gifts, removed, held)
+        self._given_up |= removed
+        for slot, gift in zip(slots, gifts, strict=True):
+            if slot.state.key is not None and gift.use is not Use.KEEP:
+                self._arrived.append((slot.state, slot.attribute.key, gift))
+
+    def _note_rows(self, held: Iterable[State]) -> None:
+        """Remember the rows that are there before the flush's SQL."""
+        if not self._given_up:
+            return
+        for state in held:
+            home = self._recorder.home(state.mapper)
+            _, rows = self._reread_rows.setdefault(home, (state.mapper, Rereading()))
+            for table, key, identity in identities_of(state):
+                rows.add(table, key, (identity,))
+
+    def _reread(self) -> None:
+        """Read what rows hold now, and keep what the flush was to give up and they still hold."""
+        for home, (mapper, rows) in self._reread_rows.items():
+            connection = session_connection(self._session, mapper)
+            rows.read(connection)
+            given_up = {place for of, place in self._given_up if of == home}
+            kept = {place for place in given_up if rows.holds(place[1])}
+            self._recorder.keep(home, kept, [table.name for table in rows.rows])
+            if rows.moves_rows(connection):
+                self._recorder.leave_to_drains(given_up)
+            self._give_up_refused(home, rows)
+
+    def _give_up_refused(self, home: Hashable, rows: Rereading) -> None:
+        """Doom new content that its row did not take: a trigger kept what it had."""
+        for state, key, gift in self._arrived:
+            place = place_of(gift.file)
+            instance = state.obj()
+            if gift.home == home and not rows.holds(place[1]) and instance is not None:
+                self._recorder.doom_refused(home, place)
+                self._session.expire(instance, [key])
 
     def _record(self, gifts: Sequence[Gift], removed: Collection[Spot], held: Sequence[Held]) -> None:
         """Write into the ledgers what becomes of each object, and note what the commit is to delete."""

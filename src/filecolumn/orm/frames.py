@@ -9,17 +9,26 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet, finalize, ref
 
-from sqlalchemy import Connection, Engine, Transaction
+from sqlalchemy import Column, Connection, Engine, Transaction
 from sqlalchemy.orm import Session, SessionTransaction
 
 from filecolumn.failpoints import failpoint
+from filecolumn.orm.columns import column_ids
 from filecolumn.orm.draining import conclude, delete_objects
 from filecolumn.orm.outcome import has_committed
 from filecolumn.orm.recording import LedgerAt
 from filecolumn.orm.unit import Frame, Place
 from filecolumn.registry import storages
 
-__all__ = ("BindArguments", "SessionFrame", "current_frames", "end_frame", "mark_committed", "touches_files")
+__all__ = (
+    "BindArguments",
+    "SessionFrame",
+    "current_frames",
+    "end_frame",
+    "mark_committed",
+    "note_other_dml",
+    "touches_files",
+)
 
 BindArguments = dict[str, Any]
 """What a session chooses its connection by, as SQLAlchemy types it."""
@@ -48,6 +57,12 @@ class SessionFrame(Frame):
     """What its flushes recorded as new, and where."""
     doomed: dict[Place, LedgerAt] = field(default_factory=dict[Place, LedgerAt])
     """What its flushes recorded as removed and may be deleted after the commit, and where."""
+    noted: dict[tuple[LedgerAt, Column[object]], str] = field(
+        default_factory=dict[tuple[LedgerAt, "Column[object]"], str]
+    )
+    """The ids of file columns that its flushes recorded, or found recorded."""
+    other_dml: bool = False
+    """Whether statements wrote rows that no session settled: they may have copied what a row holds."""
     watch_end: Callable[[], object] = lambda: None
     """Ends the wait for an end that never comes."""
 
@@ -57,6 +72,15 @@ class SessionFrame(Frame):
         while frame is not None:
             if place in frame.added:
                 return frame.added[place]
+            frame = frame.outer
+        return None
+
+    def noted_column(self, at: LedgerAt, column: Column[object]) -> str | None:
+        """Return the id of a column that this transaction has noted."""
+        frame: SessionFrame | None = self
+        while frame is not None:
+            if (found := frame.noted.get((at, column))) is not None:
+                return found
             frame = frame.outer
         return None
 
@@ -75,6 +99,8 @@ class SessionFrame(Frame):
         """Take over what a released savepoint recorded."""
         self.added |= inner.added
         self.doomed |= inner.doomed
+        self.noted |= inner.noted
+        self.other_dml |= inner.other_dml
 
 
 _frames: WeakKeyDictionary[SessionTransaction, SessionFrame] = WeakKeyDictionary()
@@ -84,6 +110,12 @@ def current_frames(session: Session) -> tuple[SessionFrame, SessionFrame]:
     """Return the frame of the innermost savepoint (or the transaction), and that of the transaction."""
     root = session.get_transaction() or session.begin()
     return _frame_of(session.get_nested_transaction() or root), _frame_of(root)
+
+
+def note_other_dml(session: Session) -> None:
+    """Note that a statement wrote rows past the flush, which may have copied what others hold."""
+    frame, _ = current_frames(session)
+    frame.other_dml = True
 
 
 def touches_files(session: Session) -> bool:
@@ -169,7 +201,9 @@ def _ask(frame: SessionFrame) -> None:
 
 def _finish(frame: SessionFrame) -> None:
     places = frame.finish()
-    if storages.retention > 0:
+    for (home, column), found in frame.noted.items():
+        column_ids(home.engine)[home.ledger, column] = found
+    if storages.retention > 0 or frame.other_dml or not storages.inline_removal:
         places -= frame.doomed.keys()
     recorded = {**frame.added, **frame.doomed}
     by_ledger: defaultdict[LedgerAt | None, set[Place]] = defaultdict(set)

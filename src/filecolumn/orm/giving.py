@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import Column
+
 from filecolumn.file import FileObject
 from filecolumn.orm.admission import Arrival, admit
 from filecolumn.orm.held import Held, spots_in
@@ -30,6 +32,8 @@ class Gift:
     home: Hashable
     """Where its row records it, as `Recorder.home` says."""
     use: Use
+    column: Column[object]
+    """The column that takes it."""
 
 
 def give(
@@ -44,8 +48,9 @@ def give(
     ]
     assignment = assign(wanted, _fresh(slots, homes), spots_in(held, recorder))
     recorder.note_moved(_moved(slots, homes, assignment.uses, held))
-    files = copied_for(slots, assignment.uses, frame)
-    gifts = [Gift(*each) for each in zip(files, homes, assignment.uses, strict=True)]
+    files = copied_for(slots, assignment.uses, frame, recorder)
+    columns = (slot.attribute.column for slot in slots)
+    gifts = [Gift(*each) for each in zip(files, homes, assignment.uses, columns, strict=True)]
     return gifts, assignment.removed
 
 

@@ -24,6 +24,10 @@ class Insertion(StatementUnit):
     """An INSERT of new rows."""
 
     def run(self) -> Result[Any]:
+        with self._recorder.claiming():
+            return self._run()
+
+    def _run(self) -> Result[Any]:
         self._store()
         self._finder()
         self._give(self._slots(), ())
@@ -39,7 +43,8 @@ class Insertion(StatementUnit):
                     raise shared_error(attribute, len(sets))
         for values in sets:
             self._write(values, {})
-        store_pending(self._slots(), self._frame)
+        self._register(self._slots())
+        store_pending(self._slots(), self._frame, self._recorder)
 
 
 class Replacement(Insertion):
@@ -53,7 +58,7 @@ class Replacement(Insertion):
         self._identities = {key: [identity_in(dml, values, key) for values in dml.sets] for key in keys}
         """By which a new row may meet another: for each key its value in each set, None if it meets none."""
 
-    def run(self) -> Result[Any]:
+    def _run(self) -> Result[Any]:
         self._store()
         finder = self._finder(column for key in self._identities for column in key)
         finder.lock()

@@ -8,6 +8,7 @@ The primary key is the fence: a key that a sweep has claimed cannot be given to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Connection,
     Dialect,
     Index,
     Integer,
@@ -23,16 +25,31 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    insert,
     literal_column,
+    select,
     text,
+    update,
 )
-from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
-__all__ = ("LEDGER", "META", "Ledger", "State", "add_ledger", "has_ledgers", "ledger_of", "now_ms")
+__all__ = (
+    "LEDGER",
+    "META",
+    "Ledger",
+    "State",
+    "add_ledger",
+    "add_meta",
+    "has_ledgers",
+    "ledger_of",
+    "now_ms",
+    "read_meta",
+    "set_meta",
+)
 
 LEDGER = "filecolumn_ledger"
 META = "filecolumn_meta"
@@ -42,6 +59,7 @@ MAX_KEY_MYSQL = 700
 """Characters of a key that fit into an InnoDB index (3072 bytes) beside the storage's name."""
 MAX_BACKEND = 64
 MAX_ERROR = 500
+MAX_COLUMN_ID = 16
 
 _DIALECTS = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
 
@@ -83,6 +101,39 @@ def has_ledgers(dialect: Dialect) -> bool:
     return dialect.name in _DIALECTS
 
 
+def read_meta(connection: Connection, ledger: Ledger, prefix: str = "") -> dict[str, str]:
+    """Return the facts about the database whose names begin with *prefix*."""
+    columns = ledger.meta.c
+    query = select(columns.name, columns.value)
+    if prefix:
+        query = query.where(columns.name.startswith(prefix, autoescape=True))
+    return {name: value for name, value in connection.execute(query) if value is not None}
+
+
+def add_meta(connection: Connection, ledger: Ledger, facts: Mapping[str, str]) -> None:
+    """Record facts about the database, each unless it is there: of two transactions the first decides."""
+    rows = [{"name": name, "value": value} for name, value in sorted(facts.items())]
+    if not rows:
+        return
+    match connection.dialect.name:
+        case "postgresql":
+            connection.execute(postgresql.insert(ledger.meta).on_conflict_do_nothing(), rows)
+        case "sqlite":
+            connection.execute(sqlite.insert(ledger.meta).on_conflict_do_nothing(), rows)
+        case _:
+            connection.execute(insert(ledger.meta).prefix_with("IGNORE"), rows)
+
+
+def set_meta(connection: Connection, ledger: Ledger, name: str, value: str) -> None:
+    """Record a fact about the database, in place of what was known."""
+    columns = ledger.meta.c
+    is_it = columns.name == name
+    known = connection.execute(select(columns.name).where(is_it)).first() is not None
+    if not known:
+        add_meta(connection, ledger, {name: value})
+    connection.execute(update(ledger.meta).where(is_it).values(value=value))
+
+
 def add_ledger(metadata: MetaData) -> None:
     """Add the tables to *metadata*, so that `create_all` and Alembic make them."""
     if ledger_of(metadata) is not None:
@@ -102,6 +153,12 @@ def add_ledger(metadata: MetaData) -> None:
         Column("due_at", BigInteger),
         Column("attempts", Integer, nullable=False),
         Column("last_error", String(MAX_ERROR)),
+        # which file column took the key (see `orm.columns`); NULL in entries of older releases
+        Column("held_in", String(MAX_COLUMN_ID)),
+        # true until a trigger has seen the key arrive in its row
+        Column("fresh", Boolean),
+        # when a sweep first found no row for the key
+        Column("unreferenced_since", BigInteger),
         Index(
             f"ix_{LEDGER}_due",
             "due_at",

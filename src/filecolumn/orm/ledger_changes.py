@@ -38,12 +38,18 @@ class LedgerChanges:
             self._use_up(file, home)
             if not isinstance(home, LedgerAt) or self._frame.ledger_with(place):
                 continue
+            changes = self._changes[home]
             if gift.use is Use.KEEP:
-                self._changes[home].kept.add(place)
+                changes.kept.add(place)
+                if not self._recorder.has_moved(home, place):
+                    continue
+            changes.held_in[place] = self._recorder.column_id(home, gift.column)
+            if gift.use is Use.KEEP:
+                changes.moved.add(place)
             elif place in self._frame.uploads:
-                self._changes[home].stored[place] = file._known()
+                changes.stored[place] = file._known()
             else:
-                self._changes[home].staged[place] = file._known()
+                changes.staged[place] = file._known()
 
     def add_removed(self, removed: Collection[Spot], held: Sequence[Held]) -> None:
         """Add what no row holds any more, and note whose files the commit makes empty."""

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from filecolumn.orm.ledger import State
 from filecolumn.orm.recording import LedgerAt, inserted
 from filecolumn.orm.unit import Place
+from filecolumn.registry import storages
 
 __all__ = ("has_committed",)
 
@@ -26,7 +27,7 @@ def has_committed(at: LedgerAt, place: Place) -> bool:
 
     Raises the database's own error when it does not answer, or the transaction may still be running.
     """
-    backend, key = place
+    backend, key = storages.name_in_ledger(place[0]), place[1]
     with at.engine.connect() as connection:
         _bound_wait(connection)
         try:

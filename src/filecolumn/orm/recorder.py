@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Generator, Hashable, Iterable, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection, Engine, Table
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.pool import Pool, SingletonThreadPool, StaticPool
 
+from filecolumn.backends.parts import batches
+from filecolumn.facts import FileFacts
 from filecolumn.failpoints import failpoint
 from filecolumn.orm.attributes import file_attributes
+from filecolumn.orm.columns import column_ids, name_of, note_columns, translation_of
+from filecolumn.orm.engines import refuse_without_transactions
 from filecolumn.orm.frames import BindArguments, SessionFrame
 from filecolumn.orm.ledger import has_ledgers, ledger_of
-from filecolumn.orm.recording import Changes, LedgerAt, reassert, record, withdraw
+from filecolumn.orm.locks import lock_sqlite
+from filecolumn.orm.place import is_registered, register, register_apart
+from filecolumn.orm.recording import (
+    CLAIMS,
+    Changes,
+    LedgerAt,
+    claim,
+    describe,
+    doom_unchecked,
+    reassert,
+    record,
+    speaking,
+    withdraw,
+)
+from filecolumn.orm.slots import Slot
+from filecolumn.orm.statements import has_connection
+from filecolumn.orm.type import StoredObject
 from filecolumn.orm.unit import Place
+from filecolumn.registry import storages
 
 __all__ = ("Recorder",)
 
@@ -32,6 +57,7 @@ class Recorder:
         self._homes: dict[Mapper[object], Hashable] = {}
         self._connections: dict[LedgerAt, Connection] = {}
         self._added: dict[Place, LedgerAt] = {}
+        self._claimed: dict[Place, LedgerAt] = {}
         self._moved: defaultdict[LedgerAt, set[Place]] = defaultdict(set)
 
     def home(self, mapper: Mapper[object]) -> Hashable:
@@ -43,6 +69,90 @@ class Recorder:
         if home is None:
             home = self._homes[mapper] = self._find(mapper)
         return home
+
+    def register(self, mapper: Mapper[object], names: Iterable[str]) -> None:
+        """Register as a writer of the storages *names* before the first upload of this process into them.
+
+        BackendMismatchError for one that is another place than the ledger knows under its name.
+        """
+        bind = self._session.get_bind(**(self._bind or {"mapper": mapper}))
+        engine = _engine_for(bind.engine, _own_translation(bind.engine))
+        new = [
+            backend
+            for name in names
+            if storages.is_registered(name) and not is_registered(engine, backend := storages.get(name))
+        ]
+        ledger = ledger_of(file_attributes(mapper)[0].column.table.metadata)
+        if not new or ledger is None or not has_ledgers(bind.dialect):
+            return
+        with speaking(ledger):
+            if isinstance(bind, Engine) and not has_connection(self._session) and _may_connect(bind):
+                # of its own: what is known of places must survive a rollback
+                for backend in new:
+                    register_apart(bind, engine, ledger, backend)
+                return
+            at = self.home(mapper)
+            assert isinstance(at, LedgerAt)  # noqa: S101 - its metadata has a ledger
+            for backend in new:
+                register(self._connections[at], engine, ledger, backend)
+
+    def column_id(self, at: LedgerAt, column: Column[object]) -> str:
+        """Return the id of a file column, and record it if no transaction has."""
+        known = column_ids(at.engine)
+        found = known.get((at.ledger, column)) or self._frame.noted_column(at, column)
+        if found is None:
+            found = self._note_column(at, column)
+        return found
+
+    def _note_column(self, at: LedgerAt, column: Column[object]) -> str:
+        connection, table = self._connections[at], column.table
+        assert isinstance(table, Table)  # noqa: S101 - a mapped column's table
+        refuse_without_transactions(connection, table)
+        columns = [each for each in table.columns if isinstance(each.type, StoredObject)]
+        names = {each: name_of(connection, at.ledger, table, each.name) for each in columns}
+        with speaking(at.ledger):
+            # SQLite refuses at once to write in a transaction that has read what others changed since
+            lock_sqlite(connection, at.ledger)
+            ids = note_columns(connection, at.ledger, names.values())
+        for each, name in names.items():
+            self._frame.noted[at, each] = ids[name]
+        return self._frame.noted[at, column]
+
+    @contextmanager
+    def claiming(self) -> Generator[None]:
+        """Withdraw what was claimed when the block fails: the transaction may go on."""
+        self._claimed.clear()
+        try:
+            yield
+        except BaseException:
+            # PostgreSQL's does not go on, and has undone this too
+            with suppress(SQLAlchemyError):
+                self._withdraw(dict(self._claimed))
+            raise
+
+    def claim(self, chosen: Mapping[Place, Slot]) -> None:
+        """Record keys that the application chose before anything is stored there; ObjectExistsError if one is taken."""
+        by_ledger: defaultdict[LedgerAt, dict[Place, str]] = defaultdict(dict)
+        for place, slot in chosen.items():
+            home = self.home(slot.state.mapper)
+            if isinstance(home, LedgerAt):
+                by_ledger[home][place] = self.column_id(home, slot.attribute.column)
+        for at, held_in in by_ledger.items():
+            for batch in batches(sorted(held_in), CLAIMS):
+                claim(self._connections[at], at.ledger, {place: held_in[place] for place in batch})
+                new = dict.fromkeys(batch, at)
+                self._claimed |= new
+                self._added |= new
+                self._frame.added |= new
+
+    def describe(self, stored: Mapping[Place, FileFacts]) -> None:
+        """Complete the entries of claimed keys, now that their content is stored."""
+        by_ledger: defaultdict[LedgerAt, dict[Place, FileFacts]] = defaultdict(dict)
+        for place, facts in stored.items():
+            if (at := self._claimed.get(place)) is not None:
+                by_ledger[at][place] = facts
+        for at, described in by_ledger.items():
+            describe(self._connections[at], at.ledger, described)
 
     def record(self, changes: Mapping[LedgerAt, Changes]) -> None:
         """Write what is new, kept and removed, each key once in a transaction."""
@@ -58,11 +168,13 @@ class Recorder:
 
     def withdraw_all_but(self, attached: Collection[Place]) -> None:
         """Forget what this flush recorded as new and did not give to a row after all."""
+        self._withdraw({place: at for place, at in self._added.items() if place not in attached})
+
+    def _withdraw(self, recorded: Mapping[Place, LedgerAt]) -> None:
         strays: defaultdict[LedgerAt, set[Place]] = defaultdict(set)
-        for place, at in self._added.items():
-            if place not in attached:
-                strays[at].add(place)
-                self._frame.added.pop(place, None)
+        for place, at in recorded.items():
+            strays[at].add(place)
+            self._frame.added.pop(place, None)
         for at, places in strays.items():
             withdraw(self._connections[at], at.ledger, places)
 
@@ -71,11 +183,42 @@ class Recorder:
         for at, place in moved:
             self._moved[at].add(place)
 
+    def has_moved(self, at: LedgerAt, place: Place) -> bool:
+        """Return whether rows keep what others gave up, as `note_moved` was told."""
+        return place in self._moved[at]
+
     def reassert_moved(self) -> None:
         """Let moved keys live on that a trigger doomed when one row gave them up for another."""
         for at, places in self._moved.items():
             reassert(self._connections[at], at.ledger, places)
         self._moved.clear()
+
+    def keep(self, home: Hashable, places: Collection[Place], tables: Iterable[str]) -> None:
+        """Let keys live that their rows still hold after the SQL that was to take them away."""
+        if not places:
+            return
+        _log.warning(
+            "rows of %s still hold files after they were replaced or deleted, as a trigger or policy has it; "
+            "the files stay: %s",
+            ", ".join(tables),
+            sorted(places),
+        )
+        if isinstance(home, LedgerAt):
+            reassert(self._connections[home], home.ledger, places)
+        self.leave_to_drains(places)
+        for place in places:
+            self._frame.released.pop(place, None)
+
+    def leave_to_drains(self, places: Iterable[Place]) -> None:
+        """Remove nothing of these at the end of the transaction: a drain looks for rows first."""
+        for place in places:
+            self._frame.doomed.pop(place, None)
+            self._frame.removed.discard(place)
+
+    def doom_refused(self, home: Hashable, place: Place) -> None:
+        """Doom a new key that its row did not take; a drain looks for a row before it deletes."""
+        if isinstance(home, LedgerAt):
+            doom_unchecked(self._connections[home], home.ledger, [place])
 
     def _find(self, mapper: Mapper[object]) -> Hashable:
         connection = self._session.connection(bind_arguments=dict(self._bind or {"mapper": mapper}))
@@ -86,9 +229,38 @@ class Recorder:
         if not has_ledgers(connection.dialect):
             _warn_of_basic_mode(connection.dialect.name)
             return connection.engine
-        at = LedgerAt(connection.engine, ledger)
+        at = LedgerAt(_engine_for(connection.engine, translation_of(connection)), ledger)
         self._connections[at] = connection
         return at
+
+
+def _may_connect(engine: Engine) -> bool:
+    """Return whether a second connection is another one: not for SQLite in memory."""
+    return not isinstance(engine.pool, SingletonThreadPool | StaticPool)
+
+
+Translation = frozenset[tuple[str | None, str | None]]
+
+_engines: WeakKeyDictionary[Pool, dict[Translation, Engine]] = WeakKeyDictionary()
+
+
+def _engine_for(engine: Engine, translation: Mapping[str | None, str | None]) -> Engine:
+    """Return the one engine of this process for a database and a translation of schemas.
+
+    Applications make an engine with a tenant's translation for each request.
+    """
+    if not translation:
+        return engine
+    known = _engines.setdefault(engine.pool, {})
+    key = frozenset(translation.items())
+    if key not in known:
+        known[key] = engine.execution_options(schema_translate_map=dict(translation))
+    return known[key]
+
+
+def _own_translation(engine: Engine) -> Mapping[str | None, str | None]:
+    options: Mapping[str, Mapping[str | None, str | None] | None] = engine.get_execution_options()
+    return options.get("schema_translate_map") or {}
 
 
 @cache

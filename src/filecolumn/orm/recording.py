@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Connection, Engine, Insert, and_, false, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    and_,
+    bindparam,
+    false,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -21,14 +34,19 @@ from filecolumn.errors import (
     StaleUploadError,
 )
 from filecolumn.facts import FileFacts
+from filecolumn.orm.columns import licence_floor
 from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
 
 __all__ = (
     "BATCH",
+    "CLAIMS",
     "Changes",
     "LedgerAt",
+    "claim",
+    "describe",
+    "doom_unchecked",
     "inserted",
     "is_one_of",
     "reassert",
@@ -37,8 +55,15 @@ __all__ = (
     "withdraw",
 )
 
+_log = logging.getLogger("filecolumn")
+
 BATCH = 1000
 """Keys in one statement."""
+
+CLAIMS = 100
+"""Keys in one claim: SQLite takes 999 values in a statement."""
+
+_TAKEN = "is taken, or was used before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +86,12 @@ class Changes:
     """Uploaded by a client with a grant, and given to a row as a copy."""
     kept: set[Place] = field(default_factory=set[Place])
     """Held by rows before and after."""
+    moved: set[Place] = field(default_factory=set[Place])
+    """Of these, what another column held before."""
     removed: set[Place] = field(default_factory=set[Place])
     """Held by no row any more."""
+    held_in: dict[Place, str] = field(default_factory=dict[Place, str])
+    """The ids of the columns that hold them, for what is stored, staged or moved."""
     doubtful: set[Place] = field(default_factory=set[Place])
     """No longer held by rows whose keys others may hold as well: those that advanced-alchemy wrote."""
 
@@ -71,7 +100,8 @@ class Changes:
 class Entry:
     """What the ledger says of a key."""
 
-    state: State
+    state: State | None
+    """None for one of a newer release."""
     checked: bool
 
 
@@ -83,13 +113,53 @@ def record(connection: Connection, ledger: Ledger, changes: Changes) -> set[Plac
     StaleUploadError for a key that another transaction or a sweep has claimed.
     """
     with speaking(ledger):
-        _insert_live(connection, ledger, changes.stored, ObjectExistsError, "is taken, or was used before")
-        _insert_live(connection, ledger, changes.staged, StaleUploadError, "was given up by a sweep")
-        _insert_live(connection, ledger, changes.used, InvalidGrantError, "was attached before")
+        held_in = changes.held_in
+        _insert_live(connection, ledger, changes.stored, held_in, ObjectExistsError, _TAKEN)
+        _insert_live(connection, ledger, changes.staged, held_in, StaleUploadError, "was given up by a sweep")
+        _insert_live(connection, ledger, changes.used, held_in, InvalidGrantError, "was attached before")
         deletable = _doom(connection, ledger, changes.removed - changes.doubtful)
         _doom_doubtful(connection, ledger, changes.doubtful)
         _assert_live(connection, ledger, changes.kept)
+        _note_columns(connection, ledger, changes.moved, held_in)
     return deletable
+
+
+def claim(connection: Connection, ledger: Ledger, held_in: Mapping[Place, str]) -> None:
+    """Take at most `CLAIMS` keys, in *held_in* with their columns, before anything is stored there: all or none.
+
+    Raises ObjectExistsError if a row has one of them, had it, or is about to have it.
+    """
+    initial = _initial(State.LIVE, checked=True)
+    # not a parameter set each: some drivers insert those one by one, and a refusal leaves the first ones
+    rows = [
+        {**initial, "backend": storages.name_in_ledger(backend), "key": key, "held_in": held_in[backend, key]}
+        for backend, key in sorted(held_in)
+    ]
+    with speaking(ledger):
+        try:
+            connection.execute(insert(ledger.table).values(rows))
+        except IntegrityError as error:
+            raise _refusal(held_in, ObjectExistsError, _TAKEN) from error
+
+
+def describe(connection: Connection, ledger: Ledger, stored: Mapping[Place, FileFacts]) -> None:
+    """Write size and hash of what is stored under claimed keys by now."""
+    columns = ledger.table.c
+    statement = (
+        update(ledger.table)
+        .where(columns.backend == bindparam("at"), columns.key == bindparam("named"))
+        .values(size=bindparam("bytes"), sha256=bindparam("hash"))
+    )
+    rows = [
+        {
+            "at": storages.name_in_ledger(place[0]),
+            "named": place[1],
+            "bytes": stored[place].size,
+            "hash": _sha256(stored[place]),
+        }
+        for place in sorted(stored)
+    ]
+    connection.execute(statement, rows)
 
 
 def withdraw(connection: Connection, ledger: Ledger, places: Collection[Place]) -> None:
@@ -108,6 +178,17 @@ def reassert(connection: Connection, ledger: Ledger, places: Collection[Place]) 
             update(ledger.table)
             .where(is_one_of(ledger, batch), ledger.table.c.state == State.DOOMED.value)
             .values(state=State.LIVE.value, due_at=None)
+        )
+
+
+def doom_unchecked(connection: Connection, ledger: Ledger, places: Collection[Place]) -> None:
+    """Doom live keys so that they are looked up before their objects are deleted."""
+    for batch in batches(sorted(places), BATCH):
+        columns = ledger.table.c
+        connection.execute(
+            update(ledger.table)
+            .where(is_one_of(ledger, batch), columns.state == State.LIVE.value)
+            .values(state=State.DOOMED.value, checked=False, due_at=now_ms())
         )
 
 
@@ -133,7 +214,13 @@ def speaking(ledger: Ledger) -> Generator[None]:
         yield
     except DBAPIError as error:
         text = str(error.orig).lower()
-        if ledger.table.name not in text or not any(sign in text for sign in _MISSING):
+        if any(sign in text for sign in _COLUMNS):
+            raise MissingLedgerError(
+                f"the table {ledger.table.fullname!r} is of an older release: run 'filecolumn migrate', or "
+                "op.upgrade_file_ledger() in an Alembic migration"
+            ) from error
+        named = ledger.table.name in text or ledger.meta.name in text
+        if not named or not any(sign in text for sign in _MISSING):
             raise
         raise MissingLedgerError(
             f"the table {ledger.table.fullname!r} is not in the database: create it with "
@@ -142,14 +229,16 @@ def speaking(ledger: Ledger) -> Generator[None]:
         ) from error
 
 
+_COLUMNS = ("held_in", "unreferenced_since")
 # of SQLite, PostgreSQL and MariaDB or MySQL
 _MISSING = ("no such table", "does not exist", "doesn't exist")
 
 
-def _insert_live(
+def _insert_live(  # noqa: PLR0917 - what is added, where, and how it is refused
     connection: Connection,
     ledger: Ledger,
     added: Mapping[Place, FileFacts],
+    held_in: Mapping[Place, str],
     refused: type[FileColumnError],
     why: str,
 ) -> None:
@@ -157,32 +246,49 @@ def _insert_live(
         return
     rows = [
         {
-            "backend": backend,
+            "backend": storages.name_in_ledger(backend),
             "key": key,
+            "held_in": held_in.get((backend, key)),
             "size": added[backend, key].size,
-            "sha256": (added[backend, key].checksum or "").removeprefix("sha256:") or None,
+            "sha256": _sha256(added[backend, key]),
         }
         for backend, key in sorted(added)
     ]
     try:
         connection.execute(inserted(ledger, State.LIVE, checked=True), rows)
     except IntegrityError as error:
-        keys = ", ".join(repr(row["key"]) for row in rows[:5])
-        raise refused(f"one of the storage keys {keys} {why}; give the file fresh content") from error
+        raise _refusal(added, refused, why) from error
+
+
+def _refusal(places: Iterable[Place], refused: type[FileColumnError], why: str) -> FileColumnError:
+    keys = ", ".join(repr(key) for _, key in sorted(places)[:5])
+    return refused(f"one of the storage keys {keys} {why}; give the file fresh content")
+
+
+def _sha256(facts: FileFacts) -> str | None:
+    return (facts.checksum or "").removeprefix("sha256:") or None
 
 
 def inserted(ledger: Ledger, state: State, *, checked: bool) -> Insert:
     """Return the statement that adds keys in *state*; it takes their `backend` and `key`."""
-    due = now_ms() if state is State.DOOMED else None
-    return insert(ledger.table).values(
-        state=state.value, checked=checked, created_at=now_ms(), due_at=due, attempts=0
-    )
+    return insert(ledger.table).values(_initial(state, checked=checked))
+
+
+def _initial(state: State, *, checked: bool) -> dict[str, object]:
+    return {
+        "state": state.value,
+        "checked": checked,
+        "created_at": now_ms(),
+        "due_at": now_ms() if state is State.DOOMED else None,
+        "attempts": 0,
+        "fresh": state is State.LIVE and checked,
+    }
 
 
 def _doom(connection: Connection, ledger: Ledger, places: Collection[Place]) -> set[Place]:
     deletable = set(places)
     for batch in batches(sorted(places), BATCH):
-        if _set_state(connection, ledger, batch, State.DOOMED, checked=True) < len(batch):
+        if _set_state(connection, ledger, batch, State.DOOMED, checked=True, licensed=True) < len(batch):
             deletable -= _doom_unchecked(connection, ledger, batch)
     return deletable
 
@@ -198,6 +304,8 @@ def _doom_unchecked(connection: Connection, ledger: Ledger, places: Sequence[Pla
     # also those that are doomed: a drain that is about to restore one for this row has to wait
     of = (State.LIVE, State.DOOMED)
     _set_state(connection, ledger, unchecked, State.DOOMED, of=of, checked=False)
+    # older than the newest column, which may hold it too
+    _set_state(connection, ledger, [place for place in known if place not in unchecked], State.DOOMED)
     _adopt(connection, ledger, absent, State.DOOMED)
     others = [place for place, entry in known.items() if entry.state is not State.DOOMED]
     return {*absent, *unchecked, *others}
@@ -212,13 +320,26 @@ def _doom_doubtful(connection: Connection, ledger: Ledger, places: Collection[Pl
         _doom_unchecked(connection, ledger, batch)
 
 
+def _note_columns(
+    connection: Connection, ledger: Ledger, places: Iterable[Place], held_in: Mapping[Place, str]
+) -> None:
+    """Note which columns hold keys now that other columns held before."""
+    groups: defaultdict[str, list[Place]] = defaultdict(list)
+    for place in sorted(places):
+        groups[held_in[place]].append(place)
+    for column, group in groups.items():
+        for batch in batches(group, BATCH):
+            statement = update(ledger.table).where(is_one_of(ledger, batch)).values(held_in=column)
+            connection.execute(statement)
+
+
 def _assert_live(connection: Connection, ledger: Ledger, places: Collection[Place]) -> None:
     for batch in batches(sorted(places), BATCH):
         if _set_state(connection, ledger, batch, State.LIVE) == len(batch):
             continue
         known = _known(connection, ledger, batch)
         for (_, key), entry in known.items():
-            if entry.state is not State.LIVE:
+            if entry.state not in {State.LIVE, None}:
                 raise ConcurrentFileChangeError(
                     f"another transaction took {key!r} away, or it was found without a row; roll back, "
                     "load the row again and retry"
@@ -234,8 +355,12 @@ def _set_state(
     *,
     of: Collection[State] = (State.LIVE,),
     checked: bool | None = None,
+    licensed: bool = False,
 ) -> int:
-    """Set the state of keys in the states *of*, and return of how many."""
+    """Set the state of keys in the states *of*, and return of how many.
+
+    With *licensed* only of those that are certainly held once.
+    """
     if not places:
         return 0
     columns = ledger.table.c
@@ -243,6 +368,8 @@ def _set_state(
     statement = update(ledger.table).where(is_one_of(ledger, places), columns.state.in_(before))
     if checked is not None:
         statement = statement.where(columns.checked.is_(checked))
+    if licensed:
+        statement = statement.where(columns.created_at >= licence_floor(ledger))
     if state is State.DOOMED:
         statement = statement.values(due_at=now_ms() + int(storages.retention * 1000))
     return connection.execute(statement.values(state=state.value)).rowcount
@@ -250,20 +377,33 @@ def _set_state(
 
 def _known(connection: Connection, ledger: Ledger, places: Sequence[Place]) -> dict[Place, Entry]:
     columns = ledger.table.c
+    spelled = {(name, key): (backend, key) for backend, key in places for name in storages.names(backend)}
     rows = connection.execute(
         select(columns.backend, columns.key, columns.state, columns.checked).where(is_one_of(ledger, places))
     )
     return {
-        (storages.resolve(backend), key): Entry(State(state), checked)
-        for backend, key, state, checked in rows
+        spelled[backend, key]: Entry(_state(key, state), checked) for backend, key, state, checked in rows
     }
+
+
+def _state(key: str, value: int) -> State | None:
+    """Return the state; None, with a warning, if a newer release wrote one that this one does not know."""
+    try:
+        return State(value)
+    except ValueError:
+        _log.warning(
+            "the ledger has %r in state %d, which a newer release of filecolumn wrote; it is left alone",
+            key,
+            value,
+        )
+        return None
 
 
 def _adopt(connection: Connection, ledger: Ledger, places: Sequence[Place], state: State) -> None:
     """Take keys of rows that were written without a ledger; others may hold them too."""
     if not places:
         return
-    rows = [{"backend": backend, "key": key} for backend, key in places]
+    rows = [{"backend": storages.name_in_ledger(backend), "key": key} for backend, key in places]
     try:
         connection.execute(inserted(ledger, state, checked=False), rows)
     except IntegrityError as error:

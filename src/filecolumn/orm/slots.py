@@ -35,6 +35,7 @@ __all__ = (
     "place_of",
     "put_for",
     "slots_of",
+    "target_of",
 )
 
 MAX_ATTACH_AGE = 6 * 3600.0
@@ -133,7 +134,7 @@ def put_for(slot: Slot) -> Put:
     file, source = slot.file, slot.file._source
     if source is None:
         raise no_content(file)
-    name = _target(slot)
+    name = target_of(slot)
     fresh = file._given_key is None and slot.attribute.type.makes_unique_keys
     facts = replace(file._known(), backend=name)
     policy, field = slot.attribute.type.policy, slot.attribute.key
@@ -143,13 +144,14 @@ def put_for(slot: Slot) -> Put:
 def copy_for(slot: Slot) -> Copy:
     """Plan to copy the slot's file from where it is."""
     origin, origin_key = slot.file._located()
-    name = _target(slot)
+    name = target_of(slot)
     facts = replace(slot.file._known(), backend=name)
     key = _key(slot, given=False)
     return Copy(origin, origin_key, storages.get(name), key, facts, slot.attribute.type.makes_unique_keys)
 
 
-def _target(slot: Slot) -> str:
+def target_of(slot: Slot) -> str:
+    """Return the key of the storage for new content of the slot's column."""
     return storages.resolve(slot.attribute.type.backend or storages.default)
 
 

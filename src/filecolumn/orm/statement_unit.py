@@ -31,6 +31,7 @@ from filecolumn.orm.ledger_changes import LedgerChanges
 from filecolumn.orm.matching import Finder, MatchedRow
 from filecolumn.orm.slots import Slot, place_of, slots_of
 from filecolumn.orm.statements import Parameters, Path, autoflush, criteria_of, rewritten
+from filecolumn.orm.type import claim, release
 from filecolumn.orm.unit import Place, Spot
 from filecolumn.orm.watching import watch
 
@@ -138,6 +139,9 @@ class StatementUnit(FlushUnit):
             if cell.files or attribute.type.multiple
         }
         rewritten(self._context, self._dml.statement, {**(more or {}), **changes})
+        claims = [
+            claim(value) for value in changes.values() if isinstance(value, FileObject | FileObjectList)
+        ]
         try:
             return self._context.invoke_statement()
         except BaseException:
@@ -145,6 +149,8 @@ class StatementUnit(FlushUnit):
             with suppress(SQLAlchemyError):
                 self._recorder.withdraw_all_but(self._frame.attached)
             raise
+        finally:
+            release(claims)
 
     def _conclude(self, attached: Iterable[Slot]) -> None:
         """After the statement: its files are its rows', and others are nobody's."""

@@ -5,6 +5,7 @@ The names with an underscore exist in SQLAlchemy 2.0.41 and 2.1, unless a commen
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -18,12 +19,15 @@ from sqlalchemy import (
     Insert,
     Result,
     Select,
+    TextClause,
     select,
 )
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 from sqlalchemy.orm.util import LoaderCriteriaOption
 from sqlalchemy.sql.expression import UpdateBase
 from sqlalchemy.util import immutabledict
+
+from filecolumn.orm.type import StoredObject
 
 __all__ = (
     "Key",
@@ -38,6 +42,8 @@ __all__ = (
     "criteria_of",
     "dml_of",
     "execute_last",
+    "has_connection",
+    "may_copy_files",
     "multi_values_of",
     "plain_select",
     "rewritten",
@@ -70,6 +76,20 @@ def dml_of(context: ORMExecuteState) -> UpdateBase | None:
     return statement if isinstance(statement, UpdateBase) else None
 
 
+# the words that texts begin with which copy no row
+_HARMLESS = re.compile(
+    r"\s*(?:SELECT|SET|SHOW|PRAGMA|LOCK|DELETE|SAVEPOINT|RELEASE|EXPLAIN|ANALYZE|VACUUM)\b", re.IGNORECASE
+)
+
+
+def may_copy_files(context: ORMExecuteState, statement: UpdateBase | None) -> bool:
+    """Return whether a statement that is about no mapped file may write the files of rows into others."""
+    if statement is not None:
+        return any(isinstance(column.type, StoredObject) for column in statement.table.columns)
+    found: object = getattr(context.statement, "element", context.statement)
+    return isinstance(found, TextClause) and _HARMLESS.match(found.text) is None
+
+
 def strategy_of(context: ORMExecuteState) -> Strategy:
     """Return how the statement will be carried out."""
     for name in ("_sa_orm_update_options", "_sa_orm_insert_options"):
@@ -84,6 +104,12 @@ def autoflush(context: ORMExecuteState) -> None:
     """Flush as SQLAlchemy would before it runs the statement, after this hook."""
     if context.execution_options.get("autoflush", True):
         Session._autoflush(context.session)
+
+
+def has_connection(session: Session) -> bool:
+    """Return whether the session has a connection, on which it may hold locks."""
+    transaction = session.get_transaction()
+    return transaction is not None and bool(transaction._connections)
 
 
 def execute_last(context: ORMExecuteState, listener: Listener) -> Result[Any]:

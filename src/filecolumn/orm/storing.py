@@ -1,7 +1,8 @@
 """Puts the content of a flush where its rows will say it is: pending files, and copies of files in use.
 
 Every key is claimed in the frame before anything is sent, so that what a cancelled or failed
-transfer leaves behind is found and removed when the transaction ends.
+transfer leaves behind is found and removed when the transaction ends.  One that the application chose
+is claimed in the ledger too: two transactions may have chosen the same.
 """
 
 from __future__ import annotations
@@ -13,31 +14,37 @@ from filecolumn.errors import ObjectExistsError
 from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
 from filecolumn.orm import bridge
+from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.slots import Slot, check_passes, check_slot, copy_for, put_for
-from filecolumn.orm.unit import Frame, Upload, Use
+from filecolumn.orm.unit import Frame, Place, Upload, Use
 from filecolumn.state import Phase
 from filecolumn.transfer import Copy, Inspect, Operation, Put
 
 __all__ = ("copied_for", "store_pending")
 
 
-def store_pending(slots: Sequence[Slot], frame: Frame) -> None:
+def store_pending(slots: Sequence[Slot], frame: Frame, recorder: Recorder) -> None:
     """Check everything first, then store: bad input is refused before anything is stored."""
     pending = {id(slot.file): slot for slot in reversed(slots) if not slot.file.is_saved}
     for slot in slots:
         check_slot(slot)
     check_passes(slot.file for slot in pending.values())
     uploads: dict[Put | Copy, Upload] = {}
+    slot_of: dict[Put | Copy, Slot] = {}
     for slot in reversed(pending.values()):
         op = put_for(slot)
         uploads[op] = Upload(op, slot.file, slot.file._known(), op.source)
-    _transfer(uploads, frame)
+        slot_of[op] = slot
+    _transfer(uploads, slot_of, frame, recorder)
 
 
-def copied_for(slots: Sequence[Slot], uses: Sequence[Use], frame: Frame) -> list[FileObject]:
+def copied_for(
+    slots: Sequence[Slot], uses: Sequence[Use], frame: Frame, recorder: Recorder
+) -> list[FileObject]:
     """Put a copy into each slot that gets one, and return the file of each slot."""
     files = [slot.file for slot in slots]
     copies: dict[Put | Copy, Upload] = {}
+    slot_of: dict[Put | Copy, Slot] = {}
     for index, (slot, use) in enumerate(zip(slots, uses, strict=True)):
         if use is Use.COPY:
             op = copy_for(slot)
@@ -45,14 +52,18 @@ def copied_for(slots: Sequence[Slot], uses: Sequence[Use], frame: Frame) -> list
             copy._grant = slot.file._grant
             slot.swap(slot.file, copy)
             copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
-    _transfer(copies, frame)
+            slot_of[op] = slot
+    _transfer(copies, slot_of, frame, recorder)
     return files
 
 
-def _transfer(uploads: Mapping[Put | Copy, Upload], frame: Frame) -> None:
-    # before the transfer starts: a cancelled one is cleaned up too
-    for upload in uploads.values():
-        _claim(upload, uploads.values(), frame)
+def _transfer(
+    uploads: Mapping[Put | Copy, Upload],
+    slot_of: Mapping[Put | Copy, Slot],
+    frame: Frame,
+    recorder: Recorder,
+) -> None:
+    stored: dict[Place, FileFacts] = {}
 
     def done(op: Operation, facts: FileFacts) -> None:
         assert not isinstance(op, Inspect)  # noqa: S101 - none is in `uploads`
@@ -60,9 +71,16 @@ def _transfer(uploads: Mapping[Put | Copy, Upload], frame: Frame) -> None:
         upload.done = True
         if upload.file is not None:
             upload.file._stage(facts)
+        if not op.fresh:
+            stored[upload.place] = facts
 
     try:
+        # before the transfer starts: a cancelled one is cleaned up too
+        for upload in uploads.values():
+            _claim(upload, uploads.values(), frame)
+        recorder.claim({upload.place: slot_of[op] for op, upload in uploads.items() if not op.fresh})
         bridge.transfer(list(uploads), done)
+        recorder.describe(stored)
     finally:
         for upload in uploads.values():
             if not upload.done:

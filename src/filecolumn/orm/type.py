@@ -8,12 +8,18 @@ from typing import Any, Protocol
 from sqlalchemy import JSON, Column, ColumnElement, Table, Text, cast, event, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
+from sqlalchemy.orm.state import InstanceState
 from sqlalchemy.sql.base import SchemaEventTarget
-from sqlalchemy.sql.operators import OperatorType
+from sqlalchemy.sql.operators import OperatorType, is_comparison
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.errors import CorruptFileMetadataError, PendingContentError
+from filecolumn.errors import (
+    CorruptFileMetadataError,
+    NotSupportedError,
+    OwnedFileError,
+    PendingContentError,
+)
 from filecolumn.facts import Json
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
@@ -21,9 +27,13 @@ from filecolumn.naming import check_key, new_key
 from filecolumn.orm.ledger import add_ledger
 from filecolumn.owner import NOT_LOADED
 from filecolumn.policy import ContentPolicy
+from filecolumn.state import Phase
 from filecolumn.templates import KeyContext, KeyTemplate
 
-__all__ = ("KeyFunction", "StoredObject")
+__all__ = ("Claim", "KeyFunction", "StoredObject", "claim", "release")
+
+Value = FileObject | FileObjectList | Sequence[FileObject] | None
+"""What an attribute holds, or a statement is to write."""
 
 KeyFunction = Callable[..., str]
 """Makes a key from `(record, file)`; it is validated, and used once."""
@@ -96,12 +106,19 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
 
     def _set_parent(self, parent: SchemaEventTarget, outer: bool = False, **options: object) -> None:
         super()._set_parent(parent, outer=outer, **options)
+        kind: TypeEngine[Any] = getattr(parent, "type", self)
+        if kind is not self or self._variant_mapping:
+            raise _hidden_error(kind)
         if self.ledger:
             event.listen(parent, "after_parent_attach", _on_attach)
 
-    def process_bind_param(
-        self, value: FileObject | FileObjectList | Sequence[FileObject] | None, dialect: Dialect
-    ) -> Json:
+    def process_bind_param(self, value: Value, dialect: Dialect) -> Json:
+        row = self._row_from(value)
+        if value is not None:
+            self._check_claim(value)
+        return row
+
+    def _row_from(self, value: Value) -> Json:
         match value:
             case None:
                 return None
@@ -113,6 +130,26 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
                 return [_row_of(file) for file in value]
             case _:
                 raise TypeError(self.expected(value))
+
+    def _check_claim(self, value: FileObject | FileObjectList | Sequence[FileObject]) -> None:
+        """Raise if nobody has claimed the files for the statement that is about to write them."""
+        found = _claims.get(id(value))
+        if found is not None and self._is_open(found):
+            found.is_used = True
+            return
+        files = (value,) if isinstance(value, FileObject) else value
+        for file in files:
+            # what is not, `_row_of` refuses
+            if file.is_saved:
+                raise _unclaimed_error(file, is_written=found is not None)
+
+    def _is_open(self, found: Claim) -> bool:
+        """Return whether a claim is for a statement that will write its value, and has not yet."""
+        state, key = found.state, found.key
+        if found.is_used or state is None or state.key is None:
+            return not found.is_used
+        before = state.committed_state
+        return key in before and not self.compare_values(found.value, before[key])
 
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any] | None:
         """Select text on PostgreSQL: psycopg would decode JSON while it fetches, and one bad row fail them all."""
@@ -148,9 +185,9 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     def coerce_compared_value(
         self, op: OperatorType | None, value: object
     ) -> TypeEngine[FileObject | FileObjectList]:
-        """Bind files as this type, and what indexes the JSON as JSON's own."""
+        """Bind files as this type, those to compare with unclaimed, and what indexes the JSON as JSON's own."""
         if isinstance(value, FileObject | FileObjectList | list | tuple):
-            return self
+            return _Compared(self) if op is not None and is_comparison(op) else self
         return self.impl_instance.coerce_compared_value(op, value)
 
     def compare_values(self, x: object, y: object) -> bool:
@@ -182,6 +219,82 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     def __repr__(self) -> str:
         backend = "" if self.backend is None else f"backend={self.backend!r}"
         return f"StoredObject({', '.join(filter(None, (backend, 'multiple=True' if self.multiple else '')))})"
+
+
+class _Compared(TypeDecorator["FileObject | FileObjectList"]):
+    """What a column of files is compared with: it is bound as the column's values are, and written nowhere."""
+
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = JSON
+    cache_ok: bool | None = True
+
+    def __init__(self, kind: StoredObject) -> None:
+        super().__init__(none_as_null=True)
+        self.kind = kind
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[object]:
+        return self.kind.load_dialect_impl(dialect)
+
+    def process_bind_param(self, value: Value, dialect: Dialect) -> Json:
+        return self.kind._row_from(value)
+
+
+class Claim:
+    """The right to write a value into a row, once."""
+
+    __slots__ = ("is_used", "key", "state", "value")
+
+    def __init__(
+        self, value: FileObject | FileObjectList, state: InstanceState[object] | None, key: str
+    ) -> None:
+        self.value = value
+        self.state = state
+        self.key = key
+        self.is_used = False
+
+
+_claims: dict[int, Claim] = {}
+"""By the identity of the value, which lives as long as its claim."""
+
+
+def claim(
+    value: FileObject | FileObjectList, state: InstanceState[object] | None = None, key: str = ""
+) -> Claim:
+    """Let one statement write *value*; with *state*, only while its attribute *key* is to be written."""
+    made = _claims[id(value)] = Claim(value, state, key)
+    return made
+
+
+def release(claims: Iterable[Claim]) -> None:
+    """End claims, whether they were used or not."""
+    for each in claims:
+        if _claims.get(id(each.value)) is each:
+            del _claims[id(each.value)]
+
+
+def _hidden_error(kind: TypeEngine[Any]) -> NotSupportedError:
+    """Return the error for a column's type with a StoredObject inside: no flush and no sweep would see its files."""
+    name = type(kind).__name__
+    if kind._variant_mapping:
+        what = f"{name}(...).with_variant(...) is a StoredObject for some databases only"
+        advice = "a StoredObject has the right type for each by itself"
+    else:
+        what = f"there is a StoredObject inside {name}"
+        advice = "subclass StoredObject instead of wrapping it, and use multiple=True instead of ARRAY"
+    return NotSupportedError(f"{what}, where its files would not be seen: {advice}")
+
+
+def _unclaimed_error(file: FileObject, *, is_written: bool) -> OwnedFileError | PendingContentError:
+    """Return the error for a saved file that something else than the ORM is about to write into a row."""
+    if file._phase is Phase.STORED or is_written:
+        return OwnedFileError(
+            f"a row owns {file.filename!r}, and its own file is written back through the ORM only: for another row "
+            "copy it with file.copy() and add the record through an ORM session, or write file.to_dict() into a "
+            "plain JSON column"
+        )
+    return PendingContentError(
+        f"{file.filename!r} is saved, and no session has attached it to this row: add the record through an ORM "
+        "session, or write file.to_dict() into a plain JSON column"
+    )
 
 
 def _on_attach(column: Column[object], table: object) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Result
+from sqlalchemy import Result, Table
 
 from filecolumn.errors import ConcurrentFileChangeError, FileColumnError, NotSupportedError
 from filecolumn.orm.dml import ValueSet
 from filecolumn.orm.held import Held
 from filecolumn.orm.matching import Finder, MatchedRow
-from filecolumn.orm.statement_unit import StatementUnit, places_held, shared_error
+from filecolumn.orm.rereading import Rereading
+from filecolumn.orm.statement_unit import StatementUnit, shared_error
 from filecolumn.orm.statements import Path
 from filecolumn.orm.storing import store_pending
 
@@ -33,11 +34,18 @@ class _OfMatchedRows(StatementUnit):
                 f"the statement touched {count} rows where {len(rows)} matched before it, because another transaction "
                 "added some; roll back and retry"
             )
-        if count != len(rows) and self._removed:
-            left = finder.with_identities([row.identity for row in rows], for_update=False)
-            still = places_held(left, self._dml.attributes)
-            self._removed = [(home, place) for home, place in self._removed if place not in still]
+        reread = Rereading()
+        if self._removed:
+            identities = [row.identity for row in rows]
+            if finder.source is finder.table:
+                reread.add(cast("Table", self._dml.table), finder.key, identities)
+            else:
+                reread.add_of(self._dml.mapper, identities)
+            reread.read(finder.connection)
+            self._removed = [(home, place) for home, place in self._removed if not reread.holds(place[1])]
         self._conclude(() if count == 0 else self._slots())
+        if self._removed and reread.moves_rows(finder.connection):
+            self._recorder.leave_to_drains(place for _, place in self._removed)
         return result
 
 
@@ -68,10 +76,15 @@ class Update(_OfMatchedRows):
     """An UPDATE of file attributes, by its criteria or by the primary keys among its parameters."""
 
     def run(self) -> Result[Any]:
+        with self._recorder.claiming():
+            return self._run()
+
+    def _run(self) -> Result[Any]:
         gives = any(cell.files for values in self._dml.sets for cell in values.cells.values())
         if gives:
             self._prepare()
-            store_pending(self._slots(), self._frame)
+            self._register(self._slots())
+            store_pending(self._slots(), self._frame, self._recorder)
         finder = self._finder()
         finder.lock()
         matches = self._matches(finder, for_update=True)

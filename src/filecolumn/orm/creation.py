@@ -1,0 +1,69 @@
+"""What `create_all` leaves in the meta table: the database's id, and the file columns of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import Connection, MetaData, Table, event, inspect
+
+from filecolumn.naming import uuid7_hex
+from filecolumn.orm.columns import ColumnName, name_of, note_columns, recorded_columns, translated
+from filecolumn.orm.ledger import Ledger, add_meta, has_ledgers, ledger_of
+from filecolumn.orm.type import StoredObject
+
+__all__ = ("DATABASE_ID", "listen", "record_tables")
+
+DATABASE_ID = "database"
+"""Name of the fact that holds the database's id."""
+
+
+def listen() -> None:
+    """Take note of what any `MetaData` with a ledger creates."""
+    event.listen(MetaData, "after_create", _after_create)
+
+
+def _after_create(
+    metadata: MetaData, connection: object, *, tables: Sequence[Table] = (), **_: object
+) -> None:
+    ledger = ledger_of(metadata)
+    # a mock connection only prints what would be created
+    if ledger is None or not isinstance(connection, Connection) or not has_ledgers(connection.dialect):
+        return
+    if ledger.meta in tables or _exists(connection, ledger.meta):
+        record_tables(connection, ledger, metadata, created=tables)
+
+
+def record_tables(
+    connection: Connection, ledger: Ledger, metadata: MetaData, *, created: Sequence[Table] = ()
+) -> None:
+    """Record the database's id, if it has none, and the file columns of *metadata* that are there."""
+    add_meta(connection, ledger, {DATABASE_ID: uuid7_hex()})
+    known = {each.name for each in recorded_columns(connection, ledger)}
+    note_columns(connection, ledger, _new_columns(connection, ledger, metadata, created, known))
+
+
+def _new_columns(
+    connection: Connection,
+    ledger: Ledger,
+    metadata: MetaData,
+    created: Sequence[Table],
+    known: set[ColumnName],
+) -> Iterator[ColumnName]:
+    for table in metadata.tables.values():
+        names = {
+            name_of(connection, ledger, table, column.name)
+            for column in table.columns
+            if isinstance(column.type, StoredObject)
+        } - known
+        if not names:
+            continue
+        if table not in created:
+            if not _exists(connection, table):
+                continue
+            there = inspect(connection).get_columns(table.name, schema=translated(connection, table.schema))
+            names &= {name_of(connection, ledger, table, column["name"]) for column in there}
+        yield from sorted(names)
+
+
+def _exists(connection: Connection, table: Table) -> bool:
+    return inspect(connection).has_table(table.name, schema=translated(connection, table.schema))

@@ -1,0 +1,241 @@
+"""Reads rows once more after a flush's SQL: the database may have done something else than it was told.
+
+A trigger may keep a row that was deleted, or a value that was replaced; a policy may hide a row from
+the statement.  What a row still holds was not given up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    select,
+    text,
+)
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.state import InstanceState
+
+from filecolumn.backends.parts import batches
+from filecolumn.orm.attributes import file_attributes
+from filecolumn.orm.columns import translated
+from filecolumn.orm.references import HeldKeys, UndecodableError, held_keys, raw_text
+from filecolumn.orm.rows import BATCH, is_one_of
+from filecolumn.orm.type import StoredObject
+
+__all__ = ("Rereading", "TableRules", "identities_of", "rules_of")
+
+Identity = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TableRules:
+    """What may happen in a table that its statements do not say."""
+
+    moves_rows: bool
+    """Triggers or rules that are not ours may write rows: a file may come to be in another one."""
+    hides_rows: bool
+    """Row-level security is active for the role: a row that is not found may be there."""
+
+
+@dataclass(slots=True)
+class Rereading:
+    """The rows that a flush or statement wrote or deleted, by table, and what they hold after it."""
+
+    rows: dict[Table, tuple[Sequence[ColumnElement[Any]], set[Identity]]] = field(
+        default_factory=dict[Table, tuple[Sequence["ColumnElement[Any]"], set[Identity]]]
+    )
+    held: list[HeldKeys] = field(default_factory=list[HeldKeys])
+    unreadable: bool = False
+    """Whether some value cannot be decoded at all: it may hold anything."""
+
+    def add(self, table: Table, key: Sequence[ColumnElement[Any]], identities: Iterable[Identity]) -> None:
+        """Add rows by their table's primary key."""
+        self.rows.setdefault(table, (key, set()))[1].update(identities)
+
+    def add_of(self, mapper: Mapper[object], identities: Sequence[Identity]) -> None:
+        """Add rows by their mapper's primary key."""
+        for table, (key, positions) in _keys_by_table(mapper)[1].items():
+            self.add(table, key, [tuple(each[position] for position in positions) for each in identities])
+
+    def read(self, connection: Connection) -> None:
+        """Read the rows, each by its table's own primary key and without joins."""
+        for table, (key, identities) in self.rows.items():
+            for batch in batches(list(identities), BATCH):
+                for row in self._rows_of(connection, *_query(table, key, connection.dialect, batch)):
+                    for value in row:
+                        self._note(value)
+
+    def _rows_of(
+        self, connection: Connection, query: Select[*tuple[str, ...]], parameters: dict[str, object]
+    ) -> Sequence[Row[*tuple[str, ...]]]:
+        try:
+            return connection.execute(query, parameters).all()
+        except OperationalError:
+            # SQLite's driver refuses text that is no UTF-8
+            if connection.dialect.name != "sqlite":
+                raise
+            self.unreadable = True
+            return ()
+
+    def moves_rows(self, connection: Connection) -> bool:
+        """Return whether triggers of others may have written what the rows held into other rows."""
+        return any(rules_of(connection, table).moves_rows for table in self.rows)
+
+    def holds(self, key: str) -> bool:
+        """Return whether a row still holds *key*."""
+        return self.unreadable or any(held.holds(key) for held in self.held)
+
+    def _note(self, value: object) -> None:
+        if value is None:
+            return
+        try:
+            self.held.append(held_keys(value))
+        except UndecodableError:
+            self.unreadable = True
+
+
+def identities_of(
+    state: InstanceState[object],
+) -> Iterator[tuple[Table, Sequence[ColumnElement[Any]], Identity]]:
+    """Yield the tables that hold file columns of a row, each with its primary key there.
+
+    Twice where the flush changes the primary key: before, and after.
+    """
+    if state.key is None:
+        return
+    before = state.key[1]
+    names, places = _keys_by_table(state.mapper)
+    now = tuple(state.dict.get(name, value) for name, value in zip(names, before, strict=True))
+    for table, (key, positions) in places.items():
+        for identity in dict.fromkeys((before, now)):
+            yield table, key, tuple(identity[position] for position in positions)
+
+
+Keys = Mapping[Table, tuple[Sequence["ColumnElement[Any]"], Sequence[int]]]
+
+_tables: WeakKeyDictionary[Mapper[object], tuple[Sequence[str], Keys]] = WeakKeyDictionary()
+
+
+def _keys_by_table(mapper: Mapper[object]) -> tuple[Sequence[str], Keys]:
+    """Return the attributes of the primary key, and for each table with files which of them are its own key."""
+    known = _tables.get(mapper)
+    if known is None:
+        names = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+        tables = dict.fromkeys(attribute.column.table for attribute in file_attributes(mapper))
+        places = {
+            table: (key, [names.index(mapper.get_property_by_column(column).key) for column in key])
+            for table in tables
+            if (key := key_of(table, mapper))
+        }
+        known = _tables[mapper] = names, places
+    return known
+
+
+def key_of(table: Table, mapper: Mapper[object]) -> Sequence[ColumnElement[Any]]:
+    """Return the primary key of a table; that of the mapper for one that declares none, as a view."""
+    return tuple(table.primary_key) or tuple(
+        column for column in mapper.primary_key if isinstance(column, Column) and column.table is table
+    )
+
+
+def _query(
+    table: Table, key: Sequence[ColumnElement[Any]], dialect: Dialect, identities: Sequence[Identity]
+) -> tuple[Select[*tuple[str, ...]], dict[str, object]]:
+    if len(key) == 1:
+        statement = _query_by_one(table, key[0], dialect)
+        return statement, {"identities": [identity[0] for identity in identities]}
+    return _selected(table, dialect).where(is_one_of(key, identities)), {}
+
+
+_by_one: WeakKeyDictionary[Table, dict[str, Select[*tuple[str, ...]]]] = WeakKeyDictionary()
+
+
+def _query_by_one(table: Table, key: ColumnElement[Any], dialect: Dialect) -> Select[*tuple[str, ...]]:
+    known = _by_one.setdefault(table, {})
+    if dialect.name not in known:
+        is_one = key.in_(bindparam("identities", expanding=True))
+        known[dialect.name] = _selected(table, dialect).where(is_one)
+    return known[dialect.name]
+
+
+def _selected(table: Table, dialect: Dialect) -> Select[*tuple[str, ...]]:
+    columns = [column for column in table.columns if isinstance(column.type, StoredObject)]
+    return select(*(raw_text(column, dialect) for column in columns))
+
+
+_rules: WeakKeyDictionary[Engine, dict[tuple[str | None, str], TableRules]] = WeakKeyDictionary()
+
+
+def rules_of(connection: Connection, table: Table) -> TableRules:
+    """Return what may happen in a table, looked up once in a process."""
+    known = _rules.setdefault(connection.engine, {})
+    name = translated(connection, table.schema), table.name
+    if name not in known:
+        known[name] = _look_up(connection, table, *name)
+    return known[name]
+
+
+def _look_up(connection: Connection, table: Table, schema: str | None, name: str) -> TableRules:
+    columns = [column.name for column in table.columns if isinstance(column.type, StoredObject)]
+    match connection.dialect.name:
+        case "sqlite":
+            catalog = connection.dialect.identifier_preparer.quote(schema) + "." if schema else ""
+            is_its = "type = 'trigger' AND lower(tbl_name) = lower(:name)"
+            query = text(f"SELECT name, sql FROM {catalog}sqlite_master WHERE {is_its}")  # noqa: S608 - quoted
+            hides = False
+        case "postgresql":
+            quote = connection.dialect.identifier_preparer.quote
+            full = f"{quote(schema)}.{quote(name)}" if schema else quote(name)
+            query = text(_POSTGRESQL_RULES).bindparams(full=full)
+            hides = bool(
+                connection.scalar(
+                    text("SELECT row_security_active(to_regclass(:full))").bindparams(full=full)
+                )
+            )
+            found = [(each, body) for each, body in connection.execute(query)]
+            return TableRules(any(_moves(each, body, name, columns) for each, body in found), hides)
+        case _:
+            query = text(
+                "SELECT TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS "
+                "WHERE EVENT_OBJECT_SCHEMA = COALESCE(:schema, DATABASE()) AND EVENT_OBJECT_TABLE = :name"
+            ).bindparams(schema=schema)
+            hides = False
+    found = [(each, body) for each, body in connection.execute(query, {"name": name})]
+    return TableRules(any(_moves(each, body, name, columns) for each, body in found), hides)
+
+
+_POSTGRESQL_RULES = """
+SELECT t.tgname, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+WHERE t.tgrelid = to_regclass(:full) AND NOT t.tgisinternal
+UNION ALL SELECT r.rulename, pg_get_ruledef(r.oid) FROM pg_rewrite r
+WHERE r.ev_class = to_regclass(:full) AND r.rulename <> '_RETURN'
+"""
+_WRITES = re.compile(r"\b(INSERT|UPDATE|MERGE|REPLACE|EXECUTE|PERFORM|CALL)\b", re.IGNORECASE)
+
+
+def _moves(name: str, body: str, table: str, columns: Sequence[str]) -> bool:
+    """Return whether a trigger may write what a row holds into another; one that sets `updated_at` does not."""
+    if name.startswith("filecolumn_"):
+        return False
+    # what SQLite keeps begins with CREATE TRIGGER ... AFTER UPDATE ON
+    body = body[begin.end() :] if (begin := re.search(r"\bBEGIN\b", body, re.IGNORECASE)) else body
+    words = {found.upper() for found in _WRITES.findall(body)}
+    if words != {"UPDATE"}:
+        return bool(words)
+    targets = re.findall(r"\bUPDATE\s+(?:ONLY\s+)?[\"`\[]?(\w+)", body, re.IGNORECASE)
+    names_files = any(re.search(rf"\b{re.escape(column)}\b", body, re.IGNORECASE) for column in columns)
+    return names_files or any(target.lower() != table.lower() for target in targets)

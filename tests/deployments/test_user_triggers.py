@@ -1,0 +1,133 @@
+"""Triggers, rules and policies of the application: the database does something else than the flush says."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from filecolumn import maintenance
+from tests.deployments.site import ANY_DATABASE, SERVERS, Base, Site, put, read, remove, replace, sql
+
+POSTGRESQL = SERVERS[:1]
+
+
+@pytest.mark.parametrize("host", POSTGRESQL, indirect=True)
+def test_a_row_that_a_trigger_keeps_keeps_its_file(site: Site) -> None:
+    engine = site.database()
+    put(engine, 1)
+    sql(
+        engine,
+        "ALTER TABLE doc ADD COLUMN gone boolean DEFAULT false",
+        "CREATE FUNCTION soft() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN UPDATE doc SET gone = true WHERE id = OLD.id; RETURN NULL; END'",
+        "CREATE TRIGGER soft BEFORE DELETE ON doc FOR EACH ROW EXECUTE FUNCTION soft()",
+    )
+    with warnings.catch_warnings():
+        # SQLAlchemy counts the rows
+        warnings.simplefilter("ignore")
+        remove(engine, 1)
+    site.nightly(engine, Base)
+    assert read(engine, 1) == b"content 1"
+
+
+def test_a_row_that_a_trigger_of_sqlite_keeps_keeps_its_file(site: Site) -> None:
+    engine = site.database()
+    put(engine, 1)
+    sql(engine, "CREATE TRIGGER soft BEFORE DELETE ON doc BEGIN SELECT RAISE(IGNORE); END")
+    with warnings.catch_warnings():
+        # SQLAlchemy counts the rows
+        warnings.simplefilter("ignore")
+        remove(engine, 1)
+    site.nightly(engine, Base)
+    assert read(engine, 1) == b"content 1"
+
+
+@pytest.mark.parametrize("host", POSTGRESQL, indirect=True)
+def test_a_value_that_a_trigger_keeps_keeps_its_file(site: Site) -> None:
+    engine = site.database()
+    put(engine, 1)
+    sql(
+        engine,
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.file := OLD.file; RETURN NEW; END'",
+        "CREATE TRIGGER keep BEFORE UPDATE ON doc FOR EACH ROW EXECUTE FUNCTION keep()",
+    )
+    replace(engine, 1)
+    site.nightly(engine, Base)
+    assert read(engine, 1) == b"content 1"
+
+
+@pytest.mark.parametrize("host", SERVERS[1:], indirect=True)
+def test_a_value_that_a_trigger_of_mariadb_keeps_keeps_its_file(site: Site) -> None:
+    engine = site.database()
+    put(engine, 1)
+    sql(engine, "CREATE TRIGGER keep BEFORE UPDATE ON doc FOR EACH ROW SET NEW.file = OLD.file")
+    replace(engine, 1)
+    site.nightly(engine, Base)
+    assert read(engine, 1) == b"content 1"
+
+
+def test_a_value_that_a_trigger_of_sqlite_puts_back_keeps_its_file(site: Site) -> None:
+    engine = site.database()
+    put(engine, 1)
+    sql(
+        engine,
+        "CREATE TRIGGER keep AFTER UPDATE OF file ON doc WHEN NEW.file <> OLD.file "
+        "BEGIN UPDATE doc SET file = OLD.file WHERE id = OLD.id; END",
+    )
+    replace(engine, 1)
+    site.nightly(engine, Base)
+    assert read(engine, 1) == b"content 1"
+
+
+@pytest.mark.parametrize("host", ANY_DATABASE, indirect=True)
+def test_what_a_trigger_writes_into_an_archive_is_kept(site: Site) -> None:
+    engine = site.database()
+    put(engine, 1)
+    insert = "INSERT INTO archive (id, file) VALUES (OLD.id, OLD.file)"
+    match engine.dialect.name:
+        case "postgresql":
+            sql(
+                engine,
+                "CREATE TABLE archive (id integer, file jsonb)",
+                f"CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {insert}; RETURN OLD; END'",
+                "CREATE TRIGGER keep BEFORE DELETE ON doc FOR EACH ROW EXECUTE FUNCTION keep()",
+            )
+        case "sqlite":
+            sql(
+                engine,
+                "CREATE TABLE archive (id integer, file JSON)",
+                f"CREATE TRIGGER keep BEFORE DELETE ON doc BEGIN {insert}; END",
+            )
+        case _:
+            sql(
+                engine,
+                "CREATE TABLE archive (id integer, file JSON)",
+                f"CREATE TRIGGER keep BEFORE DELETE ON doc FOR EACH ROW {insert}",
+            )
+    maintenance.copy_files(engine, Base, source="doc.file", target="archive.file")
+    remove(engine, 1)
+    site.nightly(engine, Base)
+    assert site.intact(engine, "archive") == 1
+
+
+@pytest.mark.parametrize("host", POSTGRESQL, indirect=True)
+def test_triggers_from_offline_sql_let_a_table_be_truncated(site: Site) -> None:
+    import io
+
+    migration, operations = pytest.importorskip("alembic.migration"), pytest.importorskip("alembic.operations")
+    import filecolumn.maintenance.migrations  # noqa: F401 - it registers the operations
+
+    engine = site.database()
+    put(engine, 1)
+    written = io.StringIO()
+    context = migration.MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": written}
+    )
+    operations.Operations(context).create_file_triggers("doc", ["file"], backend="docs")
+    with engine.begin() as connection:
+        cursor = connection.connection.cursor()
+        cursor.execute(written.getvalue())
+        cursor.execute("TRUNCATE doc")
+    site.nightly(engine, Base)
+    assert site.objects() == set()
