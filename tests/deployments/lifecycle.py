@@ -225,9 +225,10 @@ class Lifecycle:
         self.host.copy(name, PRODUCTION, in_place=in_place)
         self.waits_for_adoption = self._later_state_is_known()
 
-    def adopt(self, release: str, **how: bool) -> None:
+    def adopt(self, release: str, how: str = "") -> None:
         """Say that the mounted folder is the production's."""
-        if self.maintain(PRODUCTION, release, lambda engine, base: maintenance.adopt(engine, base, **how)):
+        chosen: Any = {how: True} if how else {}
+        if self.maintain(PRODUCTION, release, lambda engine, base: maintenance.adopt(engine, base, **chosen)):
             self.waits_for_adoption = False
             self.home = self.mounted
             # the marks of the place are another's from then on: processes that have seen the old ones end
@@ -272,8 +273,8 @@ class Lifecycle:
                     continue
                 folder = self.folder(self.keeper[each.key])
                 assert is_whole(folder, each), f"{name} names {each.key}, which is gone"
-        for folder in (HOME, OTHER, *self._others()):
-            age(self.folder(folder))
+        for place in (HOME, OTHER, *self._others()):
+            age(self.folder(place))
 
     def _named(self, database: str) -> set[Any]:
         return named_in(self._looking(database))
@@ -302,7 +303,8 @@ class Lifecycle:
     def _later_state_is_known(self) -> bool:
         """Return whether the folder has seen a later state than the production's database is in."""
         with self._looking(PRODUCTION).connect() as connection:
-            facts = dict(connection.exec_driver_sql("SELECT name, value FROM filecolumn_meta").tuples().all())
+            found = connection.exec_driver_sql("SELECT name, value FROM filecolumn_meta")
+            facts = {str(name): str(value) for name, value in found}
         at = int(facts.get("generation", "0"))
         marks = self.folder(HOME) / ".filecolumn" / "writers" / facts.get("database", "-")
         return (marks / str(at + 1)).exists()

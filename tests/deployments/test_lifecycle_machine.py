@@ -231,7 +231,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         """Say that what is mounted is the production's."""
         # that it is all the production's is only true of a folder which nobody else uses
         if not (how == "sole" and self.life.mounted == OTHER):
-            self.life.adopt(release, **({how: True} if how else {}))
+            self.life.adopt(release, how)
 
     @precondition(lambda self: self.may("move"))
     @rule(release=RELEASE, with_marks=st.booleans(), number=st.integers(1, 2))
@@ -239,7 +239,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         """Copy the content to another folder, mount it, and say so."""
         if self.life.mounted != f"moved{number}":
             self.life.copy_content(f"moved{number}", with_marks=with_marks)
-            self.life.adopt(release, moved=True)
+            self.life.adopt(release, "moved")
 
     def _is_there(self, database: str) -> bool:
         return database != STAGED or self.has_staged
@@ -306,7 +306,7 @@ class MariadbMachine(LifecycleMachine):
 
 
 HISTORIES = {"quick": (5, 20), "ci": (60, 30), "soak": (500, 60)}
-ON_SERVERS = {"quick": (2, 15), "ci": (6, 25), "soak": (100, 60)}
+ON_SERVERS = {"quick": (1, 15), "ci": (6, 25), "soak": (100, 60)}
 WALKS = {"quick": (3, 30), "ci": (40, 50), "soak": (500, 60)}
 """Histories, and steps of each."""
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from filecolumn import FileObject, FileObjectList, StoredObject, maintenance, storages
 from filecolumn.errors import ObjectNotFoundError
-from tests.deployments.releases import Many, Renamed, Wider, WiderDoc, WiderPhoto
+from tests.deployments.releases import Many, ManyDoc, Renamed, Wider, WiderDoc, WiderPhoto
 from tests.deployments.site import (
     ANY_DATABASE,
     Base,
@@ -82,8 +82,7 @@ def test_a_storage_that_has_two_names_keeps_what_is_stored_under_the_newer(site:
     storages.alias("docs", to="documents")
     engine = site.database("app", Many)
     with Session(engine) as session:
-        model = Many.registry._class_registry["ManyDoc"]
-        session.add(model(id=1, file=[FileObject("a.txt", content=b"a")]))
+        session.add(ManyDoc(id=1, file=[FileObject("a.txt", content=b"a")]))
         session.commit()
     site.new_process()
     if how == "inline":
@@ -120,9 +119,9 @@ def test_states_that_a_newer_release_wrote_are_left_alone(site: Site) -> None:
     engine = site.database()
     put(engine, 1, 2, 3)
     sql(engine, "UPDATE filecolumn_ledger SET state = 4")
-    for act in (lambda: replace(engine, 1), lambda: remove(engine, 2)):
+    for act, row in ((replace, 1), (remove, 2)):
         try:
-            act()
+            act(engine, row)
         except Exception as error:  # noqa: BLE001 - whatever is raised has to be one of filecolumn's own
             assert type(error).__module__.startswith("filecolumn")
     site.nightly(engine, Base, unreferenced=True)

@@ -93,6 +93,7 @@ def test_a_second_name_of_the_storage_does_not_hide_that_the_database_was_restor
     maintenance.sweep(engine, Base)
     site.host.copy("app", "newer")
     site.host.copy("backup", "app", in_place=in_place)
+    restored = site.host.engine("app")
     for _ in range(2):
         site.new_process()
         site.register("again")
@@ -141,6 +142,7 @@ def test_a_second_name_of_the_storage_does_not_make_a_staged_copy_the_original(s
     engine = site.database()
     put(engine, 1, 2)
     site.host.copy("app", "staged")
+    staged = site.host.engine("staged")
     for _ in range(2):
         site.new_process()
         site.register("again")

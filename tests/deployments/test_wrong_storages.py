@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from filecolumn import FileObject, StoredObject, maintenance, storages
-from filecolumn.backends.base import Stat, StorageBackend
+from filecolumn.backends.base import Stat
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.errors import BackendMismatchError, StorageError
@@ -147,7 +147,7 @@ def test_one_location_text_for_two_places_is_not_taken_for_one(site: Site) -> No
     Pictures.metadata.create_all(engine)
     put(engine, 1)
     put(engine, 1, model=Picture)
-    assert not maintenance.check(engine, Base, Pictures).counts["missing"]
+    assert not maintenance.check(engine, Base, Pictures).counts[FindingKind.MISSING]
     for folder in ("docs/files", "pictures/files"):
         site.nightly(engine, Base, Pictures, folder=folder, unreferenced=True)
     assert site.intact(engine, "doc", folder="docs/files") == 1
@@ -282,10 +282,10 @@ def test_a_database_in_memory_works_with_a_folder(site: Site) -> None:
 
 @pytest.mark.parametrize("kind", [NoListing, NoMarks])
 def test_a_storage_that_refuses_to_list_or_to_be_marked_is_used_all_the_same(
-    site: Site, kind: type[StorageBackend]
+    site: Site, kind: type[ObstoreBackend]
 ) -> None:
     storages.clear_backends()
-    backend = kind("docs", f"file://{site.folder()}/", fsync=False)  # type: ignore[call-arg]
+    backend = kind("docs", f"file://{site.folder()}/", fsync=False)
     storages.register_backend(backend)
     engine = site.database()
     works(engine)

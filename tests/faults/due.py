@@ -1,11 +1,32 @@
-"""Makes the time of what is to be drained come."""
+"""Makes the time of what is to be drained or swept come."""
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, MetaData, delete, insert, text
+from sqlalchemy.orm import DeclarativeBase
+
+from filecolumn.maintenance import SweepReport, sweep
+from filecolumn.orm.ledger import ledger_of
 
 
 def make_due(engine: Engine) -> None:
     """Let the time of everything come that is to be drained."""
     with engine.begin() as connection:
         connection.execute(text("UPDATE filecolumn_ledger SET due_at = 0 WHERE state = 2"))
+
+
+def let_sweeps_judge(engine: Engine, metadata: MetaData) -> None:
+    """Give the ledger an entry that is newer than any object: a sweep leaves alone what is younger than it."""
+    ledger = ledger_of(metadata)
+    assert ledger is not None
+    columns = ledger.table.c
+    facts = {"backend": "docs", "key": "newest", "state": 3, "checked": True, "attempts": 0}
+    with engine.begin() as connection:
+        connection.execute(delete(ledger.table).where(columns.key == "newest"))
+        connection.execute(insert(ledger.table).values(**facts, created_at=10**14))
+
+
+def sweep_all_now(engine: Engine, base: type[DeclarativeBase], *, grace: float) -> SweepReport:
+    """Claim everything that no row refers to, for the next drain to delete."""
+    let_sweeps_judge(engine, base.metadata)
+    return sweep(engine, base, grace=grace, quarantine=0, unreferenced=True, force=True)

@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, StorageError, storages
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.maintenance import drain, sweep
+from filecolumn.maintenance import drain
 from filecolumn.testing.failpoints import VARIABLE, install_from_environment
-from tests.faults.due import make_due
+from tests.faults.due import make_due, sweep_all_now
 from tests.scenarios.drivers import use_real_savepoints
 from tests.scenarios.models import Base, Document, Folder, Item
 
@@ -187,7 +187,7 @@ def sweep_all(history: History) -> None:
     """Sweep what killed workers left, with an orphan of one's own."""
     history.session.commit()
     history.file().save()
-    sweep(history.engine, Base, grace=-10, force=True)
+    sweep_all_now(history.engine, Base, grace=-10)
 
 
 STEPS: list[Step] = [

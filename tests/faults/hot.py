@@ -22,8 +22,8 @@ from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
 from filecolumn import FileObject, ObjectExistsError, ObjectNotFoundError, storages
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.maintenance import drain, sweep
-from tests.faults.due import make_due
+from filecolumn.maintenance import drain
+from tests.faults.due import make_due, sweep_all_now
 from tests.scenarios.models import Base, Document
 
 ROWS = 20
@@ -137,7 +137,7 @@ def clean_up(url: str, kind: str, seconds: float) -> Counter[str]:
                 make_due(engine)
             counts["deleted"] += drain(engine, Base).deleted
         else:
-            sweep(engine, Base, grace=0, force=True)
+            sweep_all_now(engine, Base, grace=0)
         time.sleep(0.05)
     engine.dispose()
     return counts

@@ -22,9 +22,10 @@ from sqlalchemy.util import concurrency
 from filecolumn import FileObject, StorageError, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.maintenance import drain, sweep
+from filecolumn.maintenance import drain
 from filecolumn.testing import WrappedBackend
 from filecolumn.testing.wrapping import Operation, Passage
+from tests.faults.due import sweep_all_now
 from tests.faults.hot import HotRows
 from tests.scenarios.models import Base
 
@@ -122,7 +123,7 @@ def clean_up(engine: Engine, kind: str, left: Time) -> Counter[str]:
             if kind == "drain":
                 counts["deleted"] += drain(engine, Base, lease=LEASE).deleted
             else:
-                counts["claimed"] += sweep(engine, Base, grace=GRACE, force=True).claimed
+                counts["claimed"] += sweep_all_now(engine, Base, grace=GRACE).claimed
         except StorageError:
             counts["refused"] += 1
         time.sleep(0.5)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, delete, update
 from filecolumn import FileObject, storages, transfer
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.facts import FileFacts
-from filecolumn.orm import draining, flush, frames, recording
+from filecolumn.orm import draining, flush, frames, recording, rereading
 from filecolumn.orm import type as column_type
 from filecolumn.orm.ledger import Ledger
 from filecolumn.orm.recording import is_one_of
@@ -29,8 +29,9 @@ from filecolumn.orm.unit import Place, Upload
 # the package has the functions under the modules' names
 drain_module = import_module("filecolumn.maintenance.drain")
 sweep_module = import_module("filecolumn.maintenance.sweep")
+view_module = import_module("filecolumn.maintenance.view")
 Patch = pytest.MonkeyPatch
-Claim, Drain = drain_module.Claim, drain_module._Drain
+Drain = drain_module._Drain
 
 VARIABLE = "FILECOLUMN_TEST_MUTANT"
 LIMIT = 600
@@ -53,7 +54,7 @@ def believe_any_size(facts: FileFacts, backend: StorageBackend, stat: Stat) -> F
     return with_stat(facts, backend, replace(stat, size=facts.size or 0))
 
 
-def delete_at_once(_: Engine, __: Ledger, places: Sequence[Place]) -> list[Place]:
+def delete_at_once(_: Engine, __: Ledger, places: Sequence[Place], **___: object) -> list[Place]:
     storages.get("docs").delete([key for _, key in places])
     return list(places)
 
@@ -71,8 +72,8 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
     "removed keys are not counted": lambda patch: patch.setattr(
         recording, "_doom_unchecked", lambda *_: set()
     ),
-    "every key counts as checked": lambda patch: patch.setattr(
-        drain_module, "Claim", lambda place, attempts, _: Claim(place, attempts, checked=True)
+    "a drain does not look up again what it claimed": lambda patch: patch.setattr(
+        drain_module._Drain, "look_up", lambda *_: None
     ),
     "a sweep looks, then deletes": lambda patch: patch.setattr(sweep_module, "fence", delete_at_once),
     "a new key is not claimed": lambda patch: patch.setattr(recording, "_insert_live", lambda *_: None),
@@ -82,17 +83,20 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
     ),
     "a claim has no lease": lambda patch: patch.setattr(Drain, "_claim", claim_for_no_time),
     "a commit does not ask whose the storage is": lambda patch: patch.setattr(
-        draining, "withheld", lambda *_: {}
+        draining, "_withheld", lambda *_: {}
     ),
     "a drain does not ask whose the storage is": lambda patch: patch.setattr(
-        drain_module._Drain, "_find_reason", lambda *_: ""
+        drain_module._Drain, "_reason_against", lambda *_: ""
     ),
     "an unanswered COMMIT is not asked about": lambda patch: patch.setattr(frames, "_ask", frames._undo),
     "pending content is written as a row": lambda patch: patch.setattr(
         column_type, "_row_of", row_of_anything
     ),
     "a drain does not look for references": lambda patch: patch.setattr(
-        drain_module, "referenced", lambda *_: set()
+        view_module, "referenced", lambda *_: set()
+    ),
+    "rows are not read again after the flush": lambda patch: patch.setattr(
+        rereading.Rereading, "read", lambda *_: None
     ),
     "keys that are gone are forgotten": lambda patch: patch.setattr(drain_module, "mark_gone", forget_keys),
     "a list is not compared with its row": lambda patch: patch.setattr(

@@ -11,10 +11,10 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from filecolumn import FileObject
-from filecolumn.maintenance import drain, sweep
+from filecolumn.maintenance import drain
 from filecolumn.naming import RESERVED_FOLDER
 from filecolumn.testing import assert_consistent
-from tests.faults.due import make_due
+from tests.faults.due import make_due, sweep_all_now
 from tests.scenarios.models import Base, Document, Item
 
 SKEW = 10.0
@@ -46,7 +46,7 @@ def put_right(engine: Engine) -> None:
     for _ in range(2):
         make_due(engine)
         drain(engine, Base)
-        sweep(engine, Base, grace=-SKEW, force=True)
+        sweep_all_now(engine, Base, grace=-SKEW)
     drain(engine, Base)
     assert_consistent(engine, Base, allow=())
 

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from filecolumn import ConcurrentFileChangeError, FileObject, PendingContentError, StaleUploadError, storages
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.maintenance import drain, sweep
-from tests.faults.due import make_due
+from filecolumn.maintenance import drain
+from tests.faults.due import make_due, sweep_all_now
 from tests.faults.mutants import MUTANTS
 from tests.faults.oracle import look
 from tests.scenarios.models import Base, Document
@@ -95,7 +95,7 @@ def share(engine: Engine) -> None:
 def attach_what_was_swept(engine: Engine) -> None:
     """A file is stored, swept away as an orphan, and then given to a row."""
     staged = FileObject("a.txt", backend="docs", content=b"staged").save()
-    sweep(engine, Base, grace=-10, force=True)
+    sweep_all_now(engine, Base, grace=-10)
     make_due(engine)
     drain(engine, Base)
     with Session(engine) as session, suppress(StaleUploadError):

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from filecolumn import CommitOutcomeUnknownError, FileObject, StaleUploadError, StorageError
-from filecolumn.maintenance import drain, sweep
+from filecolumn.maintenance import drain
 from filecolumn.testing import assert_consistent
 from tests.faults.actor import Actor, is_blocked, is_conflict, labelled
 from tests.faults.beliefs import Chronicle, Row
@@ -442,7 +442,7 @@ class Histories(RuleBasedStateMachine):
         for actor in self.actors:
             actor.is_swept = True
         with self.maintenance():
-            self.world.maintain(sweep, grace=-SKEW, force=True)
+            self.world.sweep_all_now(-SKEW)
         found = self.world.look()
         self.strays &= found.live
 
@@ -496,7 +496,7 @@ class Histories(RuleBasedStateMachine):
         before = self.world.look()
         self.world.make_due()
         assert self.world.maintain(drain).restored == len(before.keys & before.doomed)
-        self.world.maintain(sweep, grace=-SKEW, force=True)
+        self.world.sweep_all_now(-SKEW)
         assert self.world.maintain(drain).restored == 0
         found = self.world.look()
         assert found.objects == found.keys == found.live

@@ -172,7 +172,7 @@ def change_a_clone(world: World) -> list[str]:
 HISTORIES: dict[str, Callable[[World], list[str]]] = {
     "kept keys are not counted": touch_what_another_replaces,
     "removed keys are not counted": delete_one_of_two_from_before_the_ledger,
-    "every key counts as checked": delete_one_of_two_that_share,
+    "a drain does not look up again what it claimed": delete_one_of_two_that_share,
     "a sweep looks, then deletes": attach_a_swept_file,
     "a new key is not claimed": attach_a_swept_file,
     "any size is believed": store_less_than_was_sent,

@@ -147,7 +147,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             session.commit()
         make_due(engine)
     # a copy is to be no clone of the template, whose storage it must leave alone
-    (made / "docs" / RESERVED_FOLDER / "owner").unlink()
+    marks = made / "docs" / RESERVED_FOLDER
+    (marks / "owner").unlink()
+    shutil.rmtree(marks / "writers")
     return made
 
 

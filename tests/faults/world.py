@@ -19,10 +19,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from filecolumn import storages
-from filecolumn.maintenance import claims, install_triggers
+from filecolumn.maintenance import claims, install_triggers, sweep
 from filecolumn.orm.ledger import State
 from tests.faults.beliefs import Labelled, Row, Rows
-from tests.faults.due import make_due
+from tests.faults.due import let_sweeps_judge, make_due
 from tests.scenarios.drivers import Driver
 from tests.scenarios.fixtures import driver_for, make_driver
 from tests.scenarios.models import Base
@@ -128,6 +128,11 @@ class World:
 
     def make_due(self) -> None:
         make_due(self.reader)
+
+    def sweep_all_now(self, grace: float) -> None:
+        """Sweep, and claim everything that no row refers to."""
+        let_sweeps_judge(self.reader, Base.metadata)
+        self.maintain(sweep, grace=grace, quarantine=0, unreferenced=True, force=True)
 
     # What there is
 
