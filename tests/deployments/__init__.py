@@ -1,1 +1,1 @@
-"""Deployments over the years: releases, migrations, restores, copies, wrong mounts.  No object that a row names is ever gone."""
+"""Deployments over the years: releases, migrations, restores, copies and wrong mounts."""

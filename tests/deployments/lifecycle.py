@@ -154,7 +154,10 @@ class Lifecycle:
         found: dict[str, set[str]] = {}
         with self._looking(database).connect() as connection:
             if self.kind == "sqlite":
-                query = "SELECT m.name, i.name FROM sqlite_master m JOIN pragma_table_info(m.name) i WHERE m.type = 'table'"
+                query = (
+                    "SELECT m.name, i.name FROM sqlite_master m JOIN pragma_table_info(m.name) i "
+                    "WHERE m.type = 'table'"
+                )
             else:
                 schema = "DATABASE()" if self.kind == "mariadb" else "current_schema()"
                 query = f"SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = {schema}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -101,12 +101,12 @@ class LifecycleMachine(RuleBasedStateMachine):
             return
         if not waits:
             self.life.let_be_due(database)
-        run = {
+        run: dict[str, Callable[..., object]] = {
             "sweep": lambda engine, base: maintenance.sweep(engine, base, grace=0, quarantine=0),
             "sweep_unreferenced": lambda engine, base: maintenance.sweep(
                 engine, base, grace=0, quarantine=0, unreferenced=True
             ),
-            "drain": lambda engine, base: maintenance.drain(engine, base),
+            "drain": maintenance.drain,
             "repair": lambda engine, base: maintenance.check(engine, base, repair=True, grace=0),
         }
         self.life.maintain(database, release, run[what])
@@ -366,7 +366,13 @@ def step_of(random: Random) -> Step:
         "restore": ("in_place", "ends"),
         "go_forward": ("in_place",),
     }
-    whats = {"production": SESSIONS, "session": SESSIONS, "maintain": RUNS, "migrate": MIGRATIONS, "rewrite": REWRITES}
+    whats = {
+        "production": SESSIONS,
+        "session": SESSIONS,
+        "maintain": RUNS,
+        "migrate": MIGRATIONS,
+        "rewrite": REWRITES,
+    }
     name = random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     given = {each: random.choice(choices[each]) for each in wanted.get(name, ())}
     if name in whats:
@@ -376,7 +382,9 @@ def step_of(random: Random) -> Step:
     return name, given
 
 
-def failure_of(machine: type[LifecycleMachine], protection: str, steps: Sequence[Step]) -> tuple[int, BaseException] | None:
+def failure_of(
+    machine: type[LifecycleMachine], protection: str, steps: Sequence[Step]
+) -> tuple[int, BaseException] | None:
     """Take the steps, and return which of them failed and how."""
     made = machine()
     try:
@@ -385,14 +393,16 @@ def failure_of(machine: type[LifecycleMachine], protection: str, steps: Sequence
             if made.may(name):
                 try:
                     getattr(made, name)(**given)
-                except Exception as error:  # noqa: BLE001 - whatever is raised is reported with the steps
+                except Exception as error:
                     return number, error
     finally:
         made.teardown()
     return None
 
 
-def shortest(machine: type[LifecycleMachine], protection: str, steps: Sequence[Step], seconds: float = 60) -> list[Step]:
+def shortest(
+    machine: type[LifecycleMachine], protection: str, steps: Sequence[Step], seconds: float = 60
+) -> list[Step]:
     """Leave out what a failure does not need."""
     kept, size, end = list(steps), max(len(steps) // 2, 1), time.monotonic() + seconds
     while size:
@@ -409,7 +419,7 @@ def shortest(machine: type[LifecycleMachine], protection: str, steps: Sequence[S
 
 def walk(machine: type[LifecycleMachine], seed: int, count: int) -> None:
     """Take *count* steps at random."""
-    random = Random(seed)  # noqa: S311 - it chooses steps
+    random = Random(seed)
     protection = random.choice(PROTECTIONS)
     steps = [step_of(random) for _ in range(count)]
     failed = failure_of(machine, protection, steps)
@@ -442,7 +452,7 @@ def test_no_object_that_a_row_names_is_gone_whatever_is_done() -> None:
 @pytest.mark.timeout(SECONDS)
 def test_no_object_that_a_row_names_is_gone_in_weighted_walks() -> None:
     histories, steps = WALKS[NAME]
-    begin = 0 if NAME == "quick" else Random().randrange(2**32)  # noqa: S311
+    begin = 0 if NAME == "quick" else Random().randrange(2**32)
     for seed in range(begin, begin + histories):
         walk(LifecycleMachine, seed, steps)
 

@@ -1,4 +1,4 @@
-"""Runs that cannot see everything: a role that a policy hides rows from, tables without transactions, values compared."""
+"""Runs that cannot see everything: hidden rows, tables without transactions, values compared."""
 
 from __future__ import annotations
 

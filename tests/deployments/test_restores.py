@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from filecolumn import maintenance, storages
@@ -35,7 +35,9 @@ def test_a_row_that_was_put_back_keeps_its_file(site: Site, retention: float) ->
     held = held_json(engine, 1)
     remove(engine, 1)
     with engine.begin() as connection:
-        connection.execute(text(f"INSERT INTO doc (id, file) VALUES (1, {bound_json(engine)})"), {"value": held})
+        connection.execute(
+            text(f"INSERT INTO doc (id, file) VALUES (1, {bound_json(engine)})"), {"value": held}
+        )
         connection.execute(text("UPDATE filecolumn_ledger SET due_at = 1 WHERE state = 2"))
     assert maintenance.drain(engine, Base).restored == 1
     assert read(engine, 1) == b"content 1"
@@ -70,7 +72,9 @@ def test_a_database_restored_by_mistake_removes_nothing_of_the_newer_one(site: S
 
 @pytest.mark.xfail(strict=True, reason="the generation is not read in the transaction of a removal")
 @pytest.mark.parametrize("in_place", [True, False])
-def test_a_process_that_lives_through_a_restore_removes_nothing_of_the_newer_one(site: Site, in_place: bool) -> None:
+def test_a_process_that_lives_through_a_restore_removes_nothing_of_the_newer_one(
+    site: Site, in_place: bool
+) -> None:
     engine = site.database()
     put(engine, 1, 5)
     remove(engine, 5)
@@ -85,7 +89,9 @@ def test_a_process_that_lives_through_a_restore_removes_nothing_of_the_newer_one
 
 
 @pytest.mark.parametrize("in_place", [True, False])
-def test_a_second_name_of_the_storage_does_not_hide_that_the_database_was_restored(site: Site, in_place: bool) -> None:
+def test_a_second_name_of_the_storage_does_not_hide_that_the_database_was_restored(
+    site: Site, in_place: bool
+) -> None:
     engine = site.database()
     put(engine, 1)
     site.host.copy("app", "backup")
@@ -178,13 +184,12 @@ def test_a_row_deleted_and_restored_to_the_same_json_is_read_by_sessions(site: S
         connection.execute(text("INSERT INTO doc (id, file) VALUES (9, :value)"), {"value": held})
     with Session(engine) as session:
         file = session.get_one(Doc, 9).file
-        assert file is not None and file.get_content() == b"content 1"
+        assert file is not None
+        assert file.get_content() == b"content 1"
 
 
 @pytest.mark.parametrize("host", SERVERS[1:], indirect=True)
 def test_a_failover_of_mariadb_is_no_copy(site: Site) -> None:
-    from sqlalchemy import event
-
     engine = site.database()
     put(engine, 1, 2)
     remove(engine, 1)
@@ -192,7 +197,9 @@ def test_a_failover_of_mariadb_is_no_copy(site: Site) -> None:
     replica = site.host.engine("app")
 
     @event.listens_for(replica, "before_cursor_execute", retval=True)
-    def answer_otherwise(_: object, __: object, statement: str, given: object, *___: object) -> tuple[str, object]:
+    def answer_otherwise(
+        _: object, __: object, statement: str, given: object, *___: object
+    ) -> tuple[str, object]:
         """Answer as another server of the same data."""
         is_asked = "server_uid" in statement or "server_uuid" in statement
         return ("SELECT 'server_uid', 'another'" if is_asked else statement), given

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import Column, String, insert, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from filecolumn import FileObject, StoredObject, maintenance, storages
@@ -84,7 +84,9 @@ def test_rows_copied_to_another_table_keep_their_files_when_the_first_are_delete
         "copy_files",
         pytest.param(
             "triggers",
-            marks=pytest.mark.xfail(strict=True, reason="triggers look for the name of the row's JSON in the ledger"),
+            marks=pytest.mark.xfail(
+                strict=True, reason="triggers look for the name of the row's JSON in the ledger"
+            ),
         ),
         "drains",
     ],
@@ -209,7 +211,8 @@ def test_core_refuses_the_file_of_another_row(site: Site) -> None:
     put(engine, 1)
     with Session(engine) as session:
         file = session.get_one(Doc, 1).file
-        assert file is not None and file.filename
+        assert file is not None
+        assert file.filename
     with pytest.raises(OwnedFileError), engine.begin() as connection:
         connection.execute(insert(Doc).values(id=2, file=file))
     remove(engine, 1)
@@ -237,7 +240,7 @@ def test_a_copy_of_changed_content_is_refused(site: Site) -> None:
     put(engine, 1)
     (key,) = site.objects()
     (site.folder() / key).write_bytes(b"content X")
-    with Session(engine) as session, pytest.raises(Exception) as caught:  # noqa: PT011 - see the next line
+    with Session(engine) as session, pytest.raises(Exception) as caught:
         session.add(Doc(id=2, file=session.get_one(Doc, 1).file))
         session.commit()
     assert type(caught.value).__module__.startswith("filecolumn")
@@ -249,8 +252,6 @@ def test_a_table_rebuilt_by_alembic_keeps_its_files_and_says_that_triggers_are_m
         pytest.importorskip("alembic.migration"),
         pytest.importorskip("alembic.operations"),
     )
-    from sqlalchemy import Column, String
-
     engine = site.database()
     maintenance.install_triggers(engine, Base)
     put(engine, 1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 
 import pytest
@@ -113,10 +114,12 @@ def test_what_a_trigger_writes_into_an_archive_is_kept(site: Site) -> None:
 
 @pytest.mark.parametrize("host", POSTGRESQL, indirect=True)
 def test_triggers_from_offline_sql_let_a_table_be_truncated(site: Site) -> None:
-    import io
-
-    migration, operations = pytest.importorskip("alembic.migration"), pytest.importorskip("alembic.operations")
-    import filecolumn.maintenance.migrations  # noqa: F401 - it registers the operations
+    migration, operations = (
+        pytest.importorskip("alembic.migration"),
+        pytest.importorskip("alembic.operations"),
+    )
+    # it registers the operations
+    pytest.importorskip("filecolumn.maintenance.migrations")
 
     engine = site.database()
     put(engine, 1)

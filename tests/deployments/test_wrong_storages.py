@@ -1,4 +1,4 @@
-"""Another folder under the right name, one folder under two names, folders inside folders: and what is no fault at all."""
+"""Another folder under the right name, one folder under two names, and what is no fault at all."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.pool import StaticPool
 
 from filecolumn import FileObject, StoredObject, maintenance, storages
 from filecolumn.backends.base import Stat
@@ -125,8 +126,6 @@ def test_a_wrong_variable_does_not_remove_the_production_s_object_of_the_same_ke
 
 
 def test_a_database_in_memory_takes_nothing_from_a_real_folder(site: Site) -> None:
-    from sqlalchemy import create_engine
-
     engine = site.database()
     put(engine, 1, 2)
     shell = create_engine("sqlite://")
@@ -137,7 +136,10 @@ def test_a_database_in_memory_takes_nothing_from_a_real_folder(site: Site) -> No
 
 
 def test_one_location_text_for_two_places_is_not_taken_for_one(site: Site) -> None:
-    dirfs, local = pytest.importorskip("fsspec.implementations.dirfs"), pytest.importorskip("fsspec.implementations.local")
+    dirfs, local = (
+        pytest.importorskip("fsspec.implementations.dirfs"),
+        pytest.importorskip("fsspec.implementations.local"),
+    )
     storages.clear_backends()
     for key in ("docs", "pictures"):
         (site.root / key / "files").mkdir(parents=True)
@@ -189,7 +191,7 @@ def test_a_bind_mount_of_the_folder_and_of_one_inside_it_lose_nothing(site: Site
     (site.folder() / "inner").mkdir()
     bind = site.folder("bind")
     bind.mkdir()
-    if subprocess.run(["mount", "--bind", site.folder(), bind], capture_output=True, check=False).returncode:  # noqa: S603, S607
+    if subprocess.run(["mount", "--bind", site.folder(), bind], capture_output=True, check=False).returncode:
         pytest.skip("no bind mounts here")
     try:
         engine = site.database()
@@ -207,7 +209,7 @@ def test_a_bind_mount_of_the_folder_and_of_one_inside_it_lose_nothing(site: Site
         site.nightly(engine, Base, Pictures, unreferenced=True)
         assert site.intact(engine, "picture", folder="docs/inner") == 1
     finally:
-        subprocess.run(["umount", bind], check=True)  # noqa: S603, S607
+        subprocess.run(["umount", bind], check=True)
 
 
 def test_content_that_was_moved_is_the_database_s_once_that_is_said(site: Site) -> None:
@@ -269,9 +271,6 @@ def test_a_folder_that_is_not_empty_keeps_what_lay_there(site: Site) -> None:
 
 
 def test_a_database_in_memory_works_with_a_folder(site: Site) -> None:
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import StaticPool
-
     for _ in range(2):
         shell = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
         Base.metadata.create_all(shell)

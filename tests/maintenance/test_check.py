@@ -137,7 +137,9 @@ async def test_an_object_that_nobody_knows_is_an_orphan_and_goes_by_way_of_the_l
     report = await check_now(world, repair=True)
     assert report.repaired == 1
     await world.maintain("drain")
-    assert "lost/a.txt" in keys(), "a check deletes nothing itself, and a drain not before the quarantine ends"
+    assert "lost/a.txt" in keys(), (
+        "a check deletes nothing itself, and a drain not before the quarantine ends"
+    )
     assert (await world.maintain("status")).quarantined == 1
     world.make_due()
     await world.maintain("drain")

@@ -61,9 +61,7 @@ def move_in(*, folder: Path, replace: bool = True, **options: Any) -> StorageBac
     """Let the storage "docs" be another folder."""
     folder.mkdir(exist_ok=True)
     forget_standings()
-    return storages.register_backend(
-        f"file://{folder}/", key="docs", replace=replace, fsync=False, **options
-    )
+    return storages.register_backend(f"file://{folder}/", key="docs", replace=replace, fsync=False, **options)
 
 
 @pytest.fixture
@@ -175,7 +173,8 @@ def test_a_second_database_makes_a_place_mixed(original: World, second: World, f
     first = original.add(b"one", b"two")
     theirs = second.add(b"three")
     assert list(marks(folder)["shared"]["writers"]) == [
-        path.name for path in (folder / ".filecolumn" / "writers").iterdir()
+        path.name
+        for path in (folder / ".filecolumn" / "writers").iterdir()
         if path.name != marks(folder)["place"]["by"]
     ]
     lay("lost/a.txt")
@@ -455,7 +454,10 @@ def test_a_nested_place_is_left_alone_by_the_outer_ones_sweep(
     lay("lost/a.txt")
     report = sweep_now(original)
     assert (report.orphans, report.claimed) == (1, 1)
-    assert set(original.states()) == {"lost/a.txt", *(key for key in keys() if not key.startswith(("inner", "lost")))}
+    assert set(original.states()) == {
+        "lost/a.txt",
+        *(key for key in keys() if not key.startswith(("inner", "lost"))),
+    }
     assert drain(original.engine, Base).deleted == 1
     assert f"inner/{inner}" in keys()
 

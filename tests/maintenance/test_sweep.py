@@ -395,9 +395,7 @@ def test_marks_are_read_once_in_a_process(
 # A backup is restored
 
 
-def test_a_restored_backup_is_reported_and_nothing_deleted(
-    database: World, storage: StorageBackend
-) -> None:
+def test_a_restored_backup_is_reported_and_nothing_deleted(database: World, storage: StorageBackend) -> None:
     """Rows go back to yesterday: what was deleted since is missing, what was added since has no row."""
     old = database.add(*(b"old %d" % number for number in range(5)))
     for table in ("documents", "filecolumn_ledger"):

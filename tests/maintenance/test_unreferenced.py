@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, text
 from sqlalchemy.orm import Session
 
-from filecolumn import FileObject, FileObjectList, MaintenanceRefusedError, ObjectNotFoundError, storages
+from filecolumn import FileObject, MaintenanceRefusedError, ObjectNotFoundError, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.maintenance import QUARANTINE, SweepReport, install_triggers
-from filecolumn.orm.ledger import State
+from filecolumn.orm.ledger import State, now_ms
 from tests.maintenance.models import Base, Document, Item
-from tests.maintenance.world import World, keys, lay
+from tests.maintenance.world import TABLE, World, keys, lay
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -30,7 +32,7 @@ def lose_row(world: World, number: int) -> None:
 
 def add_pages(world: World, *bodies: bytes, start: int) -> list[str]:
     with Session(world.engine) as session:
-        document = Document(id=start, pages=FileObjectList([FileObject("p.txt", content=b) for b in bodies]))
+        document = Document(id=start, pages=[FileObject("p.txt", content=body) for body in bodies])
         session.add(document)
         session.commit()
         return [page.path for page in document.pages]
@@ -75,7 +77,6 @@ async def test_it_waits_for_the_quarantine_after_the_note(world: World) -> None:
     report = await sweep_now(world, unreferenced=True, quarantine=QUARANTINE)
     assert (report.unreferenced, report.claimed) == (1, 0)
     world.sql("UPDATE filecolumn_ledger SET unreferenced_since = unreferenced_since - :age", age=6 * DAY_MS)
-    world.sql("UPDATE filecolumn_ledger SET unreferenced_since = NULL WHERE key = :key", key=kept)
     assert (await sweep_now(world, unreferenced=True, quarantine=QUARANTINE)).claimed == 0
     world.sql("UPDATE filecolumn_ledger SET unreferenced_since = unreferenced_since - :age", age=DAY_MS)
     report = await sweep_now(world, unreferenced=True, quarantine=QUARANTINE)
@@ -94,7 +95,9 @@ async def test_status_counts_keys_and_bytes_by_column(world: World) -> None:
     world.sql("DELETE FROM documents WHERE id IN (2, 3)")
     await sweep_now(world)
     counts = (await world.maintain("status")).by_column
-    assert {name: (c.live, c.live_bytes, c.unreferenced, c.unreferenced_bytes) for name, c in counts.items()} == {
+    assert {
+        name: (c.live, c.live_bytes, c.unreferenced, c.unreferenced_bytes) for name, c in counts.items()
+    } == {
         "documents.file": (2, 7, 1, 4),
         "documents.pages": (2, 11, 2, 11),
         "items.file": (1, 4, 0, 0),
@@ -111,7 +114,9 @@ async def test_more_than_ten_of_a_column_are_refused(world: World) -> None:
     [kept] = world.add(b"kept", start=100)
     pages = add_pages(world, b"p1", b"p2", start=101)
     world.sql("DELETE FROM documents WHERE id <> 100")
-    with pytest.raises(MaintenanceRefusedError, match=r"11 of the 12 live keys of documents\.file have no row"):
+    with pytest.raises(
+        MaintenanceRefusedError, match=r"11 of the 12 live keys of documents\.file have no row"
+    ):
         await sweep_now(world, unreferenced=True)
     assert set(world.states().values()) == {State.LIVE}, "nothing is claimed of any column"
     assert (await sweep_now(world, unreferenced=True, force=True)).claimed == 13
@@ -130,25 +135,31 @@ async def test_ten_of_a_column_are_not_refused(world: World) -> None:
 
 
 async def test_one_in_a_hundred_of_a_large_column_is_not_refused(database: World) -> None:
-    database.add(b"kept")
-    entry = "INSERT INTO filecolumn_ledger (backend, key, state, checked, created_at, attempts, held_in) "
-    source = "SELECT backend, :key, 1, checked, created_at, 0, held_in FROM filecolumn_ledger WHERE attempts = 0"
-    for number in range(11):
-        database.sql(f"{entry} {source} LIMIT 1", key=f"lost/{number}")
-    for doubling in range(7):
-        # keys of rows that are not there either, and were not noted
-        database.sql(
-            f"{entry} SELECT backend, key || '-' || :n, 1, checked, created_at, 1, held_in FROM filecolumn_ledger"
-            if database.kind != "mariadb"
-            else f"{entry} SELECT backend, concat(`key`, '-', :n), 1, checked, created_at, 1, held_in "
-            "FROM filecolumn_ledger",
-            n=str(doubling),
+    [first] = database.add(b"kept")
+    held_in = database.entry(first).held_in
+    names = [f"x/{number}" for number in range(1099)]
+    row = {"filename": "a.txt", "backend": "docs", "size": 1, "v": 1}
+    entry = {"backend": "docs", "state": State.LIVE.value, "checked": True, "attempts": 0, "held_in": held_in}
+    with database.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO documents (id, file, pages) VALUES (:id, :row, '[]')"),
+            [
+                {"id": number, "row": json.dumps({**row, "to_filename": name})}
+                for number, name in enumerate(names, 2)
+            ],
         )
-    database.sql("UPDATE filecolumn_ledger SET unreferenced_since = 1 WHERE attempts = 0")
-    report = await sweep_now(database, unreferenced=True, dry_run=True)
-    assert report.unreferenced == 1535
-    with pytest.raises(MaintenanceRefusedError, match="1535 of the 1536 live keys of documents.file"):
+        connection.execute(
+            insert(TABLE).values(created_at=now_ms()), [{**entry, "key": name} for name in names]
+        )
+    database.sql("DELETE FROM documents WHERE id > 1089")
+    with pytest.raises(MaintenanceRefusedError, match="12 of the 1100 live keys"):
+        database.sql("DELETE FROM documents WHERE id = 1089")
         await sweep_now(database, unreferenced=True)
+    database.sql(
+        "INSERT INTO documents (id, file, pages) VALUES (1089, :row, '[]')",
+        row=json.dumps({**row, "to_filename": names[1087]}),
+    )
+    assert (await sweep_now(database, unreferenced=True)).claimed == 11
 
 
 async def test_an_empty_table_is_refused(world: World) -> None:
@@ -252,12 +263,11 @@ async def test_a_key_that_waits_in_two_storages_needs_the_name_of_one(world: Wor
     storages.register_backend("memory://", key="other")
     [key] = world.add(b"one")
     world.set_entries(state=State.DOOMED.value, due_at=2**50)
-    entry = "INSERT INTO filecolumn_ledger (backend, key, state, checked, created_at, attempts, due_at) "
-    if world.kind == "mariadb":
-        entry = entry.replace("key,", "`key`,")
-    world.sql(
-        f"{entry} VALUES ('other', :key, 2, :no, :now, 0, :now)", key=key, no=False, now=int(time.time() * 1000)
-    )
+    entry = {"state": State.DOOMED.value, "checked": False, "attempts": 0}
+    with world.engine.begin() as connection:
+        connection.execute(
+            insert(TABLE).values(backend="other", key=key, created_at=now_ms(), due_at=2**50, **entry)
+        )
     with pytest.raises(MaintenanceRefusedError, match="waits in docs, other"):
         await world.maintain("undelete", key=key)
     assert await world.maintain("undelete", key=key, storage="docs") == "docs"

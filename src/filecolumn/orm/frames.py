@@ -12,10 +12,12 @@ from weakref import WeakKeyDictionary, WeakSet, finalize, ref
 from sqlalchemy import Column, Connection, Engine, Transaction
 from sqlalchemy.orm import Session, SessionTransaction
 
+from filecolumn.backends.base import StorageBackend
 from filecolumn.failpoints import failpoint
 from filecolumn.orm.columns import column_ids
 from filecolumn.orm.draining import conclude, delete_objects
 from filecolumn.orm.outcome import has_committed
+from filecolumn.orm.place import note_registered
 from filecolumn.orm.recording import LedgerAt
 from filecolumn.orm.unit import Frame, Place
 from filecolumn.registry import storages
@@ -61,6 +63,8 @@ class SessionFrame(Frame):
         default_factory=dict[tuple[LedgerAt, "Column[object]"], str]
     )
     """The ids of file columns that its flushes recorded, or found recorded."""
+    registered: set[tuple[Engine, StorageBackend]] = field(default_factory=set[tuple[Engine, StorageBackend]])
+    """The storages that its flushes registered for, in its own transaction."""
     other_dml: bool = False
     """Whether statements wrote rows that no session settled: they may have copied what a row holds."""
     watch_end: Callable[[], object] = lambda: None
@@ -84,6 +88,15 @@ class SessionFrame(Frame):
             frame = frame.outer
         return None
 
+    def has_registered(self, engine: Engine, backend: StorageBackend) -> bool:
+        """Return whether this transaction has registered as a writer of a storage."""
+        frame: SessionFrame | None = self
+        while frame is not None:
+            if (engine, backend) in frame.registered:
+                return True
+            frame = frame.outer
+        return False
+
     def write_in(self, connection: Connection) -> None:
         """Take note that rows of the frame are in what is now the innermost transaction of *connection*."""
         innermost = connection.get_nested_transaction() or connection.get_transaction()
@@ -100,6 +113,7 @@ class SessionFrame(Frame):
         self.added |= inner.added
         self.doomed |= inner.doomed
         self.noted |= inner.noted
+        self.registered |= inner.registered
         self.other_dml |= inner.other_dml
 
 
@@ -203,6 +217,8 @@ def _finish(frame: SessionFrame) -> None:
     places = frame.finish()
     for (home, column), found in frame.noted.items():
         column_ids(home.engine)[home.ledger, column] = found
+    for engine, backend in frame.registered:
+        note_registered(engine, backend)
     if storages.retention > 0 or frame.other_dml or not storages.inline_removal:
         places -= frame.doomed.keys()
     recorded = {**frame.added, **frame.doomed}

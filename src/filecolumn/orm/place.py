@@ -44,6 +44,7 @@ __all__ = (
     "forget_standings",
     "identity_in",
     "is_in_memory",
+    "note_registered",
     "raise_generation",
     "register",
     "standing_to_remove",
@@ -112,7 +113,7 @@ class Standing:
 
 
 _standings: WeakKeyDictionary[Engine, WeakKeyDictionary[StorageBackend, Standing]] = WeakKeyDictionary()
-_stored: WeakKeyDictionary[Engine, WeakKeyDictionary[StorageBackend, bool]] = WeakKeyDictionary()
+_stored: WeakKeyDictionary[Engine, WeakKeyDictionary[StorageBackend, float]] = WeakKeyDictionary()
 _in_process: WeakKeyDictionary[StorageBackend, set[str]] = WeakKeyDictionary()
 """The databases that store in a storage which does not persist: they are all of this process."""
 _registering: set[tuple[int, int]] = set()
@@ -139,20 +140,23 @@ def identity_in(connection: Connection, ledger: Ledger, facts: Mapping[str, str]
 
 def is_registered(engine: Engine, backend: StorageBackend) -> bool:
     """Return whether this process has found that it may store in *backend*."""
-    return backend in _stored.get(engine, ())
+    since = _stored.get(engine, WeakKeyDictionary()).get(backend)
+    return since is not None and time.monotonic() - since < DAY
 
 
-def register(connection: Connection, engine: Engine, ledger: Ledger, backend: StorageBackend) -> None:
+def register(connection: Connection, ledger: Ledger, backend: StorageBackend) -> None:
     """Register the ledger as a writer of a storage, before its first upload in a process.
 
-    Writes into the meta table in the transaction of *connection*.  Raises BackendMismatchError where
-    the ledger has live keys in another place under this name.
+    Writes into the meta table in the transaction of *connection*: once that is committed,
+    `note_registered` remembers it.  Raises BackendMismatchError where the ledger has live keys in
+    another place under this name.
     """
     lock_sqlite(connection, ledger)
     standing = Survey(connection, ledger).examine(backend)
     if standing.is_unknown:
         standing = Survey(connection, ledger).examine(backend, claim=True)
-    _note_registered(engine, backend, standing)
+    if standing.refused:
+        raise BackendMismatchError(standing.refused)
 
 
 def register_apart(bind: Engine, engine: Engine, ledger: Ledger, backend: StorageBackend) -> None:
@@ -181,13 +185,14 @@ def _register_apart(bind: Engine, engine: Engine, ledger: Ledger, backend: Stora
         with bind.begin() as connection:
             lock_sqlite(connection, ledger)
             standing = Survey(connection, ledger).examine(backend, claim=True)
-    _note_registered(engine, backend, standing)
-
-
-def _note_registered(engine: Engine, backend: StorageBackend, standing: Standing) -> None:
     if standing.refused:
         raise BackendMismatchError(standing.refused)
-    _stored.setdefault(engine, WeakKeyDictionary())[backend] = True
+    note_registered(engine, backend)
+
+
+def note_registered(engine: Engine, backend: StorageBackend) -> None:
+    """Remember for a day that the ledger is registered as a writer of a storage."""
+    _stored.setdefault(engine, WeakKeyDictionary())[backend] = time.monotonic()
 
 
 def standing_to_remove(engine: Engine, ledger: Ledger, backend: StorageBackend) -> Standing:
@@ -325,6 +330,7 @@ class Survey:
         _place_ids[backend] = mark.id
         storages.note_place(backend.key, self._first_name(mark.id, backend.key))
         if mark.by != self.identity.id:
+            self._refresh_shared(backend)
             return Standing(place=mark.id, mixed=f"another database came to {backend.key!r} first")
         if not mark.empty:
             return Standing(place=mark.id, mixed=f"objects lay in {backend.key!r} before this database came")
@@ -398,7 +404,7 @@ class Survey:
         self, backend: StorageBackend, known: str, live: list[tuple[str, int | None]], *, claim: bool
     ) -> Standing:
         if backend.new_place:
-            return self._claim(backend) if claim else Standing(place=None)
+            return self._claim(backend) if claim else Standing(is_unknown=True)
         if not any(_is_there(backend, key, size) for key, size in live):
             return Standing(refused=_not_known(backend), withheld=_not_known(backend))
         if claim:
@@ -439,6 +445,15 @@ class Survey:
         """Say that the ledger stores here; a storage that refuses is left as it is."""
         content = {"at": time.time(), "is": self.identity.fingerprint}
         _try_to_write(backend, _seen_key(self.identity.id), content)
+
+    def _refresh_shared(self, backend: StorageBackend) -> None:
+        """Say once a day that the ledger, which was not the first one here, still stores."""
+        try:
+            writers = (_read(backend, SHARED) or {}).get("writers", {})
+        except FileColumnError:
+            return
+        if self.identity.id and time.time() - float(writers.get(self.identity.id, 0)) > DAY:
+            self._note_shared(backend)
 
     def _note_shared(self, backend: StorageBackend) -> None:
         try:
@@ -502,6 +517,8 @@ def raise_generation(
 ) -> None:
     """Raise the database's generation, and mark it in the storages once that is committed."""
     with engine.connect() as connection:
+        if is_in_memory(connection):
+            return
         facts = read_meta(connection, ledger)
     identity = facts.get(DATABASE_ID, "")
     if not identity or (at_most_daily and time.time() - float(facts.get(RAISED, "0")) < DAY):

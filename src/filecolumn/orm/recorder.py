@@ -94,7 +94,9 @@ class Recorder:
             at = self.home(mapper)
             assert isinstance(at, LedgerAt)  # noqa: S101 - its metadata has a ledger
             for backend in new:
-                register(self._connections[at], engine, ledger, backend)
+                if not self._frame.has_registered(engine, backend):
+                    register(self._connections[at], ledger, backend)
+                    self._frame.registered.add((engine, backend))
 
     def column_id(self, at: LedgerAt, column: Column[object]) -> str:
         """Return the id of a file column, and record it if no transaction has."""
