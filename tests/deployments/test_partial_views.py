@@ -95,7 +95,6 @@ def test_a_row_s_file_may_be_compared_with(site: Site) -> None:
     assert site.intact(engine) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="check compares what it cannot hash")
 def test_repair_reads_rows_that_share_a_value_of_another_shape(site: Site) -> None:
     engine = site.database()
     put(engine, 1)
@@ -109,7 +108,6 @@ def test_repair_reads_rows_that_share_a_value_of_another_shape(site: Site) -> No
     assert site.intact(engine) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a sweep counts the rows of a table that is not there")
 def test_a_sweep_of_a_renamed_table_that_was_noted_before_is_no_error_of_the_database(site: Site) -> None:
     engine = site.database()
     put(engine, 1)

@@ -70,7 +70,6 @@ def test_a_database_restored_by_mistake_removes_nothing_of_the_newer_one(site: S
     assert site.intact(site.host.engine("app")) == 3
 
 
-@pytest.mark.xfail(strict=True, reason="the generation is not read in the transaction of a removal")
 @pytest.mark.parametrize("in_place", [True, False])
 def test_a_process_that_lives_through_a_restore_removes_nothing_of_the_newer_one(
     site: Site, in_place: bool
@@ -142,7 +141,6 @@ def test_a_staged_copy_removes_nothing_of_the_production(site: Site) -> None:
     assert site.intact(engine) == 3
 
 
-@pytest.mark.xfail(strict=True, reason="a second name of a place writes the mark of who was seen anew")
 @pytest.mark.parametrize("host", COPIED, indirect=True)
 def test_a_second_name_of_the_storage_does_not_make_a_staged_copy_the_original(site: Site) -> None:
     engine = site.database()

@@ -92,7 +92,6 @@ def test_nobody_is_said_to_be_alone_while_another_was_seen(site: Site) -> None:
             maintenance.adopt(engine, Base, sole=True)
 
 
-@pytest.mark.xfail(strict=True, reason="adopt forgets the writers that a place had")
 def test_nobody_is_said_to_be_alone_after_starting_anew_in_another_s_folder(site: Site) -> None:
     neighbour, engine = site.database("neighbour"), site.database()
     put(neighbour, 1, 2)

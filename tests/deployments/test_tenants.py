@@ -44,7 +44,6 @@ def test_a_run_with_the_engine_of_a_schema_sees_its_rows(site: Site) -> None:
     assert len(site.objects()) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a process registers one ledger for each engine and storage")
 def test_bases_of_two_schemas_are_maintained_each_by_itself(site: Site) -> None:
     class One(DeclarativeBase):
         metadata = MetaData(schema="one")
@@ -81,7 +80,6 @@ def _clean(site: Site, engine: Engine, base: type[DeclarativeBase] = Base) -> No
         maintenance.drain(engine, base)
 
 
-@pytest.mark.xfail(strict=True, reason="a process registers one ledger for each engine and storage")
 def test_tenants_of_one_engine_translated_by_connection_keep_each_other_s_files(site: Site) -> None:
     tenants(site, "a", "b")
     engine = site.host.engine("app")

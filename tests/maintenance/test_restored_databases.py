@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from filecolumn import FileObject
+from filecolumn import FileObject, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.maintenance import FindingKind
 from filecolumn.orm.ledger import State
@@ -107,6 +107,7 @@ async def test_a_copy_stores_and_replaces_without_an_error(world: World, tmp_pat
         assert document.file.get_content() == b"replaced"
         replaced = document.file.path
     assert keys() == {key, added, replaced}
+    assert storages.get("docs").get_bytes(replaced) == b"replaced"
     with Session(copy.engine) as session:
         session.add(Document(id=3, file=FileObject("c.txt", content=b"withdrawn")))
         session.flush()

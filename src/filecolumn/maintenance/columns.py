@@ -67,7 +67,8 @@ def rename_file_column(engine: Engine, *models: Models, old: str, new: str) -> N
             raise MaintenanceRefusedError(f"{new} cannot be read: {why}")
         for other in view.recorded:
             if other.name == name:
-                _merge(connection, ledger, other, recorded)
+                _merge(connection, ledger, recorded, other)
+                return
         rename_column(connection, ledger, recorded, name)
 
 
@@ -85,11 +86,11 @@ def forget_file_column(engine: Engine, *models: Models, name: str) -> None:
         forget_column(connection, ledger, recorded)
 
 
-def _merge(connection: Connection, ledger: Ledger, other: RecordedColumn, into: RecordedColumn) -> None:
-    """Let keys that were taken under the new name already be those of the renamed column."""
+def _merge(connection: Connection, ledger: Ledger, old: RecordedColumn, into: RecordedColumn) -> None:
+    """Let the keys of a renamed column be those of its new name, under which processes take keys already."""
     columns = ledger.table.c
-    connection.execute(ledger.table.update().where(columns.held_in == other.id).values(held_in=into.id))
-    forget_column(connection, ledger, other)
+    connection.execute(ledger.table.update().where(columns.held_in == old.id).values(held_in=into.id))
+    forget_column(connection, ledger, old)
 
 
 def _problem(connection: Connection, ledger: Ledger, view: View, column: RecordedColumn) -> str:

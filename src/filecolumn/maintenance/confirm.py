@@ -144,7 +144,8 @@ class Confirmer:
     def _held(self, suspects: Iterable[tuple[HeldFile, Problem | None]]) -> Iterator[Finding]:
         """Yield the problems of files that their rows still refer to, after everything else was read."""
         wrong = [(file, problem) for file, problem in suspects if problem is not None]
-        now = set(self._survey.reread(file for file, _ in wrong if file.primary_key))
+        found = self._survey.reread(file for file, _ in wrong if file.primary_key)
+        now = {file for file in found if isinstance(file, HeldFile)}
         for file, (kind, detail) in wrong:
             if file in now or not file.primary_key:
                 row = self._reference(file.source, file.primary_key)

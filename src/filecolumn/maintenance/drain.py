@@ -26,7 +26,7 @@ from filecolumn.orm import bridge
 from filecolumn.orm.draining import delete_objects, mark_gone, mark_refused, mark_withheld
 from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.locks import lock_sqlite
-from filecolumn.orm.place import has_mark, look_at_places, standing_to_remove, why_shared
+from filecolumn.orm.place import generation_in, has_mark, look_at_places, standing_to_remove, why_shared
 from filecolumn.orm.recording import is_one_of, speaking
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
@@ -102,7 +102,8 @@ def drain(
         view = look_at(connection, ledger, metadatas)
         # what fails meanwhile is not taken up by this run again
         until = connection.scalar(select(now_ms())) or 0
-    run = _Drain(engine, ledger, view, until, lease)
+        generation = generation_in(connection, ledger)
+    run = _Drain(engine, ledger, view, until, lease, generation)
     left = limit
     while claims := run.claim(batch, ROUND if left is None else min(ROUND, left)):
         run.look_up(claims)
@@ -121,12 +122,15 @@ def drain(
 class _Drain:
     """One run of a drain."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, view: View, until: int, lease: float) -> None:
+    def __init__(  # noqa: PLR0917 - what one run goes by
+        self, engine: Engine, ledger: Ledger, view: View, until: int, lease: float, generation: int
+    ) -> None:
         self._engine = engine
         self._ledger = ledger
         self._view = view
         self._until = until
         self._lease = lease
+        self._generation = generation
         self._looked_at = 0.0
         self._found: set[str] = set()
         self._marks: dict[tuple[str, str], bool] = {}
@@ -242,7 +246,7 @@ class _Drain:
         if not self._is_registered(name):
             return ""  # deleting says so
         backend = storages.get(name)
-        standing = standing_to_remove(self._engine, self._ledger, backend)
+        standing = standing_to_remove(self._engine, self._ledger, backend, generation=self._generation)
         if standing.withheld or not claim.is_orphan:
             return standing.withheld
         if reason := standing.mixed or why_shared(backend):

@@ -130,6 +130,7 @@ def _counts(connection: Connection, ledger: Ledger, ground: Ground) -> Iterator[
         empty = (
             name is not None
             and noted > 0
+            and str(ground.view.read_name(connection, ledger, name)) not in ground.view.hidden
             and is_empty(connection, ground.view.read_name(connection, ledger, name))
         )
         yield ColumnCount(

@@ -67,13 +67,14 @@ def delete_objects(places: Iterable[Place], *, limit: float = CLEANUP_LIMIT) -> 
     return refused
 
 
-def conclude(at: LedgerAt, places: Collection[Place]) -> None:
+def conclude(at: LedgerAt, places: Collection[Place], generation: int | None = None) -> None:
     """Delete what a committed transaction took away; what fails is left to the next drain.
 
+    *generation* is that of the database, as the transaction has read it.
     Never raises for the storage or the database: the transaction has committed.
     """
     failpoint("drain.before_delete")
-    withheld = _withheld(at, places)
+    withheld = _withheld(at, places, generation)
     refused = delete_objects(place for place in places if place not in withheld)
     failpoint("drain.after_delete")
     if refused:
@@ -90,12 +91,14 @@ def conclude(at: LedgerAt, places: Collection[Place]) -> None:
         _log.warning("the ledger is not up to date until the next drain: %s", str(error))
 
 
-def _withheld(at: LedgerAt, places: Collection[Place]) -> dict[Place, str]:
+def _withheld(at: LedgerAt, places: Collection[Place], generation: int | None) -> dict[Place, str]:
     """Return which objects a commit may not delete, and why: their storage is not the place that has them."""
     reasons: dict[str, str] = {}
     for name in {name for name, _ in places}:
         if storages.is_registered(name):
-            reasons[name] = standing_to_remove(at.engine, at.ledger, storages.get(name)).withheld
+            backend = storages.get(name)
+            standing = standing_to_remove(at.engine, at.ledger, backend, generation=generation)
+            reasons[name] = standing.withheld
     return {place: why for place in places if (why := reasons.get(place[0]))}
 
 

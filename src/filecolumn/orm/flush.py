@@ -172,6 +172,7 @@ class FlushUnit:
             rows.read(connection)
             given_up = {place for of, place in self._given_up if of == home}
             kept = {place for place in given_up if rows.holds(place[1])}
+            self._recorder.note_generation(home)
             self._recorder.keep(home, kept, [table.name for table in rows.rows])
             if rows.moves_rows(connection):
                 self._recorder.leave_to_drains(given_up)

@@ -63,7 +63,11 @@ class SessionFrame(Frame):
         default_factory=dict[tuple[LedgerAt, "Column[object]"], str]
     )
     """The ids of file columns that its flushes recorded, or found recorded."""
-    registered: set[tuple[Engine, StorageBackend]] = field(default_factory=set[tuple[Engine, StorageBackend]])
+    generations: dict[LedgerAt, int] = field(default_factory=dict[LedgerAt, int])
+    """The generations of the databases, as the transaction has read them before it removes anything."""
+    registered: set[tuple[LedgerAt, StorageBackend]] = field(
+        default_factory=set[tuple[LedgerAt, StorageBackend]]
+    )
     """The storages that its flushes registered for, in its own transaction."""
     other_dml: bool = False
     """Whether statements wrote rows that no session settled: they may have copied what a row holds."""
@@ -88,11 +92,11 @@ class SessionFrame(Frame):
             frame = frame.outer
         return None
 
-    def has_registered(self, engine: Engine, backend: StorageBackend) -> bool:
+    def has_registered(self, at: LedgerAt, backend: StorageBackend) -> bool:
         """Return whether this transaction has registered as a writer of a storage."""
         frame: SessionFrame | None = self
         while frame is not None:
-            if (engine, backend) in frame.registered:
+            if (at, backend) in frame.registered:
                 return True
             frame = frame.outer
         return False
@@ -114,6 +118,7 @@ class SessionFrame(Frame):
         self.doomed |= inner.doomed
         self.noted |= inner.noted
         self.registered |= inner.registered
+        self.generations |= inner.generations
         self.other_dml |= inner.other_dml
 
 
@@ -217,8 +222,8 @@ def _finish(frame: SessionFrame) -> None:
     places = frame.finish()
     for (home, column), found in frame.noted.items():
         column_ids(home.engine)[home.ledger, column] = found
-    for engine, backend in frame.registered:
-        note_registered(engine, backend)
+    for at_home, backend in frame.registered:
+        note_registered(at_home.engine, at_home.ledger, backend)
     if storages.retention > 0 or frame.other_dml or not storages.inline_removal:
         places -= frame.doomed.keys()
     recorded = {**frame.added, **frame.doomed}
@@ -229,7 +234,7 @@ def _finish(frame: SessionFrame) -> None:
         if at is None:
             _delete(group)
         else:
-            conclude(at, group)
+            conclude(at, group, frame.generations.get(at))
 
 
 def _undo(frame: SessionFrame) -> None:

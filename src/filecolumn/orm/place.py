@@ -42,6 +42,7 @@ __all__ = (
     "Standing",
     "Survey",
     "forget_standings",
+    "generation_in",
     "identity_in",
     "is_in_memory",
     "note_registered",
@@ -112,15 +113,33 @@ class Standing:
     at: float = field(default_factory=time.monotonic)
 
 
-_standings: WeakKeyDictionary[Engine, WeakKeyDictionary[StorageBackend, Standing]] = WeakKeyDictionary()
-_stored: WeakKeyDictionary[Engine, WeakKeyDictionary[StorageBackend, float]] = WeakKeyDictionary()
+@dataclass(slots=True)
+class _Known:
+    """What this process knows of one ledger."""
+
+    id: str = ""
+    """The database's, as it was seen: tests empty all tables."""
+    generation: int = 0
+    """The highest that was seen."""
+    standings: WeakKeyDictionary[StorageBackend, Standing] = field(
+        default_factory=WeakKeyDictionary[StorageBackend, Standing]
+    )
+    registered: WeakKeyDictionary[StorageBackend, float] = field(
+        default_factory=WeakKeyDictionary[StorageBackend, float]
+    )
+    """When it registered in each storage, by the monotonic clock."""
+
+
+_ledgers: WeakKeyDictionary[Engine, dict[str, _Known]] = WeakKeyDictionary()
 _in_process: WeakKeyDictionary[StorageBackend, set[str]] = WeakKeyDictionary()
 """The databases that store in a storage which does not persist: they are all of this process."""
 _registering: set[tuple[int, int]] = set()
-"""The engines and storages of the sessions that register just now."""
-_ids: WeakKeyDictionary[Engine, str] = WeakKeyDictionary()
-"""The ids of databases, as this process has seen them: tests empty all tables."""
+"""The ledgers and storages of the sessions that register just now."""
 _warned: set[tuple[str, str]] = set()
+
+
+def _known_of(engine: Engine, ledger: Ledger) -> _Known:
+    return _ledgers.setdefault(engine, {}).setdefault(ledger.meta.fullname, _Known())
 
 
 def is_in_memory(connection: Connection) -> bool:
@@ -138,9 +157,9 @@ def identity_in(connection: Connection, ledger: Ledger, facts: Mapping[str, str]
     return Identity(found, fingerprint, legacy, int(facts.get(GENERATION, "0")), is_copy)
 
 
-def is_registered(engine: Engine, backend: StorageBackend) -> bool:
+def is_registered(engine: Engine, ledger: Ledger, backend: StorageBackend) -> bool:
     """Return whether this process has found that it may store in *backend*."""
-    since = _stored.get(engine, WeakKeyDictionary()).get(backend)
+    since = _known_of(engine, ledger).registered.get(backend)
     return since is not None and time.monotonic() - since < DAY
 
 
@@ -164,12 +183,12 @@ def register_apart(bind: Engine, engine: Engine, ledger: Ledger, backend: Storag
 
     One session of the process does it, and others that begin meanwhile wait for it.
     """
-    turn = id(engine), id(backend)
+    turn = id(_known_of(engine, ledger)), id(backend)
     waited = 0.0
     while turn in _registering and waited < backend.total_timeout:
         bridge.pause(TURN)
         waited += TURN
-    if is_registered(engine, backend):
+    if is_registered(engine, ledger, backend):
         return
     _registering.add(turn)
     try:
@@ -187,21 +206,27 @@ def _register_apart(bind: Engine, engine: Engine, ledger: Ledger, backend: Stora
             standing = Survey(connection, ledger).examine(backend, claim=True)
     if standing.refused:
         raise BackendMismatchError(standing.refused)
-    note_registered(engine, backend)
+    note_registered(engine, ledger, backend)
 
 
-def note_registered(engine: Engine, backend: StorageBackend) -> None:
+def note_registered(engine: Engine, ledger: Ledger, backend: StorageBackend) -> None:
     """Remember for a day that the ledger is registered as a writer of a storage."""
-    _stored.setdefault(engine, WeakKeyDictionary())[backend] = time.monotonic()
+    _known_of(engine, ledger).registered[backend] = time.monotonic()
 
 
-def standing_to_remove(engine: Engine, ledger: Ledger, backend: StorageBackend) -> Standing:
+def standing_to_remove(
+    engine: Engine, ledger: Ledger, backend: StorageBackend, *, generation: int | None = None
+) -> Standing:
     """Return whether the ledger may remove objects in a storage; asked once an hour in a process.
 
-    Never raises for the storage or the database: what cannot be asked is withheld.
+    It is asked anew when *generation*, as the removal's transaction has read it, is lower than the
+    process has seen: the database was restored meanwhile.  Never raises for the storage or the
+    database: what cannot be asked is withheld.
     """
-    known = _standings.get(engine, WeakKeyDictionary()).get(backend)
-    if known is not None and time.monotonic() - known.at < RECHECK:
+    of_ledger = _known_of(engine, ledger)
+    known = of_ledger.standings.get(backend)
+    is_restored = generation is not None and generation < of_ledger.generation
+    if known is not None and not is_restored and time.monotonic() - known.at < RECHECK:
         return known
     try:
         with engine.connect() as connection:
@@ -217,7 +242,7 @@ def standing_to_remove(engine: Engine, ledger: Ledger, backend: StorageBackend) 
         _warn(backend, standing.withheld)
     else:
         _raise_daily(engine, ledger, backend)
-    _standings.setdefault(engine, WeakKeyDictionary())[backend] = standing
+    of_ledger.standings[backend] = standing
     return standing
 
 
@@ -229,10 +254,18 @@ def _raise_daily(engine: Engine, ledger: Ledger, backend: StorageBackend) -> Non
         _log.info("the generation of the database is not raised today: %s", str(error))
 
 
+def generation_in(connection: Connection, ledger: Ledger) -> int:
+    """Return the generation of the database, as the connection's transaction sees it."""
+    found = connection.scalar(select(ledger.meta.c.value).where(ledger.meta.c.name == GENERATION))
+    return int(found or 0)
+
+
 def forget_standings() -> None:
     """Ask anew: an operator has said something."""
-    _standings.clear()
-    _stored.clear()
+    for known in (each for ledgers in _ledgers.values() for each in ledgers.values()):
+        known.standings.clear()
+        known.registered.clear()
+        known.generation = 0
 
 
 class Survey:
@@ -279,11 +312,12 @@ class Survey:
     def _identity(self) -> Identity:
         """Return what the database is; an id that this process has seen counts on when its row is gone."""
         found = identity_in(self._connection, self._ledger, self._facts)
-        seen = _ids.get(self._connection.engine)
+        known = _known_of(self._connection.engine, self._ledger)
+        known.generation = max(known.generation, found.generation)
         if found.id:
-            _ids[self._connection.engine] = found.id
-        elif seen is not None:
-            return replace(found, id=seen, is_copy=False)
+            known.id = found.id
+        elif known.id:
+            return replace(found, id=known.id, is_copy=False)
         return found
 
     def known_place(self, backend: StorageBackend) -> str | None:
@@ -345,7 +379,7 @@ class Survey:
             self._facts[_place_fact(name)] = mark.id
         if mark.by != self.identity.id:
             self._note_shared(backend)
-        self._see(backend)
+        self._see_first(backend)
         return self._admitted(backend, mark)
 
     def _claim(self, backend: StorageBackend) -> Standing:
@@ -378,7 +412,7 @@ class Survey:
             self._note_shared(backend)
         elif not owner:
             self._write_legacy_owner(backend)
-        self._see(backend)
+        self._see_first(backend)
         return self._admitted(backend, found)
 
     def _retire(self, name: str) -> None:
@@ -445,6 +479,15 @@ class Survey:
         """Say that the ledger stores here; a storage that refuses is left as it is."""
         content = {"at": time.time(), "is": self.identity.fingerprint}
         _try_to_write(backend, _seen_key(self.identity.id), content)
+
+    def _see_first(self, backend: StorageBackend) -> None:
+        """Say that the ledger stores here, unless it is said: of a database that this one is a copy of."""
+        try:
+            is_seen = _exists(backend, _seen_key(self.identity.id))
+        except FileColumnError:
+            return
+        if not is_seen:
+            self._see(backend)
 
     def _refresh_shared(self, backend: StorageBackend) -> None:
         """Say once a day that the ledger, which was not the first one here, still stores."""
@@ -528,6 +571,8 @@ def raise_generation(
         generation = int(read_meta(connection, ledger, GENERATION).get(GENERATION, "0")) + 1
         set_meta(connection, ledger, GENERATION, str(generation))
         set_meta(connection, ledger, RAISED, f"{time.time():.0f}")
+    known = _known_of(engine, ledger)
+    known.generation = max(known.generation, generation)
     for backend in backends:
         if backend.capabilities.persistent:
             _try_to_write(backend, _generation_key(identity, generation), {"at": time.time()})
@@ -542,7 +587,8 @@ def take_place(
         add_meta(connection, ledger, {DATABASE_ID: uuid7_hex()})
         survey = Survey(connection, ledger)
     identity = survey.identity
-    mark = None if new_id else read_mark(backend)
+    before = read_mark(backend)
+    mark = None if new_id else before
     is_first = mark is None or sole
     place = uuid7_hex() if mark is None else mark.id
     by = identity.id if is_first or mark is None else mark.by
@@ -551,6 +597,10 @@ def take_place(
     _write(backend, LEGACY_OWNER, {"database": identity.id, "fingerprint": identity.legacy_fingerprint})
     if sole:
         bridge.blocking(partial(backend.delete, [SHARED]), limit=backend.total_timeout)
+    elif new_id and before is not None and before.by != identity.id:
+        # whoever was here before may go on to store
+        writers = {**(_read(backend, SHARED) or {}).get("writers", {}), before.by: time.time()}
+        _write(backend, SHARED, {"writers": writers})
     _write(backend, _seen_key(identity.id), {"at": time.time(), "is": identity.fingerprint})
     generation = identity.generation
     while _exists(backend, _generation_key(identity.id, generation + 1)):

@@ -23,7 +23,7 @@ from filecolumn.orm.engines import refuse_without_transactions
 from filecolumn.orm.frames import BindArguments, SessionFrame
 from filecolumn.orm.ledger import has_ledgers, ledger_of
 from filecolumn.orm.locks import lock_sqlite
-from filecolumn.orm.place import is_registered, register, register_apart
+from filecolumn.orm.place import generation_in, is_registered, register, register_apart
 from filecolumn.orm.recording import (
     CLAIMS,
     Changes,
@@ -77,13 +77,16 @@ class Recorder:
         """
         bind = self._session.get_bind(**(self._bind or {"mapper": mapper}))
         engine = _engine_for(bind.engine, _own_translation(bind.engine))
+        ledger = ledger_of(file_attributes(mapper)[0].column.table.metadata)
+        if ledger is None or not has_ledgers(bind.dialect):
+            return
         new = [
             backend
             for name in names
-            if storages.is_registered(name) and not is_registered(engine, backend := storages.get(name))
+            if storages.is_registered(name)
+            and not is_registered(engine, ledger, backend := storages.get(name))
         ]
-        ledger = ledger_of(file_attributes(mapper)[0].column.table.metadata)
-        if not new or ledger is None or not has_ledgers(bind.dialect):
+        if not new:
             return
         with speaking(ledger):
             if isinstance(bind, Engine) and not has_connection(self._session) and _may_connect(bind):
@@ -94,9 +97,9 @@ class Recorder:
             at = self.home(mapper)
             assert isinstance(at, LedgerAt)  # noqa: S101 - its metadata has a ledger
             for backend in new:
-                if not self._frame.has_registered(engine, backend):
+                if not self._frame.has_registered(at, backend):
                     register(self._connections[at], ledger, backend)
-                    self._frame.registered.add((engine, backend))
+                    self._frame.registered.add((at, backend))
 
     def column_id(self, at: LedgerAt, column: Column[object]) -> str:
         """Return the id of a file column, and record it if no transaction has."""
@@ -210,6 +213,12 @@ class Recorder:
         self.leave_to_drains(places)
         for place in places:
             self._frame.released.pop(place, None)
+
+    def note_generation(self, home: Hashable) -> None:
+        """Read the database's generation in the transaction of what it is about to remove."""
+        if isinstance(home, LedgerAt) and home not in self._frame.generations:
+            found = generation_in(self._connections[home], home.ledger)
+            self._frame.generations[home] = found
 
     def leave_to_drains(self, places: Iterable[Place]) -> None:
         """Remove nothing of these at the end of the transaction: a drain looks for rows first."""

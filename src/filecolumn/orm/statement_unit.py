@@ -163,6 +163,8 @@ class StatementUnit(FlushUnit):
         changes = LedgerChanges(self._frame, self._recorder)
         changes.add_removed(self._removed, self._held)
         changes.write()
+        for home in {home for home, _ in self._removed}:
+            self._recorder.note_generation(home)
         self._recorder.withdraw_all_but(self._frame.attached)
 
 
