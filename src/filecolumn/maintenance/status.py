@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -12,6 +12,7 @@ from filecolumn.maintenance.ground import survey_ground
 from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
 from filecolumn.maintenance.triggers import missing_triggers
 from filecolumn.maintenance.unreferenced import by_column
+from filecolumn.orm.columns import ColumnName
 from filecolumn.orm.draining import WITHHELD
 from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.recording import speaking
@@ -140,20 +141,46 @@ def _ground(
     }
     doubts = {name: ground.why_not(name) for name in ground.standings}
     return _GroundFacts(
-        by_column={
-            str(names.get(held_in, "")): ColumnStatus(
-                live=live,
-                live_bytes=int(size or 0),
-                unreferenced=noted,
-                unreferenced_bytes=int(noted_size or 0),
-                unreferenced_since=None if since is None else since / 1000,
-                is_judged=held_in in names and names[held_in] not in hidden,
-            )
-            for held_in, live, size, noted, noted_size, since in connection.execute(by_column(ledger))
-        },
+        by_column=_by_column(connection, ledger, names, hidden),
         places={name: why for name, why in doubts.items() if why},
         hidden=dict(ground.view.hidden),
         missing_triggers=missing_triggers(connection, metadatas),
+    )
+
+
+def _by_column(
+    connection: Connection,
+    ledger: Ledger,
+    names: Mapping[str, ColumnName],
+    hidden: Collection[ColumnName],
+) -> dict[str, ColumnStatus]:
+    counts: dict[str, ColumnStatus] = {}
+    for held_in, live, size, noted, noted_size, since in connection.execute(by_column(ledger)):
+        name = str(names.get(held_in, ""))
+        found = ColumnStatus(
+            live=live,
+            live_bytes=int(size or 0),
+            unreferenced=noted,
+            unreferenced_bytes=int(noted_size or 0),
+            unreferenced_since=None if since is None else since / 1000,
+            # the keys of a column that was forgotten are judged, those of older releases are not
+            is_judged=held_in is not None and names.get(held_in) not in hidden,
+        )
+        counts[name] = found if name not in counts else _sum(counts[name], found)
+    return counts
+
+
+def _sum(one: ColumnStatus, other: ColumnStatus) -> ColumnStatus:
+    return ColumnStatus(
+        live=one.live + other.live,
+        live_bytes=one.live_bytes + other.live_bytes,
+        unreferenced=one.unreferenced + other.unreferenced,
+        unreferenced_bytes=one.unreferenced_bytes + other.unreferenced_bytes,
+        unreferenced_since=min(
+            (each.unreferenced_since for each in (one, other) if each.unreferenced_since is not None),
+            default=None,
+        ),
+        is_judged=one.is_judged and other.is_judged,
     )
 
 
