@@ -190,7 +190,7 @@ async def test_a_row_that_comes_back_before_the_drain_keeps_its_file(world: Worl
 async def test_it_is_claimed_in_a_place_of_several_writers_too(world: World) -> None:
     """The ledger knows that it was its own."""
     lay("theirs.txt")
-    lost, kept = world.add(b"one", b"two")
+    _, kept = world.add(b"one", b"two")
     lose_row(world, 1)
     assert (await sweep_now(world, unreferenced=True)).claimed == 1
     await world.maintain("drain")

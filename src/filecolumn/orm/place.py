@@ -170,9 +170,9 @@ def register(connection: Connection, ledger: Ledger, backend: StorageBackend) ->
     `note_registered` remembers it.  Raises BackendMismatchError where the ledger has live keys in
     another place under this name.
     """
-    lock_sqlite(connection, ledger)
     standing = Survey(connection, ledger).examine(backend)
     if standing.is_unknown:
+        lock_sqlite(connection, ledger)
         standing = Survey(connection, ledger).examine(backend, claim=True)
     if standing.refused:
         raise BackendMismatchError(standing.refused)
