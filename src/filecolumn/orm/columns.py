@@ -79,9 +79,9 @@ def translated(connection: Connection, schema: str | None) -> str | None:
     return found
 
 
-def translation_of(connection: Connection) -> Mapping[str | None, str | None]:
-    """Return the connection's `schema_translate_map`."""
-    options: Mapping[str, Mapping[str | None, str | None] | None] = connection.get_execution_options()
+def translation_of(bind: Connection | Engine) -> Mapping[str | None, str | None]:
+    """Return the `schema_translate_map` of a connection or an engine."""
+    options: Mapping[str, Mapping[str | None, str | None] | None] = bind.get_execution_options()
     return options.get("schema_translate_map") or {}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet, finalize, ref
@@ -76,30 +76,23 @@ class SessionFrame(Frame):
 
     def ledger_with(self, place: Place) -> LedgerAt | None:
         """Return where this transaction has recorded *place* as new."""
-        frame: SessionFrame | None = self
-        while frame is not None:
-            if place in frame.added:
-                return frame.added[place]
-            frame = frame.outer
-        return None
+        return next((frame.added[place] for frame in self._and_outer() if place in frame.added), None)
 
     def noted_column(self, at: LedgerAt, column: Column[object]) -> str | None:
         """Return the id of a column that this transaction has noted."""
-        frame: SessionFrame | None = self
-        while frame is not None:
-            if (found := frame.noted.get((at, column))) is not None:
-                return found
-            frame = frame.outer
-        return None
+        key = at, column
+        return next((frame.noted[key] for frame in self._and_outer() if key in frame.noted), None)
 
     def has_registered(self, at: LedgerAt, backend: StorageBackend) -> bool:
         """Return whether this transaction has registered as a writer of a storage."""
-        frame: SessionFrame | None = self
+        return any((at, backend) in frame.registered for frame in self._and_outer())
+
+    def _and_outer(self) -> Iterator[Self]:
+        """Yield the frame, and those around it."""
+        frame: Self | None = self
         while frame is not None:
-            if (at, backend) in frame.registered:
-                return True
+            yield frame
             frame = frame.outer
-        return False
 
     def write_in(self, connection: Connection) -> None:
         """Take note that rows of the frame are in what is now the innermost transaction of *connection*."""

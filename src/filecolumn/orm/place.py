@@ -192,21 +192,25 @@ def register_apart(bind: Engine, engine: Engine, ledger: Ledger, backend: Storag
         return
     _registering.add(turn)
     try:
-        _register_apart(bind, engine, ledger, backend)
+        standing = _examined_apart(bind, ledger, backend)
     finally:
         _registering.discard(turn)
-
-
-def _register_apart(bind: Engine, engine: Engine, ledger: Ledger, backend: StorageBackend) -> None:
-    with bind.connect() as connection:
-        standing = Survey(connection, ledger).examine(backend)
-    if standing.is_unknown:
-        with bind.begin() as connection:
-            lock_sqlite(connection, ledger)
-            standing = Survey(connection, ledger).examine(backend, claim=True)
     if standing.refused:
         raise BackendMismatchError(standing.refused)
     note_registered(engine, ledger, backend)
+
+
+def _examined_apart(
+    engine: Engine, ledger: Ledger, backend: StorageBackend, *, to_remove: bool = False
+) -> Standing:
+    """Return the standing, and register where the ledger has yet to: SQLite may not write after it has read."""
+    with engine.connect() as connection:
+        standing = Survey(connection, ledger).examine(backend, to_remove=to_remove)
+    if standing.is_unknown:
+        with engine.begin() as connection:
+            lock_sqlite(connection, ledger)
+            standing = Survey(connection, ledger).examine(backend, claim=True, to_remove=to_remove)
+    return standing
 
 
 def note_registered(engine: Engine, ledger: Ledger, backend: StorageBackend) -> None:
@@ -229,12 +233,7 @@ def standing_to_remove(
     if known is not None and not is_restored and time.monotonic() - known.at < RECHECK:
         return known
     try:
-        with engine.connect() as connection:
-            standing = Survey(connection, ledger).examine(backend, to_remove=True)
-        if standing.is_unknown:
-            with engine.begin() as connection:
-                lock_sqlite(connection, ledger)
-                standing = Survey(connection, ledger).examine(backend, claim=True, to_remove=True)
+        standing = _examined_apart(engine, ledger, backend, to_remove=True)
     except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
         why = f"whose storage {backend.key!r} is cannot be told: {str(error) or type(error).__name__}"
         return Standing(withheld=why)
@@ -364,7 +363,7 @@ class Survey:
         _place_ids[backend] = mark.id
         storages.note_place(backend.key, self._first_name(mark.id, backend.key))
         if mark.by != self.identity.id:
-            self._refresh_shared(backend)
+            self._note_shared(backend, at_most_daily=True)
             return Standing(place=mark.id, mixed=f"another database came to {backend.key!r} first")
         if not mark.empty:
             return Standing(place=mark.id, mixed=f"objects lay in {backend.key!r} before this database came")
@@ -472,8 +471,7 @@ class Survey:
     def _was_raised(self) -> bool:
         """Return whether another process has raised the generation since it was read."""
         with self._connection.engine.connect() as connection:
-            now = int(read_meta(connection, self._ledger, GENERATION).get(GENERATION, "0"))
-        return now > self.identity.generation
+            return generation_in(connection, self._ledger) > self.identity.generation
 
     def _see(self, backend: StorageBackend) -> None:
         """Say that the ledger stores here; a storage that refuses is left as it is."""
@@ -489,22 +487,16 @@ class Survey:
         if not is_seen:
             self._see(backend)
 
-    def _refresh_shared(self, backend: StorageBackend) -> None:
-        """Say once a day that the ledger, which was not the first one here, still stores."""
+    def _note_shared(self, backend: StorageBackend, *, at_most_daily: bool = False) -> None:
+        """Say that the ledger, which was not the first one here, stores."""
         try:
             writers = (_read(backend, SHARED) or {}).get("writers", {})
         except FileColumnError:
             return
-        if self.identity.id and time.time() - float(writers.get(self.identity.id, 0)) > DAY:
-            self._note_shared(backend)
-
-    def _note_shared(self, backend: StorageBackend) -> None:
-        try:
-            writers = (_read(backend, SHARED) or {}).get("writers", {})
-        except FileColumnError:
+        now, seen = time.time(), float(writers.get(self.identity.id, 0))
+        if at_most_daily and (not self.identity.id or now - seen <= DAY):
             return
-        writers[self.identity.id] = time.time()
-        _try_to_write(backend, SHARED, {"writers": writers})
+        _try_to_write(backend, SHARED, {"writers": {**writers, self.identity.id: now}})
 
     def _write_legacy_owner(self, backend: StorageBackend) -> None:
         content = {"database": self.identity.id, "fingerprint": self.identity.legacy_fingerprint}
@@ -568,7 +560,7 @@ def raise_generation(
         return
     with brief(engine) as connection:
         lock_sqlite(connection, ledger)
-        generation = int(read_meta(connection, ledger, GENERATION).get(GENERATION, "0")) + 1
+        generation = generation_in(connection, ledger) + 1
         set_meta(connection, ledger, GENERATION, str(generation))
         set_meta(connection, ledger, RAISED, f"{time.time():.0f}")
     known = _known_of(engine, ledger)

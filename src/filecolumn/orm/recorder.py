@@ -76,7 +76,7 @@ class Recorder:
         BackendMismatchError for one that is another place than the ledger knows under its name.
         """
         bind = self._session.get_bind(**(self._bind or {"mapper": mapper}))
-        engine = _engine_for(bind.engine, _own_translation(bind.engine))
+        engine = _engine_for(bind.engine, translation_of(bind.engine))
         ledger = ledger_of(file_attributes(mapper)[0].column.table.metadata)
         if ledger is None or not has_ledgers(bind.dialect):
             return
@@ -267,11 +267,6 @@ def _engine_for(engine: Engine, translation: Mapping[str | None, str | None]) ->
     if key not in known:
         known[key] = engine.execution_options(schema_translate_map=dict(translation))
     return known[key]
-
-
-def _own_translation(engine: Engine) -> Mapping[str | None, str | None]:
-    options: Mapping[str, Mapping[str | None, str | None] | None] = engine.get_execution_options()
-    return options.get("schema_translate_map") or {}
 
 
 @cache
