@@ -78,19 +78,7 @@ def test_rows_copied_to_another_table_keep_their_files_when_the_first_are_delete
 
 
 @pytest.mark.parametrize("host", ANY_DATABASE, indirect=True)
-@pytest.mark.parametrize(
-    "how",
-    [
-        "copy_files",
-        pytest.param(
-            "triggers",
-            marks=pytest.mark.xfail(
-                strict=True, reason="triggers look for the name of the row's JSON in the ledger"
-            ),
-        ),
-        "drains",
-    ],
-)
+@pytest.mark.parametrize("how", PROTECTIONS)
 def test_rows_copied_by_sql_keep_their_files_under_a_storage_s_second_name(site: Site, how: str) -> None:
     copied = protect(site, how)
     engine = site.database("app", Moved)

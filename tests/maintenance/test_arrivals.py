@@ -330,6 +330,19 @@ def test_offline_sql_is_right_as_it_stands(kind: str, tmp_path: Path, storage: S
         assert inspect(engine).has_table("100% docs")
 
 
+def test_alembic_puts_them_beside_a_ledger_in_another_schema(tmp_path: Path, storage: StorageBackend) -> None:
+    printed = offline(
+        sa.create_engine("postgresql+psycopg://"),
+        lambda op: op.create_file_triggers(
+            "docs", ["file"], backend="docs", schema="tenant", ledger_schema="files"
+        ),
+    )
+    assert "ON tenant.docs" in printed
+    assert "EXECUTE FUNCTION files.filecolumn_doom" in printed
+    assert "INSERT INTO files.filecolumn_ledger" in printed
+    assert "tenant.filecolumn" not in printed
+
+
 def offline(engine: sa.Engine, migrate: Any) -> str:
     out = StringIO()
     options = {"as_sql": True, "output_buffer": out}

@@ -16,7 +16,6 @@ from filecolumn.errors import MaintenanceRefusedError, MissingDependencyError
 from filecolumn.maintenance.copying import copy_statements, named_column, recorded_name
 from filecolumn.maintenance.migrate import ADDED_COLUMNS, added_columns, ledger_tables, missing_columns
 from filecolumn.maintenance.trigger_sql import (
-    FACT,
     Target,
     create_statements,
     ddl,
@@ -29,7 +28,7 @@ from filecolumn.maintenance.trigger_sql import (
     support_statements,
 )
 from filecolumn.maintenance.triggers import write_triggers
-from filecolumn.orm.columns import PREFIX, ColumnName, _new_id, note_columns, translated
+from filecolumn.orm.columns import PREFIX, TRIGGERS, ColumnName, _new_id, note_columns, translated
 from filecolumn.orm.ledger import LEDGER, META, read_meta
 from filecolumn.registry import storages
 
@@ -56,14 +55,16 @@ class CreateFileTriggers(MigrateOperation):
         *,
         backend: str,
         schema: str | None = None,
+        ledger_schema: str | None = None,
         retention: float | None = None,
     ) -> None:
         """Create the triggers of *columns*; *backend* is the storage of rows that name none.
 
-        *schema* is that of the table and of the ledger.  *retention* is in seconds, by default
-        `storages.retention`.
+        *schema* is that of the table, and of the ledger unless *ledger_schema* names another.
+        *retention* is in seconds, by default `storages.retention`.
         """
-        operations.invoke(cls(_targets(table, columns, backend, schema, retention)))
+        targets = _targets(table, columns, schema, ledger_schema, backend=backend, retention=retention)
+        operations.invoke(cls(targets))
 
     def reverse(self) -> DropFileTriggers:
         """Return the operation that undoes this one."""
@@ -78,10 +79,16 @@ class DropFileTriggers(MigrateOperation):
 
     @classmethod
     def drop_file_triggers(
-        cls, operations: Operations, table: str, columns: Sequence[str], *, schema: str | None = None
+        cls,
+        operations: Operations,
+        table: str,
+        columns: Sequence[str],
+        *,
+        schema: str | None = None,
+        ledger_schema: str | None = None,
     ) -> None:
-        """Drop the triggers of *columns*, where they are."""
-        operations.invoke(cls(_targets(table, columns, "", schema, 0.0)))
+        """Drop the triggers of *columns*, where they are; *schema* and *ledger_schema* as they were created with."""
+        operations.invoke(cls(_targets(table, columns, schema, ledger_schema)))
 
 
 class UpgradeFileLedger(MigrateOperation):
@@ -141,14 +148,20 @@ class CopyFiles(MigrateOperation):
 
 
 def _targets(
-    table: str, columns: Iterable[str], backend: str, schema: str | None, retention: float | None
+    table: str,
+    columns: Iterable[str],
+    schema: str | None,
+    ledger_schema: str | None,
+    *,
+    backend: str = "",
+    retention: float | None = None,
 ) -> list[Target]:
     after = storages.retention if retention is None else retention
     return [
         Target(
             table=table,
             schema=schema,
-            ledger_schema=schema,
+            ledger_schema=schema if ledger_schema is None else ledger_schema,
             column=column,
             backend=backend,
             retention=after,
@@ -199,7 +212,7 @@ def _upgrade(operations: Operations, operation: UpgradeFileLedger) -> None:
 def _downgrade(operations: Operations, operation: DowngradeFileLedger) -> None:
     connection = _connection(operations)
     if connection is not None:
-        installed = read_meta(connection, ledger_tables(operation.schema), FACT)
+        installed = read_meta(connection, ledger_tables(operation.schema), TRIGGERS)
         if installed:
             raise MaintenanceRefusedError(
                 f"the triggers of {', '.join(sorted(installed.values()))} write into the ledger's columns: "

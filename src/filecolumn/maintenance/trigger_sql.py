@@ -16,6 +16,7 @@ from hashlib import sha256
 from sqlalchemy import DDL, Dialect
 from sqlalchemy.sql.compiler import IdentifierPreparer
 
+from filecolumn.orm.columns import TRIGGERS
 from filecolumn.orm.ledger import LEDGER, MAX_KEY, META, State
 
 __all__ = (
@@ -36,9 +37,6 @@ __all__ = (
 
 MAX_NAME = 60
 """Characters of a trigger's name; PostgreSQL allows 63, MySQL 64."""
-
-FACT = "triggers:"
-"""How the meta table's facts about installed triggers begin."""
 
 _INTO = "(backend, {key}, state, checked, created_at, due_at, attempts)"
 _EVENTS = ("delete", "update", "insert", "arrival")
@@ -105,7 +103,7 @@ def settle_statement(ledger_schema: str | None, dialect: Dialect) -> str:
 
 def fact_of(target: Target) -> str:
     """Return the name of the fact that a column's triggers have been installed."""
-    return FACT + sha256(str(target).encode()).hexdigest()[:16]
+    return TRIGGERS + sha256(str(target).encode()).hexdigest()[:16]
 
 
 def remember_statements(target: Target, dialect: Dialect) -> Iterator[str]:

@@ -14,7 +14,6 @@ from sqlalchemy.exc import DBAPIError
 from filecolumn.errors import MissingLedgerError
 from filecolumn.maintenance.models import Models, known_metadatas, only_ledger
 from filecolumn.maintenance.trigger_sql import (
-    FACT,
     Target,
     create_statements,
     ddl,
@@ -27,7 +26,7 @@ from filecolumn.maintenance.trigger_sql import (
     support_statements,
     trigger_names,
 )
-from filecolumn.orm.columns import translated
+from filecolumn.orm.columns import TRIGGERS, translated
 from filecolumn.orm.ledger import LEDGER, META, ledger_of
 from filecolumn.orm.references import file_columns, read_columns
 from filecolumn.orm.type import StoredObject
@@ -161,7 +160,7 @@ def _facts(connection: Connection, ledger_schema: str | None) -> set[str]:
     if not inspect(connection).has_table(META, schema=ledger_schema):
         return set()
     meta = qualified(connection.dialect.identifier_preparer, ledger_schema, META)
-    return set(connection.scalars(text(f"SELECT name FROM {meta} WHERE name LIKE '{FACT}%'")))  # noqa: S608
+    return set(connection.scalars(text(f"SELECT name FROM {meta} WHERE name LIKE '{TRIGGERS}%'")))  # noqa: S608
 
 
 _IN_POSTGRESQL = """

@@ -12,15 +12,28 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Engine, Table, cast, func, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    cast,
+    exists,
+    func,
+    select,
+)
 
 from filecolumn.orm.ledger import MAX_COLUMN_ID, Ledger, add_meta, now_ms, read_meta, set_meta
 
 __all__ = (
+    "TRIGGERS",
     "ColumnName",
     "RecordedColumn",
     "column_ids",
     "forget_column",
+    "has_triggers",
     "licence_floor",
     "lift_floor",
     "name_of",
@@ -32,6 +45,8 @@ __all__ = (
 
 PREFIX = "column:"
 FLOOR = "floor"
+TRIGGERS = "triggers:"
+"""How the facts about installed triggers begin."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -136,6 +151,11 @@ def licence_floor(ledger: Ledger) -> ColumnElement[int]:
         floor = select(cast(columns.value, BigInteger)).where(columns.name == FLOOR).scalar_subquery()
         known = _floors[ledger.meta] = func.coalesce(floor, 0)
     return known
+
+
+def has_triggers(ledger: Ledger) -> ColumnElement[bool]:
+    """Return, as SQL, whether triggers of filecolumn watch some file column of the database."""
+    return exists().where(ledger.meta.c.name.startswith(TRIGGERS, autoescape=True))
 
 
 def lift_floor(connection: Connection, ledger: Ledger, started: int) -> None:

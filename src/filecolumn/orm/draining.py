@@ -21,7 +21,8 @@ from filecolumn.orm import bridge
 from filecolumn.orm.ledger import MAX_ERROR, Ledger, State, now_ms
 from filecolumn.orm.locks import brief
 from filecolumn.orm.place import standing_to_remove
-from filecolumn.orm.recording import BATCH, LedgerAt, is_one_of
+from filecolumn.orm.prepared import prepared
+from filecolumn.orm.recording import BATCH, LedgerAt, is_at, is_one_of, keys_at
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
 from filecolumn.transfer import CLEANUP_LIMIT
@@ -107,15 +108,21 @@ def mark_gone(
     ledger: Ledger,
     places: Collection[Place],
     *,
-    of: Collection[State] = (State.DOOMED,),
+    of: tuple[State, ...] = (State.DOOMED,),
 ) -> None:
     """Note that the objects are deleted, for keys in the states *of*."""
-    for batch in batches(sorted(places), BATCH):
-        connection.execute(
+    statement = prepared(
+        ledger.table.metadata,
+        (mark_gone, of),
+        lambda: (
             update(ledger.table)
-            .where(is_one_of(ledger, batch), ledger.table.c.state.in_([state.value for state in of]))
+            .where(is_at(ledger), ledger.table.c.state.in_([state.value for state in of]))
             .values(state=State.GONE.value, due_at=now_ms() + int(FENCE_RETENTION * 1000), last_error=None)
-        )
+        ),
+    )
+    for batch in batches(sorted(places), BATCH):
+        for keys in keys_at(batch):
+            connection.execute(statement, keys)
 
 
 def mark_refused(connection: Connection, ledger: Ledger, refused: Mapping[Place, tuple[int, str]]) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Engine,
     Insert,
+    Update,
     and_,
     bindparam,
     false,
@@ -34,8 +36,9 @@ from filecolumn.errors import (
     StaleUploadError,
 )
 from filecolumn.facts import FileFacts
-from filecolumn.orm.columns import licence_floor
+from filecolumn.orm.columns import has_triggers, licence_floor
 from filecolumn.orm.ledger import Ledger, State, now_ms
+from filecolumn.orm.prepared import prepared
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
 
@@ -44,11 +47,14 @@ __all__ = (
     "CLAIMS",
     "Changes",
     "LedgerAt",
+    "after",
     "claim",
     "describe",
     "doom_unchecked",
     "inserted",
+    "is_at",
     "is_one_of",
+    "keys_at",
     "reassert",
     "record",
     "speaking",
@@ -197,14 +203,37 @@ def is_one_of(ledger: Ledger, places: Iterable[Place]) -> ColumnElement[bool]:
 
     One list of keys for each name: for pairs SQLite reads the whole table.
     """
+    columns = ledger.table.c
+    return or_(
+        false(),
+        *(and_(columns.backend == name, columns.key.in_(keys)) for name, keys in _by_name(places).items()),
+    )
+
+
+def is_at(ledger: Ledger) -> ColumnElement[bool]:
+    """Match the rows of places as `is_one_of` does, in a statement that is run with each of `keys_at`."""
+    columns = ledger.table.c
+    return and_(
+        columns.backend == bindparam("at_backend"), columns.key.in_(bindparam("at_keys", expanding=True))
+    )
+
+
+def keys_at(places: Iterable[Place]) -> list[dict[str, object]]:
+    """Return the parameters of `is_at` for *places*: of one statement, unless storages have several names."""
+    return [{"at_backend": name, "at_keys": keys} for name, keys in _by_name(places).items()]
+
+
+def after(delay: str) -> ColumnElement[int]:
+    """Return the time in so many milliseconds as the parameter *delay* says."""
+    return now_ms() + bindparam(delay, type_=BigInteger())
+
+
+def _by_name(places: Iterable[Place]) -> dict[str, list[str]]:
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     for backend, key in places:
         for name in storages.names(backend):
             by_name[name].append(key)
-    columns = ledger.table.c
-    return or_(
-        false(), *(and_(columns.backend == name, columns.key.in_(keys)) for name, keys in by_name.items())
-    )
+    return by_name
 
 
 @contextmanager
@@ -271,7 +300,11 @@ def _sha256(facts: FileFacts) -> str | None:
 
 def inserted(ledger: Ledger, state: State, *, checked: bool) -> Insert:
     """Return the statement that adds keys in *state*; it takes their `backend` and `key`."""
-    return insert(ledger.table).values(_initial(state, checked=checked))
+    return prepared(
+        ledger.table.metadata,
+        (inserted, state, checked),
+        lambda: insert(ledger.table).values(_initial(state, checked=checked)),
+    )
 
 
 def _initial(state: State, *, checked: bool) -> dict[str, object]:
@@ -288,7 +321,7 @@ def _initial(state: State, *, checked: bool) -> dict[str, object]:
 def _doom(connection: Connection, ledger: Ledger, places: Collection[Place]) -> set[Place]:
     deletable = set(places)
     for batch in batches(sorted(places), BATCH):
-        if _set_state(connection, ledger, batch, State.DOOMED, checked=True, licensed=True) < len(batch):
+        if _doom_certain(connection, ledger, batch) < len(batch):
             deletable -= _doom_unchecked(connection, ledger, batch)
     return deletable
 
@@ -353,26 +386,51 @@ def _set_state(
     places: Sequence[Place],
     state: State,
     *,
-    of: Collection[State] = (State.LIVE,),
+    of: tuple[State, ...] = (State.LIVE,),
     checked: bool | None = None,
-    licensed: bool = False,
 ) -> int:
-    """Set the state of keys in the states *of*, and return of how many.
+    """Set the state of keys in the states *of*, and return of how many."""
+    statement = prepared(
+        ledger.table.metadata,
+        (_set_state, state, of, checked),
+        lambda: _setting(ledger, state, *_are(ledger, of, checked)),
+    )
+    return _count_set(connection, statement, places, state)
 
-    With *licensed* only of those that are certainly held once.
-    """
-    if not places:
-        return 0
+
+def _doom_certain(connection: Connection, ledger: Ledger, places: Sequence[Place]) -> int:
+    """Doom live keys that are certainly held once, and return of how many."""
+    # triggers look for the name in a row's JSON: they miss a copied key that the ledger has under another
+    unseen = any(len(storages.names(backend)) > 1 for backend in {backend for backend, _ in places})
+    statement = prepared(
+        ledger.table.metadata,
+        (_doom_certain, unseen),
+        lambda: _setting(
+            ledger,
+            State.DOOMED,
+            *_are(ledger, (State.LIVE,), checked=True),
+            ledger.table.c.created_at >= licence_floor(ledger),
+            *((~has_triggers(ledger),) if unseen else ()),
+        ),
+    )
+    return _count_set(connection, statement, places, State.DOOMED)
+
+
+def _are(ledger: Ledger, of: tuple[State, ...], checked: bool | None) -> Iterator[ColumnElement[bool]]:
     columns = ledger.table.c
-    before = [each.value for each in of]
-    statement = update(ledger.table).where(is_one_of(ledger, places), columns.state.in_(before))
+    yield columns.state.in_([each.value for each in of])
     if checked is not None:
-        statement = statement.where(columns.checked.is_(checked))
-    if licensed:
-        statement = statement.where(columns.created_at >= licence_floor(ledger))
-    if state is State.DOOMED:
-        statement = statement.values(due_at=now_ms() + int(storages.retention * 1000))
-    return connection.execute(statement.values(state=state.value)).rowcount
+        yield columns.checked.is_(checked)
+
+
+def _setting(ledger: Ledger, state: State, *conditions: ColumnElement[bool]) -> Update:
+    statement = update(ledger.table).where(is_at(ledger), *conditions).values(state=state.value)
+    return statement.values(due_at=after("delay")) if state is State.DOOMED else statement
+
+
+def _count_set(connection: Connection, statement: Update, places: Sequence[Place], state: State) -> int:
+    delay = {"delay": int(storages.retention * 1000)} if state is State.DOOMED else {}
+    return sum(connection.execute(statement, each | delay).rowcount for each in keys_at(places))
 
 
 def _known(connection: Connection, ledger: Ledger, places: Sequence[Place]) -> dict[Place, Entry]:
