@@ -6,11 +6,13 @@ import io
 import warnings
 
 import pytest
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from filecolumn import maintenance
+from filecolumn import FileObject, StoredObject, maintenance
 from tests.deployments.site import ANY_DATABASE, SERVERS, Base, Site, put, read, remove, replace, sql
 
 POSTGRESQL = SERVERS[:1]
+SERVED = ("sqlite", *POSTGRESQL)
 
 
 @pytest.mark.parametrize("host", POSTGRESQL, indirect=True)
@@ -134,3 +136,49 @@ def test_triggers_from_offline_sql_let_a_table_be_truncated(site: Site) -> None:
         cursor.execute("TRUNCATE doc")
     site.nightly(engine, Base)
     assert site.objects() == set()
+
+
+class Views(DeclarativeBase):
+    pass
+
+
+class Shown(Views):
+    """What a release maps that sees a table through a view only."""
+
+    __tablename__ = "shown"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject | None] = mapped_column(StoredObject("docs"))
+
+
+@pytest.mark.parametrize("host", SERVED, indirect=True)
+def test_a_row_that_a_view_hides_keeps_its_file(site: Site) -> None:
+    engine = site.database()
+    put(engine, 1, 2)
+    is_sqlite = engine.dialect.name == "sqlite"
+    keep = (
+        "CREATE TRIGGER soft INSTEAD OF DELETE ON shown BEGIN UPDATE doc SET gone = 1 WHERE id = OLD.id; END"
+        if is_sqlite
+        else "CREATE RULE soft AS ON DELETE TO shown DO INSTEAD UPDATE doc SET gone = 1 WHERE id = OLD.id"
+    )
+    sql(
+        engine,
+        "ALTER TABLE doc ADD COLUMN gone integer DEFAULT 0",
+        "CREATE VIEW more AS SELECT * FROM doc WHERE gone = 0",
+        "CREATE VIEW shown AS SELECT id, file FROM more",
+        keep,
+    )
+    with warnings.catch_warnings():
+        # SQLAlchemy counts the rows
+        warnings.simplefilter("ignore")
+        remove(engine, 1, model=Shown)
+    sql(engine, "DELETE FROM filecolumn_meta WHERE substr(name, 1, 7) = 'column:'")
+    site.nightly(engine, Views, unreferenced=True)
+    assert site.intact(engine) == 2
+    # what is in no row goes, as with a table
+    sql(
+        engine,
+        "UPDATE doc SET file = NULL WHERE id = 1",
+        "UPDATE filecolumn_ledger SET state = 2, due_at = 1",
+    )
+    site.nightly(engine, Views)
+    assert len(site.objects()) == 1

@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from filecolumn import FileObject, FileObjectList, StoredObject
 from filecolumn.backends.base import StorageBackend
 from filecolumn.maintenance import check, drain, sweep
+from filecolumn.maintenance.view import look_at
 from filecolumn.orm import references
 from filecolumn.orm.ledger import State
 from filecolumn.orm.references import (
@@ -177,6 +178,30 @@ def test_a_view_is_known_as_one(database: World) -> None:
     with database.engine.connect() as connection:
         found = {column.column: column.is_view for column in read_columns(connection, [view.metadata])}
     assert found == {"file": True, "pages": True}
+
+
+def test_the_columns_of_the_table_behind_a_view_are_read_too(database: World) -> None:
+    database.sql("CREATE VIEW some_documents AS SELECT * FROM documents WHERE id < 10")
+    database.sql("CREATE VIEW few_documents AS SELECT id, file FROM some_documents")
+    columns = (column._copy() for column in Document.__table__.columns if column.name != "pages")
+    view = Table("few_documents", MetaData(), *columns)
+    with database.engine.connect() as connection:
+        seen = look_at(connection, None, [view.metadata])
+    assert {(column.table, column.column) for column in seen.columns} == {
+        ("few_documents", "file"),
+        ("documents", "file"),
+        ("documents", "pages"),
+    }
+    assert seen.is_complete
+
+
+def test_a_view_of_no_table_is_incomplete(database: World) -> None:
+    database.sql("CREATE VIEW some_documents AS SELECT 1 AS id, NULL AS file")
+    view = Table("some_documents", MetaData(), *(column._copy() for column in Document.__table__.columns))
+    with database.engine.connect() as connection:
+        seen = look_at(connection, None, [view.metadata])
+    assert not seen.is_complete
+    assert "of which table the database does not say" in seen.reason
 
 
 class Later(DeclarativeBase):

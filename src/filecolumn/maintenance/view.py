@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, MetaData
 
+from filecolumn.maintenance.base_columns import base_columns
 from filecolumn.orm.columns import ColumnName, RecordedColumn, recorded_columns, translated
 from filecolumn.orm.ledger import Ledger
 from filecolumn.orm.references import (
     IncompleteColumnError,
     ReadColumn,
+    is_view,
     read_columns,
     referenced,
     why_incomplete,
@@ -72,7 +74,14 @@ def look_at(connection: Connection, ledger: Ledger | None, metadatas: Sequence[M
         if (found.schema, found.table, found.column) not in known:
             # one that is there under another name of its schema is read once (see `referenced`)
             columns[found] = None
-    view = View(list(columns), recorded)
+    hidden: dict[str, str] = {}
+    for column in list(columns):
+        if is_view(connection, column):
+            behind = base_columns(connection, column)
+            columns.update(dict.fromkeys(behind))
+            if not behind:
+                hidden[str(column)] = "it is a view, and of which table the database does not say"
+    view = View(list(columns), recorded, hidden)
     for column in view.columns:
         if (why := why_incomplete(connection, column)) is not None:
             view.hidden[str(column)] = why

@@ -59,6 +59,7 @@ __all__ = (
     "held_files",
     "held_keys",
     "is_empty",
+    "is_view",
     "last_segment",
     "raw_text",
     "read_column",
@@ -364,7 +365,7 @@ def _look_up_sqlite(connection: Connection, column: ReadColumn) -> _Facts | None
     types = {str(row[1]).lower(): str(row[2]).lower() for row in rows}
     if (found := types.get(column.column.lower())) is None:
         return None
-    views = text(f"SELECT 1 FROM {schema}sqlite_master WHERE type = 'view' AND lower(name) = lower(:name)")  # noqa: S608
+    views = text(f"SELECT name FROM {schema}sqlite_master WHERE type = 'view' AND lower(name) = lower(:name)")  # noqa: S608
     is_view = connection.scalar(views, {"name": column.table}) is not None
     return _Facts(column.schema or "main", found, is_view)
 

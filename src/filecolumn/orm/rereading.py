@@ -32,7 +32,8 @@ from sqlalchemy.orm.state import InstanceState
 from filecolumn.backends.parts import batches
 from filecolumn.orm.attributes import file_attributes
 from filecolumn.orm.columns import translated
-from filecolumn.orm.references import HeldKeys, UndecodableError, held_keys, raw_text
+from filecolumn.orm.prepared import prepared
+from filecolumn.orm.references import HeldKeys, ReadColumn, UndecodableError, held_keys, is_view, raw_text
 from filecolumn.orm.rows import BATCH, is_one_of
 from filecolumn.orm.type import StoredObject
 
@@ -156,20 +157,14 @@ def _query(
     table: Table, key: Sequence[ColumnElement[Any]], dialect: Dialect, identities: Sequence[Identity]
 ) -> tuple[Select[*tuple[str, ...]], dict[str, object]]:
     if len(key) == 1:
-        statement = _query_by_one(table, key[0], dialect)
+        is_one = key[0].in_(bindparam("identities", expanding=True))
+        statement = prepared(
+            table.metadata,
+            (_query, table, len(table.columns), dialect.name),
+            lambda: _selected(table, dialect).where(is_one),
+        )
         return statement, {"identities": [identity[0] for identity in identities]}
     return _selected(table, dialect).where(is_one_of(key, identities)), {}
-
-
-_by_one: WeakKeyDictionary[Table, dict[str, Select[*tuple[str, ...]]]] = WeakKeyDictionary()
-
-
-def _query_by_one(table: Table, key: ColumnElement[Any], dialect: Dialect) -> Select[*tuple[str, ...]]:
-    known = _by_one.setdefault(table, {})
-    if dialect.name not in known:
-        is_one = key.in_(bindparam("identities", expanding=True))
-        known[dialect.name] = _selected(table, dialect).where(is_one)
-    return known[dialect.name]
 
 
 def _selected(table: Table, dialect: Dialect) -> Select[*tuple[str, ...]]:
@@ -191,6 +186,9 @@ def rules_of(connection: Connection, table: Table) -> TableRules:
 
 def _look_up(connection: Connection, table: Table, schema: str | None, name: str) -> TableRules:
     columns = [column.name for column in table.columns if isinstance(column.type, StoredObject)]
+    if is_view(connection, ReadColumn(schema, name, columns[0])):
+        # a row that it does not show may be in its table
+        return TableRules(moves_rows=True, hides_rows=False)
     match connection.dialect.name:
         case "sqlite":
             catalog = connection.dialect.identifier_preparer.quote(schema) + "." if schema else ""

@@ -5,15 +5,33 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import cast
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Table, and_, false, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    false,
+    or_,
+    select,
+)
 from sqlalchemy import column as bare_column
 from sqlalchemy import table as bare_table
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.backends.parts import batches
 from filecolumn.orm.attributes import FileAttribute, file_attributes
+from filecolumn.orm.ledger import ledger_of
+from filecolumn.orm.locks import lock_sqlite
+from filecolumn.orm.prepared import prepared
 
 __all__ = ("BATCH", "HeldRow", "held_rows", "is_one_of", "lock", "session_connection")
 
@@ -51,10 +69,26 @@ def session_connection(session: Session, mapper: Mapper[object]) -> Connection:
 def lock(connection: Connection, table: FromClause) -> None:
     """Take SQLite's write lock, which FOR UPDATE would take elsewhere: any UPDATE does, also of no row."""
     if connection.dialect.name == "sqlite" and isinstance(table, Table):
-        name = next(iter(table.primary_key)).name
-        # a table without the columns' `onupdate`, which may be functions of the user
-        bare = bare_table(table.name, bare_column(name), schema=table.schema)
-        connection.execute(bare.update().where(false()).values({name: bare.c[name]}))
+        _update_no_row(connection, cast("Table", table))
+
+
+def _update_no_row(connection: Connection, table: Table) -> None:
+    try:
+        connection.execute(prepared(table.metadata, (lock, table), lambda: _update_of_no_row(table)))
+    except OperationalError as error:
+        # one that has INSTEAD OF triggers for other statements
+        if "because it is a view" not in str(error.orig):
+            raise
+        if (ledger := ledger_of(table.metadata)) is not None:
+            lock_sqlite(connection, ledger)
+
+
+def _update_of_no_row(table: Table) -> Update:
+    # a view declares no key
+    name = next(iter((*table.primary_key, *table.columns))).name
+    # a table without the columns' `onupdate`, which may be functions of the user
+    bare = bare_table(table.name, bare_column(name), schema=table.schema)
+    return bare.update().where(false()).values({name: bare.c[name]})
 
 
 def _select(
@@ -77,18 +111,38 @@ def _select(
 def _rows(
     connection: Connection, mapper: Mapper[object], identities: Sequence[tuple[object, ...]]
 ) -> Iterator[tuple[tuple[object, ...], HeldRow]]:
-    attributes = file_attributes(mapper)
-    primary_key = mapper.primary_key
-    statement = (
-        select(*primary_key, *(attribute.column for attribute in attributes))
-        .select_from(mapper.persist_selectable)
-        .where(is_one_of(primary_key, identities))
-        .with_for_update()
-    )
-    for row in connection.execute(statement):
+    names = [attribute.key for attribute in file_attributes(mapper)]
+    width = len(mapper.primary_key)
+    for row in connection.execute(*_query(mapper, identities)):
         values = iter(row)
-        identity = tuple(islice(values, len(primary_key)))
-        yield identity, dict(zip(_names(attributes), values, strict=True))
+        identity = tuple(islice(values, width))
+        yield identity, dict(zip(names, values, strict=True))
+
+
+Query = Select[*tuple[object, ...]]
+
+_by_one: WeakKeyDictionary[Mapper[object], tuple[Sequence[FileAttribute], Query]] = WeakKeyDictionary()
+"""The queries by a primary key of one column, each for the file attributes that its mapper had."""
+
+
+def _query(
+    mapper: Mapper[object], identities: Sequence[tuple[object, ...]]
+) -> tuple[Query, dict[str, object]]:
+    primary_key = mapper.primary_key
+    if len(primary_key) != 1:
+        return _selected(mapper).where(is_one_of(primary_key, identities)), {}
+    attributes = file_attributes(mapper)
+    known = _by_one.get(mapper)
+    if known is None or known[0] is not attributes:
+        is_one = primary_key[0].in_(bindparam("identities", expanding=True))
+        known = _by_one[mapper] = attributes, _selected(mapper).where(is_one)
+    return known[1], {"identities": [identity[0] for identity in identities]}
+
+
+def _selected(mapper: Mapper[object]) -> Query:
+    columns = [attribute.column for attribute in file_attributes(mapper)]
+    selected = select(*mapper.primary_key, *columns).select_from(mapper.persist_selectable)
+    return selected.with_for_update()
 
 
 def is_one_of(
@@ -105,7 +159,3 @@ def is_one_of(
             for identity in identities
         ),
     )
-
-
-def _names(attributes: Sequence[FileAttribute]) -> Iterator[str]:
-    return (attribute.key for attribute in attributes)

@@ -1,0 +1,123 @@
+"""The columns of tables behind a view: a view may hide rows, and what they hold is held all the same.
+
+PostgreSQL's catalogue says which tables a view reads.  SQLite and MariaDB keep the view's text only: every
+table counts whose name is a word in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from sqlalchemy import Connection, text
+
+from filecolumn.orm.references import ReadColumn
+
+__all__ = ("base_columns",)
+
+JSON_TYPES = ("json", "jsonb")
+TEXT_TYPES = ("text", "longtext", "mediumtext", "varchar", "character varying")
+
+
+def base_columns(connection: Connection, view: ReadColumn) -> list[ReadColumn]:
+    """Return the columns of tables that may hold what a view's column shows; none if they cannot be told.
+
+    Those of type JSON, or where there is none, those of text.
+    """
+    match connection.dialect.name:
+        case "postgresql":
+            found = _in_postgresql(connection, view)
+        case "sqlite":
+            found = list(_in_sqlite(connection, view))
+        case _:
+            found = list(_in_mysql(connection, view))
+    for wanted in (JSON_TYPES, TEXT_TYPES):
+        if columns := [column for column, kind in found if kind in wanted]:
+            return columns
+    return []
+
+
+Typed = tuple[ReadColumn, str]
+"""A column, and the name of its type in lower case."""
+
+_POSTGRESQL = """
+WITH RECURSIVE behind AS (
+  SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relname = :view AND (n.nspname = :schema OR :schema IS NULL AND pg_catalog.pg_table_is_visible(c.oid))
+  UNION
+  SELECT d.refobjid FROM behind b
+  JOIN pg_catalog.pg_rewrite r ON r.ev_class = b.oid
+  JOIN pg_catalog.pg_depend d ON d.objid = r.oid AND d.classid = 'pg_catalog.pg_rewrite'::regclass
+    AND d.refclassid = 'pg_catalog.pg_class'::regclass
+)
+SELECT n.nspname, c.relname, a.attname, t.typname
+FROM behind b
+JOIN pg_catalog.pg_class c ON c.oid = b.oid AND c.relkind IN ('r', 'p', 'f')
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+ORDER BY 1, 2, a.attnum
+"""
+
+
+def _in_postgresql(connection: Connection, view: ReadColumn) -> list[Typed]:
+    rows = connection.execute(text(_POSTGRESQL), {"view": view.table, "schema": view.schema})
+    return [(ReadColumn(schema, table, column), kind) for schema, table, column, kind in rows]
+
+
+def _in_sqlite(connection: Connection, view: ReadColumn) -> Iterator[Typed]:
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    for schema in dict.fromkeys((view.schema or "main", "main")):
+        rows = connection.exec_driver_sql(
+            f"SELECT name, CASE type WHEN 'view' THEN sql END FROM {quote(schema)}.sqlite_master "  # noqa: S608
+            "WHERE type IN ('table', 'view')"
+        )
+        definitions: dict[str, str | None] = {str(name): sql for name, sql in rows}
+        for table in _tables_behind(definitions, view.table):
+            columns = connection.exec_driver_sql(f"PRAGMA {quote(schema)}.table_xinfo({quote(table)})")
+            for column in columns:
+                kind = re.sub(r"\(.*", "", str(column[2])).strip().lower()
+                yield ReadColumn(schema, table, str(column[1])), kind
+
+
+def _in_mysql(connection: Connection, view: ReadColumn) -> Iterator[Typed]:
+    schema = view.schema or connection.exec_driver_sql("SELECT DATABASE()").scalar()
+    of_schema = {"schema": schema}
+    rows = connection.execute(
+        text(
+            "SELECT t.table_name, v.view_definition FROM information_schema.tables t "
+            "LEFT JOIN information_schema.views v USING (table_schema, table_name) WHERE t.table_schema = :schema"
+        ),
+        of_schema,
+    )
+    definitions = {str(name): None if sql is None else str(sql) for name, sql in rows}
+    behind = _tables_behind(definitions, view.table)
+    columns = connection.execute(
+        text(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = :schema ORDER BY table_name, ordinal_position"
+        ),
+        of_schema,
+    )
+    for table, column, kind in columns:
+        if str(table) in behind:
+            yield ReadColumn(schema, str(table), str(column)), str(kind).lower()
+
+
+def _tables_behind(definitions: Mapping[str, str | None], view: str) -> Collection[str]:
+    """Return the tables that a view names, or views that it names; *definitions* has None for a table."""
+    by_name = {name.lower(): name for name in definitions}
+    found: dict[str, None] = {}
+    waiting = [by_name.get(view.lower(), view)]
+    while waiting:
+        definition = definitions.get(waiting.pop()) or ""
+        for name in _named(definition, by_name):
+            if name not in found:
+                found[name] = None
+                waiting.append(name)
+    return [name for name in found if definitions[name] is None]
+
+
+def _named(definition: str, names: Mapping[str, str]) -> Iterable[str]:
+    lowered = definition.lower()
+    return [name for low, name in names.items() if re.search(rf"(?<!\w){re.escape(low)}(?!\w)", lowered)]
