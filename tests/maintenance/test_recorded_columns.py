@@ -199,7 +199,7 @@ async def test_a_forgotten_column_lets_deletion_go_on(sqlite: World) -> None:
     await sweep_now(sqlite)
     sqlite.sql("ALTER TABLE documents DROP COLUMN pages")
     await sqlite.maintain("drain", OlderBase)
-    forget_file_column(sqlite.engine, OlderBase, name="documents.pages")
+    await sqlite.maintain("forget_file_column", OlderBase, name="documents.pages")
     assert list(recorded(sqlite, OlderBase)) == ["documents.file", "items.file"]
     sqlite.make_due()
     assert (await sqlite.maintain("drain", OlderBase)).deleted == 1
@@ -237,7 +237,7 @@ async def test_a_renamed_column_is_followed(sqlite: World) -> None:
     sqlite.add(b"one", start=2)
     sqlite.sql("ALTER TABLE documents RENAME COLUMN pages TO sheets")
     assert (await sweep_now(sqlite, OlderBase)).withheld[""]
-    rename_file_column(sqlite.engine, OlderBase, old="documents.pages", new="documents.sheets")
+    await sqlite.maintain("rename_file_column", OlderBase, old="documents.pages", new="documents.sheets")
     assert recorded(sqlite, OlderBase) == {
         "documents.file": (1, ""),
         "documents.sheets": (1, ""),
@@ -272,7 +272,7 @@ async def test_a_renamed_column_that_has_taken_keys_under_both_names_is_one(sqli
         session.commit()
         sheet = document.sheets[0].path
     assert recorded(sqlite, NewBase)["documents.sheets"] == (1, "")
-    rename_file_column(sqlite.engine, NewBase, old="documents.pages", new="documents.sheets")
+    await sqlite.maintain("rename_file_column", NewBase, old="documents.pages", new="documents.sheets")
     assert recorded(sqlite, NewBase) == {
         "documents.file": (0, ""),
         "documents.sheets": (2, ""),
@@ -296,10 +296,10 @@ def test_a_renaming_that_is_not_one_is_refused(sqlite: World) -> None:
         rename_file_column(sqlite.engine, OlderBase, old="documents.film", new="documents.file")
 
 
-def test_columns_are_listed_with_what_keeps_them_from_being_read(sqlite: World) -> None:
+async def test_columns_are_listed_with_what_keeps_them_from_being_read(sqlite: World) -> None:
     sqlite.add(b"one")
     sqlite.sql("DROP TABLE items")
-    assert list_file_columns(sqlite.engine, Base) == [
+    assert await sqlite.maintain("list_file_columns") == [
         ColumnReport(name="documents.file", live=1),
         ColumnReport(name="documents.pages", live=0),
         ColumnReport(name="items.file", live=0, problem="it is not in the database"),

@@ -49,14 +49,17 @@ __all__ = (
     "drain",
     "drain_async",
     "forget_file_column",
+    "forget_file_column_async",
     "install_triggers",
     "install_triggers_async",
     "list_file_columns",
+    "list_file_columns_async",
     "migrate",
     "migrate_async",
     "remove_triggers",
     "remove_triggers_async",
     "rename_file_column",
+    "rename_file_column_async",
     "status",
     "status_async",
     "sweep",
@@ -170,6 +173,21 @@ async def undelete_async(engine: AsyncEngine, *models: Models, key: str, storage
 async def migrate_async(engine: AsyncEngine, *models: Models) -> list[str]:
     """Call `migrate` asynchronously."""
     return await greenlet_spawn(migrate, engine.sync_engine, *models)
+
+
+async def list_file_columns_async(engine: AsyncEngine, *models: Models) -> list[ColumnReport]:
+    """Call `list_file_columns` asynchronously."""
+    return await greenlet_spawn(list_file_columns, engine.sync_engine, *models)
+
+
+async def rename_file_column_async(engine: AsyncEngine, *models: Models, old: str, new: str) -> None:
+    """Call `rename_file_column` asynchronously."""
+    await greenlet_spawn(rename_file_column, engine.sync_engine, *models, old=old, new=new)
+
+
+async def forget_file_column_async(engine: AsyncEngine, *models: Models, name: str) -> None:
+    """Call `forget_file_column` asynchronously."""
+    await greenlet_spawn(forget_file_column, engine.sync_engine, *models, name=name)
 
 
 async def copy_files_async(engine: AsyncEngine, *models: Models, source: str, target: str) -> int:

@@ -72,7 +72,7 @@ def survey_ground(
             view = look_at(connection, None, metadatas)
         return Ground(view, {each.key: _without_ledger(each) for each in storages.all()}, float("inf"))
     with engine.begin() as connection:
-        survey = Survey(connection, ledger)
+        survey = Survey(connection, ledger, only_looks=not claim)
         standings = {each.key: survey.examine(each, claim=claim, to_remove=True) for each in storages.all()}
     with engine.connect() as connection:
         view = look_at(connection, ledger, metadatas)

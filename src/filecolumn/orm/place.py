@@ -34,6 +34,7 @@ from filecolumn.orm import bridge
 from filecolumn.orm.creation import DATABASE_ID
 from filecolumn.orm.ledger import Ledger, State, add_meta, read_meta, set_meta
 from filecolumn.orm.locks import brief, lock_sqlite
+from filecolumn.orm.prepared import prepared
 from filecolumn.registry import storages
 
 __all__ = (
@@ -255,8 +256,12 @@ def _raise_daily(engine: Engine, ledger: Ledger, backend: StorageBackend) -> Non
 
 def generation_in(connection: Connection, ledger: Ledger) -> int:
     """Return the generation of the database, as the connection's transaction sees it."""
-    found = connection.scalar(select(ledger.meta.c.value).where(ledger.meta.c.name == GENERATION))
-    return int(found or 0)
+    query = prepared(
+        ledger.meta.metadata,
+        generation_in,
+        lambda: select(ledger.meta.c.value).where(ledger.meta.c.name == GENERATION),
+    )
+    return int(connection.scalar(query) or 0)
 
 
 def forget_standings() -> None:
@@ -268,11 +273,15 @@ def forget_standings() -> None:
 
 
 class Survey:
-    """The places of one database, looked at on one connection."""
+    """The places of one database, looked at on one connection.
 
-    def __init__(self, connection: Connection, ledger: Ledger) -> None:
+    With *only_looks* no mark tells that the database was seen today.
+    """
+
+    def __init__(self, connection: Connection, ledger: Ledger, *, only_looks: bool = False) -> None:
         self._connection = connection
         self._ledger = ledger
+        self._only_looks = only_looks
         self._facts = read_meta(connection, ledger)
         self._is_in_memory = is_in_memory(connection)
         self.identity: Identity = self._identity()
@@ -363,7 +372,8 @@ class Survey:
         _place_ids[backend] = mark.id
         storages.note_place(backend.key, self._first_name(mark.id, backend.key))
         if mark.by != self.identity.id:
-            self._note_shared(backend, at_most_daily=True)
+            if not self._only_looks:
+                self._note_shared(backend, at_most_daily=True)
             return Standing(place=mark.id, mixed=f"another database came to {backend.key!r} first")
         if not mark.empty:
             return Standing(place=mark.id, mixed=f"objects lay in {backend.key!r} before this database came")
@@ -777,7 +787,7 @@ def _system_identifier(connection: Connection) -> object:
 
 def look_at_places(connection: Connection, ledger: Ledger) -> dict[str, Standing]:
     """Return the ledger's standing in each registered storage, as far as marks say it; nothing is written."""
-    survey = Survey(connection, ledger)
+    survey = Survey(connection, ledger, only_looks=True)
     return {backend.key: survey.examine(backend, to_remove=True) for backend in storages.all()}
 
 

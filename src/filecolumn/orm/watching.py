@@ -55,7 +55,7 @@ def _refuse_autocommit(connection: Connection) -> None:
     chosen = connection.get_execution_options().get("isolation_level")
     # what create_engine(isolation_level=) leaves has no public name
     level = chosen or getattr(connection.dialect, "_on_connect_isolation_level", None)
-    if level == "AUTOCOMMIT":
+    if str(level).upper() == "AUTOCOMMIT":
         raise NotSupportedError(
             "files need transactions, and this session's connection is in AUTOCOMMIT: no rollback would undo "
             "its rows, and no lock would keep others from them; give the session an engine with another isolation_level"
