@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import AsyncIterable, Iterable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from filecolumn import ConcurrentFileChangeError, FileObject, FileObjectList, StoredObject, storages
-from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.base import PutMode, Stat, StorageBackend
+from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.testing import WrappedBackend
 from tests.scenarios.drivers import Driver, contents
 from tests.scenarios.failing_storage import FailingStorage
 from tests.scenarios.records import file
@@ -76,6 +81,52 @@ async def test_a_savepoint_undoes_its_own_only(driver: Driver, storage: StorageB
         await session.commit()
     assert await held(driver) == b"old"
     assert contents() == [b"old", b"outer"]
+
+
+def chosen_key(record: Keyed, file: FileObject) -> str:
+    return "chosen.txt"
+
+
+class Keyed(Base):
+    """A file under a key that the application chooses."""
+
+    __tablename__ = "keyed_notes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject | None] = mapped_column(
+        StoredObject(backend="docs", ledger=False, key_template=chosen_key)
+    )
+
+
+class Careless(WrappedBackend):
+    """A storage that cannot create: two of its callers have found nothing there, and both put."""
+
+    def __init__(self) -> None:
+        super().__init__(ObstoreBackend("docs", "memory://"))
+        self.capabilities = replace(self.capabilities, creates_atomically=False)
+
+    def put(self, key: str, chunks: Iterable[bytes], *, mode: PutMode = "create", **options: Any) -> Stat:
+        return super().put(key, chunks, mode="overwrite", **options)
+
+    async def put_async(
+        self, key: str, chunks: AsyncIterable[bytes], *, mode: PutMode = "create", **options: Any
+    ) -> Stat:
+        return await super().put_async(key, chunks, mode="overwrite", **options)
+
+
+async def test_of_two_transactions_that_chose_one_key_the_rollback_leaves_the_other_s_content(
+    driver: Driver,
+) -> None:
+    storages.register_backend(Careless())
+    await insert_note(driver)
+    async with driver.session() as loser:
+        async with driver.session() as winner:
+            winner.add(Keyed(id=1, file=file(b"kept")))
+            await winner.commit()
+        loser.add(Keyed(id=2, file=file(b"kept")))
+        await loser.flush()
+        await loser.rollback()
+    assert b"kept" in contents()
 
 
 async def test_a_refused_removal_is_only_logged(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:

@@ -78,9 +78,14 @@ def _transfer(
         # before the transfer starts: a cancelled one is cleaned up too
         for upload in uploads.values():
             _claim(upload, uploads.values(), frame)
-        recorder.claim({upload.place: slot_of[op] for op, upload in uploads.items() if not op.fresh})
+        chosen = {upload.place: slot_of[op] for op, upload in uploads.items() if not op.fresh}
+        if chosen:
+            claimed = recorder.claim(chosen)
+            for upload in uploads.values():
+                upload.claimed = upload.place in claimed
         bridge.transfer(list(uploads), done)
-        recorder.describe(stored)
+        if stored:
+            recorder.describe(stored)
     finally:
         for upload in uploads.values():
             if not upload.done:

@@ -246,10 +246,10 @@ class Claim:
     def __init__(
         self, value: FileObject | FileObjectList, state: InstanceState[object] | None, key: str
     ) -> None:
-        self.value = value
-        self.state = state
-        self.key = key
-        self.is_used = False
+        self.value: FileObject | FileObjectList = value
+        self.state: InstanceState[object] | None = state
+        self.key: str = key
+        self.is_used: bool = False
 
 
 _claims: dict[int, Claim] = {}

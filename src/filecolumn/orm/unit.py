@@ -105,6 +105,8 @@ class Upload:
     restore: Callable[[], None] | None = None
     """Puts the original back where a copy stands."""
     done: bool = False
+    claimed: bool = False
+    """Whether the ledger has the key, which the application chose, as this transaction's."""
 
     @property
     def place(self) -> Place:
@@ -113,8 +115,10 @@ class Upload:
 
     @property
     def deletable(self) -> bool:
-        """Whether what lies there is certainly ours."""
-        return self.done or self.op.fresh
+        """Whether what lies there is certainly ours: of two puts of a chosen key the later may have replaced it."""
+        if self.op.fresh:
+            return True
+        return self.done and (self.claimed or self.op.backend.capabilities.creates_atomically)
 
     def fail(self) -> None:
         """Take note that the transfer did not succeed."""
