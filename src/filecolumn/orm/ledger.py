@@ -101,12 +101,20 @@ def has_ledgers(dialect: Dialect) -> bool:
     return dialect.name in _DIALECTS
 
 
-def read_meta(connection: Connection, ledger: Ledger, prefix: str = "") -> dict[str, str]:
-    """Return the facts about the database whose names begin with *prefix*."""
+def read_meta(
+    connection: Connection, ledger: Ledger, prefix: str = "", *, latest: bool = False
+) -> dict[str, str]:
+    """Return the facts about the database whose names begin with *prefix*.
+
+    With *latest* as they are, not as they were when the transaction began: `add_meta` may have found
+    what another one has committed since.
+    """
     columns = ledger.meta.c
     query = select(columns.name, columns.value)
     if prefix:
         query = query.where(columns.name.startswith(prefix, autoescape=True))
+    if latest and connection.dialect.name in {"mysql", "mariadb"}:
+        query = query.with_for_update(read=True)
     return {name: value for name, value in connection.execute(query) if value is not None}
 
 

@@ -237,6 +237,7 @@ def standing_to_remove(
         standing = _examined_apart(engine, ledger, backend, to_remove=True)
     except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
         why = f"whose storage {backend.key!r} is cannot be told: {str(error) or type(error).__name__}"
+        _log.warning("objects that no row refers to stay until the next drain: %s", why)
         return Standing(withheld=why)
     if standing.withheld:
         _warn(backend, standing.withheld)
@@ -347,7 +348,7 @@ class Survey:
 
     def _make_id(self) -> None:
         add_meta(self._connection, self._ledger, {DATABASE_ID: self.identity.id or uuid7_hex()})
-        self._facts = read_meta(self._connection, self._ledger)
+        self._facts = read_meta(self._connection, self._ledger, latest=True)
         self.identity = replace(self.identity, id=self._facts.get(DATABASE_ID, ""))
 
     def _compare(self, backend: StorageBackend, mark: Mark | None, *, claim: bool) -> Standing:
@@ -397,7 +398,8 @@ class Survey:
         self._retire(name)
         # the meta table's primary key decides between processes
         add_meta(self._connection, self._ledger, {_place_fact(name): uuid7_hex()})
-        proposed = read_meta(self._connection, self._ledger, _place_fact(name))[_place_fact(name)]
+        fact = _place_fact(name)
+        proposed = read_meta(self._connection, self._ledger, fact, latest=True)[fact]
         owner = str((_read(backend, LEGACY_OWNER) or {}).get("database", ""))
         is_ours = owner in {"", self.identity.id}
         content = {
