@@ -148,7 +148,8 @@ def minimum(session: nox.Session) -> None:
     """
     install(session, "-e", ".[fsspec,async]", "--group", "test", pins=OLDEST)
     elsewhere = (
-        f"--ignore=tests/{folder}" for folder in ("backends", "faults", "litestar", "maintenance", "project")
+        f"--ignore=tests/{folder}"
+        for folder in ("backends", "deployments", "faults", "litestar", "maintenance", "project")
     )
     session.run("python", "-m", "pytest", *IN_PARALLEL, *elsewhere, "-m", QUICK, *session.posargs)
 
