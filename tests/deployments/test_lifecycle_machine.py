@@ -366,7 +366,7 @@ def step_of(random: Random) -> Step:
         "restore": ("in_place", "ends"),
         "go_forward": ("in_place",),
     }
-    whats = {
+    kinds_of = {
         "production": SESSIONS,
         "session": SESSIONS,
         "maintain": RUNS,
@@ -375,8 +375,8 @@ def step_of(random: Random) -> Step:
     }
     name = random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     given = {each: random.choice(choices[each]) for each in wanted.get(name, ())}
-    if name in whats:
-        given["what"] = random.choice(whats[name])
+    if name in kinds_of:
+        given["what"] = random.choice(kinds_of[name])
     if name == "move":
         given["number"] = random.choice([1, 2])
     return name, given

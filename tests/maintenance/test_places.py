@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from filecolumn import (
 from filecolumn.backends.base import StorageBackend
 from filecolumn.maintenance import FindingKind, adopt, check, drain, status, sweep
 from filecolumn.orm.ledger import State, now_ms
-from filecolumn.orm.place import forget_standings
+from filecolumn.orm.place import forget_standings, raise_generation
 from tests.maintenance.models import Base, Document
 from tests.maintenance.world import LEDGER, World, keys, lay, make_old, make_world
+from tests.scenarios.fixtures import on_servers
+from tests.servers.databases import SERVERS
 
 
 def marks(folder: Path) -> dict[str, Any]:
@@ -106,6 +109,23 @@ def test_the_first_removal_of_a_day_raises_the_generation(original: World, folde
     forget_standings()
     remove(original, 2)
     assert "writers/2" not in marks(folder), "once a day"
+
+
+@pytest.mark.parametrize("database", on_servers(SERVERS), indirect=True)
+def test_processes_that_raise_the_generation_at_once_never_set_it_back(database: World, folder: Path) -> None:
+    """One that is set back is behind its marks, and looks restored."""
+    database.add(b"one")
+
+    def raise_it(_: int) -> None:
+        engine = create_engine(database.url())
+        assert LEDGER is not None
+        raise_generation(engine, LEDGER, storages.all())
+        engine.dispose()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(raise_it, range(40)))
+    assert "writers/40" in marks(folder)
+    assert status(database.engine, Base).places == {}
 
 
 def test_marks_are_written_though_the_first_transaction_rolls_back(original: World, folder: Path) -> None:

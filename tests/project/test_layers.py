@@ -95,6 +95,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "orm.engines",
         "orm.locks",
         "orm.place",
+        "orm.prepared",
         "orm.rereading",
         "orm.unit",
         "orm.bridge",

@@ -568,11 +568,14 @@ def raise_generation(
             return
         facts = read_meta(connection, ledger)
     identity = facts.get(DATABASE_ID, "")
-    if not identity or (at_most_daily and time.time() - float(facts.get(RAISED, "0")) < DAY):
+    if not identity or (at_most_daily and _was_raised_today(facts)):
         return
     with brief(engine) as connection:
         lock_sqlite(connection, ledger)
-        generation = generation_in(connection, ledger) + 1
+        facts = _locked_generation(connection, ledger)
+        if at_most_daily and _was_raised_today(facts):
+            return
+        generation = int(facts.get(GENERATION, "0")) + 1
         set_meta(connection, ledger, GENERATION, str(generation))
         set_meta(connection, ledger, RAISED, f"{time.time():.0f}")
     known = _known_of(engine, ledger)
@@ -580,6 +583,21 @@ def raise_generation(
     for backend in backends:
         if backend.capabilities.persistent:
             _try_to_write(backend, _generation_key(identity, generation), {"at": time.time()})
+
+
+def _was_raised_today(facts: Mapping[str, str]) -> bool:
+    return time.time() - float(facts.get(RAISED, "0")) < DAY
+
+
+def _locked_generation(connection: Connection, ledger: Ledger) -> dict[str, str]:
+    """Return the facts about the generation, which nobody else changes now: what is set back looks restored."""
+    columns = ledger.meta.c
+    query = select(columns.name, columns.value).where(columns.name.in_((GENERATION, RAISED)))
+    facts = dict(connection.execute(query.with_for_update()).all())
+    if GENERATION not in facts:
+        add_meta(connection, ledger, {GENERATION: "0"})
+        facts = dict(connection.execute(query.with_for_update()).all())
+    return facts
 
 
 def take_place(
