@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, MetaData, delete, insert, text
+from sqlalchemy import Engine, MetaData, column, delete, insert, table, update
 from sqlalchemy.orm import DeclarativeBase
 
 from filecolumn.maintenance import SweepReport, sweep
@@ -11,8 +11,9 @@ from filecolumn.orm.ledger import ledger_of
 
 def make_due(engine: Engine) -> None:
     """Let the time of everything come that is to be drained."""
+    ledger = table("filecolumn_ledger", column("state"), column("due_at"))
     with engine.begin() as connection:
-        connection.execute(text("UPDATE filecolumn_ledger SET due_at = 0 WHERE state = 2"))
+        connection.execute(update(ledger).where(ledger.c.state == 2).values(due_at=0))
 
 
 def let_sweeps_judge(engine: Engine, metadata: MetaData) -> None:

@@ -196,19 +196,19 @@ STEPS: list[Step] = [
 ]
 
 
-def work(url: str, folder: str, seed: int, steps: int, failpoints: str) -> None:
-    """Run a history in this process, which is a worker's own."""
+def work(url: str, schema: str | None, folder: str, seed: int, steps: int, failpoints: str) -> None:
+    """Run a history on the tables in *schema* in this process, which is a worker's own."""
     os.environ[VARIABLE] = failpoints
+    options = {} if schema is None else {"schema_translate_map": {None: schema}}
     if make_url(url).get_dialect().is_async:
-        asyncio.run(_work_async(url, folder, seed, steps))
+        asyncio.run(_work_async(create_async_engine(url, execution_options=options), folder, seed, steps))
         return
-    history = History(create_engine(url), folder, seed)
+    history = History(create_engine(url, execution_options=options), folder, seed)
     install_from_environment()
     history.run(steps)
 
 
-async def _work_async(url: str, folder: str, seed: int, steps: int) -> None:
-    engine = create_async_engine(url)
+async def _work_async(engine: AsyncEngine, folder: str, seed: int, steps: int) -> None:
     history = History(engine.sync_engine, folder, seed)
     install_from_environment()
     await history.run_async(engine, steps)

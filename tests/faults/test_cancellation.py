@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from filecolumn import FileObject, storages
 from filecolumn.backends.obstore import ObstoreBackend
+from tests.faults.deployed import DEPLOYMENTS_OF_ALL, deployed, options_of
 from tests.faults.oracle import look, put_right
 from tests.profiles import PROFILE
 from tests.scenarios.fixtures import on_servers
-from tests.scenarios.models import Base, Document
-from tests.servers.databases import own_database
+from tests.scenarios.models import Document
 
 Step = Callable[[AsyncSession], Coroutine[object, object, None]]
 
@@ -40,15 +40,23 @@ async def copy(session: AsyncSession) -> None:
 
 
 @pytest.fixture(params=["sqlite", *on_servers(["postgresql"])])
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=DEPLOYMENTS_OF_ALL)
 async def database(
-    request: pytest.FixtureRequest, tmp_path: Path
+    request: pytest.FixtureRequest, kind: str, tmp_path: Path
 ) -> AsyncIterator[tuple[AsyncEngine, Callable[[], None]]]:
     """A database for tasks, and the check that everything is right in it."""
     folder = tmp_path / "docs"
     storages.register_backend(ObstoreBackend("docs", f"file://{folder}/", fsync=False), replace=True)
-    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}[request.param]
-    with own_database(request.param, tmp_path, Base.metadata) as direct:
-        engine = create_async_engine(direct.url.set(drivername=driver))
+    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}[kind]
+    if (kind, request.param) == ("sqlite", "tenants"):
+        pytest.skip("SQLite has no schemas but attached files")
+    with deployed(kind, tmp_path, request.param) as tenants:
+        direct = tenants[0]
+        engine = create_async_engine(direct.url.set(drivername=driver), **options_of(direct))
 
         def check() -> None:
             finding = look(direct, folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -17,10 +18,9 @@ from filecolumn import storages
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.testing.failpoints import FAILPOINTS
 from tests.faults import histories
+from tests.faults.deployed import DEPLOYMENTS, deployed, schema_of
 from tests.faults.oracle import look, put_right
 from tests.profiles import PROFILE
-from tests.scenarios.models import Base
-from tests.servers.databases import own_database
 
 Work = Callable[[int, str], int]
 """Runs a worker on the history of a seed, with failpoints, and returns how it ended."""
@@ -38,10 +38,16 @@ MODULES = ("aiosqlite", "asyncmy", "asyncpg", "psycopg", "pymysql")
 
 
 @pytest.fixture
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """A database of its own."""
-    with own_database(request.param, tmp_path, Base.metadata) as engine:
-        yield engine
+def how(request: pytest.FixtureRequest) -> str:
+    """How the database is deployed, one of `DEPLOYMENTS`."""
+    return getattr(request, "param", "plain")
+
+
+@pytest.fixture
+def tenants(request: pytest.FixtureRequest, tmp_path: Path, how: str) -> Iterator[list[Engine]]:
+    """A database of its own, as its tenants see it."""
+    with deployed(request.param, tmp_path, how) as tenants:
+        yield tenants
 
 
 @pytest.fixture
@@ -60,14 +66,17 @@ def server() -> ForkServerContext:
 
 @pytest.fixture
 def work(
-    request: pytest.FixtureRequest, server: ForkServerContext, engine: Engine, folder: Path, way: str
+    request: pytest.FixtureRequest, server: ForkServerContext, tenants: list[Engine], folder: Path, way: str
 ) -> Work:
-    """Start workers with sync or async sessions."""
-    driver = DRIVERS[request.node.callspec.params["engine"]][way]
-    url = engine.url.set(drivername=driver).render_as_string(hide_password=False)
+    """Start workers with sync or async sessions, each for the tenant whose turn it is."""
+    driver = DRIVERS[request.node.callspec.params["tenants"]][way]
+    turns = cycle(tenants)
 
     def work(seed: int, failpoints: str) -> int:
-        worker = server.Process(target=histories.work, args=(url, str(folder), seed, STEPS, failpoints))
+        tenant = next(turns)
+        url = tenant.url.set(drivername=driver).render_as_string(hide_password=False)
+        given = url, schema_of(tenant), str(folder), seed, STEPS, failpoints
+        worker = server.Process(target=histories.work, args=given)
         worker.start()
         worker.join(LIMIT)
         assert worker.exitcode in {0, -signal.SIGKILL}
@@ -76,13 +85,19 @@ def work(
     return work
 
 
-def assert_nothing_is_lost(engine: Engine, folder: Path) -> None:
-    finding = look(engine, folder)
-    assert finding.nothing_is_lost, finding
-    put_right(engine)
-    finding = look(engine, folder)
-    assert finding.nothing_is_lost, finding
-    assert finding.orphans == []
+def assert_nothing_is_lost(tenants: list[Engine], folder: Path) -> None:
+    for tenant in tenants:
+        finding = look(tenant, folder)
+        assert finding.nothing_is_lost, finding
+
+
+def assert_is_put_right(tenants: list[Engine], folder: Path) -> None:
+    """Assert that nothing is lost by it either; of two tenants in one folder nobody removes what died."""
+    for tenant in tenants:
+        put_right(tenant, is_sole=len(tenants) == 1)
+    assert_nothing_is_lost(tenants, folder)
+    if len(tenants) == 1:
+        assert look(tenants[0], folder).orphans == []
 
 
 EXTENDED, SERVER = pytest.mark.extended, pytest.mark.server
@@ -103,28 +118,48 @@ def schedules() -> Iterator[ParameterSet]:
         yield pytest.param(kind, way, number, marks=[pytest.mark.sized] if kind == "sqlite" else [SERVER])
 
 
-@pytest.mark.parametrize(("engine", "way", "hit"), HITS, indirect=["engine"])
+def deployed_schedules() -> Iterator[ParameterSet]:
+    """Yield a tenth of them for each deployment; SQLite has no schemas."""
+    for number in range(max(PROFILE.kills // 10, 1)):
+        for how in DEPLOYMENTS[1:]:
+            kind = DATABASES[number % 2 + 1] if how == "tenants" else DATABASES[number % len(DATABASES)]
+            marks = [pytest.mark.sized] if kind == "sqlite" else [SERVER]
+            yield pytest.param(how, kind, ("sync", "async")[number % 2], number, marks=marks)
+
+
+@pytest.mark.parametrize(("tenants", "way", "hit"), HITS, indirect=["tenants"])
 @pytest.mark.parametrize("name", FAILPOINTS)
 def test_a_process_killed_anywhere_loses_nothing(
-    engine: Engine, folder: Path, work: Work, name: str, hit: int
+    tenants: list[Engine], folder: Path, work: Work, name: str, hit: int
 ) -> None:
     for seed in range(1, 6):
         if work(seed, f"{name}=kill@{hit}"):
             break
     else:
         pytest.fail(f"no history came to {name} {hit} times")
-    assert_nothing_is_lost(engine, folder)
+    assert_nothing_is_lost(tenants, folder)
+    assert_is_put_right(tenants, folder)
 
 
-@pytest.mark.parametrize(("engine", "way", "number"), list(schedules()), indirect=["engine"])
+@pytest.mark.parametrize(("tenants", "way", "number"), list(schedules()), indirect=["tenants"])
 def test_processes_killed_at_random_lose_nothing(
-    engine: Engine, folder: Path, work: Work, number: int
+    tenants: list[Engine], folder: Path, work: Work, number: int
 ) -> None:
     chosen = random.Random(number)
     for seed in chosen.sample(range(1000), k=2):
         work(seed, f"{chosen.choice(FAILPOINTS)}=kill@{chosen.randint(1, 12)}")
-        finding = look(engine, folder)
-        assert finding.nothing_is_lost, finding
-    put_right(engine)
-    finding = look(engine, folder)
-    assert finding.nothing_is_lost, finding
+        assert_nothing_is_lost(tenants, folder)
+    assert_is_put_right(tenants, folder)
+
+
+@pytest.mark.parametrize(
+    ("how", "tenants", "way", "number"), list(deployed_schedules()), indirect=["how", "tenants"]
+)
+def test_processes_killed_in_other_deployments_lose_nothing(
+    tenants: list[Engine], folder: Path, work: Work, number: int
+) -> None:
+    chosen = random.Random(number)
+    for seed in chosen.sample(range(1000), k=2 * len(tenants)):
+        work(seed, f"{chosen.choice(FAILPOINTS)}=kill@{chosen.randint(1, 12)}")
+        assert_nothing_is_lost(tenants, folder)
+    assert_is_put_right(tenants, folder)

@@ -6,29 +6,31 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, delete, select, text, type_coerce
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from filecolumn import CommitOutcomeUnknownError, FileObject, storages
 from filecolumn.backends.obstore import ObstoreBackend
+from tests.faults.deployed import DEPLOYMENTS_OF_ALL, deployed, options_of
 from tests.faults.proxy import Cut, Proxy, proxied
 from tests.profiles import PROFILE
 from tests.scenarios.drivers import AsyncDriver, Driver, DriverSession, SyncDriver, stored
 from tests.scenarios.models import Base, Document
-from tests.servers.databases import own_database
 
+DOCUMENTS = Base.metadata.tables["documents"]
 PLAIN = {"psycopg": {"sslmode": "disable"}, "asyncpg": {"ssl": "disable"}}
 """The proxy reads what it forwards."""
 
 pytestmark = [pytest.mark.server, pytest.mark.sized, pytest.mark.timeout(60 + PROFILE.cuts)]
 
 
-@pytest.fixture(scope="module")
-def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+@pytest.fixture(scope="module", params=DEPLOYMENTS_OF_ALL)
+def direct(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The database itself, past the proxy."""
-    with own_database("postgresql", tmp_path_factory.mktemp("database"), Base.metadata) as engine:
-        yield engine
+    with deployed("postgresql", tmp_path_factory.mktemp("database"), request.param) as tenants:
+        yield tenants[0]
 
 
 @pytest.fixture
@@ -48,8 +50,9 @@ async def driver(request: pytest.FixtureRequest, direct: Engine, proxy: Proxy) -
     ).render_as_string(hide_password=False)
     storages.register_backend(ObstoreBackend("docs", "memory://"), replace=True)
     with direct.begin() as connection:
-        connection.execute(text("DELETE FROM documents"))
-    made: Driver = SyncDriver(url) if request.param == "psycopg" else AsyncDriver(url)
+        connection.execute(delete(DOCUMENTS))
+    options = options_of(direct)
+    made: Driver = SyncDriver(url, **options) if request.param == "psycopg" else AsyncDriver(url, **options)
     async with made.session() as session:
         session.add(Document(id=1, file=FileObject("a.txt", content=b"first")))
         await session.commit()
@@ -69,7 +72,8 @@ def status(connection: Connection, transaction: str) -> str:
 
 
 def held_key(connection: Connection) -> str:
-    return str(connection.execute(text("SELECT file ->> 'to_filename' FROM documents")).scalar_one())
+    named = type_coerce(DOCUMENTS.c.file, JSONB)["to_filename"].as_string()
+    return str(connection.execute(select(named)).scalar_one())
 
 
 async def ask(driver: Driver, error: CommitOutcomeUnknownError) -> bool:
