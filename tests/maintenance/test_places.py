@@ -102,6 +102,19 @@ async def test_the_first_file_marks_the_place(world: World, folder: Path) -> Non
     assert "writers/2" in marks(folder)
 
 
+async def test_a_file_that_was_saved_before_the_first_flush_did_not_lie_there_before(
+    world: World, folder: Path
+) -> None:
+    staged = FileObject("a.txt", content=b"staged", backend="docs")
+    if world.way == "sync":
+        staged.save()
+    else:
+        await staged.save_async()
+    world.add(b"one")
+    assert marks(folder)["place"]["empty"] is True
+    assert (await world.maintain("status")).places == {}
+
+
 def test_the_first_removal_of_a_day_raises_the_generation(original: World, folder: Path) -> None:
     original.add(b"one", b"two")
     remove(original, 1)

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
-from sqlalchemy import URL, Engine, MetaData, create_engine, make_url
+from sqlalchemy import URL, Dialect, Engine, MetaData, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -61,6 +61,16 @@ SERVERS = {
         {"init_command": f"SET SESSION innodb_lock_wait_timeout = {LOCK_TIMEOUT}"},
     ),
 }
+
+# the servers are on this machine: TLS costs more than most tests do (asyncpg and libpq read this)
+os.environ.setdefault("PGSSLMODE", "disable")
+
+
+@event.listens_for(Engine, "do_connect")
+def _without_tls(dialect: Dialect, _record: object, _args: object, options: dict[str, object]) -> None:
+    if dialect.driver == "pymysql":
+        options.setdefault("ssl_disabled", True)
+
 
 DRIVERS = {
     "sqlite": ("sqlite", "sqlite+aiosqlite"),

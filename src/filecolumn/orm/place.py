@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
+from itertools import islice
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -36,6 +37,7 @@ from filecolumn.orm.ledger import Ledger, State, add_meta, read_meta, set_meta
 from filecolumn.orm.locks import brief, lock_sqlite
 from filecolumn.orm.prepared import prepared
 from filecolumn.registry import storages
+from filecolumn.transfer import first_puts
 
 __all__ = (
     "GENERATION",
@@ -720,9 +722,17 @@ def _is_there(backend: StorageBackend, key: str, size: int | None) -> bool:
 
 
 def _is_empty(backend: StorageBackend) -> bool:
-    """Return whether nothing lies in the storage; one that cannot be listed counts as not empty."""
+    """Return whether nothing lies in the storage but what this process has put there, as `save()` does.
+
+    One that cannot be listed counts as not empty.
+    """
+    own = first_puts(backend)
+
+    def look() -> bool:
+        return all(stat.key in own for stat in islice(backend.list(), len(own) + 1))
+
     try:
-        return bridge.blocking(lambda: next(iter(backend.list()), None), limit=backend.total_timeout) is None
+        return bridge.blocking(look, limit=backend.total_timeout)
     except FileColumnError:
         return False
 
