@@ -1,7 +1,7 @@
 """The columns of tables behind a view: a view may hide rows, and what they hold is held all the same.
 
-PostgreSQL's catalogue says which tables a view reads.  SQLite and MariaDB keep the view's text only: every
-table counts whose name is a word in it.
+PostgreSQL's catalogue says which tables a view reads.  MariaDB and MySQL keep its definition, with the full
+names of tables.  SQLite keeps its text: every table counts whose name is a word in it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from sqlalchemy import Connection, text
 
-from filecolumn.orm.references import ReadColumn
+from filecolumn.orm.references import ReadColumn, as_text
 
 __all__ = ("base_columns",)
 
@@ -80,28 +80,49 @@ def _in_sqlite(connection: Connection, view: ReadColumn) -> Iterator[Typed]:
                 yield ReadColumn(schema, table, str(column[1])), kind
 
 
+_MYSQL_PAIR = re.compile(r"`((?:[^`]|``)+)`\.`((?:[^`]|``)+)`")
+"""A table with its schema, or a column with its table: so the server writes a view's definition."""
+
+
 def _in_mysql(connection: Connection, view: ReadColumn) -> Iterator[Typed]:
-    schema = view.schema or connection.exec_driver_sql("SELECT DATABASE()").scalar()
-    of_schema = {"schema": schema}
-    rows = connection.execute(
-        text(
-            "SELECT t.table_name, v.view_definition FROM information_schema.tables t "
-            "LEFT JOIN information_schema.views v USING (table_schema, table_name) WHERE t.table_schema = :schema"
-        ),
-        of_schema,
-    )
-    definitions = {str(name): None if sql is None else str(sql) for name, sql in rows}
-    behind = _tables_behind(definitions, view.table)
-    columns = connection.execute(
-        text(
-            "SELECT table_name, column_name, data_type FROM information_schema.columns "
-            "WHERE table_schema = :schema ORDER BY table_name, ordinal_position"
-        ),
-        of_schema,
-    )
-    for table, column, kind in columns:
-        if str(table) in behind:
-            yield ReadColumn(schema, str(table), str(column)), str(kind).lower()
+    schema = view.schema or connection.exec_driver_sql("SELECT DATABASE()").scalar_one()
+    for table_schema, table in _tables_behind_in_mysql(connection, (as_text(schema), view.table)):
+        rows = connection.execute(text(_MYSQL_COLUMNS), {"schema": table_schema, "table": table})
+        for column, kind in rows:
+            yield ReadColumn(table_schema, table, as_text(column)), as_text(kind).lower()
+
+
+_MYSQL_DEFINITION = """
+SELECT v.view_definition FROM information_schema.tables t
+LEFT JOIN information_schema.views v ON v.table_schema = t.table_schema AND v.table_name = t.table_name
+WHERE t.table_schema = :schema AND t.table_name = :table
+"""
+_MYSQL_COLUMNS = """
+SELECT column_name, data_type FROM information_schema.columns
+WHERE table_schema = :schema AND table_name = :table ORDER BY ordinal_position
+"""
+
+
+def _tables_behind_in_mysql(connection: Connection, view: tuple[str, str]) -> list[tuple[str, str]]:
+    """Return the tables, each with its schema, that a view names, or views that it names."""
+    tables: list[tuple[str, str]] = []
+    seen = {view}
+    waiting = [view]
+    while waiting:
+        name = waiting.pop()
+        row = connection.execute(text(_MYSQL_DEFINITION), {"schema": name[0], "table": name[1]}).first()
+        if row is None:
+            continue
+        if row[0] is None:
+            tables.append(name)
+            continue
+        found = {
+            (one.replace("``", "`"), other.replace("``", "`"))
+            for one, other in _MYSQL_PAIR.findall(as_text(row[0]))
+        }
+        waiting += sorted(found - seen)
+        seen |= found
+    return tables
 
 
 def _tables_behind(definitions: Mapping[str, str | None], view: str) -> Collection[str]:

@@ -54,6 +54,7 @@ __all__ = (
     "IncompleteColumnError",
     "ReadColumn",
     "UndecodableError",
+    "as_text",
     "column_type",
     "file_columns",
     "held_files",
@@ -413,10 +414,11 @@ def _look_up_mysql(connection: Connection, column: ReadColumn) -> _Facts | None:
         return None
     schema, kind, is_view, privileges = row
     problem = None if "select" in str(privileges).lower() else "this user may not select it"
-    return _Facts(_as_text(schema), _as_text(kind).lower(), bool(is_view), problem)
+    return _Facts(as_text(schema), as_text(kind).lower(), bool(is_view), problem)
 
 
-def _as_text(value: object) -> str:
+def as_text(value: object) -> str:
+    """Return what the catalogue of MariaDB or MySQL says, which some drivers give as bytes."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
@@ -478,7 +480,7 @@ def _referenced_in(connection: Connection, column: ReadColumn, kind: str, wanted
             for key, unread in rows:
                 if unread is not None:
                     yield from wanted.held_by(unread)
-                elif (name := _as_text(key)) in wanted.keys:
+                elif (name := as_text(key)) in wanted.keys:
                     yield name
 
 
