@@ -43,7 +43,8 @@ Typed = tuple[ReadColumn, str]
 _POSTGRESQL = """
 WITH RECURSIVE behind AS (
   SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relname = :view AND (n.nspname = :schema OR :schema IS NULL AND pg_catalog.pg_table_is_visible(c.oid))
+  WHERE c.relname = :view AND (
+    n.nspname = CAST(:schema AS text) OR CAST(:schema AS text) IS NULL AND pg_catalog.pg_table_is_visible(c.oid))
   UNION
   SELECT d.refobjid FROM behind b
   JOIN pg_catalog.pg_rewrite r ON r.ev_class = b.oid
