@@ -27,6 +27,7 @@ from filecolumn.errors import (
     MaintenanceRefusedError,
     OwnedFileError,
 )
+from filecolumn.orm import place
 from tests.deployments.hosts import Host, age, is_whole, named_in, objects_in
 from tests.deployments.releases import RELEASES, Process, give
 
@@ -222,6 +223,7 @@ class Lifecycle:
 
     def restore(self, name: str, *, in_place: bool) -> None:
         """Put a copy of the production's database in its place; what it was before is kept as the newer one."""
+        self._let_an_hour_pass()
         self._dispose()
         if name == BACKUP:
             self.host.copy(PRODUCTION, NEWER)
@@ -276,8 +278,8 @@ class Lifecycle:
                     continue
                 folder = self.folder(self.keeper[each.key])
                 assert is_whole(folder, each), f"{name} names {each.key}, which is gone"
-        for place in (HOME, OTHER, *self._others()):
-            age(self.folder(place))
+        for each in (HOME, OTHER, *self._others()):
+            age(self.folder(each))
 
     def _named(self, database: str) -> set[Any]:
         return named_in(self._looking(database))
@@ -303,11 +305,24 @@ class Lifecycle:
         for engine in self._looks.values():
             engine.dispose()
 
-    def _later_state_is_known(self) -> bool:
-        """Return whether the folder has seen a later state than the production's database is in."""
+    def _let_an_hour_pass(self) -> None:
+        """Let processes ask again that go on, and have not seen what the last sweep of another one raised."""
+        now = int(self._facts().get("generation", "0"))
+        for (database, *_), process in self._processes.items():
+            if database == PRODUCTION:
+                for known in place._ledgers.get(process.engine, {}).values():
+                    if known.generation < now:
+                        known.standings.clear()
+
+    def _facts(self) -> dict[str, str]:
+        """Return what the production's database says of itself."""
         with self._looking(PRODUCTION).connect() as connection:
             found = connection.exec_driver_sql("SELECT name, value FROM filecolumn_meta")
-            facts = {str(name): str(value) for name, value in found}
+            return {str(name): str(value) for name, value in found}
+
+    def _later_state_is_known(self) -> bool:
+        """Return whether the folder has seen a later state than the production's database is in."""
+        facts = self._facts()
         at = int(facts.get("generation", "0"))
         marks = self.folder(HOME) / ".filecolumn" / "writers" / facts.get("database", "-")
         return (marks / str(at + 1)).exists()
