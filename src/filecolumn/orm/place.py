@@ -572,6 +572,10 @@ def raise_generation(
     identity = facts.get(DATABASE_ID, "")
     if not identity or (at_most_daily and _was_raised_today(facts)):
         return
+    if GENERATION not in facts:
+        # in a transaction of its own: two that lock what is not there, and then insert it, are a deadlock of MariaDB
+        with brief(engine) as connection:
+            add_meta(connection, ledger, {GENERATION: "0"})
     with brief(engine) as connection:
         lock_sqlite(connection, ledger)
         facts = _locked_generation(connection, ledger)
@@ -595,11 +599,7 @@ def _locked_generation(connection: Connection, ledger: Ledger) -> dict[str, str]
     """Return the facts about the generation, which nobody else changes now: what is set back looks restored."""
     columns = ledger.meta.c
     query = select(columns.name, columns.value).where(columns.name.in_((GENERATION, RAISED)))
-    facts = dict(connection.execute(query.with_for_update()).all())
-    if GENERATION not in facts:
-        add_meta(connection, ledger, {GENERATION: "0"})
-        facts = dict(connection.execute(query.with_for_update()).all())
-    return facts
+    return dict(connection.execute(query.with_for_update()).all())
 
 
 def take_place(
