@@ -26,7 +26,7 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, delete, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import BackendMismatchError, FileColumnError, ObjectExistsError, ObjectNotFoundError
@@ -209,11 +209,22 @@ def _examined_apart(
     """Return the standing, and register where the ledger has yet to: SQLite may not write after it has read."""
     with engine.connect() as connection:
         standing = Survey(connection, ledger).examine(backend, to_remove=to_remove)
-    if standing.is_unknown:
+    return _claimed_apart(engine, ledger, backend, to_remove=to_remove) if standing.is_unknown else standing
+
+
+def _claimed_apart(
+    engine: Engine, ledger: Ledger, backend: StorageBackend, *, to_remove: bool, attempts: int = 3
+) -> Standing:
+    """Register, and again if the database ended the transaction for another one that registers: a deadlock."""
+    try:
         with engine.begin() as connection:
             lock_sqlite(connection, ledger)
-            standing = Survey(connection, ledger).examine(backend, claim=True, to_remove=to_remove)
-    return standing
+            return Survey(connection, ledger).examine(backend, claim=True, to_remove=to_remove)
+    except OperationalError as error:
+        if attempts == 1 or error.connection_invalidated:
+            raise
+    bridge.pause(TURN)
+    return _claimed_apart(engine, ledger, backend, to_remove=to_remove, attempts=attempts - 1)
 
 
 def note_registered(engine: Engine, ledger: Ledger, backend: StorageBackend) -> None:
