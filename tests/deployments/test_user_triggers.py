@@ -114,6 +114,23 @@ def test_what_a_trigger_writes_into_an_archive_is_kept(site: Site) -> None:
     assert site.intact(engine, "archive") == 1
 
 
+def test_new_content_that_a_trigger_gives_to_another_row_is_kept(site: Site) -> None:
+    """The row keeps what it had: nothing is known of where the new file went."""
+    engine = site.database()
+    put(engine, 1)
+    sql(
+        engine,
+        "CREATE TABLE proposal (id integer, file JSON)",
+        "CREATE TRIGGER propose AFTER UPDATE OF file ON doc WHEN NEW.file <> OLD.file BEGIN "
+        "INSERT INTO proposal (id, file) VALUES (NEW.id, NEW.file); "
+        "UPDATE doc SET file = OLD.file WHERE id = OLD.id; END",
+    )
+    maintenance.copy_files(engine, Base, source="doc.file", target="proposal.file")
+    replace(engine, 1)
+    site.nightly(engine, Base)
+    assert site.intact(engine, "doc", "proposal") == 2
+
+
 @pytest.mark.parametrize("host", POSTGRESQL, indirect=True)
 def test_triggers_from_offline_sql_let_a_table_be_truncated(site: Site) -> None:
     migration, operations = (

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents, stored
-from tests.scenarios.models import Folder, Item
+from tests.scenarios.models import Document, Folder, Item
 from tests.scenarios.records import file
 from tests.scenarios.values import held_files
 
@@ -45,6 +45,27 @@ async def test_an_orphan_takes_its_file_along(driver: Driver, folder: None) -> N
         await session.commit()
     assert await held_files(driver, Item.file) == {2: b"two"}
     assert contents() == [b"two"]
+
+
+@pytest.mark.parametrize("attribute", ["file", "pages"])
+async def test_an_orphan_beside_a_row_with_a_new_file_leaves_that(
+    driver: Driver, folder: None, attribute: str
+) -> None:
+    """The orphan is found only inside the flush, after the row was settled that gives nothing up."""
+    async with driver.session() as session:
+        session.add(Document(id=1))
+        await session.commit()
+        folder = await session.one(Folder, 1)
+        document = await session.one(Document, 1)
+        await session.run(lambda _: folder.items.pop(0))
+        setattr(document, attribute, file(b"new") if attribute == "file" else [file(b"new")])
+        await session.commit()
+    assert contents() == [b"new", b"two"]
+    async with driver.session() as session:
+        document = await session.one(Document, 1)
+        [kept] = [document.file] if attribute == "file" else document.pages
+        assert kept is not None
+        assert await driver.content(kept) == b"new"
 
 
 async def test_an_orphan_with_a_new_file_leaves_neither(driver: Driver, folder: None) -> None:

@@ -156,9 +156,10 @@ class FlushUnit:
                 self._arrived.append((slot.state, slot.attribute.key, gift))
 
     def _note_rows(self, held: Iterable[State]) -> None:
-        """Remember the rows that are there before the flush's SQL."""
-        if not self._given_up:
-            return
+        """Remember the rows that are there before the flush's SQL, also those that give nothing up.
+
+        The flush may find more to give up later, and what no row of it holds then counts as refused.
+        """
         for state in held:
             home = self._recorder.home(state.mapper)
             _, rows = self._reread_rows.setdefault(home, (state.mapper, Rereading()))
@@ -168,9 +169,11 @@ class FlushUnit:
     def _reread(self) -> None:
         """Read what rows hold now, and keep what the flush was to give up and they still hold."""
         for home, (mapper, rows) in self._reread_rows.items():
+            given_up = {place for of, place in self._given_up if of == home}
+            if not given_up:
+                continue
             connection = session_connection(self._session, mapper)
             rows.read(connection)
-            given_up = {place for of, place in self._given_up if of == home}
             kept = {place for place in given_up if rows.holds(place[1])}
             self._recorder.note_generation(home)
             self._recorder.keep(home, kept, [table.name for table in rows.rows])
@@ -179,13 +182,18 @@ class FlushUnit:
             self._give_up_refused(home, rows)
 
     def _give_up_refused(self, home: Hashable, rows: Rereading) -> None:
-        """Doom new content that its row did not take: a trigger kept what it had."""
+        """Doom new content that its row did not take, for a drain to look for: a trigger kept what it had."""
         for state, key, gift in self._arrived:
             place = place_of(gift.file)
             instance = state.obj()
-            if gift.home == home and not rows.holds(place[1]) and instance is not None:
-                self._recorder.doom_refused(home, place)
-                self._session.expire(instance, [key])
+            # what the flush has deleted itself is not settled any more, and its upload goes with the commit
+            settled = self._settled.get((state, key))
+            if settled is None or instance is None or gift.home != home or rows.holds(place[1]):
+                continue
+            # an upload that no row got would go with the commit too: another row may have it
+            self._attach(gift.file, settled[0])
+            self._recorder.doom_refused(home, place)
+            self._session.expire(instance, [key])
 
     def _record(self, gifts: Sequence[Gift], removed: Collection[Spot], held: Sequence[Held]) -> None:
         """Write into the ledgers what becomes of each object, and note what the commit is to delete."""
