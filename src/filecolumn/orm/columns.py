@@ -137,20 +137,14 @@ def forget_column(connection: Connection, ledger: Ledger, column: RecordedColumn
     connection.execute(ledger.meta.delete().where(ledger.meta.c.name == PREFIX + column.id))
 
 
-_floors: WeakKeyDictionary[Table, ColumnElement[int]] = WeakKeyDictionary()
-
-
 def licence_floor(ledger: Ledger) -> ColumnElement[int]:
     """Return, as SQL, since when a key must be there to be known as held once.
 
     That is the time of the newest column, or 0 after a complete pass: it has marked what is held twice.
     """
-    known = _floors.get(ledger.meta)
-    if known is None:
-        columns = ledger.meta.c
-        floor = select(cast(columns.value, BigInteger)).where(columns.name == FLOOR).scalar_subquery()
-        known = _floors[ledger.meta] = func.coalesce(floor, 0)
-    return known
+    columns = ledger.meta.c
+    floor = select(cast(columns.value, BigInteger)).where(columns.name == FLOOR).scalar_subquery()
+    return func.coalesce(floor, 0)
 
 
 def has_triggers(ledger: Ledger) -> ColumnElement[bool]:

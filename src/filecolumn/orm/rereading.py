@@ -157,11 +157,10 @@ def _query(
     table: Table, key: Sequence[ColumnElement[Any]], dialect: Dialect, identities: Sequence[Identity]
 ) -> tuple[Select[*tuple[str, ...]], dict[str, object]]:
     if len(key) == 1:
-        is_one = key[0].in_(bindparam("identities", expanding=True))
         statement = prepared(
             table.metadata,
             (_query, table, len(table.columns), dialect.name),
-            lambda: _selected(table, dialect).where(is_one),
+            lambda: _selected(table, dialect).where(key[0].in_(bindparam("identities", expanding=True))),
         )
         return statement, {"identities": [identity[0] for identity in identities]}
     return _selected(table, dialect).where(is_one_of(key, identities)), {}
