@@ -42,6 +42,29 @@ class TestMemory(BackendSuite):
         return FSSpecBackend("t", "memory", backend.prefix)
 
 
+class TestStaged(BackendSuite):
+    """Files that are shown while they are written, all readers of which have one file of the filesystem's."""
+
+    large = 3 * 1024 * 1024 + 12345
+    many = 20
+    examples = 8
+
+    @pytest.fixture
+    def backend(self) -> StorageBackend:
+        self.root = f"/suite-{uuid4().hex}"
+        return self.another()
+
+    def another(self, backend: StorageBackend | None = None) -> StorageBackend:
+        return FSSpecBackend("s", fsspec.filesystem("dir", path=self.root, fs=fsspec.filesystem("memory")))
+
+    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
+        fs = fsspec.filesystem("memory")
+        return {path.removeprefix(f"{self.root}/"): fs.cat_file(path) for path in fs.find(self.root)}
+
+    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
+        fsspec.filesystem("memory").pipe_file(f"{self.root}/{key}", content)
+
+
 class OwnMemory(MemoryFileSystem):  # type: ignore[misc]
     protocol = "bucket"
     store: dict[str, Any] = {}

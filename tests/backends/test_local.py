@@ -382,6 +382,21 @@ def test_a_successful_put_leaves_one_file(backend: StorageBackend, root: Path) -
     assert (root / "a" / "b").stat().st_nlink == 1
 
 
+def test_what_an_upload_left_is_removed_by_its_one_key(backend: StorageBackend, root: Path) -> None:
+    """A ReservedKey is a string, and a string is one key."""
+    backend.put("a", [b"x"])
+    stage = root / ".filecolumn" / "stage"
+    stage.mkdir(parents=True, exist_ok=True)
+    for name in ("0" * 32, "1" * 32):
+        (stage / name).write_bytes(b"half")
+    first, second = sorted(backend.list_unfinished(), key=lambda stat: stat.key)
+    backend.delete_unfinished(first.key)
+    assert [stat.key for stat in backend.list_unfinished()] == [second.key]
+    backend.delete_unfinished([second.key])
+    assert [*backend.list_unfinished()] == []
+    assert backend.get_bytes("a") == b"x"
+
+
 async def test_leftovers_of_unfinished_uploads_are_neither_listed_nor_served(
     backend: StorageBackend, root: Path
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Engine
 
 from filecolumn import StorageError
+from filecolumn.backends import local
 from filecolumn.backends.base import StorageBackend
 
 
@@ -25,6 +26,8 @@ class Layer(Enum):
     STORAGE = "storage"
     DATABASE = "database"
     FILES = "file system"
+    CONTENT = "content"
+    """Each chunk on its way into a storage, onto its disk, or out of it: the failure is inside a transfer."""
 
 
 @dataclass
@@ -45,7 +48,9 @@ class Fault:
     def at_work(self, engine: Engine, backend: StorageBackend) -> Generator[None]:
         with pytest.MonkeyPatch.context() as patch:
             for owner, name, error in self._targets(engine, backend):
-                patch.setattr(owner, name, self._failing(getattr(owner, name), error))
+                is_transfer = self.layer is Layer.CONTENT and owner is backend
+                fail = self._failing_inside if is_transfer else self._failing
+                patch.setattr(owner, name, fail(getattr(owner, name), error))
             yield
 
     def _targets(
@@ -62,12 +67,14 @@ class Fault:
             case Layer.FILES:
                 names = ("open", "fsync", "fchmod", "unlink", "link", "mkdir", "replace", "scandir")
                 return [(os, name, lambda: OSError(errno.EIO, "it failed")) for name in names]
+            case Layer.CONTENT:
+                transfers = [(backend, name, lambda: StorageError("it failed")) for name in ("put", "get")]
+                return [*transfers, (local, "write_all", lambda: OSError(errno.ENOSPC, "it failed"))]
 
     def _failing(self, call: Callable[..., Any], error: Callable[[], Exception]) -> Callable[..., Any]:
         @wraps(call)
         def counted(*arguments: object, **options: object) -> object:
-            self.calls += 1
-            fails = self.calls == self.number or (self.is_persistent and self.calls > self.number)
+            fails = self._fails()
             if fails and not self.is_late:
                 raise error()
             result = call(*arguments, **options)
@@ -79,3 +86,24 @@ class Fault:
             return result
 
         return counted
+
+    def _failing_inside(self, call: Callable[..., Any], error: Callable[[], Exception]) -> Callable[..., Any]:
+        def passed(chunks: Iterable[bytes]) -> Iterator[bytes]:
+            for chunk in chunks:
+                fails = self._fails()
+                if fails and not self.is_late:
+                    raise error()
+                yield chunk
+                if fails:
+                    raise error()
+
+        @wraps(call)
+        def put_or_get(key: str, chunks: Iterable[bytes] | None = None, **options: object) -> object:
+            return passed(call(key, **options)) if chunks is None else call(key, passed(chunks), **options)
+
+        return put_or_get
+
+    def _fails(self) -> bool:
+        """Count a call, and return whether it is one that fails."""
+        self.calls += 1
+        return self.calls == self.number or (self.is_persistent and self.calls > self.number)

@@ -193,7 +193,9 @@ def outcome_without_a_fault(template: Path, scenario: Scenario, folder: Path) ->
 def cases() -> Iterator[ParameterSet]:
     """Yield each scenario with all pairs of how long and when a call fails, in two tests; one of them is quick."""
     chosen = [
-        (each, layer) for layer in Layer for each in (FILE_SCENARIOS if layer is Layer.FILES else SCENARIOS)
+        (each, layer)
+        for layer in Layer
+        for each in (FILE_SCENARIOS if layer in {Layer.FILES, Layer.CONTENT} else SCENARIOS)
     ]
     for number, (scenario, layer) in enumerate(chosen):
         for is_persistent in (False, True):
@@ -211,7 +213,7 @@ def test_rows_are_as_before_or_as_they_are_to_be(
     with opened(template) as engine:
         before = state_of(engine)
     after = outcome_without_a_fault(template, scenario, tmp_path / "after")
-    for number in count(1, PROFILE.call_stride):
+    for number in count(1, 1 if layer is Layer.CONTENT else PROFILE.call_stride):
         folder = tmp_path / str(number)
         shutil.copytree(template, folder)
         fault = Fault(layer, number, is_persistent, is_late)

@@ -41,7 +41,8 @@ class FailingStorage(FaultyBackend):
     def fail_puts_after(self, count: int | None) -> None:
         self.clear()
         if count is not None:
-            self.schedule(Fault("put", "fail_before", call=count + 1, times=None, error=_full))
+            # in the middle of the content, as a disk that is full does
+            self.schedule(Fault("put", "fail_inside", call=count + 1, times=None, error=_full))
 
     @property
     def fail_deletes(self) -> bool:

@@ -18,7 +18,7 @@ from filecolumn import storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
-from tests.scenarios import models, more_models
+from tests.scenarios import mapped_tables, models, more_models
 from tests.scenarios.drivers import AsyncDriver, Driver, SyncDriver
 from tests.servers.databases import SCHEMES, Database, empty_database
 
@@ -64,7 +64,7 @@ def make_storage(kind: str, folder: Path, key: str = "docs") -> StorageBackend:
 
 def server_database(name: str) -> Database:
     """Return this process's database on a server, with the tables of the models, which are empty."""
-    return empty_database(name, models.Base.metadata, more_models.Base.metadata)
+    return empty_database(name, models.Base.metadata, more_models.Base.metadata, mapped_tables.Base.metadata)
 
 
 def driver_for(database: Database, name: str, **options: object) -> Driver:

@@ -10,9 +10,10 @@ import pytest
 from tests.servers import SERVERS
 from tests.servers.azurite import ACCOUNT, KEY
 from tests.servers.process import Endpoint, named_or_started
+from tests.servers.s3_faults import S3Server
 from tests.servers.sshd import SshServer, ssh_server
 
-__all__ = ("azurite", "gcs", "moto", "radosgw", "sshd")
+__all__ = ("azurite", "gcs", "moto", "radosgw", "s3_server", "sshd")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -54,6 +55,13 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """An S3 that checks signatures and their expiry."""
     yield from _server("radosgw", tmp_path_factory)
+
+
+@pytest.fixture
+def s3_server() -> Iterator[S3Server]:
+    """An S3 in this process, empty and without faults; no server in the sense of the marker."""
+    with S3Server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

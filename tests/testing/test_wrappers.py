@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -98,6 +100,50 @@ def test_every_call_fails_until_the_faults_are_cleared(
     assert [*storage.list()] == []
 
 
+def test_a_put_fails_inside_and_has_no_effect(
+    storage: StorageBackend, faulty: FaultyBackend, inner: StorageBackend
+) -> None:
+    for chunks, size in ((1, 1), (2, 5), (5, 5), (9, 5), (1, 0)):
+        taken: list[int] = []
+        faulty.schedule(Fault("put", "fail_inside", chunks=chunks))
+        with pytest.raises(StorageError, match="scheduled"):
+            storage.put("a", (bytes([number]) for number in range(size) if taken.append(number) is None))
+        assert taken == [*range(min(chunks, size))]
+        assert [*inner.list()] == []
+    assert storage.put("a", [b"1", b"2"]).size == 2
+
+
+def test_a_get_fails_inside_when_it_has_given_some(storage: StorageBackend, faulty: FaultyBackend) -> None:
+    content = b"x" * 5_000_000
+    storage.put("a", [content])
+    faulty.schedule(Fault("get", "fail_inside"), Fault("get", "fail_inside", call=2, chunks=1000))
+    for _ in range(2):
+        got: list[bytes] = []
+        with pytest.raises(StorageError, match="scheduled"):
+            got.extend(storage.get("a"))
+        assert got
+        assert content.startswith(b"".join(got))
+    assert storage.get_bytes("a") == content
+
+
+def test_content_that_a_storage_leaves_in_the_middle_is_closed(faulty: FaultyBackend) -> None:
+    """As with a storage that fails by itself: the generator of the content ends by GeneratorExit."""
+    ends: list[type[BaseException] | None] = []
+
+    def content() -> Iterator[bytes]:
+        try:
+            yield b"1"
+            yield b"2"
+        finally:
+            ends.append(sys.exc_info()[0])
+
+    faulty.schedule(Fault("put", "fail_inside"))
+    with pytest.raises(StorageError):
+        faulty.put("a", content())
+    gc.collect()
+    assert ends == [GeneratorExit]
+
+
 def test_short_and_corrupt_content_on_the_way_up(
     storage: StorageBackend, faulty: FaultyBackend, inner: StorageBackend
 ) -> None:
@@ -151,11 +197,13 @@ def test_a_hang_ends_by_itself(storage: StorageBackend, faulty: FaultyBackend, w
 
 
 def test_a_fault_that_cannot_happen_is_refused() -> None:
-    for wrong in (("stat", "short"), ("list", "corrupt"), ("put", "stale")):
+    for wrong in (("stat", "short"), ("list", "corrupt"), ("put", "stale"), ("delete", "fail_inside")):
         with pytest.raises(ValueError, match="cannot be"):
             Fault(*wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="from 1"):
         Fault("put", "hang", call=0)
+    with pytest.raises(ValueError, match="at least one chunk"):
+        Fault("put", "fail_inside", chunks=0)
 
 
 def test_a_short_write_is_noticed_and_removed(faulty: FaultyBackend, inner: StorageBackend) -> None:

@@ -7,6 +7,7 @@ A key is relative and `/`-separated; every method may be called from any thread.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,12 +18,22 @@ from typing import BinaryIO, Literal, NoReturn
 from filecolumn.backends.local import LocalRoot
 from filecolumn.backends.reader import RangeReader
 from filecolumn.backends.threads import Progress, in_thread, pull, pushed
-from filecolumn.errors import InvalidKeyError, NotSupportedError, ObjectNotFoundError
-from filecolumn.naming import check_key
+from filecolumn.errors import (
+    InvalidKeyError,
+    NotSupportedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StorageError,
+)
+from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key
 
 __all__ = ("Capabilities", "PutMode", "Stat", "StorageBackend")
 
 PutMode = Literal["create", "overwrite"]
+"""`create` refuses a key that is taken; `overwrite` asks nothing of the storage, and suits keys that are new."""
+
+PROBE = ReservedKey(f"{RESERVED_FOLDER}/create")
+"""What is created twice to find out whether a storage refuses the second."""
 SignMethod = Literal["GET", "PUT"]
 
 
@@ -53,7 +64,7 @@ class Capabilities:
     signs_uploads: bool = False
     """Makes URLs that others can write with."""
     creates_atomically: bool = False
-    """Of two creations of one key at one moment, one fails."""
+    """Of two creations of one key at one moment, one fails, unless the endpoint ignores the condition."""
     keeps_content_type: bool = False
     """Keeps the media type with the object, and what it can of the metadata; `stat` tells the type."""
     lists_in_order: bool = False
@@ -73,6 +84,8 @@ class StorageBackend(ABC):
 
     new_place: bool = False
     """Whether a database that knows another place under the storage's key starts anew in this one."""
+
+    _refuses_taken_keys: bool | None = None
 
     def __init__(
         self,
@@ -147,8 +160,11 @@ class StorageBackend(ABC):
         """Describe *key*, or raise ObjectNotFoundError."""
 
     @abstractmethod
-    def delete(self, keys: Iterable[str]) -> None:
-        """Remove *keys*, in as few requests as the storage can; one that is not there is no error."""
+    def delete(self, keys: str | Iterable[str]) -> None:
+        """Remove *keys*, in as few requests as the storage can; one that is not there is no error.
+
+        A string is one key.
+        """
 
     @abstractmethod
     def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[Stat]:
@@ -164,8 +180,8 @@ class StorageBackend(ABC):
         """
         return iter(())
 
-    def delete_unfinished(self, keys: Iterable[str]) -> None:
-        """Remove what `list_unfinished` has yielded."""
+    def delete_unfinished(self, keys: str | Iterable[str]) -> None:
+        """Remove what `list_unfinished` has yielded; a string is one key."""
         self.delete(keys)
 
     def exists(self, key: str) -> bool:
@@ -175,6 +191,30 @@ class StorageBackend(ABC):
         except ObjectNotFoundError:
             return False
         return True
+
+    def refuses_taken_keys(self) -> bool:
+        """Return whether a put with mode `create` never overwrites: the storage is asked, once in a process.
+
+        Some endpoints ignore the condition (`If-None-Match: *`), others do not know it; a file system may
+        have no hard links.  Raises StorageError if nothing can be stored under `.filecolumn/`.
+        """
+        if self._refuses_taken_keys is None:
+            self._refuses_taken_keys = self.capabilities.creates_atomically and self._refuses_second_put()
+        return self._refuses_taken_keys
+
+    def _refuses_second_put(self) -> bool:
+        content = b"filecolumn\n"
+        try:
+            self.put(PROBE, [content], mode="create")
+            self.put(PROBE, [content], mode="create")
+        except ObjectExistsError:
+            return True
+        except NotSupportedError:
+            return False
+        except StorageError:
+            # an endpoint that does not know the condition may answer with any error, and only to it
+            self.put(PROBE, [content], mode="overwrite")
+        return False
 
     def get_bytes(self, key: str) -> bytes:
         """Return the whole content of *key*."""
@@ -226,7 +266,7 @@ class StorageBackend(ABC):
         """Call `stat` asynchronously."""
         return await in_thread(partial(self.stat, key), limit=self.total_timeout)
 
-    async def delete_async(self, keys: Iterable[str]) -> None:
+    async def delete_async(self, keys: str | Iterable[str]) -> None:
         """Call `delete` asynchronously."""
         await in_thread(partial(self.delete, keys), limit=self.total_timeout)
 
@@ -241,6 +281,12 @@ class StorageBackend(ABC):
         except ObjectNotFoundError:
             return False
         return True
+
+    async def refuses_taken_keys_async(self) -> bool:
+        """Call `refuses_taken_keys` asynchronously."""
+        if self._refuses_taken_keys is None:
+            return await in_thread(self.refuses_taken_keys, limit=self.total_timeout)
+        return self._refuses_taken_keys
 
     async def get_bytes_async(self, key: str) -> bytes:
         """Call `get_bytes` asynchronously."""
@@ -285,10 +331,16 @@ def list_folder(root: LocalRoot, prefix: str, *, after: str | None) -> Iterator[
     """List a local folder, for every backend over one."""
     for key, status in root.walk(check_folder(prefix)):
         if after is None or key > after:
-            yield Stat(key=key, size=status.st_size, last_modified=status.st_mtime)
+            yield local_stat(key, status)
 
 
 def list_unfinished(root: LocalRoot) -> Iterator[Stat]:
     """List what uploads have left in a local folder, for every backend over one."""
     for key, status in root.walk_unfinished():
-        yield Stat(key=key, size=status.st_size, last_modified=status.st_mtime)
+        yield local_stat(key, status)
+
+
+def local_stat(key: str, status: os.stat_result) -> Stat:
+    """Describe a file of a local folder; its tag is made as obstore's local store makes it."""
+    etag = f'"{status.st_ino:x}-{status.st_mtime_ns // 1000:x}-{status.st_size:x}"'
+    return Stat(key=key, size=status.st_size, etag=etag, last_modified=status.st_mtime)

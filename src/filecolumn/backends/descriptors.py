@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from io import FileIO
 
-from filecolumn.errors import FileColumnError, ObjectExistsError, ObjectNotFoundError, StorageError
+from filecolumn.errors import (
+    FileColumnError,
+    NotSupportedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StorageError,
+)
 
 __all__ = (
     "FOLDER_FLAGS",
     "NEW_FILE_FLAGS",
     "Descriptor",
     "check_regular",
+    "check_replaceable",
     "closed_on_error",
     "enter",
     "link_new",
     "sync_above",
+    "sync_folder",
     "undone_on_error",
     "write_all",
 )
@@ -30,6 +39,10 @@ FOLDER_FLAGS: int = (
 NEW_FILE_FLAGS: int = (
     os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 )
+
+# vfat and exfat say EPERM, FUSE and SMB one of the others
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS})
 
 
 class Descriptor:
@@ -88,11 +101,39 @@ def undone_on_error(name: str, folder: int) -> Generator[None]:
 
 
 def link_new(stage: str, stages: int, name: str, folder: int, key: str) -> None:
-    """Give the file *stage* the name of *key* as well; ObjectExistsError if that is taken."""
+    """Give the file *stage* the name of *key* as well.
+
+    ObjectExistsError if that is taken, NotSupportedError on a file system without hard links.
+    """
     try:
         os.link(stage, name, src_dir_fd=stages, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError as error:
         raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten") from error
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        raise NotSupportedError(
+            f"the file system has no hard links, by which a file takes a name only if it is free: {key!r}"
+        ) from error
+
+
+def check_replaceable(key: str, name: str, folder: int) -> None:
+    """Raise StorageError if what lies at *key* is not a regular file."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise StorageError(f"what lies at the storage key {key!r} is not a regular file, and stays")
+
+
+def sync_folder(descriptor: int) -> None:
+    """Make the names in an open folder durable, on a file system that has such a call.
+
+    Some answer with EINVAL or ENOTSUP, as FUSE and SMB may; the names are then as durable as they make them.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
 
 
 def sync_above(path: str) -> None:
@@ -103,7 +144,7 @@ def sync_above(path: str) -> None:
         with suppress(PermissionError):
             descriptor = os.open(path, FOLDER_FLAGS)
             try:
-                os.fsync(descriptor)
+                sync_folder(descriptor)
             finally:
                 os.close(descriptor)
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, Self, TypeVar, cast
 
@@ -33,10 +33,14 @@ __all__ = (
     "PlainFile",
     "PlainFiles",
     "can_sign",
+    "entries_of",
+    "info_of",
+    "is_folder",
     "local_root",
     "make_filesystem",
     "run_on_its_loop",
     "stat_of_info",
+    "wrapped_in",
 )
 
 T = TypeVar("T")
@@ -63,18 +67,17 @@ class OpenFile(PlainFile, Protocol):
 
 
 class PlainFiles(Protocol):
-    """What is used of every filesystem but a local folder."""
+    """What is used of every filesystem but a local folder.
+
+    Not `exists`, `isdir` and `walk`: they answer that nothing is there when they are refused.
+    """
 
     def open(self, path: str, mode: str) -> PlainFile: ...
     def info(self, path: str) -> dict[str, object]: ...
-    def exists(self, path: str) -> bool: ...
-    def isdir(self, path: str) -> bool: ...
+    def ls(self, path: str, *, detail: bool) -> list[dict[str, object]]: ...
     def mv(self, path1: str, path2: str) -> None: ...
     def rm_file(self, path: str) -> None: ...
     def makedirs(self, path: str, exist_ok: bool) -> None: ...
-    def walk(
-        self, path: str, *, detail: bool
-    ) -> Iterator[tuple[str, object, dict[str, dict[str, object]]]]: ...
     def invalidate_cache(self) -> None: ...
 
 
@@ -117,8 +120,14 @@ def make_filesystem(
 
 
 def can_sign(fs: FileSystem) -> bool:
-    """Return whether the filesystem makes signed URLs."""
-    return type(fs).sign is not fsspec.AbstractFileSystem.sign
+    """Return whether the filesystem makes signed URLs; one that wraps another, such as `dir`, asks that one."""
+    inner = wrapped_in(fs)
+    return type(fs).sign is not fsspec.AbstractFileSystem.sign and (inner is None or can_sign(inner))
+
+
+def wrapped_in(fs: FileSystem) -> FileSystem | None:
+    """Return what a filesystem calls that wraps another, such as `dir`, the caches and `asyncwrapper`."""
+    return getattr(fs, "fs", None) or getattr(fs, "sync_fs", None)
 
 
 def _synchronous(fs: FileSystem) -> FileSystem:
@@ -127,6 +136,36 @@ def _synchronous(fs: FileSystem) -> FileSystem:
     if not getattr(fs, "asynchronous", False):
         return fs
     return type(fs)(*fs.storage_args, **{**fs.storage_options, "asynchronous": False})
+
+
+def info_of(fs: PlainFiles, path: str) -> Mapping[str, object] | None:
+    """Return what *fs* says of *path*, None if nothing is there; raise what else it raises."""
+    # listings are remembered, and another program may have changed the storage since
+    fs.invalidate_cache()
+    try:
+        return fs.info(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def is_folder(info: Mapping[str, object]) -> bool:
+    """Return whether a filesystem's own description is one of a folder."""
+    return info.get("type") == "directory"
+
+
+def entries_of(fs: PlainFiles, folder: str) -> list[tuple[str, Mapping[str, object]]]:
+    """Return names and descriptions of what is directly in *folder*, sorted: nothing if it is not there."""
+    try:
+        listed = fs.ls(folder, detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found: dict[tuple[str, bool], Mapping[str, object]] = {}
+    for info in listed:
+        path = str(info["name"]).strip("/")
+        # a file is listed as itself, and an object store may have an object for the folder
+        if path != folder.strip("/"):
+            found[path.rpartition("/")[2], is_folder(info)] = info
+    return [(name, found[name, is_last]) for name, is_last in sorted(found)]
 
 
 def run_on_its_loop(fs: FileSystem, call: Callable[..., Awaitable[T]], *arguments: object) -> T:

@@ -16,20 +16,24 @@ from filecolumn.backends.base import (
     check_range,
     list_folder,
     list_unfinished,
+    local_stat,
 )
 from filecolumn.backends.filesystem import (
     FileSystem,
     MemoryFileSystem,
     PlainFiles,
     can_sign,
+    entries_of,
+    info_of,
+    is_folder,
     local_root,
     make_filesystem,
     stat_of_info,
 )
 from filecolumn.backends.object_stores import object_files
-from filecolumn.backends.parts import batches
+from filecolumn.backends.parts import batches, each_key
 from filecolumn.backends.serial import in_turns
-from filecolumn.backends.staged import StagedFiles
+from filecolumn.backends.staged import STAGE_FOLDER, StagedFiles
 from filecolumn.backends.translate import ErrorTable, SourceGuard, translated, without_secrets
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import (
@@ -129,12 +133,15 @@ class FSSpecBackend(StorageBackend):
         guard = SourceGuard(chunks)
         with self._translated(f"store {key!r}", guard):
             if self._root is not None:
-                self._root.write(key, guard, overwrite=mode == "overwrite")
-            elif isinstance(self.fs, MemoryFileSystem):
+                return local_stat(key, self._root.write(key, guard, overwrite=mode == "overwrite"))
+            if isinstance(self.fs, MemoryFileSystem):
                 self._write_memory(key, b"".join(guard), mode)
             elif self._objects is not None:
                 path, checked = self._path(key), self.capabilities.creates_atomically
-                self._objects.write(path, guard, content_type, metadata, mode=mode, conditional=checked)
+                told = self._objects.write(
+                    path, guard, content_type, metadata, mode=mode, conditional=checked
+                )
+                return Stat(key=key, size=guard.size, etag=told.etag, version_id=told.version_id)
             else:
                 self._refuse_taken(key, mode)
                 self._staged.write(self._path(key), guard)
@@ -158,18 +165,16 @@ class FSSpecBackend(StorageBackend):
     def stat(self, key: str) -> Stat:
         with self._translated(f"describe {key!r}"):
             if self._root is not None:
-                status = self._root.stat(key)
-                return Stat(key=key, size=status.st_size, last_modified=status.st_mtime)
-            path = self._path(key)
-            # listings are remembered, and another program may have changed the storage since
-            self._files.invalidate_cache()
-            info = self._files.info(path)
-        if info.get("type") == "directory":
+                return local_stat(key, self._root.stat(key))
+            info = info_of(self._files, self._path(key))
+        if info is None:
+            raise ObjectNotFoundError(f"no object is stored under {key!r}")
+        if is_folder(info):
             raise ObjectNotFoundError(f"no object is stored under {key!r}: it is a folder")
         return stat_of_info(key, info)
 
-    def delete(self, keys: Iterable[str]) -> None:
-        for batch in batches(keys, 1 if self._objects is None else self._objects.batch):
+    def delete(self, keys: str | Iterable[str]) -> None:
+        for batch in batches(each_key(keys), 1 if self._objects is None else self._objects.batch):
             with self._translated(f"delete {len(batch)} objects, the first {batch[0]!r}"):
                 if self._root is not None:
                     self._root.remove(*batch)
@@ -183,11 +188,14 @@ class FSSpecBackend(StorageBackend):
         if self._root is not None:
             yield from list_folder(self._root, prefix, after=after)
             return
-        folder = check_folder(prefix)
+        if folder := check_folder(prefix):
+            self._path(folder)
         with self._translated(f"list {prefix!r}"):
             self._files.invalidate_cache()
             try:
-                yield from self._walk(folder, after)
+                for key, info in self._walk(folder):
+                    if after is None or key > after:
+                        yield stat_of_info(key, info)
             finally:
                 self._files.invalidate_cache()
 
@@ -196,10 +204,9 @@ class FSSpecBackend(StorageBackend):
             yield from list_unfinished(self._root)
             return
         with self._translated("list unfinished uploads"):
-            for below, _, files in self._files.walk(self._staged.folder, detail=True):
-                for name, info in files.items():
-                    path = f"{below}/{name}".strip("/").removeprefix(self.prefix.strip("/")).lstrip("/")
-                    yield stat_of_info(ReservedKey(path), info)
+            self._files.invalidate_cache()
+            for key, info in self._walk(STAGE_FOLDER):
+                yield stat_of_info(ReservedKey(key), info)
 
     def copy(self, source: str, target: str) -> Stat:
         if self._objects is None:
@@ -236,24 +243,23 @@ class FSSpecBackend(StorageBackend):
         return (self.fs.cat_file(path, at, min(at + CHUNK_SIZE, end)) for at in range(start, end, CHUNK_SIZE))
 
     def _refuse_taken(self, key: str, mode: PutMode) -> None:
-        if mode == "create" and self._files.exists(self._path(key)):
+        if mode == "create" and info_of(self._files, self._path(key)) is not None:
             raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten")
 
     def _read(self, key: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         with self._translated(f"read {key!r}"):
             yield from chunks
 
-    def _walk(self, folder: str, after: str | None) -> Iterator[Stat]:
-        top = self._path(folder) if folder else self.prefix
-        inside = f"{folder}/" if folder else ""
-        for below, _, files in self._files.walk(top, detail=True):
-            for name, info in sorted(files.items()):
-                path = f"{below}/{name}".strip("/")
-                key = path.removeprefix(self.prefix.strip("/")).lstrip("/")
-                if key.startswith(f"{RESERVED_FOLDER}/") or not key.startswith(inside):
-                    continue
-                if after is None or key > after:
-                    yield stat_of_info(key, info)
+    def _walk(self, folder: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+        """Yield key and description of each object below *folder*."""
+        waiting = [folder]
+        while waiting:
+            below = waiting.pop()
+            found = entries_of(self._files, "/".join(filter(None, (self.prefix, below))))
+            inside = [(f"{below}/{name}" if below else name, info) for name, info in found]
+            yield from (entry for entry in inside if not is_folder(entry[1]))
+            folders = (key for key, info in inside if is_folder(info))
+            waiting.extend(key for key in folders if key != RESERVED_FOLDER)
 
     def _translated(self, doing: str, source: SourceGuard | None = None) -> AbstractContextManager[None]:
         return translated(_ERRORS, f"{doing} in storage {self.key!r}", source)

@@ -2,17 +2,16 @@
 
 Every folder on the way to a key is opened from the one above it, and no link is followed, so that
 nothing changes if somebody puts a link there meanwhile: a symbolic link, a FIFO or a device is
-refused.  obstore writes by path: there a link can still appear between the check and the write.
-What it then wrote is noticed, and counts as not stored.
+refused.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from typing import Protocol
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from filecolumn.backends.descriptors import (
@@ -20,10 +19,12 @@ from filecolumn.backends.descriptors import (
     NEW_FILE_FLAGS,
     Descriptor,
     check_regular,
+    check_replaceable,
     closed_on_error,
     enter,
     link_new,
     sync_above,
+    sync_folder,
     undone_on_error,
     write_all,
 )
@@ -33,10 +34,14 @@ from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key, is_stage_
 
 __all__ = ("FileChunks", "LocalRoot", "local_folder", "make_root")
 
+T = TypeVar("T")
+
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 MOST_REMEMBERED = 10_000
 """Folders whose names are known to be durable; one that is forgotten is only synced again."""
+FOLDER_ATTEMPTS = 100
+"""How often a folder is made that others remove meanwhile."""
 _USABLE = os.R_OK | os.W_OK | os.X_OK
 
 _STAGE = f"{RESERVED_FOLDER}/stage"
@@ -69,32 +74,96 @@ class LocalRoot:
         with self._at(key) as (folder, name):
             return check_regular(key, os.stat(name, dir_fd=folder, follow_symlinks=False))
 
-    def prepare(self, key: str) -> None:
-        """Make the folders above *key*; StorageError if what is there is no file."""
-        *folders, name = check_key(key).split("/")
-        with self._folder(folders, make=True) as folder, suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                raise StorageError(f"what lies at the storage key {key!r} is not a regular file, and stays")
+    def write(self, key: str, chunks: Iterable[bytes], *, overwrite: bool) -> os.stat_result:
+        """Store *chunks* at *key*, all or nothing, and return the file's status.
 
-    def write(self, key: str, chunks: Iterable[bytes], *, overwrite: bool) -> None:
-        """Store *chunks* at *key*, all or nothing; ObjectExistsError if it is taken and not to be overwritten."""
-        self.prepare(key)
+        ObjectExistsError if it is taken and not to be overwritten, which is found out by a hard link:
+        NotSupportedError on a file system without them.
+        """
+        *folders, name = check_key(key).split("/")
         stage = uuid7_hex()
         # on the same disk and out of every listing
-        with self._folder((RESERVED_FOLDER, "stage"), make=True) as stages:
+        with self._stage(stage) as (stages, descriptor):
+            status = self._fill(descriptor, chunks)
+
+            def publish(opened: Sequence[int]) -> None:
+                folder = opened[-1]
+                check_replaceable(key, name, folder)
+                if overwrite:
+                    os.replace(stage, name, src_dir_fd=stages, dst_dir_fd=folder)
+                    self._sync_names(folders, opened)
+                else:
+                    link_new(stage, stages, name, folder, key)
+                    with undone_on_error(name, folder):
+                        self._sync_names(folders, opened)
+
+            self._in_folder(folders, publish)
+        return status
+
+    @contextmanager
+    def _stage(self, name: str) -> Generator[tuple[int, int]]:
+        """Open the folder of stages, and a new file in it that is gone at the end."""
+
+        def make(opened: Sequence[int]) -> tuple[int, int]:
+            return os.open(name, NEW_FILE_FLAGS, FILE_MODE, dir_fd=opened[-1]), os.dup(opened[-1])
+
+        descriptor, stages = self._in_folder(_STAGE.split("/"), make)
+        try:
+            yield stages, descriptor
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=stages)
+            os.close(stages)
+
+    def _in_folder(self, segments: Sequence[str], call: Callable[[Sequence[int]], T]) -> T:
+        """Return what *call* does in a folder, which is made if it is missing, also if it is removed meanwhile.
+
+        It gets the open folders on the way, the root first: nothing but a file in it keeps a folder there.
+        """
+        for _ in range(FOLDER_ATTEMPTS):
             try:
-                self._fill(os.open(stage, NEW_FILE_FLAGS, FILE_MODE, dir_fd=stages), chunks)
-                with self._at(key) as (folder, name):
-                    if overwrite:
-                        os.replace(stage, name, src_dir_fd=stages, dst_dir_fd=folder)
-                        self._sync(folder)
-                    else:
-                        link_new(stage, stages, name, folder, key)
-                        with undone_on_error(name, folder):
-                            self._sync(folder)
-            finally:
-                with suppress(FileNotFoundError):
-                    os.unlink(stage, dir_fd=stages)
+                with self._made(segments) as opened:
+                    return call(opened)
+            except FileNotFoundError:
+                # whoever removes empty folders has come before the file
+                continue
+            except NotADirectoryError as error:
+                raise StorageError(
+                    f"a file lies where the folder {'/'.join(segments)!r} has to be"
+                ) from error
+        raise StorageError(
+            f"the folder {'/'.join(segments)!r} was removed {FOLDER_ATTEMPTS} times while it was used"
+        )
+
+    @contextmanager
+    def _made(self, segments: Sequence[str]) -> Generator[Sequence[int]]:
+        opened = [self._open_root()]
+        try:
+            for depth, segment in enumerate(segments, 1):
+                with suppress(FileExistsError):
+                    os.mkdir(segment, FOLDER_MODE, dir_fd=opened[-1])
+                    self._durable.discard("/".join(segments[:depth]))
+                opened.append(enter(segment, opened[-1]))
+            yield opened
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
+    def _sync_names(self, segments: Sequence[str], opened: Sequence[int]) -> None:
+        """Make the name of a new file durable, and those of the folders on the way that were not known to be."""
+        if not self._fsync:
+            return
+        sync_folder(opened[-1])
+        paths = ("/".join(segments[:depth]) for depth in range(1, len(segments) + 1))
+        # who made a folder may have been killed, or be about to make its name durable
+        unknown = {
+            path: above for path, above in zip(paths, opened, strict=False) if path not in self._durable
+        }
+        for above in unknown.values():
+            sync_folder(above)
+        if len(self._durable) >= MOST_REMEMBERED:
+            self._durable.clear()
+        self._durable.update(unknown)
 
     def read(self, key: str, start: int, length: int | None) -> Iterator[bytes]:
         """Open *key* at once and return its chunks."""
@@ -108,17 +177,6 @@ class LocalRoot:
         with suppress(ObjectNotFoundError), self._at(key) as (folder, name):
             check_regular(key, os.stat(name, dir_fd=folder, follow_symlinks=False))
             os.unlink(name, dir_fd=folder)
-
-    def settle(self, key: str, *, created: bool) -> None:
-        """Make the file at *key* and its name durable, and readable to owner and group only."""
-        with self._at(key) as (folder, name), undone_on_error(name, folder) if created else nullcontext():
-            descriptor = self._open(key, folder, name)
-            try:
-                os.fchmod(descriptor, FILE_MODE)
-                self._sync(descriptor)
-            finally:
-                os.close(descriptor)
-            self._sync(folder)
 
     def walk(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
         """Yield key and status of each regular file below *folder*; links are not followed."""
@@ -167,14 +225,11 @@ class LocalRoot:
             raise ObjectNotFoundError(f"no object is stored under {key!r}") from error
 
     @contextmanager
-    def _folder(self, segments: Iterable[str], *, make: bool = False) -> Generator[int]:
+    def _folder(self, segments: Iterable[str]) -> Generator[int]:
         """Open a folder below the root, one segment after the other."""
-        descriptor, path = self._open_root(), ""
+        descriptor = self._open_root()
         try:
             for segment in segments:
-                path = f"{path}/{segment}"
-                if make:
-                    self._make(path, segment, descriptor)
                 below = enter(segment, descriptor)
                 os.close(descriptor)
                 descriptor = below
@@ -189,18 +244,6 @@ class LocalRoot:
             # not "no object is there": a disk that is not mounted has lost nothing
             raise StorageError(f"the folder {self.path!r} of the storage cannot be opened") from error
 
-    def _make(self, path: str, name: str, folder: int) -> None:
-        try:
-            os.mkdir(name, FOLDER_MODE, dir_fd=folder)
-        except FileExistsError:
-            # who made it may have been killed, or be about to make its name durable
-            if path in self._durable:
-                return
-        self._sync(folder)
-        if len(self._durable) >= MOST_REMEMBERED:
-            self._durable.clear()
-        self._durable.add(path)
-
     def _open(self, key: str, folder: int, name: str) -> int:
         # O_NONBLOCK, so that a FIFO cannot hold us
         check_regular(key, os.stat(name, dir_fd=folder, follow_symlinks=False))
@@ -209,15 +252,13 @@ class LocalRoot:
             check_regular(key, os.fstat(descriptor))
         return descriptor
 
-    def _fill(self, descriptor: int, chunks: Iterable[bytes]) -> None:
+    def _fill(self, descriptor: int, chunks: Iterable[bytes]) -> os.stat_result:
         with open(descriptor, "wb", buffering=0) as file:
             for chunk in chunks:
                 write_all(file, chunk)
-            self._sync(descriptor)
-
-    def _sync(self, descriptor: int) -> None:
-        if self._fsync:
-            os.fsync(descriptor)
+            if self._fsync:
+                os.fsync(descriptor)
+            return os.fstat(descriptor)
 
 
 def make_root(root: str | os.PathLike[str]) -> None:

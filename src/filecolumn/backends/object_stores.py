@@ -10,14 +10,16 @@ from __future__ import annotations
 import errno
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from typing import cast
 
 from filecolumn.backends.base import PutMode
-from filecolumn.backends.filesystem import FileSystem, run_on_its_loop
+from filecolumn.backends.filesystem import FileSystem, OpenFile, info_of, is_folder, run_on_its_loop
 from filecolumn.backends.parts import first_part
 
-__all__ = ("ObjectFiles", "object_files")
+__all__ = ("ObjectFiles", "Told", "object_files")
 
 PART_SIZE = 8 * 1024 * 1024
 
@@ -45,6 +47,9 @@ class _Kind:
     describe: Description
     create: Options
     """What makes a PUT fail if the key is taken."""
+    etag: str
+    version: str
+    """What the answer to a PUT calls them."""
     sign_upload: Options | None = None
     """What makes a signature one for PUT, if it can be."""
     batch: int = 1
@@ -52,10 +57,27 @@ class _Kind:
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "s3": _Kind(_s3_description, {"mode": "create"}, {"client_method": "put_object"}, batch=1000),
-    "gs": _Kind(_gcs_description, {"mode": "create"}, {"method": "PUT", "version": "v4"}),
-    "abfs": _Kind(_azure_description, {"overwrite": False}),
+    "s3": _Kind(
+        _s3_description,
+        {"mode": "create"},
+        "ETag",
+        "VersionId",
+        {"client_method": "put_object"},
+        batch=1000,
+    ),
+    "gs": _Kind(
+        _gcs_description, {"mode": "create"}, "etag", "generation", {"method": "PUT", "version": "v4"}
+    ),
+    "abfs": _Kind(_azure_description, {"overwrite": False}, "etag", "version_id"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the answer to a PUT tells of the object."""
+
+    etag: str | None = None
+    version_id: str | None = None
 
 
 class ObjectFiles:
@@ -79,23 +101,22 @@ class ObjectFiles:
         *,
         mode: PutMode,
         conditional: bool,
-    ) -> None:
-        """Store *chunks*; FileExistsError if *path* is taken and not to be overwritten.
+    ) -> Told:
+        """Store *chunks* and return what the answer tells; FileExistsError for a path that must not be overwritten.
 
         Small content goes in one request, which is *conditional* where the service can be told so;
         else, and before large content, it is asked whether the path is free.
         """
         whole, rest = first_part(chunks, PART_SIZE)
         creates = mode == "create"
-        if creates and (rest is not None or not conditional) and self._fs.exists(path):
+        if creates and (rest is not None or not conditional) and self._is_taken(path):
             raise FileExistsError(f"{path!r} is taken; objects are never overwritten")
         description = self._kind.describe(content_type or "application/octet-stream", metadata or {})
         if rest is not None:
-            self._write_parts(path, rest, description)
-        elif creates and conditional:
-            self._create(path, whole, description)
-        else:
-            self._fs.pipe_file(path, whole, **description)
+            return self._write_parts(path, rest, description)
+        if creates and conditional:
+            return self._create(path, whole, description)
+        return self._told(self._fs.pipe_file(path, whole, **description))
 
     def read(self, path: str, start: int, length: int | None) -> Iterator[bytes]:
         """Return the content in parts; the first is read at once, so small content is one request."""
@@ -111,32 +132,49 @@ class ObjectFiles:
             for path in paths:
                 self._fs.rm_file(path)
 
-    def _create(self, path: str, content: bytes, options: Options) -> None:
+    def _is_taken(self, path: str) -> bool:
+        info = info_of(self._fs, path)
+        return info is not None and not is_folder(info)
+
+    def _create(self, path: str, content: bytes, options: Options) -> Told:
         try:
-            self._fs.pipe_file(path, content, **options, **self._kind.create)
+            return self._told(self._fs.pipe_file(path, content, **options, **self._kind.create))
         except OSError as error:
             # s3fs makes EINVAL of "precondition failed"
             refused = isinstance(error, FileExistsError) or error.errno == errno.EINVAL
-            if refused and self._fs.exists(path):
+            if refused and self._is_taken(path):
                 raise FileExistsError(f"{path!r} is taken; objects are never overwritten") from error
             if not isinstance(error, FileExistsError):
                 raise
             # parts of a failed upload, which Azure keeps for a week, are no object
-            self._fs.pipe_file(path, content, **options)
+            return self._told(self._fs.pipe_file(path, content, **options))
 
-    def _write_parts(self, path: str, chunks: Iterable[bytes], options: Options) -> None:
+    def _write_parts(self, path: str, chunks: Iterable[bytes], options: Options) -> Told:
         file = self._fs.open(path, "wb", block_size=PART_SIZE, autocommit=False, **options)
+        answers = _noted_answers(file)
         try:
             for chunk in chunks:
                 file.write(chunk)
             file.close()
+            file.commit()
         except BaseException:
-            # leaving the file's own context would confirm what was written so far
-            file.discard()
-            # or a forgotten file confirms it
+            # else the parts are kept, and paid for; its own error must not take the place of the first
+            with suppress(Exception):
+                file.discard()
+            # or a forgotten file confirms what was written so far
             file.closed = True
             raise
-        file.commit()
+        # the last answer is that to the completion; other files remember the version, if anything
+        return self._told(
+            answers[-1] if answers else {self._kind.version: getattr(file, self._kind.version, None)}
+        )
+
+    def _told(self, answer: object) -> Told:
+        facts: Mapping[str, object] = cast("Options", answer) if isinstance(answer, Mapping) else {}
+        etag, version = facts.get(self._kind.etag), facts.get(self._kind.version)
+        # what adlfs says of an object has its version only if it was told so
+        is_known = self._kind.version != "version_id" or getattr(self._fs, "version_aware", False)
+        return Told(str(etag) if etag else None, str(version) if version and is_known else None)
 
     def _parts(self, path: str, first: bytes, start: int, length: int | None) -> Iterator[bytes]:
         part, at, left = first, start, length
@@ -157,9 +195,25 @@ class ObjectFiles:
             # a range past the end, which each service refuses in a way of its own
             info = self._fs.info(path)
             size = info.get("size")
-            if info.get("type") != "directory" and isinstance(size, int) and start >= size:
+            if not is_folder(info) and isinstance(size, int) and start >= size:
                 return b""
             raise
+
+
+def _noted_answers(file: OpenFile) -> list[object]:
+    """Return where the answers to the requests of *file* are noted: s3fs keeps nothing of them."""
+    answers: list[object] = []
+    call: Callable[..., object] | None = getattr(file, "_call_s3", None)
+    if call is None:
+        return answers
+
+    def noted(*arguments: object, **options: object) -> object:
+        answer = call(*arguments, **options)
+        answers.append(answer)
+        return answer
+
+    setattr(file, "_call_s3", noted)  # noqa: B010 - no protocol has it
+    return answers
 
 
 def object_files(fs: FileSystem) -> ObjectFiles | None:

@@ -24,12 +24,13 @@ from filecolumn.backends.base import (
     check_range,
     list_folder,
     list_unfinished,
+    local_stat,
 )
 from filecolumn.backends.local import LocalRoot
 from filecolumn.backends.obstore_async import ObstoreAsync
 from filecolumn.backends.obstore_base import PART_SIZE, PARTS_IN_FLIGHT
 from filecolumn.backends.obstore_terms import range_options, stat_of_meta, stat_of_put
-from filecolumn.backends.parts import batches, first_part
+from filecolumn.backends.parts import batches, each_key, first_part
 from filecolumn.backends.threads import fed
 from filecolumn.backends.translate import SourceGuard
 from filecolumn.errors import StorageError
@@ -68,7 +69,8 @@ class ObstoreBackend(ObstoreAsync):
         attributes = self._attributes(content_type, metadata)
         with self._translated(f"store {key!r}", guard):
             if self._root is not None:
-                self._root.prepare(key)
+                # obstore writes by path, where a link may appear meanwhile
+                return local_stat(key, self._root.write(key, guard, overwrite=mode == "overwrite"))
             whole, rest = first_part(guard, PART_SIZE)
             if rest is None:
                 result = self._put_whole(check_key(key), whole, attributes, mode)
@@ -83,8 +85,6 @@ class ObstoreBackend(ObstoreAsync):
                     max_concurrency=PARTS_IN_FLIGHT,
                 )
                 result = fed(rest, send)
-            if self._root is not None:
-                self._root.settle(key, created=mode == "create")
         return stat_of_put(key, guard.size, result)
 
     def _put_whole(self, key: str, content: bytes, attributes: Attributes | None, mode: PutMode) -> PutResult:
@@ -116,16 +116,16 @@ class ObstoreBackend(ObstoreAsync):
     def stat(self, key: str) -> Stat:
         with self._translated(f"describe {key!r}"):
             if self._root is not None:
-                self._root.stat(key)
+                return local_stat(key, self._root.stat(key))
             # a HEAD as `head` makes it, but with the media type
             result = self.store.get(check_key(key), options={"head": True})
             return stat_of_meta(result.meta, result.attributes)
 
-    def delete(self, keys: Iterable[str]) -> None:
+    def delete(self, keys: str | Iterable[str]) -> None:
         if self._root is not None:
             self._delete_local(self._root, keys)
             return
-        for batch in batches(map(check_key, keys), DELETE_BATCH):
+        for batch in batches(map(check_key, each_key(keys)), DELETE_BATCH):
             with self._translated(f"delete {len(batch)} objects, the first {batch[0]!r}"):
                 self._delete_batch(batch)
 
@@ -148,17 +148,14 @@ class ObstoreBackend(ObstoreAsync):
     def list_unfinished(self) -> Iterator[Stat]:
         return iter(()) if self._root is None else list_unfinished(self._root)
 
-    def delete_unfinished(self, keys: Iterable[str]) -> None:
+    def delete_unfinished(self, keys: str | Iterable[str]) -> None:
         # obstore refuses the names of its own stage files
-        for key in keys:
-            if self._root is not None:
-                self._root.remove(key)
+        if self._root is not None:
+            self._delete_local(self._root, keys)
 
     def copy(self, source: str, target: str) -> Stat:
         if self._root is not None:
-            # obstore would read by path
-            super().copy(source, target)
-            return self.stat(target)
+            return super().copy(source, target)
         with self._translated(f"copy {source!r} to {target!r}"):
             # overwrite=False is not to be had on S3; the target's key is ours and new
             self.store.copy(check_key(source), check_key(target))
@@ -181,8 +178,8 @@ class ObstoreBackend(ObstoreAsync):
         with self._translated(f"read {key!r}"):
             yield from chunks
 
-    def _delete_local(self, root: LocalRoot, keys: Iterable[str]) -> None:
-        for key in keys:
+    def _delete_local(self, root: LocalRoot, keys: str | Iterable[str]) -> None:
+        for key in each_key(keys):
             with self._translated(f"delete {key!r}"):
                 root.remove(key)
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from itertools import chain, islice
 from typing import TypeVar
 
-__all__ = ("batches", "first_part", "first_part_async")
+__all__ = ("batches", "each_key", "first_part", "first_part_async")
 
 T = TypeVar("T")
 
@@ -41,6 +41,11 @@ async def first_part_async(
         if total > size:
             return b"", _chain_async(read, iterator)
     return _joined(read), None
+
+
+def each_key(keys: str | Iterable[str]) -> Iterable[str]:
+    """Return *keys* to be iterated over: a string is one key, not its characters."""
+    return (keys,) if isinstance(keys, str) else keys
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -8,13 +8,13 @@ one line for commands.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 from typing import Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from filecolumn.backends.filesystem import FileSystem, PlainFile, PlainFiles
+from filecolumn.backends.filesystem import FileSystem, PlainFile, PlainFiles, wrapped_in
 from filecolumn.errors import StorageError
 
 __all__ = ("in_turns",)
@@ -67,17 +67,12 @@ def in_turns(fs: FileSystem, *, limit: float) -> PlainFiles:
 
     A call that does not get its turn within *limit* seconds raises StorageError.
     """
-    called = _innermost(fs)
+    called = fs
+    while (inner := wrapped_in(called)) is not None:
+        called = inner
     if getattr(called, "async_impl", False):
         return fs
     return _OneAtATime(fs, _lines.setdefault(called, _Line()), limit)
-
-
-def _innermost(fs: FileSystem) -> FileSystem:
-    """Return what a filesystem calls that wraps another, such as `dir` and the caches."""
-    while (inner := getattr(fs, "fs", None)) is not None:
-        fs = inner
-    return fs
 
 
 class _OneAtATime:
@@ -94,11 +89,8 @@ class _OneAtATime:
     def info(self, path: str) -> dict[str, object]:
         return self._call(lambda: self._fs.info(path))
 
-    def exists(self, path: str) -> bool:
-        return self._call(lambda: self._fs.exists(path))
-
-    def isdir(self, path: str) -> bool:
-        return self._call(lambda: self._fs.isdir(path))
+    def ls(self, path: str, *, detail: bool) -> list[dict[str, object]]:
+        return self._call(lambda: self._fs.ls(path, detail=detail))
 
     def mv(self, path1: str, path2: str) -> None:
         self._call(lambda: self._fs.mv(path1, path2))
@@ -109,11 +101,6 @@ class _OneAtATime:
     def makedirs(self, path: str, exist_ok: bool) -> None:
         self._call(lambda: self._fs.makedirs(path, exist_ok=exist_ok))
 
-    def walk(self, path: str, *, detail: bool) -> Iterator[tuple[str, object, dict[str, dict[str, object]]]]:
-        folders = self._fs.walk(path, detail=detail)
-        while (folder := self._call(lambda: next(folders, None))) is not None:
-            yield folder
-
     def invalidate_cache(self) -> None:
         self._call(self._fs.invalidate_cache)
 
@@ -122,12 +109,16 @@ class _OneAtATime:
 
 
 class _OneAtATimeFile:
-    """An open file of such a filesystem: each read and write is a call of its own."""
+    """An open file of such a filesystem: each read and write is a call of its own.
+
+    It reads from a position of its own: the filesystem in memory gives all its readers one file.
+    """
 
     def __init__(self, file: PlainFile, line: _Line, limit: float) -> None:
         self._file = file
         self._line = line
         self._limit = limit
+        self._position = 0
 
     def __enter__(self) -> Self:
         return self
@@ -136,13 +127,20 @@ class _OneAtATimeFile:
         self._line.call(lambda: self._file.__exit__(*reason), self._limit)
 
     def read(self, size: int, /) -> bytes:
-        return self._line.call(lambda: self._file.read(size), self._limit)
+        content = self._line.call(lambda: self._read(size), self._limit)
+        self._position += len(content)
+        return content
 
     def write(self, content: bytes, /) -> object:
         return self._line.call(lambda: self._file.write(content), self._limit)
 
     def seek(self, offset: int, /) -> object:
-        return self._line.call(lambda: self._file.seek(offset), self._limit)
+        self._position = offset
+        return offset
 
     def close(self) -> None:
         self._line.close_soon(self._file)
+
+    def _read(self, size: int) -> bytes:
+        self._file.seek(self._position)
+        return self._file.read(size)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
-from filecolumn.backends.filesystem import PlainFiles
+from filecolumn.backends.filesystem import PlainFiles, info_of, is_folder
 from filecolumn.backends.local import FileChunks
 from filecolumn.naming import RESERVED_FOLDER, uuid7_hex
 
-__all__ = ("StagedFiles",)
+__all__ = ("STAGE_FOLDER", "StagedFiles")
 
 T = TypeVar("T")
+
+STAGE_FOLDER = f"{RESERVED_FOLDER}/stage"
+"""That of the stages, below the prefix."""
 
 
 class StagedFiles:
@@ -19,19 +23,19 @@ class StagedFiles:
 
     def __init__(self, fs: PlainFiles, prefix: str) -> None:
         self._fs = fs
-        self.folder: str = "/".join(filter(None, (prefix, RESERVED_FOLDER, "stage")))
-        """That of the stages."""
+        self._folder = "/".join(filter(None, (prefix, STAGE_FOLDER)))
 
     def write(self, path: str, chunks: Iterable[bytes]) -> None:
         """Store *chunks* at *path*, all or nothing, in the place of what is there."""
-        stage = f"{self.folder}/{uuid7_hex()}"
+        stage = f"{self._folder}/{uuid7_hex()}"
         try:
             with self._in_folder(stage, lambda: self._fs.open(stage, "wb")) as file:
                 for chunk in chunks:
                     file.write(chunk)
             self._in_folder(path, lambda: self._fs.mv(stage, path))
         except BaseException:
-            if self._fs.exists(stage):
+            # what fails here, as after a lost connection, must not take the place of the first error
+            with suppress(Exception):
                 self._fs.rm_file(stage)
             raise
 
@@ -49,8 +53,15 @@ class StagedFiles:
         except FileNotFoundError:
             return
         except OSError:
-            if not self._fs.isdir(path):
+            if not self._is_folder(path):
                 raise
+
+    def _is_folder(self, path: str) -> bool:
+        try:
+            info = info_of(self._fs, path)
+        except Exception:  # noqa: BLE001 - the caller raises its own
+            return False
+        return info is not None and is_folder(info)
 
     def _in_folder(self, path: str, call: Callable[[], T]) -> T:
         """Return what *call* does at *path*, for which the folders are made if they are missing."""

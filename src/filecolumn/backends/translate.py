@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from filecolumn.errors import FileColumnError, StorageError
+from filecolumn.errors import FileColumnError, ObjectNotFoundError, StorageError
 
 __all__ = ("ErrorTable", "SourceGuard", "is_panic", "reason_of", "translated", "without_secrets")
 
@@ -31,7 +31,12 @@ class SourceGuard:
         assert isinstance(self._chunks, Iterable)  # noqa: S101 - the caller chose the loop
         try:
             for chunk in self._chunks:
-                yield self._counted(chunk)
+                counted = self._counted(chunk)
+                try:
+                    yield counted
+                except GeneratorExit:
+                    # no error of the content: the storage has failed, and reads no more
+                    return
         except BaseException as error:
             self.error = error
             raise
@@ -40,7 +45,12 @@ class SourceGuard:
         assert isinstance(self._chunks, AsyncIterable)  # noqa: S101 - the caller chose the loop
         try:
             async for chunk in self._chunks:
-                yield self._counted(chunk)
+                counted = self._counted(chunk)
+                try:
+                    yield counted
+                except GeneratorExit:
+                    # as above
+                    return
         except BaseException as error:
             self.error = error
             raise
@@ -55,16 +65,21 @@ class SourceGuard:
 
 @contextmanager
 def translated(table: ErrorTable, doing: str, source: SourceGuard | None = None) -> Generator[None]:
-    """Raise ours for the errors in *table*; *doing* completes "cannot ..."."""
+    """Raise ours for the errors in *table*; *doing* completes "cannot ...", and *source* is what is stored."""
     try:
         yield
-    except FileColumnError:
-        raise
     except BaseException as error:
-        if source is not None and source.error is not None:
-            raise source.error from source.error.__cause__
+        of_source = None if source is None else source.error
+        if of_source is not None and of_source is not error:
+            # the storage has made it one of its own, or failed to clean up after it
+            raise of_source from of_source.__cause__
+        if of_source is error or isinstance(error, FileColumnError):
+            raise
         if (ours := _translation(table, error)) is None:
             raise
+        if source is not None and issubclass(ours, ObjectNotFoundError):
+            # what is missing while content is stored is not the object: a bucket, a folder, an upload
+            ours = StorageError
         raise ours(f"cannot {doing}: {reason_of(error)}") from error
 
 

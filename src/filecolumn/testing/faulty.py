@@ -15,7 +15,7 @@ from filecolumn.testing.wrapping import Operation, Passage, WrappedBackend
 
 __all__ = ("Fault", "FaultKind", "FaultyBackend")
 
-FaultKind = Literal["fail_before", "fail_after", "hang", "short", "corrupt", "stale"]
+FaultKind = Literal["fail_before", "fail_inside", "fail_after", "hang", "short", "corrupt", "stale"]
 """What goes wrong, see `Fault`."""
 
 
@@ -28,6 +28,8 @@ class Fault:
     """One thing that goes wrong, and when.
 
     `fail_before`: the call raises and has no effect.  `fail_after`: it has its effect, then raises.
+    `fail_inside`: a put raises in the middle, when it has taken *chunks* of the content, and has no
+    effect; a get gives *chunks*, then raises.  Content that has fewer fails at its end.
     `hang`: it waits for `FaultyBackend.let_go`, at most *seconds*, and fails as `fail_before`.
     `short`: of the content only half of the first chunk passes.  `corrupt`: one bit of it is another.
     `stale`: a list shows what was there when the fault was scheduled.
@@ -43,14 +45,18 @@ class Fault:
     """Makes what is raised."""
     seconds: float = 30.0
     """The longest wait of `hang`."""
+    chunks: int = 1
+    """How many chunks pass before `fail_inside`."""
 
     def __post_init__(self) -> None:
         """Refuse what can never happen, with ValueError."""
-        allowed = {"short": ("put", "get"), "corrupt": ("put", "get"), "stale": ("list",)}
+        allowed = {"stale": ("list",), **dict.fromkeys(("fail_inside", "short", "corrupt"), ("put", "get"))}
         if self.operation not in allowed.get(self.kind, (self.operation,)):
             raise ValueError(f"{self.operation!r} cannot be {self.kind!r}")
         if self.call < 1 or (self.times is not None and self.times < 1):
             raise ValueError("calls are counted from 1, and a fault hits at least one")
+        if self.chunks < 1:
+            raise ValueError("a call that fails inside passes at least one chunk; else it fails before")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,7 @@ class _Faulty(Passage):
         self._listing = scheduled.listing
         self._released = released
         self._altered = False
+        self._chunks = 0
 
     def before(self) -> None:
         if self.fault.kind == "hang":
@@ -138,6 +145,14 @@ class _Faulty(Passage):
 
     def after(self) -> None:
         self._fail_if("fail_after")
+
+    def passed(self) -> None:
+        self._chunks += 1
+        if self._chunks >= self.fault.chunks:
+            self._fail_if("fail_inside")
+
+    def ended(self) -> None:
+        self._fail_if("fail_inside")
 
     def alter(self, chunk: bytes) -> bytes:
         if self.fault.kind == "short":

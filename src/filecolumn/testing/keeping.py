@@ -47,6 +47,17 @@ class KeepingCases(SuiteHarness):
         storage.delete(iter(["d/2"]))
         assert self.keys(storage) == ["d/4"]
 
+    def test_a_string_is_one_key_to_delete_not_its_characters(
+        self, storage: StorageBackend, backend: StorageBackend
+    ) -> None:
+        for key in ("a", "b", "ab", "d/1"):
+            backend.put(key, [b"x"])
+        storage.delete("ab")
+        assert self.keys(storage) == ["a", "b", "d/1"]
+        storage.delete("d/1")
+        storage.delete("missing")
+        assert self.keys(storage) == ["a", "b"]
+
     def test_what_is_deleted_is_gone(self, storage: StorageBackend, backend: StorageBackend) -> None:
         for key in ("a/b", "a/c"):
             storage.put(key, [b"x"])

@@ -43,6 +43,12 @@ class Passage:
         """Return what goes on in the place of *chunk*, in the direction that content flows."""
         return chunk
 
+    def passed(self) -> None:
+        """Run when a chunk has gone on and the next is asked for; what it raises is an error of the storage."""
+
+    def ended(self) -> None:
+        """Run when all content has gone on; what it raises is an error of the storage."""
+
 
 class WrappedBackend(StorageBackend):
     """Passes every call on to *backend*, sync to sync and async to async, and counts it.
@@ -212,8 +218,12 @@ class _Wait(Passage):
 def _altered(chunks: Iterable[bytes], passage: Passage) -> Iterator[bytes]:
     for chunk in chunks:
         yield passage.alter(chunk)
+        passage.passed()
+    passage.ended()
 
 
 async def _altered_async(chunks: AsyncIterable[bytes], passage: Passage) -> AsyncIterator[bytes]:
     async for chunk in chunks:
         yield passage.alter(chunk)
+        passage.passed()
+    passage.ended()
