@@ -23,10 +23,16 @@ from filecolumn.owner import Owner
 from filecolumn.signing import Claims
 from filecolumn.source import Source
 
-__all__ = ("AllowedBackends", "FileState", "Phase")
+__all__ = ("AllowedBackends", "BackendsOfSeveral", "FileState", "Phase")
 
 AllowedBackends = tuple[str | None, ...]
 """The storages that a row of a column may name, the column's own first; None is the default one."""
+
+
+class BackendsOfSeveral(tuple[str | None, ...]):
+    """The storages of several columns, in any order: a row that names none may be of any of them."""
+
+    __slots__ = ()
 
 
 class Phase(Enum):

@@ -25,7 +25,7 @@ from filecolumn.naming import check_content_type, check_key, clean_filename, gue
 from filecolumn.readonly import read_only
 from filecolumn.registry import storages
 from filecolumn.source import Source
-from filecolumn.state import AllowedBackends, FileState, Phase
+from filecolumn.state import AllowedBackends, BackendsOfSeveral, FileState, Phase
 
 __all__ = ("FileValue",)
 
@@ -112,6 +112,14 @@ class FileValue(FileState):
         if self._allowed is None:
             return storages.resolve(named or storages.default)
         allowed = [backend or storages.default for backend in self._allowed]
+        several = (
+            isinstance(self._allowed, BackendsOfSeveral) and len(set(map(storages.resolve, allowed))) > 1
+        )
+        if named is None and several:
+            raise BackendMismatchError(
+                f"{self.filename!r} names no storage, and it was read from columns of several, "
+                f"{', '.join(map(repr, allowed))}: read it through its own class"
+            )
         if named is None:
             return storages.resolve(allowed[0])
         if storages.resolve(named) not in map(storages.resolve, allowed):

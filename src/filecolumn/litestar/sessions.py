@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, class_mapper
 
 from filecolumn.litestar.commits import watch_commit
-from filecolumn.orm.attributes import file_attributes
+from filecolumn.orm.attributes import row_attributes
 from filecolumn.orm.frames import touches_files
 
 __all__ = ("current_scope", "flush_after_handler")
@@ -78,7 +78,7 @@ def _watch(scope: Scope, session: Session) -> None:
 
 
 def _changes_files(session: Session) -> bool:
-    return any(file_attributes(class_mapper(type(instance))) for instance in _changed(session))
+    return any(row_attributes(class_mapper(type(instance))) for instance in _changed(session))
 
 
 def _changed(session: Session) -> Iterator[object]:

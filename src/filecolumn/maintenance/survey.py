@@ -37,7 +37,8 @@ from filecolumn.lists import FileObjectList
 from filecolumn.maintenance.places import Places
 from filecolumn.maintenance.scratch import Entry, HeldFile, ListedObject, Scratch
 from filecolumn.orm import bridge
-from filecolumn.orm.attributes import files_in
+from filecolumn.orm.attributes import files_in, mapper_of
+from filecolumn.orm.keys import key_columns
 from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.references import (
     HeldKeys,
@@ -109,7 +110,7 @@ class Survey:
                 found = [
                     found
                     for row in page
-                    for found in files_of_row(self.places, column, source, tuple(row[:-1]), row[-1])
+                    for found in files_of_row(self.places, column, source, _name_of(row), row[-1])
                 ]
                 files = (file for file in found if isinstance(file, HeldFile))
                 chosen = [file for file in files if self.places.is_chosen(file.place)]
@@ -167,10 +168,11 @@ class Survey:
     def _row_pages(self, column: Column[object]) -> Iterator[Sequence[Row[Any]]]:
         table = column.table
         assert isinstance(table, Table)  # noqa: S101 - see `file_columns`
-        primary_key = tuple(table.primary_key)
-        query = select(*primary_key, column).where(column.is_not(None))
-        if primary_key:
-            return pages_of(self.engine, query, primary_key)
+        key = _key_of(table)
+        query = select(*key, column).where(column.is_not(None))
+        # only a constraint promises that no row is between two pages
+        if len(table.primary_key) > 0:
+            return pages_of(self.engine, query, key)
         return _streamed(self.engine, query)
 
     def reread(self, suspects: Iterable[HeldFile | Unreadable]) -> Iterator[HeldFile | Unreadable]:
@@ -182,13 +184,24 @@ class Survey:
             column = self.columns[source]
             table = column.table
             assert isinstance(table, Table)  # noqa: S101 - see `file_columns`
-            query = select(*table.primary_key, column).where(
-                _is_one_of(tuple(table.primary_key), primary_keys)
-            )
+            key = _key_of(table)
+            query = select(*key, column).where(_is_one_of(key, primary_keys))
             with self.engine.connect() as connection:
                 page = connection.execute(query).all()
             for row in page:
-                yield from files_of_row(self.places, column, source, tuple(row[:-1]), row[-1])
+                yield from files_of_row(self.places, column, source, _name_of(row), row[-1])
+
+
+def _key_of(table: Table) -> Sequence[Column[Any]]:
+    """Return the columns that tell the rows of a table apart: its mapper's if it has no primary key."""
+    mapper = None if len(table.primary_key) > 0 else mapper_of(table)
+    return tuple(table.primary_key) if mapper is None else tuple(key_columns(table, mapper))
+
+
+def _name_of(row: Sequence[object]) -> PrimaryKey:
+    """Return the key of a row; nothing where a part is NULL, which no constraint forbids a mapper's key to be."""
+    key: PrimaryKey = tuple(row[:-1])
+    return () if None in key else key
 
 
 def files_of_row(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary, WeakSet
+from dataclasses import dataclass, replace
+from typing import Any, cast
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, FromClause
+from sqlalchemy import Column, ColumnElement, FromClause, Join, Table
 from sqlalchemy.orm import ColumnProperty, Mapper, MapperProperty
 from sqlalchemy.orm.attributes import flag_modified, set_attribute
 from sqlalchemy.orm.exc import ObjectDereferencedError
 from sqlalchemy.orm.state import InstanceState
 
+from filecolumn.errors import NotSupportedError
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
+from filecolumn.orm.sources import is_in_table
 from filecolumn.orm.type import StoredObject
+from filecolumn.owner import NOT_LOADED
 
 __all__ = (
     "FileAttribute",
@@ -24,9 +28,12 @@ __all__ = (
     "files_in",
     "known_attributes",
     "mapper_of",
+    "mappers_of",
     "note_table",
     "own_values",
+    "row_attributes",
     "table_attributes",
+    "tables_of",
 )
 
 
@@ -38,11 +45,31 @@ class FileAttribute:
     """Name of the attribute."""
     column: Column[object]
     type: StoredObject
+    twins: Sequence[Column[object]] = ()
+    """Other columns of files that the attribute writes too."""
 
     @property
     def table(self) -> str:
         """Name of the table."""
         return str(self.column.table.name)
+
+    def check_written(self) -> None:
+        """Raise NotSupportedError if a value of the attribute cannot become what one column of a table holds."""
+        self.check_deleted()
+        if self.twins:
+            columns = " and ".join(map(str, (self.column, *self.twins)))
+            raise NotSupportedError(
+                f"the attribute {self.key!r} is mapped to {columns}, which would hold one file together, and each "
+                "owns its own: map them under two names"
+            )
+
+    def check_deleted(self) -> None:
+        """Raise NotSupportedError if the attribute's class is mapped to a query: SQLAlchemy deletes no row of it."""
+        if not is_in_table(self.column):
+            raise NotSupportedError(
+                f"the attribute {self.key!r} is mapped to {self.column.table.description!r}, an alias or a query, "
+                "which can only be read: write and delete the rows through a class that is mapped to their table"
+            )
 
 
 class RowOwner:
@@ -108,45 +135,137 @@ def known_attributes() -> Iterator[FileAttribute]:
 
 def _find(mapper: Mapper[object]) -> Iterator[FileAttribute]:
     for prop in mapper.column_attrs:
-        if (attribute := file_attribute(prop)) is not None:
+        attribute = file_attribute(prop)
+        # of several names for a column the flush writes one
+        if attribute is not None and mapper.get_property_by_column(attribute.column).key == prop.key:
             yield attribute
 
 
 def file_attribute(prop: MapperProperty[object]) -> FileAttribute | None:
     """Return the file attribute that *prop* maps, if it maps one."""
-    column = prop.columns[0] if isinstance(prop, ColumnProperty) else None
-    if isinstance(column, Column) and isinstance(column.type, StoredObject):
-        return FileAttribute(prop.key, column, column.type)
+    columns = prop.columns if isinstance(prop, ColumnProperty) else ()
+    found = [column for column in columns if isinstance(column, Column) and _is_file(column)]
+    # what a hierarchy of concrete classes adds is the column of a union
+    found.sort(key=lambda column: not is_in_table(column))
+    for column in found[:1]:
+        twins = [each for each in found[1:] if is_in_table(each)]
+        return FileAttribute(prop.key, column, cast("StoredObject", column.type), twins)
     return None
 
 
-_mappers: WeakKeyDictionary[FromClause, WeakSet[Mapper[object]]] = WeakKeyDictionary()
+def _is_file(column: ColumnElement[Any]) -> bool:
+    return isinstance(column.type, StoredObject)
+
+
+# Rows
+
+_of_rows: WeakKeyDictionary[
+    Mapper[object], tuple[Sequence[FileAttribute], Sequence[Table], int, Sequence[FileAttribute]]
+] = WeakKeyDictionary()
+
+
+def row_attributes(mapper: Mapper[object]) -> Sequence[FileAttribute]:
+    """Return what holds files in the rows of a mapper: its file attributes, and the columns that it does not map.
+
+    Another mapper may map those: one of a subclass in the same table, or a second one of the table.
+    """
+    own = file_attributes(mapper)
+    known = _of_rows.get(mapper)
+    # a subclass may have added columns to the table of its base
+    if known is None or known[0] is not own or known[2] != _width(known[1]):
+        tables = tables_of(mapper)
+        mapped = {attribute.column for attribute in own}
+        # no names that attributes can have
+        hidden = (
+            FileAttribute(f"{table.name}.{column.key}", column, cast("StoredObject", column.type))
+            for table in tables
+            for column in table.columns
+            if _is_file(column) and column not in mapped
+        )
+        known = _of_rows[mapper] = own, tables, _width(tables), (*own, *hidden)
+    return known[3]
+
+
+def _width(tables: Sequence[Table]) -> int:
+    return sum(len(table.columns) for table in tables)
+
+
+def tables_of(mapper: Mapper[object]) -> Sequence[Table]:
+    """Return the tables that a mapper writes: none for one of an alias or a query."""
+    return tuple(dict.fromkeys(_tables_in(mapper.persist_selectable)))
+
+
+def _tables_in(source: FromClause) -> Iterator[Table]:
+    if isinstance(source, Table):
+        yield source
+    elif isinstance(source, Join):
+        yield from _tables_in(source.left)
+        yield from _tables_in(source.right)
+
+
+# Tables
+
+_mappers: WeakKeyDictionary[FromClause, WeakKeyDictionary[Mapper[object], None]] = WeakKeyDictionary()
+"""Of each table with columns of files, in the order that the mappers were made."""
 
 
 def note_table(mapper: Mapper[object]) -> bool:
-    """Remember the mapper of a table that has columns of files; return whether it is one."""
-    table = mapper.local_table
-    found = any(isinstance(column.type, StoredObject) for column in table.columns)
-    if found:
-        _mappers.setdefault(table, WeakSet()).add(mapper)
-    return found
+    """Remember the mapper of each table that has columns of files; return whether there is one."""
+    tables = [
+        table for table in (mapper.local_table, *tables_of(mapper)) if any(map(_is_file, table.columns))
+    ]
+    for table in tables:
+        _mappers.setdefault(table, WeakKeyDictionary())[mapper] = None
+    return bool(tables)
+
+
+def mappers_of(table: FromClause) -> Sequence[Mapper[object]]:
+    """Return the mappers of a table with columns of files, in the order that they were made."""
+    known = _mappers.get(table)
+    # not of the dictionary itself, which may grow in another thread
+    references = () if known is None else known.keyrefs()
+    return tuple(mapper for reference in references if (mapper := reference()) is not None)
 
 
 def mapper_of(table: FromClause) -> Mapper[object] | None:
-    """Return the mapper of a table with columns of files, the base one if several share it."""
-    mappers = _mappers.get(table, ())
-    return min(mappers, key=lambda mapper: len(list(mapper.iterate_to_root())), default=None)
+    """Return the mapper that speaks for a table with columns of files; None if there is no mapper.
+
+    One that maps such a column, and of several the base, the oldest one first.
+    """
+    for mapper in sorted(mappers_of(table), key=lambda mapper: _rank(mapper, table)):
+        return mapper
+    return None
 
 
-def table_attributes(table: FromClause) -> Sequence[FileAttribute]:
-    """Return the file attributes whose columns a table has, also those of subclasses that share it."""
-    found = {
-        attribute.column: attribute
-        for mapper in _mappers.get(table, ())
-        for attribute in file_attributes(mapper)
-        if attribute.column.table is table
-    }
+def _rank(mapper: Mapper[object], table: FromClause) -> tuple[bool, bool, int]:
+    maps = any(attribute.column.table is table for attribute in file_attributes(mapper))
+    return not maps, mapper.local_table is not table, len(list(mapper.iterate_to_root()))
+
+
+def table_attributes(table: FromClause, mapper: Mapper[object]) -> Sequence[FileAttribute]:
+    """Return what holds files in a table, under the names that *mapper* has for it, else under those of others."""
+    found: dict[Column[object], FileAttribute] = {}
+    taken = {prop.key for prop in mapper.attrs}
+    for each in (mapper, *mappers_of(table)):
+        for attribute in file_attributes(each):
+            if attribute.column.table is table and attribute.column not in found:
+                found[attribute.column] = attribute if each is mapper else _under_free_name(attribute, taken)
+    for column in table.columns:
+        if isinstance(column, Column) and _is_file(column) and column not in found:
+            bare = FileAttribute(column.key, column, cast("StoredObject", column.type))
+            found[column] = _under_free_name(bare, taken)
     return tuple(found.values())
+
+
+def _under_free_name(attribute: FileAttribute, taken: set[str]) -> FileAttribute:
+    """Return an attribute for records of another class, where its name may be that of something else."""
+    if attribute.key in taken:
+        attribute = replace(attribute, key=f"{attribute.table}.{attribute.column.key}")
+    taken.add(attribute.key)
+    return attribute
+
+
+# Values
 
 
 def files_in(value: object) -> Sequence[FileObject]:
@@ -166,10 +285,13 @@ def own_values(state: InstanceState[object], attributes: Sequence[FileAttribute]
     for attribute in attributes:
         if attribute.key not in held:
             continue
-        value = held[attribute.key]
-        if attribute.type.multiple and not isinstance(value, FileObjectList):
+        value, kind = held[attribute.key], attribute.type
+        if kind.multiple and not isinstance(value, FileObjectList | FileObject):
             # SQL NULL, or what a column default made
             value = held[attribute.key] = FileObjectList(value or ())
             value._row_holds(())
+        elif value is not None and value._allowed is not kind._allowed and value._owner is NOT_LOADED:
+            # loaded by the column of a union, or by an equal one
+            value = held[attribute.key] = kind.adopted(value)
         if value is not None:
             value._own(RowOwner(state, attribute.key))

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 
 from filecolumn.errors import NotSupportedError
 from filecolumn.orm.attributes import note_table
-from filecolumn.orm.columns import translation_of
+from filecolumn.orm.columns import translating
 from filecolumn.orm.dml import Dml, read_statement, target_of
 from filecolumn.orm.frames import note_other_dml
 from filecolumn.orm.inserts import Insertion, Replacement
@@ -36,7 +36,7 @@ def _on_execute(context: ORMExecuteState) -> Result[Any] | None:
     if context.is_select:
         return None
     statement = dml_of(context)
-    if statement is None or target_of(statement, strategy_of(context)) is None:
+    if statement is None or target_of(statement, strategy_of(context), context.parameters) is None:
         if may_copy_files(context, statement):
             note_other_dml(context.session)
         return None
@@ -56,16 +56,11 @@ def _execute(context: ORMExecuteState) -> Result[Any] | None:
 def _translated(context: ORMExecuteState) -> Generator[None]:
     """Let the session's connection translate schemas as the statement does, which may have its own tenant."""
     translation = context.execution_options.get("schema_translate_map")
-    connection = None if translation is None else context.session.connection(context.bind_arguments)
-    before = None if connection is None else translation_of(connection)
-    if connection is None or before == translation:
+    if translation is None:
         yield
         return
-    connection.execution_options(schema_translate_map=translation)
-    try:
+    with translating(context.session.connection(context.bind_arguments), translation):
         yield
-    finally:
-        connection.execution_options(schema_translate_map=before or None)
 
 
 def _unit(context: ORMExecuteState, dml: Dml) -> StatementUnit | None:

@@ -7,7 +7,8 @@ renamed keeps its id; one that no model names any more is still read, by its rec
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from weakref import WeakKeyDictionary
@@ -40,6 +41,7 @@ __all__ = (
     "note_columns",
     "recorded_columns",
     "rename_column",
+    "translating",
     "translation_of",
 )
 
@@ -98,6 +100,20 @@ def translation_of(bind: Connection | Engine) -> Mapping[str | None, str | None]
     """Return the `schema_translate_map` of a connection or an engine."""
     options: Mapping[str, Mapping[str | None, str | None] | None] = bind.get_execution_options()
     return options.get("schema_translate_map") or {}
+
+
+@contextmanager
+def translating(connection: Connection, translation: Mapping[str | None, str | None]) -> Generator[None]:
+    """Let a connection translate schemas by *translation* for a while."""
+    before = translation_of(connection)
+    if before == translation:
+        yield
+        return
+    connection.execution_options(schema_translate_map=dict(translation) or None)
+    try:
+        yield
+    finally:
+        connection.execution_options(schema_translate_map=dict(before) or None)
 
 
 def recorded_columns(connection: Connection, ledger: Ledger) -> list[RecordedColumn]:

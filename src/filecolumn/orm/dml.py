@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from sqlalchemy import BindParameter, ClauseElement, FromClause, Null, TableClause, inspect
+from sqlalchemy import BindParameter, ClauseElement, Delete, FromClause, Insert, Null, TableClause, inspect
 from sqlalchemy.orm import Mapper, ORMExecuteState
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.util import AliasedInsp
@@ -80,8 +80,7 @@ class Dml:
     def attribute_of(self, key: Key) -> FileAttribute | None:
         """Return the file attribute that a statement names; NotSupportedError for one of another table."""
         if isinstance(key, str):
-            names = (attribute.key if self.by_key else attribute.column.key for attribute in self.attributes)
-            return dict(zip(names, self.attributes, strict=True)).get(key)
+            return self._named().get(key)
         for attribute in self.attributes:
             # the ORM's columns carry annotations: they are the same by hash only
             if hash(key) == hash(attribute.column):
@@ -92,6 +91,13 @@ class Dml:
                 "write them by one of its own"
             )
         return None
+
+    def _named(self) -> Mapping[str, FileAttribute]:
+        if not self.by_key:
+            return {attribute.column.key: attribute for attribute in self.attributes}
+        # the ORM passes over what the class does not map
+        own = () if self.entity is None else file_attributes(self.entity)
+        return {attribute.key: attribute for attribute in self.attributes if attribute in own}
 
     def name_of(self, key: Key) -> str:
         """Return the name of the attribute for any column."""
@@ -104,15 +110,14 @@ class Dml:
             return str(column.key)
 
 
-def target_of(statement: UpdateBase, strategy: Strategy) -> Dml | None:
+def target_of(statement: UpdateBase, strategy: Strategy, parameters: Parameters = None) -> Dml | None:
     """Return what a statement is about; None for a table without files."""
     entity: object = statement.entity_description.get("entity")
     if entity is not None:
-        return _of_entity(statement, strategy, entity)
+        return _of_entity(statement, strategy, entity, parameters)
     table: FromClause = statement.table
-    if not isinstance(table, TableClause):
-        if any(isinstance(column.type, StoredObject) for column in table.columns):
-            raise _aliased(statement)
+    if not _is_table(table):
+        _refuse_files(statement, table, parameters)
         return None
     mapper = mapper_of(table)
     if mapper is None:
@@ -123,42 +128,68 @@ def target_of(statement: UpdateBase, strategy: Strategy) -> Dml | None:
         mapper=mapper,
         table=table,
         strategy=strategy,
-        attributes=table_attributes(table),
+        attributes=table_attributes(table, mapper),
     )
 
 
-def _of_entity(statement: UpdateBase, strategy: Strategy, entity: object) -> Dml | None:
+def _of_entity(
+    statement: UpdateBase, strategy: Strategy, entity: object, parameters: Parameters
+) -> Dml | None:
     inspected: Mapper[object] | AliasedInsp[object] = inspect(entity)
     mapper = inspected.mapper
     table = mapper.local_table
-    many_tables = strategy == "bulk" and table is not mapper.persist_selectable
-    attributes = file_attributes(mapper) if many_tables else table_attributes(table)
+    is_join = not _is_table(table) and not isinstance(statement, Insert)
+    if strategy == "bulk" and (table is not mapper.persist_selectable or is_join):
+        # the ORM makes a statement for each of its tables
+        attributes = file_attributes(mapper)
+        speaker = mapper
+    elif isinstance(inspected, AliasedInsp) or not _is_table(table):
+        _refuse_files(statement, inspected.selectable, parameters)
+        return None
+    else:
+        is_its = any(attribute.column.table is table for attribute in file_attributes(mapper))
+        speaker = mapper if is_its else mapper_of(table) or mapper
+        attributes = table_attributes(table, speaker)
     if not attributes:
         return None
-    if isinstance(inspected, AliasedInsp):
-        raise _aliased(statement)
     return Dml(
         statement=statement,
         entity=mapper,
-        # a base may have none of its own
-        mapper=mapper if file_attributes(mapper) else mapper_of(table) or mapper,
+        mapper=speaker,
         table=table,
         strategy=strategy,
         attributes=attributes,
     )
 
 
-def _aliased(statement: UpdateBase) -> NotSupportedError:
-    return NotSupportedError(
-        f"a statement that writes an alias of {statement.entity_description['name']} is not covered: "
-        "name the class or table itself"
-    )
+def _is_table(source: FromClause) -> bool:
+    return isinstance(source, TableClause)
+
+
+def _refuse_files(statement: UpdateBase, source: FromClause, parameters: Parameters) -> None:
+    """Raise NotSupportedError for a statement about the files of what is no table by itself."""
+    names = {column.key for column in source.columns if isinstance(column.type, StoredObject)}
+    if names and (isinstance(statement, Delete) or any(_names(statement, parameters, names))):
+        raise NotSupportedError(
+            f"a statement that writes the rows of {statement.entity_description['name']} through an alias, a join or "
+            "a query is not covered: name the table itself, or a class that is mapped to it"
+        )
+
+
+def _names(statement: UpdateBase, parameters: Parameters, names: Collection[str]) -> Iterator[bool]:
+    """Yield for each value of a statement whether it may be that of one of the columns *names*."""
+    rows = parameters if isinstance(parameters, Sequence) else [parameters or {}]
+    keys = [*values_of(statement), *(key for row in rows for key in row)]
+    for _, row in multi_values_of(statement):
+        keys += row if isinstance(row, Mapping) else names
+    for key in keys:
+        yield key in names if isinstance(key, str) else isinstance(key.type, StoredObject)
 
 
 def read_statement(context: ORMExecuteState) -> Dml | None:
     """Return a statement and its sets of values; None for a table without files."""
     statement = dml_of(context)
-    dml = None if statement is None else target_of(statement, strategy_of(context))
+    dml = None if statement is None else target_of(statement, strategy_of(context), context.parameters)
     if dml is None or context.is_delete:
         return dml
     return replace(dml, sets=tuple(_sets(dml, context.parameters)))

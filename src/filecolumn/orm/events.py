@@ -6,7 +6,7 @@ session hooks; each one brings those of its attributes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -26,18 +26,21 @@ from sqlalchemy.orm.state import InstanceState
 from filecolumn.failpoints import failpoint
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
-from filecolumn.orm import creation
+from filecolumn.orm import creation, unions
 from filecolumn.orm.attributes import (
     FileAttribute,
     RowOwner,
     file_attribute,
     file_attributes,
+    mappers_of,
     own_values,
+    row_attributes,
+    tables_of,
 )
 from filecolumn.orm.bulk import install_for
 from filecolumn.orm.flush import FlushUnit
 from filecolumn.orm.frames import current_frames, end_frame, mark_committed
-from filecolumn.orm.type import Claim, claim, release
+from filecolumn.orm.type import Claim, StoredObject, claim, release
 
 __all__ = ("install",)
 
@@ -48,6 +51,8 @@ _claims: WeakKeyDictionary[Session, list[Claim]] = WeakKeyDictionary()
 _installed: set[type[Session]] = set()
 _heard: WeakSet[Mapper[object]] = WeakSet()
 """The mappers whose events are listened to, and those of their subclasses."""
+_heard_deletes: WeakSet[Mapper[object]] = WeakSet()
+"""The mappers without file attributes of which only deletions are listened to."""
 
 _PICKLED = "filecolumn.values"
 
@@ -55,6 +60,7 @@ _PICKLED = "filecolumn.values"
 def install() -> None:
     """Listen for mappers; called once, by importing filecolumn."""
     creation.listen()
+    unions.listen()
     event.listen(Mapper, "mapper_configured", _on_mapper_configured)
     event.listen(Mapper, "after_mapper_constructed", install_for)
     event.listen(object, "attribute_instrument", _on_attribute_instrument, propagate=True)
@@ -62,15 +68,30 @@ def install() -> None:
 
 def _on_mapper_configured(mapper: Mapper[object], class_: type[object]) -> None:
     attributes = file_attributes(mapper)
-    if not attributes:
-        return
+    if attributes:
+        _listen_to_files(mapper, attributes)
+    _listen_to_deletes(mapper)
+
+
+def _listen_to_files(mapper: Mapper[object], attributes: Sequence[FileAttribute]) -> None:
     inherited = file_attributes(mapper.inherits) if mapper.inherits is not None else ()
-    known = {attribute.key for attribute in inherited}
+    known = {attribute.key: attribute.type.multiple for attribute in inherited}
     for attribute in attributes:
-        if attribute.key not in known:
-            _listen_to_attribute(class_, attribute)
+        if known.get(attribute.key) is not attribute.type.multiple:
+            _listen_to_attribute(mapper.class_, attribute)
     if not inherited:
         _listen_to_class(mapper)
+
+
+def _listen_to_deletes(mapper: Mapper[object]) -> None:
+    """Listen to the mappers of a table that map none of its files: who deletes their rows deletes the files."""
+    for each in (other for table in tables_of(mapper) for other in mappers_of(table)):
+        is_heard = any(above in _heard for above in each.iterate_to_root())
+        # one that is not configured yet comes here itself
+        if (each is mapper or each.configured) and each not in _heard_deletes and not is_heard:
+            _heard_deletes.add(each)
+            _listen_to_sessions()
+            event.listen(each, "before_delete", _before_delete, raw=True)
 
 
 def _on_attribute_instrument(class_: type[object], key: str, instrumented: object) -> None:
@@ -83,6 +104,8 @@ def _on_attribute_instrument(class_: type[object], key: str, instrumented: objec
         _listen_to_attribute(class_, attribute)
         if not any(above in _heard for above in mapper.iterate_to_root()):
             _listen_to_class(mapper)
+        install_for(mapper, class_)
+        _listen_to_deletes(mapper)
 
 
 def _listen_to_sessions() -> None:
@@ -99,7 +122,13 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
     _listen_to_sessions()
     key, kind = attribute.key, attribute.type
 
+    def kind_in(state: State) -> StoredObject:
+        """Return the type in the class of an instance: concrete ones have columns of their own."""
+        own = () if state.class_ is class_ else file_attributes(state.mapper)
+        return next((each.type for each in own if each.key == key), kind)
+
     def on_set(state: State, value: object, old: object, initiator: object) -> object:
+        kind = kind_in(state)
         if value is None or isinstance(value, Null):
             return _tracked(None, state, key) if kind.multiple else None
         if not kind.multiple:
@@ -110,6 +139,8 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
         raise TypeError(kind.expected(value))
 
     def on_first_get(state: State, value: object, held: dict[str, object]) -> object:
+        if not kind_in(state).multiple:
+            return value
         files = held[key] = FileObjectList()
         files._own(RowOwner(state, key))
         return files
@@ -157,7 +188,12 @@ def _on_load(state: State, context: QueryContext) -> None:
 
 
 def _on_refresh(state: State, context: object, attributes: Iterable[str] | None) -> None:
-    own_values(state, file_attributes(state.mapper))
+    """Let the values that were loaded tell of their changes: not those that wait to be written."""
+    known = file_attributes(state.mapper)
+    if attributes is not None:
+        loaded = set(attributes)
+        known = [attribute for attribute in known if attribute.key in loaded]
+    own_values(state, known)
 
 
 def _on_pickle(state: State, pickled: dict[str, object]) -> None:
@@ -175,8 +211,8 @@ def _on_unpickle(state: State, pickled: dict[str, dict[str, FileObject | FileObj
 def _before_flush(session: Session, context: UOWTransaction, instances: Sequence[object] | None) -> None:
     _units.pop(session, None)
     release(_claims.pop(session, ()))
-    written = list(_with_files((*session.new, *session.dirty)))
-    deleted = list(_with_files(session.deleted))
+    written = list(_with_files((*session.new, *session.dirty), file_attributes))
+    deleted = list(_with_files(session.deleted, row_attributes))
     if instances is not None:
         chosen = {id(instance) for instance in instances}
         written = [state for state in written if id(state.obj()) in chosen]
@@ -185,14 +221,16 @@ def _before_flush(session: Session, context: UOWTransaction, instances: Sequence
         _unit(session).settle(written, deleted)
 
 
-def _with_files(instances: Iterable[object]) -> Iterator[State]:
-    """Yield the states of those whose class has file attributes; a class is looked up once."""
+def _with_files(
+    instances: Iterable[object], attributes_of: Callable[[Mapper[object]], Sequence[FileAttribute]]
+) -> Iterator[State]:
+    """Yield the states of those whose class has attributes of files; a class is looked up once."""
     known: dict[type[object], bool] = {}
     for instance in instances:
         class_ = type(instance)
         has_files = known.get(class_)
         if has_files is None:
-            has_files = known[class_] = bool(file_attributes(class_mapper(class_)))
+            has_files = known[class_] = bool(attributes_of(class_mapper(class_)))
         if has_files:
             yield instance_state(instance)
 

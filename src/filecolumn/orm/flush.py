@@ -65,6 +65,10 @@ class FlushUnit:
         gone = [state for state in deleted if state not in self._deleted]
         if not changes and not gone:
             return
+        for _, attribute in changes:
+            attribute.check_written()
+        for attribute in (each for state in gone for each in file_attributes(state.mapper)):
+            attribute.check_deleted()
         slots = [slot for state, attribute in changes for slot in slots_of(state, attribute)]
         self._register(slots)
         store_pending(slots, self._frame, self._recorder)
@@ -176,7 +180,7 @@ class FlushUnit:
             rows.read(connection)
             kept = {place for place in given_up if rows.holds(place[1])}
             self._recorder.note_generation(home)
-            self._recorder.keep(home, kept, [table.name for table in rows.rows])
+            self._recorder.keep(home, kept, dict.fromkeys(table.name for table, _ in rows.rows))
             if rows.moves_rows(connection):
                 self._recorder.leave_to_drains(given_up)
             self._give_up_refused(home, rows)

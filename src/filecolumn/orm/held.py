@@ -14,7 +14,7 @@ from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.errors import CorruptFileMetadataError
 from filecolumn.file import FileObject
-from filecolumn.orm.attributes import FileAttribute, file_attributes, files_in
+from filecolumn.orm.attributes import FileAttribute, files_in, row_attributes
 from filecolumn.orm.conflicts import seen_files
 from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.rows import HeldRow
@@ -41,10 +41,10 @@ class Held:
 def held_before(
     changes: Iterable[tuple[State, FileAttribute]], gone: Iterable[State], rows: Mapping[State, HeldRow]
 ) -> list[Held]:
-    """Return what *rows* held in the attributes that change, and in all of those that go."""
+    """Return what *rows* held in the attributes that change, and what those that go held."""
     attributes = [
         *changes,
-        *((state, attribute) for state in gone for attribute in file_attributes(state.mapper)),
+        *((state, attribute) for state in gone for attribute in row_attributes(state.mapper)),
     ]
     return [
         Held(

@@ -13,7 +13,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Dialect,
@@ -30,8 +29,9 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.backends.parts import batches
-from filecolumn.orm.attributes import file_attributes
+from filecolumn.orm.attributes import FileAttribute, row_attributes
 from filecolumn.orm.columns import translated
+from filecolumn.orm.keys import TableKey, key_in, key_names
 from filecolumn.orm.prepared import prepared
 from filecolumn.orm.references import HeldKeys, ReadColumn, UndecodableError, held_keys, is_view, raw_text
 from filecolumn.orm.rows import BATCH, is_one_of
@@ -40,6 +40,7 @@ from filecolumn.orm.type import StoredObject
 __all__ = ("Rereading", "TableRules", "identities_of", "rules_of")
 
 Identity = tuple[object, ...]
+Key = tuple[ColumnElement[Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +55,27 @@ class TableRules:
 
 @dataclass(slots=True)
 class Rereading:
-    """The rows that a flush or statement wrote or deleted, by table, and what they hold after it."""
+    """The rows that a flush or statement wrote or deleted, by table and key, and what they hold after it."""
 
-    rows: dict[Table, tuple[Sequence[ColumnElement[Any]], set[Identity]]] = field(
-        default_factory=dict[Table, tuple[Sequence["ColumnElement[Any]"], set[Identity]]]
+    rows: dict[tuple[Table, Key], set[Identity]] = field(
+        default_factory=dict[tuple[Table, "Key"], set[Identity]]
     )
     held: list[HeldKeys] = field(default_factory=list[HeldKeys])
     unreadable: bool = False
     """Whether some value cannot be decoded at all: it may hold anything."""
 
     def add(self, table: Table, key: Sequence[ColumnElement[Any]], identities: Iterable[Identity]) -> None:
-        """Add rows by their table's primary key."""
-        self.rows.setdefault(table, (key, set()))[1].update(identities)
+        """Add rows by a key of their table."""
+        self.rows.setdefault((table, tuple(key)), set()).update(identities)
 
     def add_of(self, mapper: Mapper[object], identities: Sequence[Identity]) -> None:
         """Add rows by their mapper's primary key."""
-        for table, (key, positions) in _keys_by_table(mapper)[1].items():
-            self.add(table, key, [tuple(each[position] for position in positions) for each in identities])
+        for table, key in _keys_by_table(mapper)[1].items():
+            self.add(table, key.columns, map(key.identity, identities))
 
     def read(self, connection: Connection) -> None:
-        """Read the rows, each by its table's own primary key and without joins."""
-        for table, (key, identities) in self.rows.items():
+        """Read the rows, each by its table's own key and without joins."""
+        for (table, key), identities in self.rows.items():
             for batch in batches(list(identities), BATCH):
                 for row in self._rows_of(connection, *_query(table, key, connection.dialect, batch)):
                     for value in row:
@@ -94,7 +95,7 @@ class Rereading:
 
     def moves_rows(self, connection: Connection) -> bool:
         """Return whether triggers of others may have written what the rows held into other rows."""
-        return any(rules_of(connection, table).moves_rows for table in self.rows)
+        return any(rules_of(connection, table).moves_rows for table, _ in self.rows)
 
     def holds(self, key: str) -> bool:
         """Return whether a row still holds *key*."""
@@ -112,45 +113,36 @@ class Rereading:
 def identities_of(
     state: InstanceState[object],
 ) -> Iterator[tuple[Table, Sequence[ColumnElement[Any]], Identity]]:
-    """Yield the tables that hold file columns of a row, each with its primary key there.
+    """Yield the tables that hold file columns of a row, each with its key there.
 
     Twice where the flush changes the primary key: before, and after.
     """
     if state.key is None:
         return
     before = state.key[1]
-    names, places = _keys_by_table(state.mapper)
+    names, keys = _keys_by_table(state.mapper)
     now = tuple(state.dict.get(name, value) for name, value in zip(names, before, strict=True))
-    for table, (key, positions) in places.items():
+    for table, key in keys.items():
         for identity in dict.fromkeys((before, now)):
-            yield table, key, tuple(identity[position] for position in positions)
+            yield table, key.columns, key.identity(identity)
 
 
-Keys = Mapping[Table, tuple[Sequence["ColumnElement[Any]"], Sequence[int]]]
+Keys = Mapping[Table, TableKey]
 
-_tables: WeakKeyDictionary[Mapper[object], tuple[Sequence[str], Keys]] = WeakKeyDictionary()
+_tables: WeakKeyDictionary[Mapper[object], tuple[Sequence[FileAttribute], Sequence[str], Keys]] = (
+    WeakKeyDictionary()
+)
 
 
 def _keys_by_table(mapper: Mapper[object]) -> tuple[Sequence[str], Keys]:
-    """Return the attributes of the primary key, and for each table with files which of them are its own key."""
+    """Return the attributes of the primary key, and the key of each table with files."""
+    attributes = row_attributes(mapper)
     known = _tables.get(mapper)
-    if known is None:
-        names = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
-        tables = dict.fromkeys(attribute.column.table for attribute in file_attributes(mapper))
-        places = {
-            table: (key, [names.index(mapper.get_property_by_column(column).key) for column in key])
-            for table in tables
-            if (key := key_of(table, mapper))
-        }
-        known = _tables[mapper] = names, places
-    return known
-
-
-def key_of(table: Table, mapper: Mapper[object]) -> Sequence[ColumnElement[Any]]:
-    """Return the primary key of a table; that of the mapper for one that declares none, as a view."""
-    return tuple(table.primary_key) or tuple(
-        column for column in mapper.primary_key if isinstance(column, Column) and column.table is table
-    )
+    if known is None or known[0] is not attributes:
+        tables = dict.fromkeys(attribute.column.table for attribute in attributes)
+        keys = {table: key for table in tables if (key := key_in(table, mapper)) is not None}
+        known = _tables[mapper] = attributes, key_names(mapper), keys
+    return known[1:]
 
 
 def _query(
@@ -159,7 +151,7 @@ def _query(
     if len(key) == 1:
         statement = prepared(
             table.metadata,
-            (_query, table, len(table.columns), dialect.name),
+            (_query, table, key[0], len(table.columns), dialect.name),
             lambda: _selected(table, dialect).where(key[0].in_(bindparam("identities", expanding=True))),
         )
         return statement, {"identities": [identity[0] for identity in identities]}

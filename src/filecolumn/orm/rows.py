@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Join,
     Select,
     Table,
     Update,
@@ -28,7 +29,7 @@ from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.backends.parts import batches
-from filecolumn.orm.attributes import FileAttribute, file_attributes
+from filecolumn.orm.attributes import FileAttribute, row_attributes
 from filecolumn.orm.ledger import ledger_of
 from filecolumn.orm.locks import lock_sqlite
 from filecolumn.orm.prepared import prepared
@@ -36,7 +37,7 @@ from filecolumn.orm.prepared import prepared
 __all__ = ("BATCH", "HeldRow", "held_rows", "is_one_of", "lock", "session_connection")
 
 HeldRow = Mapping[str, object]
-"""Values of a row's file attributes, by name."""
+"""Values of what holds files in a row, by the names of `row_attributes`."""
 
 BATCH = 500
 
@@ -68,6 +69,9 @@ def session_connection(session: Session, mapper: Mapper[object]) -> Connection:
 
 def lock(connection: Connection, table: FromClause) -> None:
     """Take SQLite's write lock, which FOR UPDATE would take elsewhere: any UPDATE does, also of no row."""
+    while isinstance(table, Join):
+        # the lock is of the whole database
+        table = table.left
     if connection.dialect.name == "sqlite" and isinstance(table, Table):
         _update_no_row(connection, cast("Table", table))
 
@@ -111,7 +115,7 @@ def _select(
 def _rows(
     connection: Connection, mapper: Mapper[object], identities: Sequence[tuple[object, ...]]
 ) -> Iterator[tuple[tuple[object, ...], HeldRow]]:
-    names = [attribute.key for attribute in file_attributes(mapper)]
+    names = [attribute.key for attribute in row_attributes(mapper)]
     width = len(mapper.primary_key)
     for row in connection.execute(*_query(mapper, identities)):
         values = iter(row)
@@ -131,7 +135,7 @@ def _query(
     primary_key = mapper.primary_key
     if len(primary_key) != 1:
         return _selected(mapper).where(is_one_of(primary_key, identities)), {}
-    attributes = file_attributes(mapper)
+    attributes = row_attributes(mapper)
     known = _by_one.get(mapper)
     if known is None or known[0] is not attributes:
         is_one = primary_key[0].in_(bindparam("identities", expanding=True))
@@ -140,7 +144,7 @@ def _query(
 
 
 def _selected(mapper: Mapper[object]) -> Query:
-    columns = [attribute.column for attribute in file_attributes(mapper)]
+    columns = [attribute.column for attribute in row_attributes(mapper)]
     selected = select(*mapper.primary_key, *columns).select_from(mapper.persist_selectable)
     return selected.with_for_update()
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Result
+from sqlalchemy import Column, ColumnElement, Result
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.orm.attributes import instance_state
@@ -27,6 +27,7 @@ from filecolumn.orm.flush import FlushUnit
 from filecolumn.orm.frames import current_frames
 from filecolumn.orm.giving import Gift
 from filecolumn.orm.held import Held, readable
+from filecolumn.orm.keys import key_columns
 from filecolumn.orm.ledger_changes import LedgerChanges
 from filecolumn.orm.matching import Finder, MatchedRow
 from filecolumn.orm.slots import Slot, place_of, slots_of
@@ -89,9 +90,11 @@ class StatementUnit(FlushUnit):
         watch(context.session, dict(context.bind_arguments), self._frame, self._root)
         connection = context.session.connection(bind_arguments=dict(context.bind_arguments))
         columns = (*(attribute.column for attribute in dml.attributes), *more)
-        if all(attribute.column.table is dml.table for attribute in dml.attributes):
-            return Finder(connection, dml.table, dml.table, tuple(dml.table.primary_key), columns)
         mapper = dml.mapper
+        key = mapper.primary_key if dml.by_key else key_columns(dml.table, mapper)
+        needed = (*key, *(attribute.column for attribute in dml.attributes))
+        if key and all(isinstance(column, Column) and column.table is dml.table for column in needed):
+            return Finder(connection, dml.table, dml.table, key, columns)
         return Finder(connection, dml.table, mapper.persist_selectable, mapper.primary_key, columns)
 
     def _criteria(self) -> tuple[ColumnElement[bool], ...]:

@@ -25,12 +25,13 @@ from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.naming import check_key, new_key
 from filecolumn.orm.ledger import add_ledger
+from filecolumn.orm.sources import columns_behind
 from filecolumn.owner import NOT_LOADED
 from filecolumn.policy import ContentPolicy
-from filecolumn.state import Phase
+from filecolumn.state import AllowedBackends, BackendsOfSeveral, Phase
 from filecolumn.templates import KeyContext, KeyTemplate
 
-__all__ = ("Claim", "KeyFunction", "StoredObject", "claim", "release")
+__all__ = ("Claim", "KeyFunction", "StoredObject", "claim", "kind_of_several", "release")
 
 Value = FileObject | FileObjectList | Sequence[FileObject] | None
 """What an attribute holds, or a statement is to write."""
@@ -88,7 +89,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         self.accept: frozenset[str] | None = self.policy.accept
         self._template = KeyTemplate(key_template) if isinstance(key_template, str) else None
         self.ledger: bool = ledger
-        self._allowed = (self.backend, *self.reads)
+        self._allowed: AllowedBackends = (self.backend, *self.reads)
 
     @property
     def storage_key(self) -> str | None:
@@ -152,10 +153,28 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         return key in before and not self.compare_values(found.value, before[key])
 
     def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any] | None:
-        """Select text on PostgreSQL: psycopg would decode JSON while it fetches, and one bad row fail them all."""
+        """Select text on PostgreSQL: psycopg would decode JSON while it fetches, and one bad row fail them all.
+
+        What comes from several columns, as that of a union does, is read as any of them has it.
+        """
+        kind = kind_of_several(columns_behind(column)) or self
         if isinstance(self.impl_instance, JSONB):
-            return type_coerce(cast(column, Text), self)
-        return column
+            return type_coerce(cast(column, Text), kind)
+        return column if kind is self else type_coerce(column, kind)
+
+    def adopted(self, value: FileObject | FileObjectList) -> FileObject | FileObjectList:
+        """Return what was just loaded by another column as what a row of this one holds."""
+        if isinstance(value, FileObjectList) is self.multiple:
+            value._allowed = self._allowed
+            return value
+        return self._loaded(value._row)
+
+    def _loaded(self, row: object) -> FileObject | FileObjectList:
+        """Return the value of a row whose column is not NULL."""
+        kind = FileObjectList if self.multiple else FileObject
+        value = kind._from_row(row, self._allowed)
+        value._owner = NOT_LOADED
+        return value
 
     def result_processor(self, dialect: Dialect, coltype: object) -> RowReader:
         """Keep what the driver gives, text or decoded: it is read on first use."""
@@ -219,6 +238,51 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     def __repr__(self) -> str:
         backend = "" if self.backend is None else f"backend={self.backend!r}"
         return f"StoredObject({', '.join(filter(None, (backend, 'multiple=True' if self.multiple else '')))})"
+
+
+class _OfSeveral(StoredObject):
+    """What is read from several columns of files, by one expression or union: any of them may have written it."""
+
+    cache_ok: bool | None = True
+
+    def __init__(self, kinds: Sequence[StoredObject]) -> None:
+        super().__init__(multiple=all(kind.multiple for kind in kinds))
+        self.kinds: tuple[StoredObject, ...] = tuple(kinds)
+        names = tuple(dict.fromkeys(name for kind in kinds for name in kind._allowed))
+        self._allowed = names if len({kind.backend for kind in kinds}) == 1 else BackendsOfSeveral(names)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> RowReader:
+        if len({kind.multiple for kind in self.kinds}) == 1:
+            return super().result_processor(dialect, coltype)
+        one = StoredObject.result_processor(self, dialect, coltype)
+        many = StoredObject(multiple=True)
+        many._allowed = self._allowed
+        read_files = many.result_processor(dialect, coltype)
+        return lambda value: read_files(value) if _is_list(value) else one(value)
+
+
+def _is_list(value: object) -> bool:
+    """Return whether a row's JSON, text or decoded, is that of a list of files."""
+    match value:
+        case str():
+            return value.lstrip().startswith("[")
+        case bytes():
+            return value.lstrip().startswith(b"[")
+        case _:
+            return isinstance(value, list)
+
+
+def kind_of_several(columns: Iterable[Column[object]]) -> StoredObject | None:
+    """Return the type of what any of *columns* may have written; None if they are all of one kind."""
+    kinds = {
+        (kind._allowed, kind.multiple): (column, kind)
+        for column in columns
+        if isinstance(kind := column.type, StoredObject)
+    }
+    if len(kinds) <= 1:
+        return None
+    # the columns behind an expression are a set
+    return _OfSeveral([kind for _, kind in sorted(kinds.values(), key=lambda each: str(each[0]))])
 
 
 class _Compared(TypeDecorator["FileObject | FileObjectList"]):

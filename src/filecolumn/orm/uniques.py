@@ -21,6 +21,7 @@ from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm.attributes import FileAttribute
 from filecolumn.orm.dml import Dml, ValueSet
+from filecolumn.orm.keys import key_columns
 from filecolumn.orm.statements import Key, conflict_clauses, conflict_target, conflict_values
 from filecolumn.orm.type import StoredObject
 
@@ -44,7 +45,7 @@ def keys_that_conflict(dml: Dml) -> Sequence[UniqueKey]:
     for clause in conflict_clauses(dml.statement):
         for key, value in conflict_values(clause).items():
             _check_replacement(dml, table, key, value)
-        keys.update(dict.fromkeys(_keys_of(table, conflict_target(clause))))
+        keys.update(dict.fromkeys(_keys_of(dml, table, conflict_target(clause))))
     return tuple(keys)
 
 
@@ -69,10 +70,10 @@ def _value(dml: Dml, values: ValueSet, column: Column[Any], *, alone: bool) -> o
     raise _cannot_tell(f"the value of {column} is not among its parameters")
 
 
-def _keys_of(table: Table, target: Sequence[str | Column[Any]] | str | None) -> Iterator[UniqueKey]:
+def _keys_of(dml: Dml, table: Table, target: Sequence[str | Column[Any]] | str | None) -> Iterator[UniqueKey]:
     match target:
         case None:
-            yield from _unique_keys(table)
+            yield from _unique_keys(dml, table)
         case str():
             named = [key for name, key in _named_keys(table) if name == target]
             if not named:
@@ -89,13 +90,17 @@ def _column(table: Table, element: str | Column[Any]) -> Column[Any]:
     return table.columns[name]
 
 
-def _unique_keys(table: Table) -> Iterator[UniqueKey]:
-    yield tuple(table.primary_key.columns)
-    yield from (key for _, key in _named_keys(table) if key != tuple(table.primary_key.columns))
+def _unique_keys(dml: Dml, table: Table) -> Iterator[UniqueKey]:
+    # that of the mapper where the table declares none: the database may have one
+    key = tuple(key_columns(table, dml.mapper))
+    if key:
+        yield key
+    yield from (each for _, each in _named_keys(table) if each != key)
 
 
 def _named_keys(table: Table) -> Iterator[tuple[str | None, UniqueKey]]:
-    yield _name(table.primary_key.name), tuple(table.primary_key.columns)
+    if key := tuple(table.primary_key.columns):
+        yield _name(table.primary_key.name), key
     for constraint in table.constraints:
         if isinstance(constraint, UniqueConstraint):
             yield _name(constraint.name), tuple(constraint.columns)
@@ -121,7 +126,8 @@ def _check_replacement(dml: Dml, table: Table, key: Key, value: object) -> None:
             )
         return
     name = key if isinstance(key, str) else str(key.key)
-    if name in table.primary_key.columns and getattr(value, "key", None) != name:
+    key_names = {column.key for column in key_columns(table, dml.mapper)}
+    if name in key_names and getattr(value, "key", None) != name:
         raise _cannot_tell(f"on a conflict it changes the primary key {name!r}")
 
 

@@ -14,6 +14,7 @@ from filecolumn.orm.dml import ValueSet
 from filecolumn.orm.held import Held
 from filecolumn.orm.matching import Finder, MatchedRow
 from filecolumn.orm.rereading import Rereading
+from filecolumn.orm.slots import place_of
 from filecolumn.orm.statement_unit import StatementUnit, shared_error
 from filecolumn.orm.statements import Path
 from filecolumn.orm.storing import store_pending
@@ -35,15 +36,21 @@ class _OfMatchedRows(StatementUnit):
                 "added some; roll back and retry"
             )
         reread = Rereading()
-        if self._removed:
+        slots = self._slots()
+        # a view's triggers write rows that no count tells of
+        is_uncounted = count == 0 and bool(slots)
+        if self._removed or is_uncounted:
             identities = [row.identity for row in rows]
-            if finder.source is finder.table:
-                reread.add(cast("Table", self._dml.table), finder.key, identities)
+            is_of_table: bool = isinstance(finder.source, Table)
+            if is_of_table:
+                reread.add(cast("Table", finder.source), finder.key, identities)
             else:
                 reread.add_of(self._dml.mapper, identities)
             reread.read(finder.connection)
             self._removed = [(home, place) for home, place in self._removed if not reread.holds(place[1])]
-        self._conclude(() if count == 0 else self._slots())
+        if is_uncounted:
+            slots = [slot for slot in slots if reread.holds(place_of(slot.file)[1])]
+        self._conclude(slots)
         if self._removed and reread.moves_rows(finder.connection):
             self._recorder.leave_to_drains(place for _, place in self._removed)
         return result
