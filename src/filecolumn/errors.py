@@ -137,7 +137,7 @@ class OwnedFileError(FileColumnError, RuntimeError):
 
 
 class StaleUploadError(FileColumnError, RuntimeError):
-    """The content was staged by `save()` too long ago to be attached to a row."""
+    """The content was stored too long ago to be given to a row: a sweep has given it up, or may have."""
 
 
 class ConcurrentFileChangeError(FileColumnError, StaleDataError):
@@ -147,19 +147,31 @@ class ConcurrentFileChangeError(FileColumnError, StaleDataError):
 class CommitOutcomeUnknownError(FileColumnError, ConnectionError):
     """COMMIT was sent and its answer was lost: the transaction has committed, or it never will.
 
-    Nothing is deleted before that is known.  Ask with `resolve`, or `resolve_async` in an event
-    loop, once the database answers again.
+    Nothing is deleted before that is known.  The database is asked when the session is rolled back or
+    closed, which gives its connection back; from then on `committed` says it.
     """
 
-    def __init__(self, message: str, resolve: Callable[[], bool], resolve_async: ResolveAsync) -> None:
+    def __init__(
+        self,
+        message: str,
+        resolve: Callable[[], bool],
+        resolve_async: ResolveAsync,
+        committed: Callable[[], bool | None] = lambda: None,
+    ) -> None:
         super().__init__(message)
         self._resolve = resolve
         self._resolve_async = resolve_async
+        self._committed = committed
+
+    @property
+    def committed(self) -> bool | None:
+        """Whether the transaction has committed; None while nobody can tell.  Asks nobody."""
+        return self._committed()
 
     def resolve(self) -> bool:
-        """Return whether the transaction has committed; if not, it never will, and may be repeated.
+        """Ask the database, and return whether the transaction has committed; if not, it may be repeated.
 
-        Raises the database's own error while it does not answer.
+        Raises the database's own error while it does not answer, and NotSupportedError without a ledger.
         """
         return self._resolve()
 

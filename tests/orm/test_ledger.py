@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, MetaData, create_engine, event, insert, select, text, update
@@ -21,10 +22,13 @@ from filecolumn import (
     StoredObject,
     storages,
 )
-from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.base import Stat, StorageBackend
+from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.orm.ledger import State, ledger_of, now_ms
+from filecolumn.testing import WrappedBackend
 from tests.scenarios.drivers import Driver, DriverSession, contents, stored
 from tests.scenarios.failing_storage import FailingStorage
+from tests.scenarios.fixtures import ON_SQLITE
 from tests.scenarios.models import Base, Document
 from tests.scenarios.records import agree, file, held, insert_files, insert_raw, put_raw, raw_file
 
@@ -204,6 +208,53 @@ async def test_a_file_that_a_sweep_has_claimed_cannot_be_attached(
             await session.commit()
         await session.rollback()
     await agree_after_drain(driver, {})
+
+
+class Swept(WrappedBackend):
+    """A storage whose uploads take so long that a sweep finds them first."""
+
+    def __init__(self, database: str) -> None:
+        super().__init__(ObstoreBackend("docs", "memory://"))
+        self.engine = create_engine(f"sqlite:///{database}")
+        self.is_slow = False
+
+    def _sweep(self, key: str) -> None:
+        if self.is_slow:
+            row = {
+                "backend": "docs",
+                "key": key,
+                "state": State.DOOMED.value,
+                "checked": False,
+                "attempts": 0,
+            }
+            with self.engine.begin() as connection:
+                connection.execute(insert(TABLE).values(created_at=now_ms(), due_at=now_ms(), **row))
+
+    def put(self, key: str, chunks: Iterable[bytes], **options: Any) -> Stat:
+        stat = super().put(key, chunks, **options)
+        self._sweep(key)
+        return stat
+
+    async def put_async(self, key: str, chunks: AsyncIterable[bytes], **options: Any) -> Stat:
+        stat = await super().put_async(key, chunks, **options)
+        self._sweep(key)
+        return stat
+
+
+@pytest.mark.parametrize("driver", ON_SQLITE, indirect=True)
+async def test_an_upload_that_a_sweep_has_claimed_says_so_and_what_to_do(driver: Driver) -> None:
+    swept = storages.register_backend(Swept(str(driver.sync_engine.url.database)))
+    async with driver.session() as session:
+        session.add(Document(id=1, file=file(b"first")))
+        await session.commit()
+    swept.is_slow = True
+    async with driver.session() as session:
+        session.add(Document(id=2, file=file(b"slow")))
+        with pytest.raises(StaleUploadError, match=r"sweep.*store the file again.*grace"):
+            await session.commit()
+        await session.rollback()
+    swept.engine.dispose()
+    await agree_after_drain(driver, {1: b"first"})
 
 
 async def test_a_key_is_used_once(driver: Driver, storage: StorageBackend) -> None:

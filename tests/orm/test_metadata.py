@@ -262,9 +262,10 @@ async def test_one_change_is_one_update_and_no_call_of_the_storage(
             assert changed is not None
             changed.update_metadata({"seen": True})
             await session.commit()
-    asserted, written = statements
+    asserted, written, token = statements
     assert asserted.startswith("UPDATE filecolumn_ledger SET state=")
     assert re.fullmatch(rf"UPDATE documents SET {name}=\S+ WHERE documents\.id = \S+", written)
+    assert " filecolumn_meta " in token
     assert stored() == before
 
 
@@ -278,7 +279,7 @@ async def test_several_changes_of_a_row_are_one_update(driver: Driver, committed
                 document.pages[0].update_metadata({"number": number})
             document.title = "changed"
             await session.commit()
-    assert len(statements) == 2, "one of the ledger, one of the row"
+    assert len(statements) == 3, "one of the ledger, one of the row, one for the proof of the commit"
     assert await held(driver) == {"lang": "en", "number": 2}
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine, event, select, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import OperationalError
 
@@ -14,7 +14,7 @@ from filecolumn import CommitOutcomeUnknownError
 from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, DriverSession, contents
 from tests.scenarios.models import Document
-from tests.scenarios.records import agree, file, held, insert_files
+from tests.scenarios.records import agree, file, insert_files
 
 Cut = Callable[[bool], None]
 
@@ -176,18 +176,17 @@ async def test_an_answer_that_says_no_is_no_unknown(driver: Driver, storage: Sto
     await agree(driver, {1: b"old"})
 
 
-async def test_a_transaction_without_new_content_is_the_databases_own_matter(
-    driver: Driver, storage: StorageBackend, cut: Cut
+@pytest.mark.parametrize("arrives", [True, False], ids=["committed", "never"])
+async def test_a_transaction_without_new_content_leaves_a_token(
+    driver: Driver, storage: StorageBackend, cut: Cut, arrives: bool
 ) -> None:
     await insert_files(driver, b"old")
     async with driver.session() as session:
         await session.delete(await session.one(Document, 1))
-        cut(True)
-        with pytest.raises(OperationalError):
+        cut(arrives)
+        with pytest.raises(CommitOutcomeUnknownError) as raised:
             await session.commit()
-        await session.rollback()
-        assert (await session.execute(select(Document.id))).all() == []
-    assert await held(driver) == {}
-    assert contents() == [b"old"], "the ledger has it, for a drain"
-    assert (await driver.drain()).deleted == 1
-    assert contents() == []
+        assert raised.value.committed is None
+        assert contents() == [b"old"]
+    assert raised.value.committed is arrives
+    await agree(driver, {} if arrives else {1: b"old"})

@@ -21,11 +21,12 @@ from filecolumn.failpoints import failpoint
 from filecolumn.maintenance.claims import insist
 from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
 from filecolumn.maintenance.view import View, look_at, snapshot
-from filecolumn.naming import check_key
+from filecolumn.naming import check_key, uuid7_hex
 from filecolumn.orm import bridge
-from filecolumn.orm.draining import delete_objects, mark_gone, mark_refused, mark_withheld
+from filecolumn.orm.draining import FENCE_RETENTION, delete_objects, mark_gone, mark_refused, mark_withheld
 from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.locks import lock_sqlite
+from filecolumn.orm.outcome import TOKEN
 from filecolumn.orm.place import generation_in, has_mark, look_at_places, standing_to_remove, why_shared
 from filecolumn.orm.recording import is_one_of, speaking
 from filecolumn.orm.unit import Place
@@ -116,6 +117,7 @@ def drain(
             left -= len(claims)
             if left <= 0:
                 break
+    _forget_tokens(engine, ledger)
     return replace(run.report, purged=_purge(engine, ledger))
 
 
@@ -362,3 +364,20 @@ def _purge(engine: Engine, ledger: Ledger) -> int:
     while count := insist(engine, forget):
         purged += count
     return purged
+
+
+def _forget_tokens(engine: Engine, ledger: Ledger) -> None:
+    """Forget proofs of commits after which nobody asks any more: those of connections that are gone."""
+    columns = ledger.meta.c
+    oldest = uuid7_hex(time.time_ns() - int(FENCE_RETENTION * 1e9))
+    is_over = columns.name.startswith(TOKEN, autoescape=True), columns.value < oldest
+    over = select(columns.name).where(*is_over).limit(PURGE_BATCH)
+
+    def forget(connection: Connection) -> int:
+        names = list(connection.scalars(over))
+        if names:
+            connection.execute(delete(ledger.meta).where(columns.name.in_(names), *is_over))
+        return len(names)
+
+    while insist(engine, forget):
+        continue

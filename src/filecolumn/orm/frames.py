@@ -13,10 +13,11 @@ from sqlalchemy import Column, Connection, Engine, Transaction
 from sqlalchemy.orm import Session, SessionTransaction
 
 from filecolumn.backends.base import StorageBackend
+from filecolumn.errors import NotSupportedError
 from filecolumn.failpoints import failpoint
 from filecolumn.orm.columns import column_ids
 from filecolumn.orm.draining import conclude, delete_objects
-from filecolumn.orm.outcome import has_committed
+from filecolumn.orm.outcome import Token, has_left, has_put
 from filecolumn.orm.place import note_registered
 from filecolumn.orm.recording import LedgerAt
 from filecolumn.orm.unit import Frame, Place
@@ -63,6 +64,14 @@ class SessionFrame(Frame):
         default_factory=dict[tuple[LedgerAt, "Column[object]"], str]
     )
     """The ids of file columns that its flushes recorded, or found recorded."""
+    homes: WeakKeyDictionary[Connection, LedgerAt] = field(
+        default_factory=WeakKeyDictionary[Connection, LedgerAt]
+    )
+    """The ledgers that its flushes write, by connection."""
+    tokens: dict[LedgerAt, Token] = field(default_factory=dict[LedgerAt, Token])
+    """What the transaction left as a proof of its commit, where it records nothing new."""
+    failure: Exception | None = None
+    """The last error of a statement: the database may have ended the transaction with it."""
     generations: dict[LedgerAt, int] = field(default_factory=dict[LedgerAt, int])
     """The generations of the databases, as the transaction has read them before it removes anything."""
     registered: set[tuple[LedgerAt, StorageBackend]] = field(
@@ -73,6 +82,12 @@ class SessionFrame(Frame):
     """Whether statements wrote rows that no session settled: they may have copied what a row holds."""
     watch_end: Callable[[], object] = lambda: None
     """Ends the wait for an end that never comes."""
+
+    @property
+    def root(self) -> SessionFrame:
+        """The frame of the whole transaction."""
+        *_, outermost = self._and_outer()
+        return outermost
 
     def ledger_with(self, place: Place) -> LedgerAt | None:
         """Return where this transaction has recorded *place* as new."""
@@ -185,13 +200,19 @@ def resolve(frame: SessionFrame) -> bool:
 
     Of several databases one may have committed and another not, or have nothing to ask for: then all
     files are kept, and the answer is whether each that could be asked has committed.  Raises the
-    database's own error if it does not answer.
+    database's own error if it does not answer, and NotSupportedError if there is nothing to ask for.
     """
     if frame.outcome is None:
-        asked = {at: place for place, at in sorted(frame.added.items())}
-        answers = {has_committed(at, place) for at, place in asked.items()}
+        put = {at: place for place, at in sorted(frame.added.items())}
+        left = {at: token for at, token in frame.tokens.items() if at not in put}
+        if not (put or left):
+            raise NotSupportedError("without a ledger nobody can tell whether the transaction has committed")
+        answers = {
+            *(has_put(at, place) for at, place in put.items()),
+            *(has_left(at, token) for at, token in left.items()),
+        }
         committed = False not in answers
-        if len(answers) > 1 or frame.engines > {at.engine for at in asked}:
+        if len(answers) > 1 or frame.engines > {at.engine for at in (*put, *left)}:
             return committed
         # from here on it is known, whatever happens to the storages
         frame.outcome = committed
@@ -201,7 +222,7 @@ def resolve(frame: SessionFrame) -> bool:
 
 def _ask(frame: SessionFrame) -> None:
     # with the connection of somebody else there may be no other to ask on
-    if frame.added and not frame.joined:
+    if (frame.added or frame.tokens) and not frame.joined:
         try:
             resolve(frame)
         except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes

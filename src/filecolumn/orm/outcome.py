@@ -1,28 +1,71 @@
 """Whether a transaction committed of which COMMIT was sent and no answer came.
 
-The database is asked by the fence: a key that the transaction put into the ledger is put there
-again.  If it is not there, the transaction will never commit: it was the only one that could have
-put it there, and the database makes us wait while it still may.  If it is there, the transaction
-has committed, unless a sweep has put it there since: unchecked, and without a hash.
+The database is asked for what only that transaction could have left.  That is a key which it put into
+the ledger; a transaction without a new key leaves a token instead, the last thing before COMMIT.
+
+The question is an INSERT of the same key.  If it succeeds (and is rolled back), the transaction will
+never commit: the database makes us wait while it still may.  If the key is there, the transaction has
+committed, unless a sweep has put it there since: unchecked, and without a hash.  A token belongs to a
+connection, whose transactions come one after the other, and says which was the last.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from filecolumn.orm.ledger import State
+from filecolumn.naming import uuid7_hex
+from filecolumn.orm.ledger import Ledger, State
+from filecolumn.orm.prepared import prepared
 from filecolumn.orm.recording import LedgerAt, inserted
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
 
-__all__ = ("has_committed",)
+__all__ = ("TOKEN", "Token", "has_left", "has_put", "leave_token")
 
 LOCK_LIMIT = 5
 """Seconds to wait for a transaction of which the database does not know yet that nobody will end it."""
 
+TOKEN = "commit:"  # noqa: S105 - no secret
+"""How the names of tokens begin in the meta table; their values sort by time."""
 
-def has_committed(at: LedgerAt, place: Place) -> bool:
+Token = tuple[str, str]
+"""Name and value of a row in the meta table."""
+
+_TOKENS = "filecolumn.tokens"
+
+
+def leave_token(connection: Connection, at: LedgerAt) -> Token:
+    """Leave in the transaction of *connection* what proves later that it has committed.
+
+    Each connection has a row of its own, so that no two transactions write one row at a time, and a
+    snapshot is never older than the row's last change.
+    """
+    names: dict[LedgerAt, str] = connection.info.setdefault(_TOKENS, {})
+    value = uuid7_hex()
+    name = names.get(at)
+    if name is not None and _set_token(connection, at.ledger, name, value):
+        return name, value
+    names[at] = name = f"{TOKEN}{uuid7_hex()}"
+    connection.execute(insert(at.ledger.meta), {"name": name, "value": value})
+    return name, value
+
+
+def _set_token(connection: Connection, ledger: Ledger, name: str, value: str) -> bool:
+    statement = prepared(
+        ledger.meta.metadata,
+        _set_token,
+        lambda: (
+            update(ledger.meta)
+            .where(ledger.meta.c.name == bindparam("named"))
+            .values(value=bindparam("token"))
+        ),
+    )
+    # it is not there if the transaction that left it was rolled back, or a drain has removed it
+    return connection.execute(statement, {"named": name, "token": value}).rowcount == 1
+
+
+def has_put(at: LedgerAt, place: Place) -> bool:
     """Return whether the transaction that recorded *place* as new has committed; if not, it never will.
 
     Raises the database's own error when it does not answer, or the transaction may still be running.
@@ -43,6 +86,29 @@ def has_committed(at: LedgerAt, place: Place) -> bool:
             checked, sha256 = connection.execute(found).one()
             # a row that came to share the key takes `checked` away
             return checked or sha256 is not None
+        finally:
+            connection.rollback()
+    return False
+
+
+def has_left(at: LedgerAt, token: Token) -> bool:
+    """Return whether the transaction that left *token* has committed; raises as `has_put` does."""
+    name, value = token
+    meta = at.ledger.meta
+    found = select(meta.c.value).where(meta.c.name == name)
+    with at.engine.connect() as connection:
+        _bound_wait(connection)
+        # it was there before, and the transaction may be about to change it
+        if (known := connection.scalar(found.with_for_update())) is not None:
+            connection.rollback()
+            return bool(known == value)
+        connection.rollback()
+        _bound_wait(connection)
+        try:
+            connection.execute(insert(meta), {"name": name, "value": value})
+        except IntegrityError:
+            connection.rollback()
+            return bool(connection.scalar(found) == value)
         finally:
             connection.rollback()
     return False

@@ -17,11 +17,11 @@ from sqlalchemy.pool import Pool, SingletonThreadPool, StaticPool
 from filecolumn.backends.parts import batches
 from filecolumn.facts import FileFacts
 from filecolumn.failpoints import failpoint
-from filecolumn.orm.attributes import file_attributes
+from filecolumn.orm.attributes import row_attributes
 from filecolumn.orm.columns import column_ids, name_of, note_columns, translation_of
 from filecolumn.orm.engines import refuse_without_transactions
 from filecolumn.orm.frames import BindArguments, SessionFrame
-from filecolumn.orm.ledger import has_ledgers, ledger_of
+from filecolumn.orm.ledger import Ledger, has_ledgers, ledger_of
 from filecolumn.orm.locks import lock_sqlite
 from filecolumn.orm.place import generation_in, is_registered, register, register_apart
 from filecolumn.orm.recording import (
@@ -37,6 +37,7 @@ from filecolumn.orm.recording import (
     withdraw,
 )
 from filecolumn.orm.slots import Slot
+from filecolumn.orm.sources import is_in_table
 from filecolumn.orm.statements import has_connection
 from filecolumn.orm.type import StoredObject
 from filecolumn.orm.unit import Place
@@ -77,7 +78,7 @@ class Recorder:
         """
         bind = self._session.get_bind(**(self._bind or {"mapper": mapper}))
         engine = _engine_for(bind.engine, translation_of(bind.engine))
-        ledger = ledger_of(file_attributes(mapper)[0].column.table.metadata)
+        ledger = _ledger_of(mapper)
         if ledger is None or not has_ledgers(bind.dialect):
             return
         new = [
@@ -237,8 +238,7 @@ class Recorder:
 
     def _find(self, mapper: Mapper[object]) -> Hashable:
         connection = self._session.connection(bind_arguments=dict(self._bind or {"mapper": mapper}))
-        table = file_attributes(mapper)[0].column.table
-        ledger = ledger_of(table.metadata)
+        ledger = _ledger_of(mapper)
         if ledger is None:
             return connection.engine
         if not has_ledgers(connection.dialect):
@@ -246,7 +246,16 @@ class Recorder:
             return connection.engine
         at = LedgerAt(_engine_for(connection.engine, translation_of(connection)), ledger)
         self._connections[at] = connection
+        self._frame.root.homes[connection] = at
         return at
+
+
+def _ledger_of(mapper: Mapper[object]) -> Ledger | None:
+    """Return the ledger of the tables that hold files of a mapper's rows."""
+    for attribute in row_attributes(mapper):
+        if is_in_table(attribute.column):
+            return ledger_of(attribute.column.table.metadata)
+    return None
 
 
 def _may_connect(engine: Engine) -> bool:

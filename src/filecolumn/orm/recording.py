@@ -55,6 +55,7 @@ __all__ = (
     "is_at",
     "is_one_of",
     "keys_at",
+    "not_recorded",
     "reassert",
     "record",
     "speaking",
@@ -69,7 +70,13 @@ BATCH = 1000
 CLAIMS = 100
 """Keys in one claim: SQLite takes 999 values in a statement."""
 
-_TAKEN = "is taken, or was used before"
+_TAKEN = "is taken, or was used before; give the file fresh content"
+_FENCED = (
+    "was given up by a sweep before its row was written; store the file again, and let sweeps leave an upload "
+    "more time than the slowest takes: sweep(..., grace=...), 'filecolumn sweep --grace'"
+)
+_SWEPT = "was given up by a sweep; give the file fresh content"
+_ATTACHED = "was attached before; give the file fresh content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +127,9 @@ def record(connection: Connection, ledger: Ledger, changes: Changes) -> set[Plac
     """
     with speaking(ledger):
         held_in = changes.held_in
-        _insert_live(connection, ledger, changes.stored, held_in, ObjectExistsError, _TAKEN)
-        _insert_live(connection, ledger, changes.staged, held_in, StaleUploadError, "was given up by a sweep")
-        _insert_live(connection, ledger, changes.used, held_in, InvalidGrantError, "was attached before")
+        _insert_live(connection, ledger, changes.stored, held_in, StaleUploadError, _FENCED)
+        _insert_live(connection, ledger, changes.staged, held_in, StaleUploadError, _SWEPT)
+        _insert_live(connection, ledger, changes.used, held_in, InvalidGrantError, _ATTACHED)
         deletable = _doom(connection, ledger, changes.removed - changes.doubtful)
         _doom_doubtful(connection, ledger, changes.doubtful)
         _assert_live(connection, ledger, changes.kept)
@@ -172,6 +179,19 @@ def withdraw(connection: Connection, ledger: Ledger, places: Collection[Place]) 
     """Forget keys that this transaction has recorded and no row came to hold."""
     for batch in batches(sorted(places), BATCH):
         connection.execute(delete_from(ledger.table).where(is_one_of(ledger, batch)))
+
+
+def not_recorded(
+    connection: Connection, ledger: Ledger, new: Collection[Place], doomed: Collection[Place]
+) -> list[Place]:
+    """Return which keys are not as this transaction has recorded them: *new* ones there, *doomed* ones doomed."""
+    found: dict[Place, Entry] = {}
+    for batch in batches(sorted({*new, *doomed}), BATCH):
+        found |= _known(connection, ledger, batch)
+    return [
+        *(place for place in new if place not in found),
+        *(place for place in doomed if place not in found or found[place].state is not State.DOOMED),
+    ]
 
 
 def reassert(connection: Connection, ledger: Ledger, places: Collection[Place]) -> None:
@@ -291,7 +311,7 @@ def _insert_live(  # noqa: PLR0917 - what is added, where, and how it is refused
 
 def _refusal(places: Iterable[Place], refused: type[FileColumnError], why: str) -> FileColumnError:
     keys = ", ".join(repr(key) for _, key in sorted(places)[:5])
-    return refused(f"one of the storage keys {keys} {why}; give the file fresh content")
+    return refused(f"one of the storage keys {keys} {why}")
 
 
 def _sha256(facts: FileFacts) -> str | None:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Dialect, TwoPhaseTransaction, event
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.util.concurrency import greenlet_spawn
 
-from filecolumn.errors import CommitOutcomeUnknownError, NotSupportedError
+from filecolumn.errors import (
+    CommitOutcomeUnknownError,
+    ConcurrentFileChangeError,
+    FileColumnError,
+    NotSupportedError,
+)
 from filecolumn.failpoints import failpoint
+from filecolumn.orm.columns import translating, translation_of
 from filecolumn.orm.frames import BindArguments, SessionFrame, resolve
+from filecolumn.orm.outcome import leave_token
+from filecolumn.orm.recording import not_recorded
 
 __all__ = ("watch",)
 
+_watched: WeakKeyDictionary[Connection, SessionFrame] = WeakKeyDictionary()
 _committing: WeakKeyDictionary[Connection, SessionFrame] = WeakKeyDictionary()
 _heard: WeakSet[Dialect] = WeakSet()
 
@@ -35,17 +47,22 @@ def watch(session: Session, bind: BindArguments, frame: SessionFrame, root: Sess
     root.watched.add(connection)
     root.engines.add(connection.engine)
 
+    _watched[connection] = root
+
     def commit_is_sent(*_: object) -> None:
+        """Note what is about to be sent: COMMIT, or PREPARE, which others may commit later."""
+        with _rolled_back_on_error(connection):
+            _prepare_to_ask(connection, root)
         root.commit_sent = True
         _committing[connection] = root
         failpoint("commit.before")
 
-    # fires before COMMIT is sent, not after
     is_twophase = isinstance(connection.get_transaction(), TwoPhaseTransaction)
-    told = connection, "commit_twophase" if is_twophase else "commit", commit_is_sent
+    told = connection, "prepare_twophase" if is_twophase else "commit", commit_is_sent
     event.listen(*told)
     if is_joined:
-        root.unwatch += [partial(event.remove, *told), partial(_committing.pop, connection, None)]
+        forget = (partial(of.pop, connection, None) for of in (_watched, _committing))
+        root.unwatch += [partial(event.remove, *told), *forget]
     if connection.dialect not in _heard:
         _heard.add(connection.dialect)
         event.listen(connection.engine, "handle_error", _on_error)
@@ -62,19 +79,82 @@ def _refuse_autocommit(connection: Connection) -> None:
         )
 
 
+@contextmanager
+def _rolled_back_on_error(connection: Connection) -> Generator[None]:
+    """Roll back at an error: SQLAlchemy takes the transaction for ended, and would reuse the connection in it."""
+    try:
+        yield
+    except BaseException:
+        try:
+            connection.connection.rollback()
+        except Exception:  # noqa: BLE001 - drivers raise what they like
+            connection.invalidate()
+        raise
+
+
+def _prepare_to_ask(connection: Connection, root: SessionFrame) -> None:
+    """Make sure that the database can be asked afterwards whether the transaction has committed.
+
+    Raises ConcurrentFileChangeError if it has ended the transaction with an earlier error: then it
+    answers COMMIT as if there had been something to commit.
+    """
+    if root.failure is not None:
+        _check_unended(connection, root, root.failure)
+    at = root.homes.get(connection)
+    if at is not None and at not in root.added.values():
+        with translating(connection, translation_of(at.engine)):
+            root.tokens[at] = leave_token(connection, at)
+
+
+def _check_unended(connection: Connection, root: SessionFrame, failure: Exception) -> None:
+    """Look for what the transaction has recorded.
+
+    PostgreSQL refuses every statement in a transaction that has failed, and answers COMMIT with ROLLBACK
+    (https://www.postgresql.org/docs/current/sql-commit.html); MariaDB rolls back at a deadlock
+    (https://mariadb.com/kb/en/innodb-lock-modes/), SQLite at some errors of the disk.
+    """
+    at = root.homes.get(connection)
+    if at is None:
+        return
+    new, doomed = ([place for place, of in noted.items() if of == at] for noted in (root.added, root.doomed))
+    with translating(connection, translation_of(at.engine)):
+        lost = not_recorded(connection, at.ledger, new, doomed)
+    if lost:
+        raise ConcurrentFileChangeError(
+            f"the database ended the transaction with an earlier error, and {lost[0][1]!r} is not recorded any more; "
+            "roll back and retry"
+        ) from failure
+
+
 def _on_error(context: ExceptionContext) -> CommitOutcomeUnknownError | None:
     """Say of a connection that is lost in COMMIT that the outcome is unknown, instead of that it failed."""
-    connection = context.connection
-    if connection is None or context.statement is not None or not context.is_disconnect:
+    connection, error = context.connection, context.original_exception
+    is_handled = isinstance(error, SQLAlchemyError | FileColumnError)
+    if connection is None or is_handled or not isinstance(error, Exception):
+        # a cancellation stays what it is, and a phase of two comes here as a statement first
         return None
     root = _committing.get(connection)
-    # a cancellation stays what it is; without new content there is no content to lose
-    if root is None or not root.added or not isinstance(context.original_exception, Exception):
+    if root is None or not _ends_transaction(context.statement):
+        if (watched := _watched.get(connection)) is not None:
+            watched.failure = error
         return None
+    if not context.is_disconnect and isinstance(error, connection.dialect.loaded_dbapi.Error):
+        return None
+    # a time limit of the driver, for one, leaves the answer on its way: nobody else may read it
+    context.is_disconnect = True
     ask = partial(resolve, root)
     return CommitOutcomeUnknownError(
-        "COMMIT was sent, and the connection was lost before its answer: the rows are there with their files, "
-        "or neither is. Call resolve() (resolve_async() in an event loop) to know which",
+        "COMMIT was sent, and the connection was lost before its answer: the transaction has committed with all "
+        "its files, or it never will. `committed` says which once the session is rolled back or closed; resolve() "
+        "(resolve_async() in an event loop) asks again",
         ask,
         partial(greenlet_spawn, ask),
+        lambda: root.outcome,
+    )
+
+
+def _ends_transaction(statement: str | None) -> bool:
+    """Return whether a statement is COMMIT, which drivers have a call for, or the second phase of one."""
+    return statement is None or statement.lstrip().upper().startswith(
+        ("COMMIT", "PREPARE TRANSACTION", "XA ")
     )

@@ -1,0 +1,109 @@
+"""An error ends the database's transaction, the application goes on, and COMMIT seems to succeed.
+
+PostgreSQL answers it with ROLLBACK, MariaDB has rolled back at the deadlock, SQLite at `OR ROLLBACK`:
+nothing was written, so nothing may be deleted.
+"""
+
+from __future__ import annotations
+
+from threading import Event, Thread
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from filecolumn.backends.base import StorageBackend
+from tests.scenarios.drivers import Driver, DriverSession
+from tests.scenarios.fixtures import ON_SQLITE, on_servers
+from tests.scenarios.models import Document
+from tests.scenarios.records import agree, file, insert_files
+
+FAILURES = {
+    "sqlite": "INSERT OR ROLLBACK INTO documents (id, title, pages) VALUES (50, '', '[]'), (50, '', '[]')",
+    "postgresql": "SELECT 1 / 0",
+}
+
+pytestmark = pytest.mark.timeout(60)
+
+
+async def fail(session: DriverSession, dialect: str) -> None:
+    with pytest.raises(DBAPIError):
+        await session.execute(text(FAILURES[dialect]))
+
+
+@pytest.mark.parametrize("driver", [*ON_SQLITE, *on_servers(["psycopg", "asyncpg"])], indirect=True)
+@pytest.mark.parametrize("change", ["replace", "delete", "insert"])
+async def test_a_commit_after_the_transaction_has_failed_is_an_error(
+    driver: Driver, storage: StorageBackend, change: str
+) -> None:
+    await insert_files(driver, b"old")
+    async with driver.session() as session:
+        document = await session.one(Document, 1)
+        if change == "replace":
+            document.file = file(b"new")
+        elif change == "delete":
+            await session.delete(document)
+        else:
+            session.add(Document(id=2, file=file(b"second")))
+        await session.flush()
+        await fail(session, driver.dialect)
+        with pytest.raises(SQLAlchemyError):
+            await session.commit()
+        await session.rollback()
+        # the session, and its connection, go on
+        session.add(Document(id=3, file=file(b"third")))
+        await session.commit()
+    await agree(driver, {1: b"old", 3: b"third"})
+
+
+@pytest.mark.parametrize("driver", on_servers(["psycopg", "asyncpg", "pymysql"]), indirect=True)
+async def test_an_error_in_a_savepoint_ends_nothing(driver: Driver, storage: StorageBackend) -> None:
+    await insert_files(driver, b"old")
+    async with driver.session() as session:
+        (await session.one(Document, 1)).file = file(b"new")
+        with pytest.raises(DBAPIError):
+            async with session.begin_nested():
+                await session.execute(text("SELECT * FROM no_table_of_this_name"))
+        await session.commit()
+    await agree(driver, {1: b"new"})
+
+
+@pytest.mark.parametrize("driver", on_servers(["pymysql"]), indirect=True)
+async def test_a_deadlock_that_the_application_swallows_loses_nothing(
+    driver: Driver, storage: StorageBackend
+) -> None:
+    await insert_files(driver, b"old", b"other")
+    has_locked, goes_on = Event(), Event()
+
+    def lock_the_other_way() -> None:
+        """Write more than the session does, so that the session is the victim."""
+        with driver.sync_engine.connect() as connection:
+            for number in range(100, 200):
+                connection.execute(
+                    text("INSERT INTO documents (id, title, pages) VALUES (:id, '', '[]')"), {"id": number}
+                )
+            connection.execute(text("UPDATE documents SET title = 'x' WHERE id = 2"))
+            has_locked.set()
+            goes_on.wait(10)
+            connection.execute(text("UPDATE documents SET title = 'x' WHERE id = 1"))
+            connection.rollback()
+
+    thread = Thread(target=lock_the_other_way)
+    async with driver.session() as session:
+        thread.start()
+        assert has_locked.wait(10)
+        (await session.one(Document, 1)).file = file(b"new")
+        await session.flush()
+        goes_on.set()
+        with pytest.raises(OperationalError, match="1213"):
+            await session.run(_update_the_second)
+        with pytest.raises(SQLAlchemyError, match="roll back and retry"):
+            await session.commit()
+        await session.rollback()
+    thread.join(20)
+    await agree(driver, {1: b"old", 2: b"other"})
+
+
+def _update_the_second(session: Session) -> None:
+    session.execute(text("UPDATE documents SET title = 'y' WHERE id = 2"))
