@@ -21,6 +21,7 @@ from tests.scenarios.drivers import Driver, contents
 from tests.scenarios.files import DATA, Call, call, keys, storage, stored
 from tests.scenarios.models import Document
 from tests.scenarios.records import agree, file, insert_files
+from tests.servers.s3_faults import S3Server
 
 __all__ = ("call", "storage")
 
@@ -174,6 +175,34 @@ async def test_a_storage_may_be_trusted_with_its_copies(tmp_path: Path, call: Ca
         await call(made, "copy")
     assert counted.calls["get"] == 0
     assert len(keys(counted)) == 2
+
+
+async def test_a_copy_that_is_trusted_is_hashed_if_its_origin_never_was(tmp_path: Path, call: Call) -> None:
+    storage = storages.register_backend(_memory(tmp_path, verify_copies=False))
+    storage.put("old.txt", [DATA])
+    row = {"filename": "old.txt", "backend": "docs", "size": None, "checksum": None}
+    copied: FileObject = await call(FileObject._from_row(row, None), "copy")  # type: ignore[assignment]
+    assert copied.checksum == stored().checksum
+    await call(copied, "verify")
+
+
+@pytest.mark.parametrize("kind", ["obstore", "s3fs"])
+async def test_a_copy_whose_answer_is_lost_is_kept(kind: str, call: Call) -> None:
+    with S3Server() as server:
+        if kind == "obstore":
+            options = {"max_retries": 0, **server.obstore_options()}
+            storages.register_backend(ObstoreBackend("docs", "s3://bucket/", **options))
+        else:
+            storages.register_backend(FSSpecBackend("docs", "s3", "bucket", **server.s3fs_options()))
+        made = stored()
+        server.fail("copy", "reset_after", times=None)
+        copied: FileObject = await call(made, "copy")  # type: ignore[assignment]
+        assert await call(copied, "get_content") == DATA
+        server.clear()
+        server.fail("copy", "error", times=None, status=403)
+        with pytest.raises(StorageError):
+            await call(made, "copy")
+        assert len(server.contents()) == 2
 
 
 @pytest.mark.parametrize(("kind", "by_itself"), [("memory", True), ("folder", False)])

@@ -112,6 +112,30 @@ def test_a_row_of_advanced_alchemy_has_its_filename_for_a_key() -> None:
     assert (facts.size, facts.backend, facts.etag, facts.metadata) == (12, "docs", "e", {"a": 1})
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        # sqlalchemy-file
+        {
+            "filename": "r.txt",
+            "file_id": "b2f1",
+            "path": "default/b2f1",
+            "upload_storage": "default",
+            "size": 10,
+        },
+        # filedepot, whose column is text with JSON in it
+        json.dumps({"filename": "r.txt", "file_id": "b2f1", "depot_name": "default", "path": "default/b2f1"}),
+        {"filename": "r.txt"},
+        {"filename": "r.txt", "backend": None},
+    ],
+    ids=["sqlalchemy-file", "filedepot", "name only", "no storage"],
+)
+def test_a_row_of_another_library_is_not_taken_for_one_of_advanced_alchemy(row: object) -> None:
+    """Under its file name another object may lie."""
+    with pytest.raises(CorruptFileMetadataError, match="convert it first"):
+        facts_from_row(row)
+
+
 def test_a_row_of_advanced_alchemy_is_written_back_as_theirs() -> None:
     row = row_from_facts(facts_from_row(ADVANCED_ALCHEMY_ROW))
     assert {name: row[name] for name in ADVANCED_ALCHEMY_ROW} == ADVANCED_ALCHEMY_ROW
@@ -224,7 +248,7 @@ def test_any_text_is_facts_or_refused_by_name(text: str | bytes) -> None:
 @given(st.text(max_size=300))
 def test_any_filename_of_a_row_is_shown_flat(name: str) -> None:
     try:
-        facts = facts_from_row({"filename": name})
+        facts = facts_from_row({"filename": name, "backend": "docs"})
     except CorruptFileMetadataError:
         assert not name
         return

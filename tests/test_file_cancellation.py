@@ -105,12 +105,12 @@ async def test_a_save_cancelled_while_a_slow_storage_works_leaves_nothing(tmp_pa
 async def test_a_save_under_a_given_key_that_is_cancelled_never_deletes_what_was_there(
     memory: StorageBackend,
 ) -> None:
-    FileObject("a.txt", content=b"first", to_filename="k").save()
     started = asyncio.Event()
     task = asyncio.ensure_future(
         FileObject("b.txt", content=slow_chunks(started), to_filename="k").save_async()
     )
     await asyncio.wait_for(started.wait(), 5)
+    FileObject("a.txt", content=b"first", to_filename="k").save()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -133,9 +133,11 @@ async def test_a_cancelled_save_under_a_given_key_may_be_repeated(tmp_path: Path
 @pytest.mark.timeout(30)
 async def test_a_cancelled_save_deletes_nothing_that_it_did_not_store(tmp_path: Path) -> None:
     backend = storages.register_backend(Slow("docs", f"file://{tmp_path}/d/"))
-    FileObject("a.txt", content=b"first", to_filename="k").save()
+    assert backend.refuses_taken_keys()
     task = asyncio.ensure_future(FileObject("b.txt", content=b"second", to_filename="k").save_async())
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.1)
+    # after the second one's look, and before its put
+    ObstoreBackend("same", f"file://{tmp_path}/d/").put("k", [b"first"])
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -109,6 +109,12 @@ def facts_from_row(value: object) -> FileFacts:
     key = _string(row, "to_filename")
     if key == "":
         raise CorruptFileMetadataError("a file's row has an empty 'to_filename'")
+    if key is None and row.get("backend") is None and "v" not in row:
+        # sqlalchemy-file and others have a "filename" too: under it may lie another file
+        raise CorruptFileMetadataError(
+            "a file's row names neither a key ('to_filename') nor a storage ('backend'), so neither filecolumn nor "
+            "advanced-alchemy wrote it: convert it first"
+        )
     return FileFacts(
         filename=_shown(filename),
         key=key or filename,

@@ -19,7 +19,7 @@ from filecolumn.registry import storages
 from filecolumn.signed import SignableFile
 from filecolumn.signing import Claims
 from filecolumn.state import Phase
-from filecolumn.transfer import Copy, copy, copy_async, discard_async
+from filecolumn.transfer import Copy, copy, copy_async, discard, discard_async
 
 __all__ = ("GrantedFile",)
 
@@ -54,7 +54,7 @@ class GrantedFile(SignableFile):
                 check_size(claims, meter.size)
             check_received(claims, facts := metered(facts, meter))
         except BaseException:
-            op.backend.delete([op.key])
+            discard(op)
             raise
         return cls._staged_by_grant(facts, claims)
 

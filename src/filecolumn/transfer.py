@@ -16,10 +16,17 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from filecolumn.backends.base import Stat, StorageBackend
+from filecolumn.backends.base import PutMode, Stat, StorageBackend
 from filecolumn.backends.threads import in_thread
 from filecolumn.content import Source, source_of
-from filecolumn.errors import ChecksumMismatchError, ObjectNotFoundError, StorageError
+from filecolumn.errors import (
+    ChecksumMismatchError,
+    FileColumnError,
+    NotSupportedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StorageError,
+)
 from filecolumn.facts import FileFacts, JsonObject, known_time
 from filecolumn.failpoints import failpoint
 from filecolumn.feed import Feed
@@ -34,10 +41,12 @@ __all__ = (
     "Put",
     "copy",
     "copy_async",
+    "discard",
     "discard_async",
     "first_puts",
     "inspect",
     "inspect_async",
+    "overwriting_error",
     "put",
     "put_async",
     "settled",
@@ -76,6 +85,13 @@ class Put:
     """The attribute, for the errors of the policy."""
     is_copy: bool = False
     """Whether the facts are those of the content already: it has to be what they say."""
+    looked_for: bool = False
+    """Whether the caller has found nothing under the key, in a storage that refuses no taken key by itself."""
+
+    @property
+    def mode(self) -> PutMode:
+        """How to put: nobody else has a key that was made for this, so that no condition is needed, on any endpoint."""
+        return "overwrite" if self.fresh or self.looked_for else "create"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,8 +116,9 @@ class Copy:
 
     @property
     def is_read_back(self) -> bool:
-        """Whether what the storage has copied by itself is read and compared."""
-        return self.verify and self.backend.verify_copies
+        """Whether what the storage has copied by itself is read: compared, or hashed if the origin never was."""
+        is_hashed = (self.facts.checksum or "").startswith("sha256:")
+        return self.verify and (self.backend.verify_copies or not is_hashed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,13 +136,27 @@ Operation = Put | Copy | Inspect
 
 
 def put(op: Put) -> FileFacts:
-    """Store the content and return what is now true of it; ContentRejectedError if the policy refuses it."""
+    """Store the content and return what is now true of it.
+
+    Raises ContentRejectedError if the policy refuses it, and ObjectExistsError or NotSupportedError for a
+    key that the application chose and that is taken, or could be overwritten.
+    """
+    is_free = op.mode == "overwrite" or _is_free(op)
     feed = _feed_of(op)
     content_type = feed.start()
     failpoint("put.before")
-    stat = op.backend.put(
-        op.key, feed.chunks(), content_type=content_type, metadata=_stored_metadata(op.facts.metadata)
-    )
+    try:
+        stat = op.backend.put(
+            op.key,
+            feed.chunks(),
+            content_type=content_type,
+            metadata=_stored_metadata(op.facts.metadata),
+            mode=op.mode,
+        )
+    except (StorageError, ObjectExistsError) as error:
+        if not (is_free and _is_in_doubt(op, feed, error)) or (found := _find(op, feed.facts)) is None:
+            raise
+        stat = found
     _note(op)
     failpoint("put.after_complete")
     try:
@@ -141,6 +172,7 @@ async def put_async(op: Put) -> FileFacts:
     When it is cancelled, the storage is waited for, at most `SETTLE_LIMIT` seconds, before the
     cancellation goes on: else the object could appear after its key was cleaned up.
     """
+    is_free = op.mode == "overwrite" or await _is_free_async(op)
     feed = _feed_of(op)
     if op.source.in_memory:
         content_type = feed.start()
@@ -149,9 +181,21 @@ async def put_async(op: Put) -> FileFacts:
     chunks = feed.chunks_async() if op.source.is_async else feed.chunks()
     failpoint("put.before")
     sending = op.backend.put_async(
-        op.key, chunks, content_type=content_type, metadata=_stored_metadata(op.facts.metadata)
+        op.key,
+        chunks,
+        content_type=content_type,
+        metadata=_stored_metadata(op.facts.metadata),
+        mode=op.mode,
     )
-    stat = await _at_rest(op, feed, sending)
+    try:
+        stat = await _at_rest(op, feed, sending)
+    except (StorageError, ObjectExistsError) as error:
+        if (
+            not (is_free and _is_in_doubt(op, feed, error))
+            or (found := await _find_async(op, feed.facts)) is None
+        ):
+            raise
+        stat = found
     _note(op)
     failpoint("put.after_complete")
     try:
@@ -159,6 +203,91 @@ async def put_async(op: Put) -> FileFacts:
     except StorageError:
         await op.backend.delete_async([op.key])
         raise
+
+
+def _is_free(op: Put) -> bool:
+    """Return whether nothing lies under a key that the application chose; False if the storage does not say.
+
+    Raises ObjectExistsError if something does, and NotSupportedError where a put could replace it.
+    """
+    if not op.backend.refuses_taken_keys():
+        raise overwriting_error(op)
+    try:
+        is_taken = op.backend.exists(op.key)
+    except StorageError:
+        # S3 says so little of what is not there to those who may not list the bucket: the put decides
+        return False
+    if is_taken:
+        raise _taken_error(op)
+    return True
+
+
+async def _is_free_async(op: Put) -> bool:
+    if not await op.backend.refuses_taken_keys_async():
+        raise overwriting_error(op)
+    try:
+        is_taken = await op.backend.exists_async(op.key)
+    except StorageError:
+        return False
+    if is_taken:
+        raise _taken_error(op)
+    return True
+
+
+def _taken_error(op: Put) -> ObjectExistsError:
+    return ObjectExistsError(f"the storage key {op.key!r} is taken; objects are never overwritten")
+
+
+def overwriting_error(op: Put | Copy) -> NotSupportedError:
+    """Return the error for a chosen key in a storage that does not refuse a taken one."""
+    return NotSupportedError(
+        f"storage {op.backend.key!r} does not refuse a key that is taken (its endpoint ignores or does not know the "
+        f"condition, or its file system has no hard links), so the chosen key {op.key!r} could overwrite another "
+        "file: let filecolumn make the key (no to_filename, or a key template with {uuid})"
+    )
+
+
+def _is_in_doubt(op: Put, feed: Feed, error: StorageError | ObjectExistsError) -> bool:
+    """Return whether the content may be stored although the put has failed.
+
+    All of it was sent, and the answer was lost, or came to a second attempt of the storage's client: that
+    finds a chosen key taken, by the first one.
+    """
+    return feed.ended and (isinstance(error, StorageError) or not op.fresh)
+
+
+def _find(op: Put | Copy, facts: FileFacts) -> Stat | None:
+    """Return what lies under the key if it is the content that *facts* describe, byte for byte.
+
+    Other content under a key that was made for it is deleted.
+    """
+    try:
+        stat = op.backend.stat(op.key)
+        is_it = stat.size == facts.size and _read_back(op.backend.get(op.key)).checksum == facts.checksum
+    except FileColumnError:
+        # not there, or the storage is silent: the caller raises the first error
+        return None
+    if is_it:
+        return stat
+    if op.fresh:
+        _delete(op)
+    return None
+
+
+async def _find_async(op: Put | Copy, facts: FileFacts) -> Stat | None:
+    try:
+        stat = await op.backend.stat_async(op.key)
+        is_it = (
+            stat.size == facts.size
+            and (await _read_back_async(await op.backend.get_async(op.key))).checksum == facts.checksum
+        )
+    except FileColumnError:
+        return None
+    if is_it:
+        return stat
+    if op.fresh:
+        await _delete_async(op)
+    return None
 
 
 _first_puts: WeakKeyDictionary[StorageBackend, set[str]] = WeakKeyDictionary()
@@ -202,7 +331,13 @@ def copy(op: Copy) -> FileFacts:
             content = op.origin.get(op.origin_key)
         return put(_put_of(op, source_of(content)))
     with _of_origin(op):
-        stat = op.backend.copy(op.origin_key, op.key)
+        try:
+            stat = op.backend.copy(op.origin_key, op.key)
+        except StorageError:
+            # as for a put: the copy may be there, and its answer lost
+            if (found := _find(op, op.facts)) is None:
+                raise
+            stat = found
     try:
         meter = _read_back(op.backend.get(op.key)) if op.is_read_back else None
         return _copied(op, stat, meter)
@@ -220,7 +355,12 @@ async def copy_async(op: Copy) -> FileFacts:
     task = asyncio.ensure_future(op.backend.copy_async(op.origin_key, op.key))
     try:
         with _of_origin(op):
-            stat = await asyncio.shield(task)
+            try:
+                stat = await asyncio.shield(task)
+            except StorageError:
+                if (found := await _find_async(op, op.facts)) is None:
+                    raise
+                stat = found
     except asyncio.CancelledError:
         await settled({task}, SETTLE_LIMIT)
         raise
@@ -246,6 +386,12 @@ async def inspect_async(op: Inspect) -> FileFacts:
     return replace(op.facts, size=size, sniffed=sniff(head))
 
 
+def discard(op: Put | Copy) -> None:
+    """Call `discard_async` synchronously."""
+    if op.fresh:
+        _delete(op)
+
+
 async def discard_async(op: Put | Copy) -> None:
     """Delete what a cancelled transfer may have left, in bounded time; a storage that refuses is only logged.
 
@@ -256,7 +402,7 @@ async def discard_async(op: Put | Copy) -> None:
         await _delete_async(op)
 
 
-def _delete(op: Copy) -> None:
+def _delete(op: Put | Copy) -> None:
     try:
         op.backend.delete([op.key])
     except Exception as error:  # noqa: BLE001 - it must not take the place of the error that it follows

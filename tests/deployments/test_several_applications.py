@@ -9,8 +9,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from filecolumn import FileObject, StoredObject, maintenance, storages
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.errors import FileColumnError, MaintenanceRefusedError
-from tests.deployments.site import Base, Doc, Site, put, read, remove, sql
+from filecolumn.errors import FileColumnError, MaintenanceRefusedError, NotSupportedError
+from tests.deployments.site import Base, Doc, Site, put, remove, sql
 from tests.deployments.test_wrong_storages import Picture, Pictures
 
 
@@ -106,7 +106,7 @@ def test_nobody_is_said_to_be_alone_after_starting_anew_in_another_s_folder(site
     assert site.intact(neighbour) == 2
 
 
-def test_a_chosen_key_stays_its_first_row_s_where_nothing_is_created_conditionally(site: Site) -> None:
+def test_a_chosen_key_is_refused_where_another_application_could_overwrite_it(site: Site) -> None:
     class Lax(ObstoreBackend):
         """Overwrites, whatever it is asked for."""
 
@@ -114,18 +114,14 @@ def test_a_chosen_key_stays_its_first_row_s_where_nothing_is_created_conditional
             return super().put(key, chunks, **{**options, "mode": "overwrite"})
 
     storages.clear_backends()
-    storages.register_backend(Lax("docs", "memory://"))
+    lax = storages.register_backend(Lax("docs", "memory://"))
+    lax.put("k/logo.png", [b"of another application"])
     engine = site.database()
-
-    def store(row: int, content: bytes) -> None:
-        with Session(engine) as session:
-            session.add(Doc(id=row, file=FileObject("a", content=content, to_filename="k/logo.png")))
+    with Session(engine) as session:
+        session.add(Doc(id=1, file=FileObject("a", content=b"ours", to_filename="k/logo.png")))
+        with pytest.raises(NotSupportedError, match=r"k/logo\.png"):
             session.commit()
-
-    store(1, b"first")
-    with pytest.raises(FileColumnError):
-        store(2, b"second")
-    assert read(engine, 1) == b"first"
+    assert lax.get_bytes("k/logo.png") == b"of another application"
 
 
 def test_rows_of_two_bases_in_one_database_are_kept_by_the_run_of_each(site: Site) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, update
 from filecolumn import (
     FileObject,
     InvalidKeyError,
+    NotSupportedError,
     ObjectExistsError,
     ObjectNotFoundError,
     StorageError,
@@ -26,7 +27,7 @@ from tests.scenarios.drivers import Driver, DriverSession, contents, stored
 from tests.scenarios.failing_storage import FailingStorage
 from tests.scenarios.models import Document
 from tests.scenarios.more_models import Keyed, Templated
-from tests.scenarios.records import agree, file, insert_files
+from tests.scenarios.records import agree, file, held, insert_files
 from tests.scenarios.tables import tables
 
 __all__ = ("tables",)
@@ -131,19 +132,25 @@ def lax() -> StorageBackend:
     return storages.register_backend(Lax(ObstoreBackend("docs", "memory://")))
 
 
-async def test_the_ledger_protects_a_key_where_the_storage_cannot(
+async def test_a_chosen_key_is_refused_where_the_storage_would_overwrite(
     driver: Driver, lax: StorageBackend
 ) -> None:
+    """The endpoint takes the condition and ignores it: only a second put shows that."""
+    lax.put("logo.png", [b"of somebody else"])
     async with driver.session() as session:
-        session.add(Document(id=1, file=FileObject("a", content=b"first", to_filename="logo.png")))
-        await session.commit()
-    async with driver.session() as session:
-        session.add(Document(id=2, file=FileObject("a", content=b"second", to_filename="logo.png")))
-        with pytest.raises(ObjectExistsError, match=r"logo\.png.*taken"):
+        session.add(
+            Document(id=1, file=FileObject("a", content=b"first", to_filename="logo.png")),
+            Document(id=2, file=file(b"another")),
+        )
+        with pytest.raises(NotSupportedError, match=r"logo\.png.*could overwrite"):
             await session.commit()
         await session.rollback()
-    await agree(driver, {1: b"first"})
-    assert stored() == {"logo.png": b"first"}
+        session.add(Document(id=3, file=file(b"made by us")))
+        await session.commit()
+    with pytest.raises(NotSupportedError, match=r"logo\.png"):
+        await driver.save(FileObject("a", content=b"first", to_filename="logo.png"))
+    assert (await held(driver)) == {3: b"made by us"}
+    assert sorted(stored().values()) == [b"made by us", b"of somebody else"]
 
 
 async def test_a_taken_key_is_found_before_anything_is_stored(driver: Driver) -> None:
@@ -152,6 +159,7 @@ async def test_a_taken_key_is_found_before_anything_is_stored(driver: Driver) ->
     async with driver.session() as session:
         session.add(Document(id=1, file=FileObject("a", content=b"first", to_filename="logo.png")))
         await session.commit()
+    puts = storage.puts
     async with driver.session() as session:
         session.add(
             Document(id=2, file=FileObject("a", content=b"second", to_filename="logo.png")),
@@ -160,7 +168,7 @@ async def test_a_taken_key_is_found_before_anything_is_stored(driver: Driver) ->
         with pytest.raises(ObjectExistsError):
             await session.flush()
         await session.rollback()
-    assert storage.puts == 1
+    assert storage.puts == puts
 
 
 async def test_the_entry_of_a_chosen_key_has_its_size_and_hash(

@@ -258,7 +258,7 @@ async def test_what_a_tampered_row_would_show_is_cleaned(driver: Driver, local: 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/..", "a/.", "...", " ", "C:", "\\"])
 def test_a_row_never_shows_a_name_that_is_a_folder(name: str) -> None:
-    for row in ({"filename": name, "to_filename": "k"}, {"filename": name}):
+    for row in ({"filename": name, "to_filename": "k"}, {"filename": name, "backend": "docs"}):
         assert FileObject._from_row(json.dumps(row), ("docs",)).filename == "file"
 
 

@@ -118,4 +118,5 @@ async def _receive(request: AnyRequest, claims: Claims) -> FileFacts:
     limit = None if claims.max_size < 0 else claims.max_size
     content = source_of(body_chunks(request, claims.filename, limit))
     # not fresh: whoever uses the URL twice and hangs up must not remove what came first
-    return await put_async(Put(backend, claims.key, content, granted_facts(claims), fresh=False))
+    op = Put(backend, claims.key, content, granted_facts(claims), fresh=False, looked_for=True)
+    return await put_async(op)

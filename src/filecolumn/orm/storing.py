@@ -7,7 +7,7 @@ is claimed in the ledger too: two transactions may have chosen the same.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 from filecolumn.errors import ObjectExistsError
@@ -18,7 +18,7 @@ from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.slots import Slot, check_passes, check_slot, copy_for, put_for
 from filecolumn.orm.unit import Frame, Place, Upload, Use
 from filecolumn.state import Phase
-from filecolumn.transfer import Copy, Inspect, Operation, Put
+from filecolumn.transfer import Copy, Inspect, Operation, Put, overwriting_error
 
 __all__ = ("copied_for", "store_pending")
 
@@ -74,6 +74,7 @@ def _transfer(
         if not op.fresh:
             stored[upload.place] = facts
 
+    _refuse_overwriting(uploads)
     try:
         # before the transfer starts: a cancelled one is cleaned up too
         for upload in uploads.values():
@@ -90,6 +91,13 @@ def _transfer(
         for upload in uploads.values():
             if not upload.done:
                 upload.fail()
+
+
+def _refuse_overwriting(ops: Iterable[Put | Copy]) -> None:
+    """Raise NotSupportedError for a chosen key in a storage that would overwrite what has it."""
+    for op in {op.backend: op for op in ops if not op.fresh}.values():
+        if not bridge.blocking(op.backend.refuses_taken_keys, limit=op.backend.total_timeout):
+            raise overwriting_error(op)
 
 
 def _claim(upload: Upload, others: Collection[Upload], frame: Frame) -> None:
