@@ -253,7 +253,7 @@ def _is_in_doubt(op: Put, feed: Feed, error: StorageError | ObjectExistsError) -
     All of it was sent, and the answer was lost, or came to a second attempt of the storage's client: that
     finds a chosen key taken, by the first one.
     """
-    return feed.ended and (isinstance(error, StorageError) or not op.fresh)
+    return feed.ended and (isinstance(error, StorageError) or op.backend.capabilities.repeats_puts)
 
 
 def _find(op: Put | Copy, facts: FileFacts) -> Stat | None:

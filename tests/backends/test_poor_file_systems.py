@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import stat
@@ -14,7 +15,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
-from filecolumn import FileObject, NotSupportedError, StorageError, storages
+from filecolumn import FileObject, NotSupportedError, ObjectExistsError, StorageError, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
@@ -137,3 +138,11 @@ def test_a_put_makes_the_folder_again_that_others_remove(
             backend.put(f"{number}/below/a", [b"x"], mode="create" if mode == "create" else "overwrite")
             backend.delete([f"{number - 1}/below/a"])
     assert [found.key for found in backend.list()] == ["99/below/a"]
+
+
+async def test_of_two_saves_of_one_content_under_one_key_one_is_refused(backend: StorageBackend) -> None:
+    """The same content is no proof that it is one's own, where nothing is put twice."""
+    files = [FileObject("a", backend="docs", content=LARGE, to_filename="logo.png") for _ in range(4)]
+    ended = await asyncio.gather(*(file.save_async() for file in files), return_exceptions=True)
+    assert sum(isinstance(each, FileObject) for each in ended) == 1
+    assert sum(isinstance(each, ObjectExistsError) for each in ended) == 3

@@ -18,6 +18,8 @@ from tests.scenarios.drivers import Driver
 from tests.scenarios.models import Base, Document
 from tests.servers.s3_faults import S3Server
 
+pytestmark = pytest.mark.extended
+
 CHUNK = b"x" * 1_000_000
 LARGE = [CHUNK] * 18
 """Enough for several parts."""

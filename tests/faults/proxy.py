@@ -20,6 +20,7 @@ class Cut(Enum):
     AFTER = "as soon as it is forwarded"
     """It arrives or not: closing a connection may throw away what is on its way."""
     UNANSWERED = "when the server has answered"
+    MUTE = "never, and nothing is answered"
 
 
 class Proxy:
@@ -104,15 +105,9 @@ class Proxy:
         with suppress(OSError):
             while data := client.recv(CHUNK):
                 if self.next is not None and b"COMMIT" in data:
-                    cut, self.next = self.next, None
-                    self.cuts += 1
-                    self.before_cut()
                     is_mute.set()
                     answered.clear()
-                    if cut is not Cut.BEFORE:
-                        server.sendall(data)
-                    if cut is Cut.UNANSWERED:
-                        answered.wait(LIMIT)
+                    self._cut(data, client, server, answered)
                     break
                 server.sendall(data)
         for end in (client, server):
@@ -121,6 +116,21 @@ class Proxy:
         for end in (client, server):
             self._open.discard(end)
             end.close()
+
+    def _cut(
+        self, data: bytes, client: socket.socket, server: socket.socket, answered: threading.Event
+    ) -> None:
+        """Forward COMMIT, or not, and wait as long as the cut says."""
+        cut, self.next = self.next, None
+        self.cuts += 1
+        self.before_cut()
+        if cut is not Cut.BEFORE:
+            server.sendall(data)
+        if cut is Cut.UNANSWERED:
+            answered.wait(LIMIT)
+        elif cut is Cut.MUTE:
+            # until the client gives up
+            client.recv(CHUNK)
 
 
 def _end(end: socket.socket) -> None:

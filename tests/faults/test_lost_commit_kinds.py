@@ -209,6 +209,36 @@ async def _resolved(error: CommitOutcomeUnknownError) -> bool:
     return error.resolve()
 
 
+LIMITS: dict[str, Any] = {"asyncpg": {"command_timeout": 1}, "pymysql": {"read_timeout": 1}}
+"""The time limits that drivers have for an answer."""
+
+
+@pytest.mark.parametrize(
+    ("direct", "driver"),
+    [
+        pytest.param("postgresql", "async", marks=pytest.mark.server),
+        pytest.param("mariadb", "sync", marks=pytest.mark.server),
+    ],
+    indirect=True,
+)
+@pytest.mark.parametrize("act", [_insert, _delete])
+async def test_a_time_limit_of_the_driver_is_a_lost_answer(
+    driver: Driver, direct: Engine, proxy: Proxy, act: Act
+) -> None:
+    url = driver.sync_engine.url.render_as_string(hide_password=False)
+    limits = {"connect_args": LIMITS[driver.sync_engine.dialect.driver], "pool_size": 1, "max_overflow": 0}
+    limited: Driver = AsyncDriver(url, **limits) if driver.is_async else SyncDriver(url, **limits)
+    async with limited.session() as session:
+        await act(session)
+        await session.flush()
+        proxy.next = Cut.MUTE
+        with pytest.raises(CommitOutcomeUnknownError) as raised:
+            await session.commit()
+    await limited.dispose()
+    assert raised.value.committed is True
+    assert contents() == bodies_of(rows_of(direct))
+
+
 @pytest.mark.parametrize("direct", on_servers(["postgresql", "mariadb"]), indirect=True)
 async def test_a_connection_leaves_one_token_however_many_transactions_it_has(
     driver: Driver, direct: Engine

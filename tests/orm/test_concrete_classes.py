@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,9 +28,16 @@ from sqlalchemy.orm import DeclarativeBase, aliased, mapped_column, polymorphic_
 from filecolumn import BackendMismatchError, FileObject, FileObjectList, StoredObject, storages
 from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents
-from tests.scenarios.fixtures import ON_SERVERS, ON_SQLITE
+from tests.scenarios.fixtures import ON_SERVERS, ON_SQLITE, on_servers, open_driver
 from tests.scenarios.mapped_tables import Bundle, Cold, Item, Twofold, create_tables
 from tests.scenarios.records import file, put_raw
+
+
+@pytest.fixture(params=[*ON_SQLITE, *on_servers(["psycopg", "asyncmy"])])
+async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
+    """Each kind of database, sync or async."""
+    async with open_driver(request.param, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from filecolumn import FileObject, StoredObject
 from filecolumn.backends.base import StorageBackend
-from tests.scenarios.drivers import Driver, DriverSession
+from tests.scenarios.drivers import Driver, DriverSession, contents
 from tests.scenarios.fixtures import ON_SQLITE, on_servers
 from tests.scenarios.models import Document
 from tests.scenarios.records import agree, file, insert_files
@@ -55,6 +56,37 @@ async def test_a_commit_after_the_transaction_has_failed_is_an_error(
         session.add(Document(id=3, file=file(b"third")))
         await session.commit()
     await agree(driver, {1: b"old", 3: b"third"})
+
+
+class Base(DeclarativeBase):
+    """Base of a model without a ledger."""
+
+
+class Plain(Base):
+    """A file that no ledger knows."""
+
+    __tablename__ = "plain_files"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject | None] = mapped_column(StoredObject("docs", ledger=False))
+
+
+@pytest.mark.parametrize("driver", on_servers(["psycopg", "asyncpg"]), indirect=True)
+async def test_nothing_is_lost_without_a_ledger_either(driver: Driver, storage: StorageBackend) -> None:
+    async with driver.session() as session:
+        await session.run(lambda sync: Base.metadata.create_all(sync.connection()))
+        session.add(Plain(id=1, file=file(b"old")))
+        await session.commit()
+        (await session.one(Plain, 1)).file = file(b"new")
+        await session.flush()
+        await fail(session, driver.dialect)
+        with pytest.raises(SQLAlchemyError):
+            await session.commit()
+        await session.rollback()
+        assert await driver.content((await session.one(Plain, 1)).file) == b"old"
+        await session.run(lambda sync: Base.metadata.drop_all(sync.connection()))
+        await session.commit()
+    assert contents() == [b"old"]
 
 
 @pytest.mark.parametrize("driver", on_servers(["psycopg", "asyncpg", "pymysql"]), indirect=True)

@@ -5,7 +5,8 @@ A load concerns the attributes that it loaded: nobody else wrote the row, so the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session, load_only
 from filecolumn import ConcurrentFileChangeError
 from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents
+from tests.scenarios.fixtures import ON_SQLITE, on_servers, open_driver
 from tests.scenarios.models import Document
 from tests.scenarios.more_models import Templated
 from tests.scenarios.records import file, held_pages
@@ -24,6 +26,13 @@ __all__ = ("tables",)
 
 Load = Callable[[Session, Document], object]
 Assign = Callable[[Document], None]
+
+
+@pytest.fixture(params=[*ON_SQLITE, *on_servers(["psycopg", "asyncpg"])])
+async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
+    """SQLite and PostgreSQL, sync and async."""
+    async with open_driver(request.param, tmp_path) as made:
+        yield made
 
 
 def _read_title(session: Session, document: Document) -> object:

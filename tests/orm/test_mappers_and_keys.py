@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ from filecolumn.maintenance import (
 )
 from filecolumn.orm.attributes import mapper_of
 from tests.scenarios.drivers import Driver, contents, stored
-from tests.scenarios.fixtures import ON_SQLITE
+from tests.scenarios.fixtures import ON_SQLITE, on_servers, open_driver
 from tests.scenarios.mapped_tables import (
     Article,
     Base,
@@ -72,6 +73,13 @@ def take(model: type[object], key: object) -> Call:
 
 
 # Several mappers on one table
+
+
+@pytest.fixture(params=[*ON_SQLITE, *on_servers(["psycopg", "asyncmy"])])
+async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
+    """Each kind of database, sync or async."""
+    async with open_driver(request.param, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -69,6 +69,8 @@ class Capabilities:
     """Keeps the media type with the object, and what it can of the metadata; `stat` tells the type."""
     lists_in_order: bool = False
     """Lists keys in the order of their UTF-8 bytes."""
+    repeats_puts: bool = False
+    """Its client puts again by itself when no answer came, and may then find the key taken by its first attempt."""
     persistent: bool = True
     """Another backend object at the same location sees the same content."""
 

@@ -107,6 +107,7 @@ class FSSpecBackend(StorageBackend):
             signs_uploads=objects is not None and objects.sign_upload is not None,
             creates_atomically=alone if objects is None else objects.creates_atomically,
             keeps_content_type=objects is not None,
+            repeats_puts=objects is not None,
         )
 
     @property

@@ -32,7 +32,7 @@ from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import NotSupportedError, ObjectNotFoundError, StorageError
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key, is_stage_name, uuid7_hex
 
-__all__ = ("FileChunks", "LocalRoot", "local_folder", "make_root")
+__all__ = ("FOLDER_ATTEMPTS", "FileChunks", "LocalRoot", "local_folder", "make_root")
 
 T = TypeVar("T")
 

@@ -49,7 +49,7 @@ class Kind:
 
 
 _KEEPING = Capabilities(creates_atomically=True, keeps_content_type=True, lists_in_order=True)
-_SIGNING = replace(_KEEPING, signs=True, signs_uploads=True)
+_SIGNING = replace(_KEEPING, signs=True, signs_uploads=True, repeats_puts=True)
 
 _KINDS: Mapping[type[object], Kind] = {
     LocalStore: Kind("file", Capabilities(creates_atomically=True)),

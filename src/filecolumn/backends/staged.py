@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from filecolumn.backends.filesystem import PlainFiles, info_of, is_folder
-from filecolumn.backends.local import FileChunks
+from filecolumn.backends.local import FOLDER_ATTEMPTS, FileChunks
 from filecolumn.naming import RESERVED_FOLDER, uuid7_hex
 
 __all__ = ("STAGE_FOLDER", "StagedFiles")
@@ -64,9 +64,10 @@ class StagedFiles:
         return info is not None and is_folder(info)
 
     def _in_folder(self, path: str, call: Callable[[], T]) -> T:
-        """Return what *call* does at *path*, for which the folders are made if they are missing."""
-        try:
-            return call()
-        except FileNotFoundError:
-            self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
-            return call()
+        """Return what *call* does at *path*, for which the folders are made, also if others remove them meanwhile."""
+        for _ in range(FOLDER_ATTEMPTS - 1):
+            try:
+                return call()
+            except FileNotFoundError:
+                self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        return call()

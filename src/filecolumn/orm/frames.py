@@ -70,8 +70,8 @@ class SessionFrame(Frame):
     """The ledgers that its flushes write, by connection."""
     tokens: dict[LedgerAt, Token] = field(default_factory=dict[LedgerAt, Token])
     """What the transaction left as a proof of its commit, where it records nothing new."""
-    failure: Exception | None = None
-    """The last error of a statement: the database may have ended the transaction with it."""
+    failure: str = ""
+    """What the last error of a statement said: the database may have ended the transaction with it."""
     generations: dict[LedgerAt, int] = field(default_factory=dict[LedgerAt, int])
     """The generations of the databases, as the transaction has read them before it removes anything."""
     registered: set[tuple[LedgerAt, StorageBackend]] = field(

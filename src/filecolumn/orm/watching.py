@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from functools import partial
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Dialect, TwoPhaseTransaction, event
+from sqlalchemy import Connection, Dialect, TwoPhaseTransaction, event, select
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.util.concurrency import greenlet_spawn
 
+from filecolumn.backends.translate import reason_of
 from filecolumn.errors import (
     CommitOutcomeUnknownError,
     ConcurrentFileChangeError,
@@ -46,7 +47,6 @@ def watch(session: Session, bind: BindArguments, frame: SessionFrame, root: Sess
         return
     root.watched.add(connection)
     root.engines.add(connection.engine)
-
     _watched[connection] = root
 
     def commit_is_sent(*_: object) -> None:
@@ -98,32 +98,32 @@ def _prepare_to_ask(connection: Connection, root: SessionFrame) -> None:
     Raises ConcurrentFileChangeError if it has ended the transaction with an earlier error: then it
     answers COMMIT as if there had been something to commit.
     """
-    if root.failure is not None:
-        _check_unended(connection, root, root.failure)
+    if root.failure:
+        _check_unended(connection, root)
     at = root.homes.get(connection)
     if at is not None and at not in root.added.values():
         with translating(connection, translation_of(at.engine)):
             root.tokens[at] = leave_token(connection, at)
 
 
-def _check_unended(connection: Connection, root: SessionFrame, failure: Exception) -> None:
-    """Look for what the transaction has recorded.
+def _check_unended(connection: Connection, root: SessionFrame) -> None:
+    """Look for what the transaction has recorded, after an error of a statement.
 
-    PostgreSQL refuses every statement in a transaction that has failed, and answers COMMIT with ROLLBACK
-    (https://www.postgresql.org/docs/current/sql-commit.html); MariaDB rolls back at a deadlock
-    (https://mariadb.com/kb/en/innodb-lock-modes/), SQLite at some errors of the disk.
+    PostgreSQL refuses every statement in a transaction that has failed, and answers COMMIT with ROLLBACK;
+    MariaDB rolls back at a deadlock, SQLite at some errors of the disk.
     """
     at = root.homes.get(connection)
     if at is None:
+        connection.execute(select(1))
         return
     new, doomed = ([place for place, of in noted.items() if of == at] for noted in (root.added, root.doomed))
     with translating(connection, translation_of(at.engine)):
         lost = not_recorded(connection, at.ledger, new, doomed)
     if lost:
         raise ConcurrentFileChangeError(
-            f"the database ended the transaction with an earlier error, and {lost[0][1]!r} is not recorded any more; "
-            "roll back and retry"
-        ) from failure
+            f"the database ended the transaction with an earlier error ({root.failure}), and {lost[0][1]!r} is not "
+            "recorded any more; roll back and retry"
+        )
 
 
 def _on_error(context: ExceptionContext) -> CommitOutcomeUnknownError | None:
@@ -136,7 +136,8 @@ def _on_error(context: ExceptionContext) -> CommitOutcomeUnknownError | None:
     root = _committing.get(connection)
     if root is None or not _ends_transaction(context.statement):
         if (watched := _watched.get(connection)) is not None:
-            watched.failure = error
+            # not the error itself: its traceback would keep the session, and what the connection has locked
+            watched.failure = reason_of(error)
         return None
     if not context.is_disconnect and isinstance(error, connection.dialect.loaded_dbapi.Error):
         return None
