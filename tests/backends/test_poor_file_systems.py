@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -93,6 +93,38 @@ def test_a_folder_that_cannot_be_synced_is_no_error_but_a_disk_that_fails_is(
     else:
         assert ObstoreBackend("other", f"file://{tmp_path}/other/").put("a/b", [b"x"]).size == 1
         assert backend.put("a/b", [b"x"]).size == 1
+
+
+@pytest.mark.parametrize("kind", [stat.S_ISDIR, stat.S_ISREG], ids=["folder", "file"])
+def test_content_that_is_not_durable_is_not_taken_for_stored(
+    backend: StorageBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Callable[[int], bool]
+) -> None:
+    """It can be read back, and would be gone after a power failure."""
+    FileObject("a", backend="docs", content=b"first").save()
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if kind(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, "the disk fails")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(StorageError):
+        FileObject("b", backend="docs", content=b"second").save()
+    monkeypatch.undo()
+    assert [backend.get_bytes(each.key) for each in backend.list()] == [b"first"]
+
+
+def test_an_upload_whose_stage_was_swept_says_so(backend: StorageBackend, tmp_path: Path) -> None:
+    def slow() -> Iterator[bytes]:
+        yield b"x"
+        for left in (tmp_path / "root" / ".filecolumn" / "stage").iterdir():
+            left.unlink()
+
+    with pytest.raises(StorageError, match="removed, as a sweep does"):
+        backend.put("a/b", slow())
+    with pytest.raises(StorageError, match="removed, as a sweep does"):
+        backend.put("a/b", slow(), mode="overwrite")
 
 
 def test_a_file_that_cannot_be_synced_is_an_error(

@@ -22,10 +22,11 @@ __all__ = (
     "NEW_FILE_FLAGS",
     "Descriptor",
     "check_regular",
-    "check_replaceable",
     "closed_on_error",
     "enter",
+    "is_replaceable",
     "link_new",
+    "replace",
     "sync_above",
     "sync_folder",
     "undone_on_error",
@@ -109,6 +110,9 @@ def link_new(stage: str, stages: int, name: str, folder: int, key: str) -> None:
         os.link(stage, name, src_dir_fd=stages, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError as error:
         raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten") from error
+    except FileNotFoundError:
+        _check_stage(stage, stages, key)
+        raise
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
@@ -117,11 +121,33 @@ def link_new(stage: str, stages: int, name: str, folder: int, key: str) -> None:
         ) from error
 
 
-def check_replaceable(key: str, name: str, folder: int) -> None:
-    """Raise StorageError if what lies at *key* is not a regular file."""
-    with suppress(FileNotFoundError):
-        if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            raise StorageError(f"what lies at the storage key {key!r} is not a regular file, and stays")
+def replace(stage: str, stages: int, name: str, folder: int, key: str) -> None:
+    """Give the file *stage* the name of *key*, in the place of what has it; StorageError if the stage is gone."""
+    try:
+        os.replace(stage, name, src_dir_fd=stages, dst_dir_fd=folder)
+    except FileNotFoundError:
+        _check_stage(stage, stages, key)
+        raise
+
+
+def is_replaceable(key: str, name: str, folder: int) -> bool:
+    """Return whether a file lies at *key*; StorageError if something else does."""
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(status.st_mode):
+        raise StorageError(f"what lies at the storage key {key!r} is not a regular file, and stays")
+    return True
+
+
+def _check_stage(stage: str, stages: int, key: str) -> None:
+    try:
+        os.stat(stage, dir_fd=stages, follow_symlinks=False)
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"the unfinished upload of {key!r} was removed, as a sweep does after its grace; store the file again"
+        ) from error
 
 
 def sync_folder(descriptor: int) -> None:

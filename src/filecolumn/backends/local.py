@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -19,10 +19,11 @@ from filecolumn.backends.descriptors import (
     NEW_FILE_FLAGS,
     Descriptor,
     check_regular,
-    check_replaceable,
     closed_on_error,
     enter,
+    is_replaceable,
     link_new,
+    replace,
     sync_above,
     sync_folder,
     undone_on_error,
@@ -88,14 +89,13 @@ class LocalRoot:
 
             def publish(opened: Sequence[int]) -> None:
                 folder = opened[-1]
-                check_replaceable(key, name, folder)
+                is_new = not is_replaceable(key, name, folder)
                 if overwrite:
-                    os.replace(stage, name, src_dir_fd=stages, dst_dir_fd=folder)
-                    self._sync_names(folders, opened)
+                    replace(stage, stages, name, folder, key)
                 else:
                     link_new(stage, stages, name, folder, key)
-                    with undone_on_error(name, folder):
-                        self._sync_names(folders, opened)
+                with undone_on_error(name, folder) if is_new else nullcontext():
+                    self._sync_names(folders, opened)
 
             self._in_folder(folders, publish)
         return status
