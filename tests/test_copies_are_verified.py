@@ -186,7 +186,7 @@ async def test_a_copy_that_is_trusted_is_hashed_if_its_origin_never_was(tmp_path
     await call(copied, "verify")
 
 
-@pytest.mark.parametrize("kind", ["obstore", "s3fs"])
+@pytest.mark.parametrize("kind", ["obstore", pytest.param("s3fs", marks=pytest.mark.extended)])
 async def test_a_copy_whose_answer_is_lost_is_kept(kind: str, call: Call) -> None:
     with S3Server() as server:
         if kind == "obstore":

@@ -79,7 +79,7 @@ def s3_place(kind: str, server: S3Server) -> Place:
 
 
 DISKS = ("obstore on a disk", "fsspec on a disk", "a staged file")
-CLOUDS = ("obstore on S3", "s3fs")
+CLOUDS = ("obstore on S3", pytest.param("s3fs", marks=pytest.mark.extended))
 
 
 @pytest.fixture(params=(*DISKS, *CLOUDS))

@@ -173,7 +173,8 @@ def s3fs_in_a_folder(server: S3Server) -> StorageBackend:
     return FSSpecBackend("docs", DirFileSystem("bucket", inner, skip_instance_cache=True), "docs")
 
 
-ON_S3 = [obstore_on_s3, s3fs, s3fs_in_a_folder]
+S3FS = pytest.param(s3fs, marks=pytest.mark.extended)
+ON_S3 = [obstore_on_s3, S3FS, pytest.param(s3fs_in_a_folder, marks=pytest.mark.extended)]
 
 
 @pytest.fixture
@@ -205,7 +206,7 @@ def test_a_page_that_is_refused_is_not_the_last(
         assert keys(storage, "missing") == []
 
 
-@pytest.mark.parametrize("make", [obstore_on_s3, s3fs])
+@pytest.mark.parametrize("make", [obstore_on_s3, S3FS])
 @pytest.mark.parametrize("status", [403, 500])
 def test_a_key_that_s3_does_not_tell_of_is_not_free(
     s3_server: S3Server, make: Callable[[S3Server], StorageBackend], status: int
@@ -222,7 +223,7 @@ def test_a_key_that_s3_does_not_tell_of_is_not_free(
 
 
 @pytest.mark.parametrize("driver", ["sync-file"], indirect=True)
-@pytest.mark.parametrize("make", [obstore_on_s3, s3fs])
+@pytest.mark.parametrize("make", [obstore_on_s3, S3FS])
 async def test_a_sweep_and_a_check_do_not_take_a_refusal_for_peace(
     s3_server: S3Server, make: Callable[[S3Server], StorageBackend], driver: Driver
 ) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from filecolumn import CommitOutcomeUnknownError, FileObject, storages
@@ -80,6 +80,12 @@ async def _clear_in_bulk(session: DriverSession) -> None:
     await session.execute(update(Document).where(Document.id == 1).values(file=None))
 
 
+async def _delete_nothing(session: DriverSession) -> None:
+    """Of the library's statements none finds a row; one past it does."""
+    await session.execute(text("DELETE FROM documents WHERE id = 2"))
+    await session.execute(delete(Document).where(Document.id == 99))
+
+
 async def _clear_after_an_undone_savepoint(session: DriverSession) -> None:
     document = await session.one(Document, 1)
     with pytest.raises(ZeroDivisionError):
@@ -102,6 +108,7 @@ KINDS: dict[str, Act] = {
     "order of a list": _reorder,
     "bulk delete": _delete_in_bulk,
     "bulk update": _clear_in_bulk,
+    "a statement that finds nothing": _delete_nothing,
     "savepoints": _clear_after_an_undone_savepoint,
 }
 
@@ -131,8 +138,8 @@ async def driver(request: pytest.FixtureRequest, direct: Engine, proxy: Proxy) -
         for table in reversed(Base.metadata.sorted_tables):
             if not table.name.endswith("meta"):
                 connection.execute(table.delete())
-    text = url.render_as_string(hide_password=False)
-    made: Driver = AsyncDriver(text, **options) if request.param == "async" else SyncDriver(text, **options)
+    shown = url.render_as_string(hide_password=False)
+    made: Driver = AsyncDriver(shown, **options) if request.param == "async" else SyncDriver(shown, **options)
     async with made.session() as session:
         session.add(Document(id=1, file=file(b"one"), pages=[file(b"p"), file(b"q")]), Document(id=2))
         await session.commit()

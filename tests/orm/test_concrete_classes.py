@@ -33,7 +33,13 @@ from tests.scenarios.mapped_tables import Bundle, Cold, Item, Twofold, create_ta
 from tests.scenarios.records import file, put_raw
 
 
-@pytest.fixture(params=[*ON_SQLITE, *on_servers(["psycopg", "asyncmy"])])
+@pytest.fixture(
+    params=[
+        "sync-file",
+        pytest.param("async-file", marks=pytest.mark.extended),
+        *on_servers(["psycopg", "asyncmy"]),
+    ]
+)
 async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
     """Each kind of database, sync or async."""
     async with open_driver(request.param, tmp_path) as made:

@@ -5,7 +5,8 @@ What lies under the key then says whether the content is there: it is read back 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from filecolumn import FileObject, NotSupportedError, ObjectExistsError, Storage
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from tests.scenarios.drivers import Driver
-from tests.scenarios.fixtures import ON_SQLITE
+from tests.scenarios.fixtures import ON_SQLITE, open_driver
 from tests.scenarios.models import Document
 from tests.scenarios.records import held
 from tests.servers.s3_faults import FaultKind, S3Server
@@ -30,10 +31,13 @@ LOST: list[FaultKind] = [
 ]
 QUICK: dict[str, Any] = {"timeout": 0.5, "total_timeout": 3.0, "max_retries": 1}
 
-pytestmark = [
-    pytest.mark.timeout(60),
-    pytest.mark.parametrize("driver", ON_SQLITE, indirect=True),
-]
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(params=ON_SQLITE)
+async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
+    async with open_driver(request.param, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -78,7 +82,9 @@ async def insert_another(driver: Driver) -> None:
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["put", "complete"])
 @pytest.mark.parametrize("fault", LOST)
-@pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
+@pytest.mark.parametrize(
+    ("driver", "times"), [("sync-file", 1), ("async-file", None)], indirect=["driver"], ids=["once", "always"]
+)
 @pytest.mark.parametrize("kind", ["obstore"], indirect=True)
 async def test_stored_content_whose_answer_is_lost_is_kept(
     driver: Driver, s3: S3Server, content: bytes, fault: FaultKind, times: int | None

@@ -75,7 +75,13 @@ def take(model: type[object], key: object) -> Call:
 # Several mappers on one table
 
 
-@pytest.fixture(params=[*ON_SQLITE, *on_servers(["psycopg", "asyncmy"])])
+@pytest.fixture(
+    params=[
+        "sync-file",
+        pytest.param("async-file", marks=pytest.mark.extended),
+        *on_servers(["psycopg", "asyncmy"]),
+    ]
+)
 async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
     """Each kind of database, sync or async."""
     async with open_driver(request.param, tmp_path) as made:

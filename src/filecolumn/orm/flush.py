@@ -74,6 +74,8 @@ class FlushUnit:
         store_pending(slots, self._frame, self._recorder)
         for mapper in {state.mapper for state in (*(state for state, _ in changes), *gone)}:
             watch(self._session, {"mapper": mapper}, self._frame, self._root)
+            # so that COMMIT has a proof, also if nothing is recorded in the end
+            self._recorder.home(mapper)
         held = held_rows(
             self._session, {**dict.fromkeys(state for state, _ in changes), **dict.fromkeys(gone)}
         )

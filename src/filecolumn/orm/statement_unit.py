@@ -88,6 +88,8 @@ class StatementUnit(FlushUnit):
         """Return what reads the rows, on the connection that the statement will use."""
         context, dml = self._context, self._dml
         watch(context.session, dict(context.bind_arguments), self._frame, self._root)
+        # so that COMMIT has a proof, also if no row matches
+        self._recorder.home(dml.mapper)
         connection = context.session.connection(bind_arguments=dict(context.bind_arguments))
         columns = (*(attribute.column for attribute in dml.attributes), *more)
         mapper = dml.mapper
