@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, MetaData, create_engine, event, insert, select, text, update
+from sqlalchemy import Engine, MetaData, create_engine, delete, event, insert, select, text, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from filecolumn import (
@@ -208,6 +208,38 @@ async def test_a_file_that_a_sweep_has_claimed_cannot_be_attached(
             await session.commit()
         await session.rollback()
     await agree_after_drain(driver, {})
+
+
+class OtherBase(DeclarativeBase):
+    """Base of a model whose ledger was never created."""
+
+
+class Legacy(OtherBase):
+    __tablename__ = "legacy"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str] = mapped_column(default="")
+    file: Mapped[FileObject | None] = mapped_column(StoredObject("docs"))
+
+
+@pytest.mark.parametrize("driver", ON_SQLITE, indirect=True)
+async def test_rows_without_files_need_no_ledger(
+    driver: Driver, storage: StorageBackend, tmp_path: Path
+) -> None:
+    async with driver.session() as session:
+        await session.execute(text("DROP TABLE filecolumn_ledger"))
+        await session.execute(text("DROP TABLE filecolumn_meta"))
+        await session.run(lambda sync: OtherBase.metadata.tables["legacy"].create(sync.connection()))
+        session.add(Legacy(id=1), Legacy(id=2))
+        await session.commit()
+        (await session.one(Legacy, 1)).title = "new"
+        await session.delete(await session.one(Legacy, 2))
+        await session.commit()
+        await session.execute(delete(Legacy))
+        await session.commit()
+        session.add(Legacy(id=3, file=file(b"x")))
+        with pytest.raises(MissingLedgerError):
+            await session.commit()
 
 
 class Swept(WrappedBackend):

@@ -11,10 +11,13 @@ connection, whose transactions come one after the other, and says which was the 
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Engine, bindparam, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError
 
 from filecolumn.naming import uuid7_hex
+from filecolumn.orm.columns import translated
 from filecolumn.orm.ledger import Ledger, State
 from filecolumn.orm.prepared import prepared
 from filecolumn.orm.recording import LedgerAt, inserted
@@ -33,14 +36,19 @@ Token = tuple[str, str]
 """Name and value of a row in the meta table."""
 
 _TOKENS = "filecolumn.tokens"
+_with_meta: WeakKeyDictionary[Engine, set[Ledger]] = WeakKeyDictionary()
 
 
-def leave_token(connection: Connection, at: LedgerAt) -> Token:
+def leave_token(connection: Connection, at: LedgerAt) -> Token | None:
     """Leave in the transaction of *connection* what proves later that it has committed.
+
+    None where the table for it is not in the database: a transaction without files needs none.
 
     Each connection has a row of its own, so that no two transactions write one row at a time, and a
     snapshot is never older than the row's last change.
     """
+    if not _has_meta(connection, at):
+        return None
     names: dict[LedgerAt, str] = connection.info.setdefault(_TOKENS, {})
     value = uuid7_hex()
     name = names.get(at)
@@ -49,6 +57,17 @@ def leave_token(connection: Connection, at: LedgerAt) -> Token:
     names[at] = name = f"{TOKEN}{uuid7_hex()}"
     connection.execute(insert(at.ledger.meta), {"name": name, "value": value})
     return name, value
+
+
+def _has_meta(connection: Connection, at: LedgerAt) -> bool:
+    """Return whether the meta table is there; asked until it is, since some databases end a transaction at an error."""
+    known = _with_meta.setdefault(at.engine, set())
+    if at.ledger not in known:
+        meta = at.ledger.meta
+        if not inspect(connection).has_table(meta.name, schema=translated(connection, meta.schema)):
+            return False
+        known.add(at.ledger)
+    return True
 
 
 def _set_token(connection: Connection, ledger: Ledger, name: str, value: str) -> bool:

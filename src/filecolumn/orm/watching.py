@@ -103,7 +103,9 @@ def _prepare_to_ask(connection: Connection, root: SessionFrame) -> None:
     at = root.homes.get(connection)
     if at is not None and at not in root.added.values():
         with translating(connection, translation_of(at.engine)):
-            root.tokens[at] = leave_token(connection, at)
+            token = leave_token(connection, at)
+        if token is not None:
+            root.tokens[at] = token
 
 
 def _check_unended(connection: Connection, root: SessionFrame) -> None:
