@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from _pytest.mark.structures import ParameterSet
@@ -18,6 +19,7 @@ from filecolumn import storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
+from tests.profiles import NAME
 from tests.scenarios import mapped_tables, models, more_models
 from tests.scenarios.drivers import AsyncDriver, Driver, SyncDriver
 from tests.servers.databases import SCHEMES, Database, empty_database
@@ -112,9 +114,11 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> StorageBackend:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep one storage for each driver."""
-    config.hook.pytest_deselected(items=[item for item in items if not _is_paired(item)])
-    items[:] = filter(_is_paired, items)
+    """Keep one storage for each driver, and of four drivers of servers two."""
+    kept = [item for item in items if _is_paired(item) and _is_in_turn(item)]
+    chosen = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = kept
 
 
 def _is_paired(item: pytest.Item) -> bool:
@@ -127,6 +131,27 @@ def _is_paired(item: pytest.Item) -> bool:
     if "storage" in chosen or "storage" not in params or kind not in STORAGE_OF:
         return True
     return params["storage"] == STORAGE_OF[kind]
+
+
+DRIVERS_IN_TURN = (("psycopg", "asyncmy"), ("asyncpg", "pymysql"))
+"""Both servers, sync and async, for each scenario: the product is for hours."""
+
+
+def _is_in_turn(item: pytest.Item) -> bool:
+    """Return whether a scenario, if it did not choose its drivers itself, has this one outside of soak."""
+    if NAME == "soak" or not (isinstance(item, pytest.Function) and hasattr(item, "callspec")):
+        return True
+    kind = item.callspec.params.get("driver")
+    chosen = {name for mark in item.iter_markers("parametrize") for name in _names(mark)}
+    if kind not in SCHEMES or "driver" in chosen or not _has_common_driver(item):
+        return True
+    return kind in DRIVERS_IN_TURN[crc32(item.nodeid.partition("[")[0].encode()) % 2]
+
+
+def _has_common_driver(item: pytest.Function) -> bool:
+    """Return whether a test's driver is that of this module, not one of its own."""
+    definitions = item._fixtureinfo.name2fixturedefs.get("driver", ())
+    return [each.func.__module__ for each in definitions][-1:] == [__name__]
 
 
 def _names(mark: pytest.Mark) -> list[str]:
