@@ -152,7 +152,9 @@ def minimum(session: nox.Session) -> None:
         for folder in ("backends", "deployments", "faults", "litestar", "maintenance", "project")
     )
     chosen = f"not sized and {QUICK}"
-    session.run("python", "-m", "pytest", *IN_PARALLEL, *elsewhere, "-m", chosen, *session.posargs)
+    pytest = ("python", "-m", "pytest", *IN_PARALLEL, *elsewhere, "-m", chosen, *session.posargs)
+    # each scenario sync or async
+    session.run(*pytest, env={"FILECOLUMN_TEST_TURNS": "all"})
 
 
 @nox.session(reuse_venv=False)

@@ -7,6 +7,7 @@ parametrizes both itself, and gets the full product.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -133,8 +134,11 @@ def _is_paired(item: pytest.Item) -> bool:
     return params["storage"] == STORAGE_OF[kind]
 
 
-DRIVERS_IN_TURN = (("psycopg", "asyncmy"), ("asyncpg", "pymysql"))
+DRIVERS_IN_TURN = (("psycopg", "asyncmy", "sync-file"), ("asyncpg", "pymysql", "async-file"))
 """Both servers, sync and async, for each scenario: the product is for hours."""
+
+TURNS = (*SCHEMES, *ON_SQLITE) if os.environ.get("FILECOLUMN_TEST_TURNS") == "all" else (*SCHEMES,)
+"""The drivers that take turns: with `all` those of SQLite too, as for the oldest versions."""
 
 
 def _is_in_turn(item: pytest.Item) -> bool:
@@ -143,7 +147,7 @@ def _is_in_turn(item: pytest.Item) -> bool:
         return True
     kind = item.callspec.params.get("driver")
     chosen = {name for mark in item.iter_markers("parametrize") for name in _names(mark)}
-    if kind not in SCHEMES or "driver" in chosen or not _has_common_driver(item):
+    if kind not in TURNS or "driver" in chosen or not _has_common_driver(item):
         return True
     return kind in DRIVERS_IN_TURN[crc32(item.nodeid.partition("[")[0].encode()) % 2]
 
