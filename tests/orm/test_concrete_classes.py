@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -28,22 +27,12 @@ from sqlalchemy.orm import DeclarativeBase, aliased, mapped_column, polymorphic_
 from filecolumn import BackendMismatchError, FileObject, FileObjectList, StoredObject, storages
 from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents
-from tests.scenarios.fixtures import ON_SERVERS, ON_SQLITE, on_servers, open_driver
+from tests.scenarios.each_database import driver
+from tests.scenarios.fixtures import ON_SERVERS, ON_SQLITE
 from tests.scenarios.mapped_tables import Bundle, Cold, Item, Twofold, create_tables
 from tests.scenarios.records import file, put_raw
 
-
-@pytest.fixture(
-    params=[
-        "sync-file",
-        pytest.param("async-file", marks=pytest.mark.extended),
-        *on_servers(["psycopg", "asyncmy"]),
-    ]
-)
-async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
-    """Each kind of database, sync or async."""
-    async with open_driver(request.param, tmp_path) as made:
-        yield made
+__all__ = ("driver",)
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ What lies under the key then says whether the content is there: it is read back 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +13,12 @@ from filecolumn import FileObject, NotSupportedError, ObjectExistsError, Storage
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from tests.scenarios.drivers import Driver
-from tests.scenarios.fixtures import ON_SQLITE, open_driver
 from tests.scenarios.models import Document
 from tests.scenarios.records import held
+from tests.scenarios.sqlite import driver
 from tests.servers.s3_faults import FaultKind, S3Server
+
+__all__ = ("driver",)
 
 SMALL = b"small"
 LARGE = bytes(range(256)) * 40_000
@@ -34,33 +34,23 @@ QUICK: dict[str, Any] = {"timeout": 0.5, "total_timeout": 3.0, "max_retries": 1}
 pytestmark = pytest.mark.timeout(60)
 
 
-@pytest.fixture(params=ON_SQLITE)
-async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
-    async with open_driver(request.param, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def server() -> Iterator[S3Server]:
-    with S3Server() as started:
-        yield started
-
-
 @pytest.fixture(params=["obstore", pytest.param("s3fs", marks=pytest.mark.extended)])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def s3(server: S3Server, kind: str) -> S3Server:
+def s3(s3_server: S3Server, kind: str) -> S3Server:
     """The server, behind the storage "docs" of the models."""
     if kind == "obstore":
-        storages.register_backend(ObstoreBackend("docs", "s3://bucket/", **QUICK, **server.obstore_options()))
+        storages.register_backend(
+            ObstoreBackend("docs", "s3://bucket/", **QUICK, **s3_server.obstore_options())
+        )
     else:
-        options = server.s3fs_options()
+        options = s3_server.s3fs_options()
         options["config_kwargs"] |= {"read_timeout": 0.5, "connect_timeout": 0.5}
         storages.register_backend(FSSpecBackend("docs", "s3", "bucket", **QUICK, **options))
-    return server
+    return s3_server
 
 
 def files_in(server: S3Server) -> dict[str, bytes]:
@@ -213,16 +203,16 @@ async def test_an_endpoint_without_the_condition_takes_keys_of_ours_only(
 
 
 async def test_a_client_that_is_told_to_send_no_condition_takes_keys_of_ours_only(
-    driver: Driver, server: S3Server
+    driver: Driver, s3_server: S3Server
 ) -> None:
-    options = server.obstore_options()
+    options = s3_server.obstore_options()
     storages.register_backend(
         ObstoreBackend("docs", "s3://bucket/", conditional_put="disabled", **QUICK, **options)
     )
     await insert(driver, SMALL)
     with pytest.raises(NotSupportedError, match=r"logo\.png"):
         await driver.save(FileObject("a.bin", backend="docs", content=b"2", to_filename="logo.png"))
-    assert list(files_in(server).values()) == [SMALL]
+    assert list(files_in(s3_server).values()) == [SMALL]
 
 
 @pytest.mark.parametrize("kind", ["obstore"], indirect=True)

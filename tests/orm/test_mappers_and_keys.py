@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -37,7 +36,8 @@ from filecolumn.maintenance import (
 )
 from filecolumn.orm.attributes import mapper_of
 from tests.scenarios.drivers import Driver, contents, stored
-from tests.scenarios.fixtures import ON_SQLITE, on_servers, open_driver
+from tests.scenarios.each_database import driver
+from tests.scenarios.fixtures import ON_SQLITE
 from tests.scenarios.mapped_tables import (
     Article,
     Base,
@@ -66,6 +66,8 @@ from tests.scenarios.records import file, run
 
 Call = Callable[[Session], object]
 
+__all__ = ("driver",)
+
 
 def take(model: type[object], key: object) -> Call:
     """Return what deletes one instance."""
@@ -73,19 +75,6 @@ def take(model: type[object], key: object) -> Call:
 
 
 # Several mappers on one table
-
-
-@pytest.fixture(
-    params=[
-        "sync-file",
-        pytest.param("async-file", marks=pytest.mark.extended),
-        *on_servers(["psycopg", "asyncmy"]),
-    ]
-)
-async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
-    """Each kind of database, sync or async."""
-    async with open_driver(request.param, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from sqlalchemy.orm import (
 )
 
 from filecolumn import FileObject, StoredObject
-from tests.scenarios import models
+from tests.scenarios import models, more_models
 from tests.scenarios.drivers import Driver
 
 
@@ -27,11 +27,7 @@ class Base(DeclarativeBase):
 
 async def create_tables(driver: Driver) -> None:
     """Make the tables of this module; on a server they are there."""
-    if driver.dialect != "sqlite":
-        return
-    async with driver.session() as session:
-        await session.run(lambda s: Base.metadata.create_all(s.connection()))
-        await session.commit()
+    await more_models.create_tables(driver, Base)
 
 
 # Several mappers on one table: who comes first is not who maps the files

@@ -22,12 +22,12 @@ class DataBase(MappedAsDataclass, DeclarativeBase):
     metadata = Base.metadata
 
 
-async def create_tables(driver: Driver) -> None:
-    """Make the tables of this module; on a server they are there."""
+async def create_tables(driver: Driver, base: type[DeclarativeBase] = Base) -> None:
+    """Make the tables of this module, or those of another *base*; on a server they are there."""
     if driver.dialect != "sqlite":
         return
     async with driver.session() as session:
-        await session.run(lambda s: Base.metadata.create_all(s.connection()))
+        await session.run(lambda s: base.metadata.create_all(s.connection()))
         await session.commit()
 
 
