@@ -136,11 +136,8 @@ class Recorder:
                 self._withdraw(dict(self._claimed))
             raise
 
-    def claim(self, chosen: Mapping[Place, Slot]) -> Collection[Place]:
-        """Record keys that the application chose, before anything is stored there, and return those that a ledger has.
-
-        ObjectExistsError if one is taken.
-        """
+    def claim(self, chosen: Mapping[Place, Slot]) -> None:
+        """Record keys that the application chose, before they are used; ObjectExistsError if one is taken."""
         by_ledger: defaultdict[LedgerAt, dict[Place, str]] = defaultdict(dict)
         for place, slot in chosen.items():
             home = self.home(slot.state.mapper)
@@ -153,7 +150,6 @@ class Recorder:
                 self._claimed |= new
                 self._added |= new
                 self._frame.added |= new
-        return self._claimed.keys()
 
     def describe(self, stored: Mapping[Place, FileFacts]) -> None:
         """Complete the entries of claimed keys, now that their content is stored."""

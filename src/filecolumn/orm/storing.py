@@ -81,9 +81,7 @@ def _transfer(
             _claim(upload, uploads.values(), frame)
         chosen = {upload.place: slot_of[op] for op, upload in uploads.items() if not op.fresh}
         if chosen:
-            claimed = recorder.claim(chosen)
-            for upload in uploads.values():
-                upload.claimed = upload.place in claimed
+            recorder.claim(chosen)
         bridge.transfer(list(uploads), done)
         if stored:
             recorder.describe(stored)

@@ -105,8 +105,6 @@ class Upload:
     restore: Callable[[], None] | None = None
     """Puts the original back where a copy stands."""
     done: bool = False
-    claimed: bool = False
-    """Whether the ledger has the key, which the application chose, as this transaction's."""
 
     @property
     def place(self) -> Place:
@@ -115,10 +113,8 @@ class Upload:
 
     @property
     def deletable(self) -> bool:
-        """Whether what lies there is certainly ours: of two puts of a chosen key the later may have replaced it."""
-        if self.op.fresh:
-            return True
-        return self.done and (self.claimed or self.op.backend.capabilities.creates_atomically)
+        """Whether what lies there is certainly ours: a chosen key is stored only where a taken one is refused."""
+        return self.op.fresh or self.done
 
     def fail(self) -> None:
         """Take note that the transfer did not succeed."""
