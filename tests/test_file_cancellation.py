@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from filecolumn import FileObject, SourceConsumedError, storages
 from filecolumn.backends.base import PutMode, Stat, StorageBackend
+from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from tests.scenarios.files import keys, memory, storage
 
@@ -61,6 +63,53 @@ async def test_a_save_cancelled_while_it_reads_leaves_nothing(storage: StorageBa
     assert not file.is_saved
     with pytest.raises(SourceConsumedError):
         file.get_content()
+
+
+class Halted(FSSpecBackend):
+    """A put whose thread halts after the first chunk, until it is told to go on."""
+
+    def __init__(self, key: str, url: str) -> None:
+        super().__init__(key, url)
+        self.has_chunk, self.may_go_on, self.ended = (threading.Event() for _ in range(3))
+
+    def put(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        mode: PutMode = "create",
+    ) -> Stat:
+        def halting() -> Iterator[bytes]:
+            for chunk in chunks:
+                yield chunk
+                self.has_chunk.set()
+                self.may_go_on.wait(10)
+
+        try:
+            return super().put(key, halting(), content_type=content_type, metadata=metadata, mode=mode)
+        finally:
+            self.ended.set()
+
+
+async def one_chunk() -> AsyncIterator[bytes]:
+    yield b"x"
+
+
+@pytest.mark.timeout(30)
+async def test_a_save_cancelled_after_its_last_chunk_leaves_nothing(tmp_path: Path) -> None:
+    """The thread that stores outlives the cancellation, and asks for the end of the content after it."""
+    backend = Halted("docs", f"file://{tmp_path}/d/")
+    storages.register_backend(backend)
+    task = asyncio.ensure_future(FileObject("a.txt", content=one_chunk()).save_async())
+    await asyncio.to_thread(backend.has_chunk.wait, 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    backend.may_go_on.set()
+    await asyncio.to_thread(backend.ended.wait, 5)
+    assert keys(backend) == []
 
 
 @pytest.mark.timeout(30)

@@ -20,7 +20,7 @@ __all__ = ("Feed",)
 class Feed:
     """One pass over a source: `start`, then all of `chunks`; or both by their twins.
 
-    At most the policy's `max_size` and one chunk are read.  Once `stopped` is set, the next chunk fails.
+    At most the policy's `max_size` and one chunk are read.  Once `stopped` is set, the next chunk or the end fails.
     """
 
     def __init__(self, source: Source, facts: FileFacts, policy: ContentPolicy, field: str | None) -> None:
@@ -80,7 +80,7 @@ class Feed:
         finally:
             self._rest.close()
         failpoint("put.before_complete")
-        self.ended = True
+        self._end()
 
     async def chunks_async(self) -> AsyncIterator[bytes]:
         """Call `chunks` asynchronously."""
@@ -95,7 +95,7 @@ class Feed:
         finally:
             await self._rest_async.aclose()
         failpoint("put.before_complete")
-        self.ended = True
+        self._end()
 
     def _is_enough(self, chunk: bytes) -> bool:
         self._go_on()
@@ -110,6 +110,11 @@ class Feed:
         decided, found = self._policy.type_of(head, known.filename, known.content_type, self._field)
         self._facts = replace(known, content_type=decided, sniffed=found)
         return decided
+
+    def _end(self) -> None:
+        # a thread that was left to itself may ask for the end after the upload's key was cleaned up
+        self._go_on()
+        self.ended = True
 
     def _go_on(self) -> None:
         if self.stopped:
