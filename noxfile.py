@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -12,6 +14,8 @@ PINNED = "constraints.txt"
 OLDEST = "constraints-minimum.txt"
 
 IN_PARALLEL = ("-n", "auto", "--dist", "worksteal")
+# what talks to servers and starts processes waits for half of its time
+WAITING_IN_PARALLEL = ("-n", str(3 * (os.cpu_count() or 2) // 2), "--dist", "worksteal")
 SLOWEST = ("--durations", "10")
 
 # What needs nothing but this package, and takes minutes altogether; `sized` tests are in both sets, with
@@ -90,7 +94,7 @@ def tests_rest(session: nox.Session) -> None:
     if session.posargs:
         session.run(*pytest, *session.posargs, env=profile)
         return
-    session.run(*pytest, "-m", REST, *IN_PARALLEL, env=profile)
+    session.run(*pytest, "-m", REST, *WAITING_IN_PARALLEL, env=profile)
     session.run(*pytest, "-m", "quiet", env=profile)
 
 

@@ -72,13 +72,11 @@ async def database(
 async def cancel_after(work: Coroutine[object, object, None], steps: int) -> bool:
     """Run *work*, cancel it after so many steps of the loop, and return whether it was too late for that."""
     task = asyncio.ensure_future(work)
-    for _ in range(steps):
+    for step in range(steps):
         if task.done():
             break
-        await asyncio.sleep(0)
         # what threads and sockets do takes time, not steps
-        if steps % 4 == 0:
-            await asyncio.sleep(0.0005)
+        await asyncio.sleep(0.0005 if step % 4 == 3 else 0)
     is_late = task.done()
     task.cancel()
     await asyncio.wait({task}, timeout=20)
