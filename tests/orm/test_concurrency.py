@@ -38,10 +38,10 @@ async def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     if level:
         made = make_driver(kind, tmp_path, isolation_level=level)
     else:
-        with closing(sqlite3.connect(tmp_path / "test.db")) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
         made = make_driver(kind, tmp_path)
         await made.create()
+        with closing(sqlite3.connect(tmp_path / "test.db")) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
     yield made
     await made.dispose()
 

@@ -6,9 +6,14 @@ ever suspended: the calls run in place, on the event loop's thread, as in a sync
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Executable, Result, create_engine, event, make_url
@@ -18,6 +23,9 @@ from sqlalchemy.pool import StaticPool
 
 from filecolumn import FileObject, storages
 from filecolumn.maintenance import DrainReport, Models, drain, drain_async
+from filecolumn.naming import uuid7_hex
+from filecolumn.orm.creation import DATABASE_ID
+from filecolumn.orm.ledger import META
 from tests.scenarios.models import Base
 
 T = TypeVar("T")
@@ -32,6 +40,8 @@ def use_real_savepoints(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def do_connect(connection: object, record: object) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]
+        # no test cuts the power of the machine
+        connection.execute("PRAGMA synchronous = OFF").close()  # type: ignore[attr-defined]
 
     @event.listens_for(engine, "begin")
     def do_begin(connection: Connection) -> None:
@@ -43,6 +53,30 @@ def _suited(url: str | URL) -> dict[str, object]:
     parsed = make_url(url)
     in_memory = parsed.get_backend_name() == "sqlite" and not parsed.database
     return {"poolclass": StaticPool} if in_memory else {}
+
+
+_copied_from = TemporaryDirectory()
+
+
+def copy_tables(engine: Engine) -> bool:
+    """Make the tables in a file that is not there yet, if it is SQLite's, from a copy: a third of a test's time."""
+    path = engine.url.database
+    if engine.dialect.name != "sqlite" or not path or Path(path).exists():
+        return False
+    shutil.copyfile(_file_with_tables(frozenset(Base.metadata.tables)), path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(f"UPDATE {META} SET value = ? WHERE name = ?", (uuid7_hex(), DATABASE_ID))
+    return True
+
+
+@cache
+def _file_with_tables(names: frozenset[str]) -> Path:
+    path = Path(_copied_from.name, f"{uuid7_hex()}.db")
+    engine = create_engine(f"sqlite:///{path}")
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    return path
 
 
 class DriverSession(ABC):
@@ -220,7 +254,8 @@ class SyncDriver(Driver):
             yield SyncConnection(connection)
 
     async def create(self) -> None:
-        Base.metadata.create_all(self.engine)
+        if not copy_tables(self.engine):
+            Base.metadata.create_all(self.engine)
 
     async def dispose(self) -> None:
         self.engine.dispose()
@@ -296,8 +331,9 @@ class AsyncDriver(Driver):
             yield AsyncDriverConnection(connection)
 
     async def create(self) -> None:
-        async with self.engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all)
+        if not copy_tables(self.sync_engine):
+            async with self.engine.begin() as connection:
+                await connection.run_sync(Base.metadata.create_all)
 
     async def dispose(self) -> None:
         await self.engine.dispose()
