@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -14,8 +12,6 @@ PINNED = "constraints.txt"
 OLDEST = "constraints-minimum.txt"
 
 IN_PARALLEL = ("-n", "auto", "--dist", "worksteal")
-# what talks to servers and starts processes waits for half of its time
-WAITING_IN_PARALLEL = ("-n", str(3 * (os.cpu_count() or 2) // 2), "--dist", "worksteal")
 SLOWEST = ("--durations", "10")
 
 # What needs nothing but this package, and takes minutes altogether; `sized` tests are in both sets, with
@@ -94,16 +90,17 @@ def tests_rest(session: nox.Session) -> None:
     if session.posargs:
         session.run(*pytest, *session.posargs, env=profile)
         return
-    session.run(*pytest, "-m", REST, *WAITING_IN_PARALLEL, env=profile)
+    session.run(*pytest, "-m", REST, *IN_PARALLEL, env=profile)
     session.run(*pytest, "-m", "quiet", env=profile)
 
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Inject faults for hours, where CI does for minutes; needs PostgreSQL and MariaDB."""
-    install(session, "-e", ".[fsspec,async]", "--group", "test")
+    """Inject faults for hours, where CI does for minutes, and run each scenario on each driver."""
+    install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers")
     session.run(
-        *("python", "-m", "pytest", "--timeout=0", "-m", "sized", *session.posargs),
+        *("python", "-m", "tests.servers", "python", "-m", "pytest", "--timeout=0"),
+        *("-m", "not (quiet or browser)", *session.posargs),
         env={"FILECOLUMN_TEST_PROFILE": "soak"},
     )
 

@@ -144,7 +144,7 @@ class TestLocal(BackendSuite):
 @pytest.mark.server
 class TestSftp(BackendSuite):
     exhaustive = False
-    large = 2 * 1024 * 1024 + 12345
+    large = 1024 * 1024 + 12345
     many = 100
     examples = 8
 

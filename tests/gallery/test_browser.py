@@ -15,6 +15,11 @@ from tests.litestar.server import LiveServer, until
 
 pytestmark = pytest.mark.timeout(120)
 
+# What does not depend on the size of the page is tried on one of the two.
+on_desktop, on_phone = (
+    pytest.mark.parametrize("page", [kind], indirect=True) for kind in ("desktop", "phone")
+)
+
 
 def upload(page: Page, *files: Path) -> None:
     """Choose files and wait until they are stored."""
@@ -50,6 +55,7 @@ def test_several_files_are_chosen_and_shown(page: Page, pictures: list[Path], ht
     expect(page.locator(".tile")).to_have_count(3)
 
 
+@on_desktop
 def test_a_bar_shows_how_far_an_upload_is(page: Page, films: Path) -> None:
     connection = page.context.new_cdp_session(page)
     connection.send("Network.enable")
@@ -77,6 +83,7 @@ def test_a_bar_shows_how_far_an_upload_is(page: Page, films: Path) -> None:
     assert len({part for part in parts if 0 < part < 1}) >= 2
 
 
+@on_phone
 def test_an_upload_can_be_stopped(
     page: Page, films: Path, http: httpx.Client, gallery: LiveServer, tmp_path: Path
 ) -> None:
@@ -93,6 +100,7 @@ def test_an_upload_can_be_stopped(
     assert until(lambda: objects(gallery, tmp_path) == [])
 
 
+@on_desktop
 def test_files_are_dropped_anywhere(page: Page) -> None:
     data = page.evaluate_handle(
         """() => {
@@ -109,6 +117,7 @@ def test_files_are_dropped_anywhere(page: Page) -> None:
     expect(page.locator(".tile")).to_have_count(2)
 
 
+@on_desktop
 def test_what_is_refused_says_why(page: Page, tmp_path: Path, http: httpx.Client) -> None:
     false = tmp_path / "false.png"
     false.write_bytes(b"<!DOCTYPE html><script>alert(1)</script>")
@@ -122,6 +131,7 @@ def test_what_is_refused_says_why(page: Page, tmp_path: Path, http: httpx.Client
     assert http.get("/api/items").json() == []
 
 
+@on_phone
 def test_a_film_is_sought_by_ranges(page: Page, films: Path) -> None:
     upload(page, films)
     expect(tile(page, films.name).locator(".badge")).to_have_text("▶ 0:30")
@@ -146,6 +156,7 @@ def test_a_film_is_sought_by_ranges(page: Page, films: Path) -> None:
     assert until(lambda: video.evaluate("video => video.currentTime") > 24.2)
 
 
+@on_desktop
 def test_a_file_is_downloaded_as_it_was(page: Page, pictures: list[Path]) -> None:
     upload(page, pictures[0])
     tile(page, "wide.jpg").click()
@@ -155,6 +166,7 @@ def test_a_file_is_downloaded_as_it_was(page: Page, pictures: list[Path]) -> Non
     assert Path(download.value.path()).read_bytes() == pictures[0].read_bytes()
 
 
+@on_phone
 def test_a_file_is_replaced(
     page: Page, pictures: list[Path], http: httpx.Client, gallery: LiveServer, tmp_path: Path
 ) -> None:
@@ -172,6 +184,7 @@ def test_a_file_is_replaced(
     assert until(lambda: len(objects(gallery, tmp_path)) == 2)
 
 
+@on_desktop
 def test_a_refused_replacement_leaves_the_file(page: Page, pictures: list[Path], tmp_path: Path) -> None:
     upload(page, pictures[0])
     tile(page, "wide.jpg").click()
@@ -182,6 +195,7 @@ def test_a_refused_replacement_leaves_the_file(page: Page, pictures: list[Path],
     expect(page.locator("#viewer-name")).to_have_text("wide.jpg")
 
 
+@on_phone
 def test_a_file_is_deleted_after_a_question(
     page: Page, pictures: list[Path], http: httpx.Client, gallery: LiveServer, tmp_path: Path
 ) -> None:
@@ -198,6 +212,7 @@ def test_a_file_is_deleted_after_a_question(
     assert until(lambda: len(objects(gallery, tmp_path)) == 2)
 
 
+@on_desktop
 def test_it_is_used_by_keyboard(page: Page, pictures: list[Path]) -> None:
     upload(page, *pictures)
     tile(page, "wide.jpg").focus()
@@ -213,6 +228,7 @@ def test_it_is_used_by_keyboard(page: Page, pictures: list[Path]) -> None:
     expect(tile(page, str(shown))).to_be_focused()
 
 
+@on_phone
 def test_kinds_are_filtered(page: Page, pictures: list[Path], tmp_path: Path) -> None:
     note = tmp_path / "note.txt"
     note.write_text("a note")
@@ -246,6 +262,7 @@ def test_it_is_accessible_and_fits(page: Page, pictures: list[Path], scheme: str
     assert violations(page) == []
 
 
+@on_phone
 def test_the_status_page_probes_the_storage_and_compares_it_with_the_rows(
     page: Page, pictures: list[Path]
 ) -> None:

@@ -115,7 +115,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> StorageBackend:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep one storage for each driver, and of four drivers of servers two."""
+    """Keep one storage for each driver, and one of the four drivers of servers."""
     kept = [item for item in items if _is_paired(item) and _is_in_turn(item)]
     chosen = set(kept)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
@@ -134,8 +134,13 @@ def _is_paired(item: pytest.Item) -> bool:
     return params["storage"] == STORAGE_OF[kind]
 
 
-DRIVERS_IN_TURN = (("psycopg", "asyncmy", "sync-file"), ("asyncpg", "pymysql", "async-file"))
-"""Both servers, sync and async, for each scenario: the product is for hours."""
+DRIVERS_IN_TURN = (
+    ("psycopg", "async-file"),
+    ("asyncmy", "sync-file"),
+    ("asyncpg", "sync-file"),
+    ("pymysql", "async-file"),
+)
+"""One driver of a server for each scenario and its parameters, sync and async: the product is for hours."""
 
 TURNS = (*SCHEMES, *ON_SQLITE) if os.environ.get("FILECOLUMN_TEST_TURNS") == "all" else (*SCHEMES,)
 """The drivers that take turns: with `all` those of SQLite too, as for the oldest versions."""
@@ -149,7 +154,11 @@ def _is_in_turn(item: pytest.Item) -> bool:
     chosen = {name for mark in item.iter_markers("parametrize") for name in _names(mark)}
     if kind not in TURNS or "driver" in chosen or not _has_common_driver(item):
         return True
-    return kind in DRIVERS_IN_TURN[crc32(item.nodeid.partition("[")[0].encode()) % 2]
+    others = [
+        str(value) for name, value in item.callspec.indices.items() if name not in {"driver", "storage"}
+    ]
+    turn = crc32(f"{item.nodeid.partition('[')[0]} {others}".encode())
+    return kind in DRIVERS_IN_TURN[turn % len(DRIVERS_IN_TURN)]
 
 
 def _has_common_driver(item: pytest.Function) -> bool:
