@@ -40,8 +40,10 @@ def use_real_savepoints(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def do_connect(connection: object, record: object) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]
+        cursor = connection.cursor()  # type: ignore[attr-defined]
         # no test cuts the power of the machine
-        connection.execute("PRAGMA synchronous = OFF").close()  # type: ignore[attr-defined]
+        cursor.execute("PRAGMA synchronous = OFF")
+        cursor.close()
 
     @event.listens_for(engine, "begin")
     def do_begin(connection: Connection) -> None:
