@@ -20,13 +20,14 @@ from typing import IO
 import psutil
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
-from filecolumn import storages
+from filecolumn import FileObject, storages
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.maintenance import status
 from tests.faults.oracle import look, put_right
 from tests.profiles import PROFILE
-from tests.scenarios.models import Base
+from tests.scenarios.models import Base, Document
 from tests.servers.databases import own_database
 
 SECONDS = PROFILE.soak_seconds
@@ -139,6 +140,20 @@ def load_on(engine: Engine, folder: Path) -> Iterator[Load]:
         load.close()
 
 
+def mark_empty(engine: Engine) -> None:
+    """Have the folder marked while it is empty.
+
+    If it could not be for the first worker, the next one would find objects that may be anybody's, and
+    no sweep removes such ones.
+    """
+    with Session(engine) as session:
+        first = Document(id=0, file=FileObject("first", content=b"x"))
+        session.add(first)
+        session.commit()
+        session.delete(first)
+        session.commit()
+
+
 def soak(load: Load, engine: Engine) -> float:
     """Kill and measure until the time is over, and return for how long a key was due at most."""
     latest = 0.0
@@ -180,6 +195,7 @@ def test_nothing_grows_and_nothing_is_late(tmp_path: Path) -> None:
     folder = tmp_path / "docs"
     storages.register_backend(ObstoreBackend("docs", f"file://{folder}/", fsync=False))
     with own_database("postgresql", tmp_path, Base.metadata) as engine:
+        mark_empty(engine)
         with load_on(engine, folder) as load:
             latest = soak(load, engine)
             counts = {worker.kind: load.result(worker) for worker in load.steady}
