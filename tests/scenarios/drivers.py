@@ -6,27 +6,21 @@ ever suspended: the calls run in place, on the event loop's thread, as in a sync
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, Executable, Result, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from filecolumn import FileObject, storages
 from filecolumn.maintenance import DrainReport, Models, drain, drain_async
-from filecolumn.naming import uuid7_hex
-from filecolumn.orm.creation import DATABASE_ID
-from filecolumn.orm.ledger import META
 from tests.scenarios.models import Base
+from tests.servers.databases import copy_tables
 
 T = TypeVar("T")
 
@@ -40,14 +34,20 @@ def use_real_savepoints(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def do_connect(connection: object, record: object) -> None:
         connection.isolation_level = None  # type: ignore[attr-defined]
-        cursor = connection.cursor()  # type: ignore[attr-defined]
-        # no test cuts the power of the machine
-        cursor.execute("PRAGMA synchronous = OFF")
-        cursor.close()
 
     @event.listens_for(engine, "begin")
     def do_begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
+
+
+def _write_quickly(engine: Engine) -> None:
+    """Do not wait for the disk: no test of these drivers cuts the power of the machine."""
+
+    @event.listens_for(engine, "connect")
+    def do_connect(connection: DBAPIConnection, record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA synchronous = OFF")
+        cursor.close()
 
 
 def _suited(url: str | URL) -> dict[str, object]:
@@ -55,30 +55,6 @@ def _suited(url: str | URL) -> dict[str, object]:
     parsed = make_url(url)
     in_memory = parsed.get_backend_name() == "sqlite" and not parsed.database
     return {"poolclass": StaticPool} if in_memory else {}
-
-
-_copied_from = TemporaryDirectory()
-
-
-def copy_tables(engine: Engine) -> bool:
-    """Make the tables in a file that is not there yet, if it is SQLite's, from a copy: a third of a test's time."""
-    path = engine.url.database
-    if engine.dialect.name != "sqlite" or not path or Path(path).exists():
-        return False
-    shutil.copyfile(_file_with_tables(frozenset(Base.metadata.tables)), path)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute(f"UPDATE {META} SET value = ? WHERE name = ?", (uuid7_hex(), DATABASE_ID))
-    return True
-
-
-@cache
-def _file_with_tables(names: frozenset[str]) -> Path:
-    path = Path(_copied_from.name, f"{uuid7_hex()}.db")
-    engine = create_engine(f"sqlite:///{path}")
-    Base.metadata.create_all(engine)
-    engine.dispose()
-    return path
 
 
 class DriverSession(ABC):
@@ -240,6 +216,7 @@ class SyncDriver(Driver):
         self.engine = create_engine(url, **_suited(url), **options)
         if self.engine.dialect.name == "sqlite":
             use_real_savepoints(self.engine)
+            _write_quickly(self.engine)
 
     @property
     def sync_engine(self) -> Engine:
@@ -256,7 +233,7 @@ class SyncDriver(Driver):
             yield SyncConnection(connection)
 
     async def create(self) -> None:
-        if not copy_tables(self.engine):
+        if not copy_tables(self.engine, Base.metadata):
             Base.metadata.create_all(self.engine)
 
     async def dispose(self) -> None:
@@ -317,6 +294,7 @@ class AsyncDriver(Driver):
         self.engine: AsyncEngine = create_async_engine(url, **_suited(url), **options)
         if self.engine.dialect.name == "sqlite":
             use_real_savepoints(self.sync_engine)
+            _write_quickly(self.sync_engine)
 
     @property
     def sync_engine(self) -> Engine:
@@ -333,7 +311,7 @@ class AsyncDriver(Driver):
             yield AsyncDriverConnection(connection)
 
     async def create(self) -> None:
-        if not copy_tables(self.sync_engine):
+        if not copy_tables(self.sync_engine, Base.metadata):
             async with self.engine.begin() as connection:
                 await connection.run_sync(Base.metadata.create_all)
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from sqlalchemy import URL, Dialect, Engine, MetaData, create_engine, event, make_url
@@ -157,13 +160,47 @@ def need_server(name: str) -> Server:
     return SERVERS[name]
 
 
+_templates = TemporaryDirectory()
+
+
+def copy_tables(engine: Engine, metadata: MetaData) -> bool:
+    """Make the tables of *metadata* in a file of SQLite that is not there yet; return whether it is one.
+
+    The file is a copy of one that has the tables, with an id of its own: to make them takes a third of a
+    test's time.
+    """
+    path = engine.url.database
+    if engine.dialect.name != "sqlite" or not path or Path(path).exists():
+        return False
+    shutil.copyfile(_template(metadata, frozenset(metadata.tables)), path)
+    if (ledger := ledger_of(metadata)) is not None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute(
+                f"UPDATE {ledger.meta.name} SET value = ? WHERE name = ?", (uuid7_hex(), DATABASE_ID)
+            )
+    return True
+
+
+@cache
+def _template(metadata: MetaData, names: frozenset[str]) -> Path:
+    path = Path(_templates.name, f"{uuid7_hex()}.db")
+    engine = create_engine(f"sqlite:///{path}")
+    # of no tables it makes no file either
+    path.touch()
+    metadata.create_all(engine)
+    engine.dispose()
+    return path
+
+
 @contextmanager
 def own_database(kind: str, folder: Path, metadata: MetaData) -> Iterator[Engine]:
     """Make a database with the tables of *metadata* for one test, and drop it in the end; the driver is sync."""
     if kind == "sqlite":
         engine = create_engine(f"sqlite:///{folder}/test.db")
         try:
-            metadata.create_all(engine)
+            if not copy_tables(engine, metadata):
+                metadata.create_all(engine)
             yield engine
         finally:
             engine.dispose()
