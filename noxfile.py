@@ -13,6 +13,7 @@ OLDEST = "constraints-minimum.txt"
 
 IN_PARALLEL = ("-n", "auto", "--dist", "worksteal")
 SLOWEST = ("--durations", "10")
+WITH_SERVERS = ("python", "-m", "tests.servers", "python", "-m", "pytest")
 
 # What needs nothing but this package, and takes minutes altogether; `sized` tests are in both sets, with
 # sizes of `tests/profiles.py`.
@@ -85,7 +86,7 @@ def tests(session: nox.Session) -> None:
 def tests_rest(session: nox.Session) -> None:
     """Run what `tests` leaves out: servers, browsers, faults in number, and at last what measures, alone."""
     install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers", "--group", "browser")
-    pytest = ("python", "-m", "tests.servers", "python", "-m", "pytest", *SLOWEST)
+    pytest = (*WITH_SERVERS, *SLOWEST)
     profile = {"FILECOLUMN_TEST_PROFILE": "ci"}
     if session.posargs:
         session.run(*pytest, *session.posargs, env=profile)
@@ -99,8 +100,7 @@ def soak(session: nox.Session) -> None:
     """Inject faults for hours, where CI does for minutes, and run each scenario on each driver."""
     install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers")
     session.run(
-        *("python", "-m", "tests.servers", "python", "-m", "pytest", "--timeout=0"),
-        *("-m", "not (quiet or browser)", *session.posargs),
+        *(*WITH_SERVERS, "--timeout=0", "-m", "not (quiet or browser)", *session.posargs),
         env={"FILECOLUMN_TEST_PROFILE": "soak"},
     )
 
