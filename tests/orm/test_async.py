@@ -254,7 +254,7 @@ def test_storages_serve_one_event_loop_after_another(tmp_path: Path) -> None:
 async def test_a_hanging_storage_ends_in_an_error(driver: AsyncDriver, tmp_path: Path) -> None:
     class Hangs(ObstoreBackend):
         def put(self, key: str, chunks: Iterable[bytes], **options) -> Stat:  # type: ignore[no-untyped-def,override]
-            time.sleep(1)
+            time.sleep(3)
             return super().put(key, chunks, **options)
 
         put_async = StorageBackend.put_async
@@ -265,6 +265,6 @@ async def test_a_hanging_storage_ends_in_an_error(driver: AsyncDriver, tmp_path:
         start = time.monotonic()
         with pytest.raises(OSError, match="no progress"):
             await session.commit()
-        assert time.monotonic() - start < 0.9
+        assert time.monotonic() - start < 2.5
         await session.rollback()
     assert await held(driver) == []
