@@ -29,7 +29,7 @@ LIMIT = 2.0
 
 
 class Watch:
-    """Slow calls while a loop turns: each lasts until the loop has come round, and *at_once* calls have met."""
+    """Slow calls beside an event loop: each lasts until the loop has come round, and *at_once* calls have met."""
 
     def __init__(self, at_once: int) -> None:
         self.calls = self.stalled = 0
@@ -67,7 +67,7 @@ def slowly() -> None:
 
 @asynccontextmanager
 async def never_stalled(at_once: int = 1) -> AsyncIterator[None]:
-    """Fail if a slow call kept the loop from coming round, or if there never were *at_once*."""
+    """Fail if a slow call kept the loop from coming round, or if *at_once* calls never ran at the same time."""
     watch = Watch(at_once)
     watches.append(watch)
     turning = asyncio.ensure_future(watch.turn())
