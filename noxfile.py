@@ -85,7 +85,8 @@ def tests(session: nox.Session) -> None:
 @nox.session(name="tests-rest")
 def tests_rest(session: nox.Session) -> None:
     """Run what `tests` leaves out: servers, browsers, faults in number, and at last what measures, alone."""
-    install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers", "--group", "browser")
+    groups = ("--group", "test", "--group", "servers", "--group", "apps", "--group", "browser")
+    install(session, "-e", ".[fsspec,async]", *groups)
     pytest = (*WITH_SERVERS, *SLOWEST)
     profile = {"FILECOLUMN_TEST_PROFILE": "ci"}
     if session.posargs:
@@ -98,7 +99,7 @@ def tests_rest(session: nox.Session) -> None:
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Inject faults for hours, where CI does for minutes, and run each scenario on each driver."""
-    install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers")
+    install(session, "-e", ".[fsspec,async]", "--group", "test", "--group", "servers", "--group", "apps")
     session.run(
         *(*WITH_SERVERS, "--timeout=0", "-m", "not (quiet or browser)", *session.posargs),
         env={"FILECOLUMN_TEST_PROFILE": "soak"},
