@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -12,12 +12,24 @@ from typing import Self
 from filecolumn.backends.base import StorageBackend
 from filecolumn.content import Content, Source, Upload, content_of_upload, source_of
 from filecolumn.errors import FileColumnError, ObjectNotFoundError, PendingContentError
-from filecolumn.facts import JsonObject
+from filecolumn.facts import FileFacts, Json, JsonObject, facts_from_row
 from filecolumn.granted import GrantedFile
-from filecolumn.naming import clean_filename, new_key
+from filecolumn.naming import check_key, clean_filename, guess_content_type, new_key
 from filecolumn.registry import storages
 from filecolumn.state import Phase
-from filecolumn.transfer import Copy, Put, copy, copy_async, discard_async, put, put_async
+from filecolumn.transfer import (
+    Copy,
+    Found,
+    Put,
+    copy,
+    copy_async,
+    discard_async,
+    look_up,
+    look_up_async,
+    put,
+    put_async,
+)
+from filecolumn.value import storage_name
 
 __all__ = ("FileObject",)
 
@@ -53,6 +65,62 @@ class FileObject(GrantedFile):
             content_type=upload.content_type or None,
             metadata=metadata,
         )
+
+    @classmethod
+    def from_key(
+        cls,
+        key: str,
+        *,
+        backend: str | StorageBackend | None = None,
+        filename: str | None = None,
+        checksum: bool = False,
+    ) -> Self:
+        """Make a file of an object that lies in a storage already: one's own bucket, another library's.
+
+        Its facts come from one look at the storage; with *checksum* it is read and hashed too.  Without
+        *filename* it is called as the last part of the key.  A flush within 6 hours attaches it where
+        it is, to one row: the ledger refuses a second one (ObjectExistsError).  Where a column has no
+        ledger, the row gets a copy.  After a rollback the object stays, and can be attached again.
+
+        The row owns the object from then on, so it is deleted with the row, unless another row names it.
+        Never take *key* from a client: it could name anybody's file.
+
+        Raises ObjectNotFoundError if nothing is there, InvalidKeyError for a key that no storage is
+        given, such as those that filecolumn keeps for itself.
+        """
+        return cls._from_found(look_up(cls._found_plan(key, backend, filename, checksum=checksum)))
+
+    @classmethod
+    async def from_key_async(
+        cls,
+        key: str,
+        *,
+        backend: str | StorageBackend | None = None,
+        filename: str | None = None,
+        checksum: bool = False,
+    ) -> Self:
+        """Call `from_key` asynchronously."""
+        plan = cls._found_plan(key, backend, filename, checksum=checksum)
+        return cls._from_found(await look_up_async(plan))
+
+    @staticmethod
+    def _found_plan(
+        key: str, backend: str | StorageBackend | None, filename: str | None, *, checksum: bool
+    ) -> Found:
+        name = storages.resolve(storage_name(backend) or storages.default)
+        filename = clean_filename(check_key(key).rpartition("/")[2] if filename is None else filename)
+        facts = FileFacts(filename=filename, key=key, backend=name, content_type=guess_content_type(filename))
+        return Found(storages.get(name), facts, is_hashed=checksum)
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Json]) -> Self:
+        """Return the file that *row* describes, as a column does that loads it: the inverse of `to_dict`.
+
+        A row owns its content, so an attribute that it is assigned to gets a copy, and its storage must
+        be one of that column's (BackendMismatchError).  Raises CorruptFileMetadataError for what is
+        no row of a file.
+        """
+        return cls._from_facts(facts_from_row(dict(row)), Phase.STORED)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
@@ -125,11 +193,11 @@ class FileObject(GrantedFile):
         self._remove()
 
     def _save_plan(self, data: Content | None) -> Put | None:
+        if data is None and self._phase is Phase.STAGED:
+            return None
         self._disowned()
         source = self._source if data is None else source_of(data)
         if source is None:
-            if self._phase is Phase.STAGED:
-                return None
             raise no_content(self)
         source.check()
         name = self._storage_name()

@@ -52,6 +52,7 @@ class Phase(Enum):
 
 _OF_A_ROW: Mapping[str, object] = {
     "_facts": None,
+    "_found": False,
     "_given_key": None,
     "_grant": None,
     "_held": None,
@@ -63,12 +64,17 @@ _OF_A_ROW: Mapping[str, object] = {
 
 
 class FileState(Described):
-    """The state of one file; `_held` is what its row has, while a change waits to be flushed."""
+    """The state of one file.
+
+    `_held` is what its row has, while a change waits to be flushed; `_found` says of a staged file that
+    it lay in the storage before, so that rows which no ledger knows may have it too.
+    """
 
     __slots__ = (
         "__weakref__",
         "_allowed",
         "_facts",
+        "_found",
         "_given_key",
         "_grant",
         "_held",
@@ -83,6 +89,7 @@ class FileState(Described):
         self._facts: FileFacts | None = facts
         self._source = source
         self._given_key = given_key
+        self._found = False
         self._phase = Phase.PENDING
         self._row: object = None
         self._allowed: AllowedBackends | None = None
@@ -124,6 +131,13 @@ class FileState(Described):
         """Make the file of content that was stored just now."""
         self = cls._from_facts(facts, Phase.STAGED)
         self._staged_at = time.time()
+        return self
+
+    @classmethod
+    def _from_found(cls, facts: FileFacts) -> Self:
+        """Make the file of content that lay in the storage before."""
+        self = cls._from_staged(facts)
+        self._found = True
         return self
 
     def _known(self) -> FileFacts:

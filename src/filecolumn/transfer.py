@@ -31,11 +31,13 @@ from filecolumn.facts import FileFacts, JsonObject, known_time
 from filecolumn.failpoints import failpoint
 from filecolumn.feed import Feed
 from filecolumn.meter import Meter
+from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
 from filecolumn.policy import ANYTHING, ContentPolicy
 from filecolumn.sniffing import HEAD_SIZE, sniff
 
 __all__ = (
     "Copy",
+    "Found",
     "Inspect",
     "Operation",
     "Put",
@@ -46,6 +48,8 @@ __all__ = (
     "first_puts",
     "inspect",
     "inspect_async",
+    "look_up",
+    "look_up_async",
     "overwriting_error",
     "put",
     "put_async",
@@ -129,6 +133,22 @@ class Inspect:
     key: str
     facts: FileFacts
     """As the row or a save has them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Find out the facts of an object that nobody has described."""
+
+    backend: StorageBackend
+    facts: FileFacts
+    """With its key, its display name and what that says of its type."""
+    is_hashed: bool
+    """Whether to read it, for its checksum."""
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+        return self.facts.key or ""
 
 
 Operation = Put | Copy | Inspect
@@ -384,6 +404,30 @@ async def inspect_async(op: Inspect) -> FileFacts:
     head = b"".join([chunk async for chunk in await op.backend.get_async(op.key, length=HEAD_SIZE)])
     size = (await op.backend.stat_async(op.key)).size if op.facts.size is None else op.facts.size
     return replace(op.facts, size=size, sniffed=sniff(head))
+
+
+def look_up(op: Found) -> FileFacts:
+    """Return what the storage says of an object; ObjectNotFoundError if it is not there."""
+    stat = op.backend.stat(op.key)
+    return _found(op, stat, _read_back(op.backend.get(op.key)) if op.is_hashed else None)
+
+
+async def look_up_async(op: Found) -> FileFacts:
+    """Call `look_up` asynchronously."""
+    stat = await op.backend.stat_async(op.key)
+    return _found(
+        op, stat, await _read_back_async(await op.backend.get_async(op.key)) if op.is_hashed else None
+    )
+
+
+def _found(op: Found, stat: Stat, meter: Meter | None) -> FileFacts:
+    facts = replace(op.facts, size=stat.size)
+    if meter is not None:
+        facts = replace(facts, size=meter.size, checksum=meter.checksum)
+    stored_type = check_content_type(stat.content_type or "")
+    if stored_type != DEFAULT_CONTENT_TYPE:
+        facts = replace(facts, content_type=stored_type)
+    return _with_stat(facts, op.backend, stat)
 
 
 def discard(op: Put | Copy) -> None:

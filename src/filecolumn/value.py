@@ -27,7 +27,7 @@ from filecolumn.registry import storages
 from filecolumn.source import Source
 from filecolumn.state import AllowedBackends, BackendsOfSeveral, FileState, Phase
 
-__all__ = ("FileValue",)
+__all__ = ("FileValue", "storage_name")
 
 
 class FileValue(FileState):
@@ -58,7 +58,7 @@ class FileValue(FileState):
         facts = FileFacts(
             filename=name,
             key=given_key,
-            backend=_backend_key(backend),
+            backend=storage_name(backend),
             content_type=guess_content_type(name)
             if content_type is None
             else check_content_type(content_type),
@@ -129,11 +129,21 @@ class FileValue(FileState):
             )
         return storages.resolve(named)
 
+    def _restrict(self, allowed: AllowedBackends) -> None:
+        """Hold the file to the storages of a column, as if that had loaded it; BackendMismatchError for another."""
+        self._allowed = allowed
+        self._storage_name()
+
     def _disowned(self) -> None:
-        """Raise OwnedFileError if a row owns the content."""
+        """Raise OwnedFileError if a row owns the content, or may do."""
         if self._phase is Phase.STORED:
             raise OwnedFileError(
                 f"a row owns {self.filename!r}: assign a new FileObject to the attribute, or None to remove it"
+            )
+        if self._phase is Phase.STAGED and self._found:
+            raise OwnedFileError(
+                f"{self.filename!r} lay in the storage before from_key(), and rows that filecolumn does not know may "
+                "have it: make a new FileObject for new content; storages.get(...).delete([key]) deletes the object"
             )
 
     def __eq__(self, other: object) -> bool:
@@ -193,7 +203,8 @@ def _checked_source(content: Content | None) -> Source | None:
     return source
 
 
-def _backend_key(backend: str | StorageBackend | None) -> str | None:
+def storage_name(backend: str | StorageBackend | None) -> str | None:
+    """Return the key of the storage that a caller named; BackendNotRegisteredError for an unregistered backend."""
     if not isinstance(backend, StorageBackend):
         return backend
     if not storages.is_registered(backend.key) or storages.get(backend.key) is not backend:

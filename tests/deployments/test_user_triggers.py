@@ -6,10 +6,10 @@ import io
 import warnings
 
 import pytest
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from filecolumn import FileObject, StoredObject, maintenance
-from tests.deployments.site import ANY_DATABASE, SERVERS, Base, Site, put, read, remove, replace, sql
+from filecolumn import FileObject, StoredObject, maintenance, storages
+from tests.deployments.site import ANY_DATABASE, SERVERS, Base, Doc, Site, put, read, remove, replace, sql
 
 POSTGRESQL = SERVERS[:1]
 SERVED = ("sqlite", *POSTGRESQL)
@@ -81,6 +81,23 @@ def test_a_value_that_a_trigger_of_sqlite_puts_back_keeps_its_file(site: Site) -
     replace(engine, 1)
     site.nightly(engine, Base)
     assert read(engine, 1) == b"content 1"
+
+
+def test_an_object_that_a_trigger_refuses_stays_where_it_lay(site: Site) -> None:
+    engine = site.database()
+    storages.get("docs").put("legacy.txt", [b"legacy"])
+    put(engine, 1)
+    sql(
+        engine,
+        "CREATE TRIGGER keep AFTER UPDATE OF file ON doc WHEN NEW.file <> OLD.file "
+        "BEGIN UPDATE doc SET file = OLD.file WHERE id = OLD.id; END",
+    )
+    with Session(engine) as session:
+        session.get_one(Doc, 1).file = FileObject.from_key("legacy.txt")
+        session.commit()
+    site.nightly(engine, Base)
+    assert read(engine, 1) == b"content 1"
+    assert storages.get("docs").get_bytes("legacy.txt") == b"legacy"
 
 
 @pytest.mark.parametrize("host", ANY_DATABASE, indirect=True)

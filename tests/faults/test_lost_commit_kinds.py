@@ -193,6 +193,25 @@ async def test_the_caller_learns_how_it_ended(
 
 @pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.UNANSWERED], ids=["before", "unanswered"])
 @pytest.mark.parametrize("direct", on_servers(["postgresql", "mariadb"]), indirect=True)
+async def test_what_lay_in_the_storage_before_stays_and_is_a_rows_if_it_committed(
+    driver: Driver, direct: Engine, proxy: Proxy, cut: Cut
+) -> None:
+    storages.get("docs").put("legacy.txt", [b"legacy"])
+    async with driver.session() as session:
+        session.add(Document(id=3, file=FileObject.from_key("legacy.txt")))
+        await session.flush()
+        proxy.next = cut
+        with pytest.raises(CommitOutcomeUnknownError) as raised:
+            await session.commit()
+    committed = cut is Cut.UNANSWERED
+    assert raised.value.committed is committed
+    assert (3 in rows_of(direct)) is committed
+    drain(direct, Base)
+    assert storages.get("docs").get_bytes("legacy.txt") == b"legacy"
+
+
+@pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.UNANSWERED], ids=["before", "unanswered"])
+@pytest.mark.parametrize("direct", on_servers(["postgresql", "mariadb"]), indirect=True)
 async def test_nobody_can_tell_before_the_database_answers(
     driver: Driver, direct: Engine, proxy: Proxy, cut: Cut
 ) -> None:

@@ -196,9 +196,11 @@ class FlushUnit:
             settled = self._settled.get((state, key))
             if settled is None or instance is None or gift.home != home or rows.holds(place[1]):
                 continue
-            # an upload that no row got would go with the commit too: another row may have it
-            self._attach(gift.file, settled[0])
-            self._recorder.doom_refused(home, place)
+            # what lay there before stays, and is not recorded
+            if not gift.file._found:
+                # an upload that no row got would go with the commit too: another row may have it
+                self._attach(gift.file, settled[0])
+                self._recorder.doom_refused(home, place)
             self._session.expire(instance, [key])
 
     def _record(self, gifts: Sequence[Gift], removed: Collection[Spot], held: Sequence[Held]) -> None:

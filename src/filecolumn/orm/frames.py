@@ -58,6 +58,8 @@ class SessionFrame(Frame):
     """Stops those from telling that outlive the transaction."""
     added: dict[Place, LedgerAt] = field(default_factory=dict[Place, LedgerAt])
     """What its flushes recorded as new, and where."""
+    found: dict[Place, LedgerAt] = field(default_factory=dict[Place, LedgerAt])
+    """What lay in the storage before and its flushes recorded, and where: it proves no commit, others may do so too."""
     doomed: dict[Place, LedgerAt] = field(default_factory=dict[Place, LedgerAt])
     """What its flushes recorded as removed and may be deleted after the commit, and where."""
     noted: dict[tuple[LedgerAt, Column[object]], str] = field(
@@ -90,8 +92,9 @@ class SessionFrame(Frame):
         return outermost
 
     def ledger_with(self, place: Place) -> LedgerAt | None:
-        """Return where this transaction has recorded *place* as new."""
-        return next((frame.added[place] for frame in self._and_outer() if place in frame.added), None)
+        """Return where this transaction has recorded *place*, which its ledger did not have."""
+        recorded = (noted for frame in self._and_outer() for noted in (frame.added, frame.found))
+        return next((noted[place] for noted in recorded if place in noted), None)
 
     def noted_column(self, at: LedgerAt, column: Column[object]) -> str | None:
         """Return the id of a column that this transaction has noted."""
@@ -123,6 +126,7 @@ class SessionFrame(Frame):
     def absorb_recorded(self, inner: SessionFrame) -> None:
         """Take over what a released savepoint recorded."""
         self.added |= inner.added
+        self.found |= inner.found
         self.doomed |= inner.doomed
         self.noted |= inner.noted
         self.registered |= inner.registered
@@ -240,7 +244,7 @@ def _finish(frame: SessionFrame) -> None:
         note_registered(at_home.engine, at_home.ledger, backend)
     if storages.retention > 0 or frame.other_dml or not storages.inline_removal:
         places -= frame.doomed.keys()
-    recorded = {**frame.added, **frame.doomed}
+    recorded = {**frame.added, **frame.found, **frame.doomed}
     by_ledger: defaultdict[LedgerAt | None, set[Place]] = defaultdict(set)
     for place in places:
         by_ledger[recorded.get(place)].add(place)

@@ -65,11 +65,16 @@ def _arrivals(slots: Iterable[Slot], held: Iterable[Held]) -> Iterator[Arrival]:
 
 
 def _fresh(slots: Sequence[Slot], homes: Sequence[Hashable]) -> Iterable[Spot]:
-    """Return where staged files are, each place once: the home of the first slot that has it counts."""
+    """Return where staged files are, each place once: the home of the first slot that has it counts.
+
+    What lay in the storage before is free for nobody without a ledger, which knows whether a row has it.
+    """
     return {
         place: (home, place)
         for slot, home in zip(reversed(slots), reversed(homes), strict=True)
-        if slot.file._phase is Phase.STAGED and (place := place_of(slot.file))
+        if slot.file._phase is Phase.STAGED
+        and (isinstance(home, LedgerAt) or not slot.file._found)
+        and (place := place_of(slot.file))
     }.values()
 
 

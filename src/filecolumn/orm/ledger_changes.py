@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Sequence
 
-from filecolumn.errors import FileColumnError
+from filecolumn.errors import FileColumnError, ObjectExistsError
 from filecolumn.file import FileObject
 from filecolumn.orm.frames import SessionFrame
 from filecolumn.orm.giving import Gift
 from filecolumn.orm.held import Held
 from filecolumn.orm.recorder import Recorder
-from filecolumn.orm.recording import Changes, LedgerAt
+from filecolumn.orm.recording import FOUND_TAKEN, Changes, LedgerAt
 from filecolumn.orm.slots import place_of
 from filecolumn.orm.unit import Spot, Use
 from filecolumn.registry import storages
@@ -36,7 +36,11 @@ class LedgerChanges:
         for gift in gifts:
             home, file, place = gift.home, gift.file, place_of(gift.file)
             self._use_up(file, home)
-            if not isinstance(home, LedgerAt) or self._frame.ledger_with(place):
+            if not isinstance(home, LedgerAt):
+                continue
+            if self._frame.ledger_with(place):
+                if gift.use is Use.ATTACH and file._found:
+                    raise ObjectExistsError(f"the storage key {place[1]!r} {FOUND_TAKEN}")
                 continue
             changes = self._changes[home]
             if gift.use is Use.KEEP:
@@ -48,6 +52,8 @@ class LedgerChanges:
                 changes.moved.add(place)
             elif place in self._frame.uploads:
                 changes.stored[place] = file._known()
+            elif file._found:
+                changes.found[place] = file._known()
             else:
                 changes.staged[place] = file._known()
 

@@ -167,8 +167,10 @@ class Recorder:
             deletable = record(self._connections[at], at.ledger, change)
             failpoint("flush.after_ledger")
             new = dict.fromkeys((*change.stored, *change.staged), at)
-            self._added |= new
+            found = dict.fromkeys(change.found, at)
+            self._added |= new | found
             self._frame.added |= new
+            self._frame.found |= found
             self._frame.doomed |= dict.fromkeys(deletable, at)
             self._frame.removed |= deletable
 
@@ -181,6 +183,7 @@ class Recorder:
         for place, at in recorded.items():
             strays[at].add(place)
             self._frame.added.pop(place, None)
+            self._frame.found.pop(place, None)
         for at, places in strays.items():
             withdraw(self._connections[at], at.ledger, places)
 

@@ -45,6 +45,7 @@ from filecolumn.registry import storages
 __all__ = (
     "BATCH",
     "CLAIMS",
+    "FOUND_TAKEN",
     "Changes",
     "LedgerAt",
     "after",
@@ -76,6 +77,10 @@ _FENCED = (
     "more time than the slowest takes: sweep(..., grace=...), 'filecolumn sweep --grace'"
 )
 _SWEPT = "was given up by a sweep; give the file fresh content"
+FOUND_TAKEN = (
+    "is a row's already, or was deleted, or given up by a sweep: assign that row's file, which is copied, or copy "
+    "the object to a new key"
+)
 _ATTACHED = "was attached before; give the file fresh content"
 
 
@@ -95,6 +100,8 @@ class Changes:
     """Stored by this transaction, and given to a row."""
     staged: dict[Place, FileFacts] = field(default_factory=dict[Place, FileFacts])
     """Stored before by `save()`, and given to a row."""
+    found: dict[Place, FileFacts] = field(default_factory=dict[Place, FileFacts])
+    """In the storage before, and given to a row: others that no ledger knows may have them too."""
     used: dict[Place, FileFacts] = field(default_factory=dict[Place, FileFacts])
     """Uploaded by a client with a grant, and given to a row as a copy."""
     kept: set[Place] = field(default_factory=set[Place])
@@ -130,6 +137,9 @@ def record(connection: Connection, ledger: Ledger, changes: Changes) -> set[Plac
         _insert_live(connection, ledger, changes.stored, held_in, StaleUploadError, _FENCED)
         _insert_live(connection, ledger, changes.staged, held_in, StaleUploadError, _SWEPT)
         _insert_live(connection, ledger, changes.used, held_in, InvalidGrantError, _ATTACHED)
+        _insert_live(
+            connection, ledger, changes.found, held_in, ObjectExistsError, FOUND_TAKEN, checked=False
+        )
         deletable = _doom(connection, ledger, changes.removed - changes.doubtful)
         _doom_doubtful(connection, ledger, changes.doubtful)
         _assert_live(connection, ledger, changes.kept)
@@ -290,6 +300,8 @@ def _insert_live(  # noqa: PLR0917 - what is added, where, and how it is refused
     held_in: Mapping[Place, str],
     refused: type[FileColumnError],
     why: str,
+    *,
+    checked: bool = True,
 ) -> None:
     if not added:
         return
@@ -304,7 +316,7 @@ def _insert_live(  # noqa: PLR0917 - what is added, where, and how it is refused
         for backend, key in sorted(added)
     ]
     try:
-        connection.execute(inserted(ledger, State.LIVE, checked=True), rows)
+        connection.execute(inserted(ledger, State.LIVE, checked=checked), rows)
     except IntegrityError as error:
         raise _refusal(added, refused, why) from error
 

@@ -81,6 +81,8 @@ def check_slot(slot: Slot) -> None:
     file, kind = slot.file, slot.attribute.type
     _check_grant(slot)
     if file._phase is Phase.STORED:
+        if file._allowed is None and file._grant is None:
+            file._restrict(kind._allowed)
         return
     if not file.is_saved and file._source is None:
         raise no_content(file)
@@ -91,8 +93,9 @@ def check_slot(slot: Slot) -> None:
             f"{file.filename!r} names storage {named!r}, and the column {slot.attribute.key!r} stores in {column!r}"
         )
     if file._phase is Phase.STAGED and time.time() - file._staged_at > MAX_ATTACH_AGE:
+        done, again = ("found", "call from_key() again") if file._found else ("saved", "save it again")
         raise StaleUploadError(
-            f"{file.filename!r} was saved more than {MAX_ATTACH_AGE / 3600:g} hours ago and may be swept; save it again"
+            f"{file.filename!r} was {done} more than {MAX_ATTACH_AGE / 3600:g} hours ago and may be swept; {again}"
         )
     if file._source is not None:
         file._source.check()

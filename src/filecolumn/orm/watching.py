@@ -118,7 +118,10 @@ def _check_unended(connection: Connection, root: SessionFrame) -> None:
     if at is None:
         connection.execute(select(1))
         return
-    new, doomed = ([place for place, of in noted.items() if of == at] for noted in (root.added, root.doomed))
+    new, doomed = (
+        [place for place, of in noted.items() if of == at]
+        for noted in ({**root.added, **root.found}, root.doomed)
+    )
     with translating(connection, translation_of(at.engine)):
         lost = not_recorded(connection, at.ledger, new, doomed)
     if lost:
