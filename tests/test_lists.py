@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
 import copy
+import gc
+import heapq
 import json
 import pickle
-from collections.abc import Callable
+import random
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +22,8 @@ from filecolumn import CorruptFileMetadataError, FileObject, FileObjectList
 
 class Owner:
     """An owner that counts what it is told."""
+
+    is_gone = has_expired = False
 
     def __init__(self) -> None:
         self.told: list[object] = []
@@ -34,8 +41,9 @@ def rows(*names: str) -> list[dict[str, object]]:
 
 
 def owned(*names: str) -> tuple[FileObjectList, Owner]:
-    files = FileObjectList(map(saved, names))
-    owner = files._owner = Owner()
+    files, owner = FileObjectList(map(saved, names)), Owner()
+    files._flushed()
+    files._own(owner)  # type: ignore[arg-type]
     return files, owner
 
 
@@ -49,6 +57,10 @@ def swap(files: FileObjectList) -> None:
 
 def add_in_place(files: FileObjectList) -> None:
     files += [saved("x")]
+
+
+def double(files: FileObjectList) -> None:
+    files *= 2  # type: ignore[misc]
 
 
 def set_item(files: FileObjectList) -> None:
@@ -75,6 +87,7 @@ MUTATIONS: dict[str, tuple[Callable[[FileObjectList], object], list[str]]] = {
     "append": (lambda files: files.append(saved("x")), ["b", "c", "a", "x"]),
     "extend": (lambda files: files.extend([saved("x"), saved("y")]), ["b", "c", "a", "x", "y"]),
     "+=": (add_in_place, ["b", "c", "a", "x"]),
+    "*=": (double, ["b", "c", "a", "b", "c", "a"]),
     "insert": (lambda files: files.insert(0, saved("x")), ["x", "b", "c", "a"]),
     "set item": (set_item, ["x", "c", "a"]),
     "set slice": (set_slice, ["b", "x", "y", "z"]),
@@ -92,6 +105,11 @@ MUTATIONS: dict[str, tuple[Callable[[FileObjectList], object], list[str]]] = {
     ),
     "reverse": (lambda files: files.reverse(), ["a", "c", "b"]),
     "swap": (swap, ["c", "b", "a"]),
+    "bisect.insort": (
+        lambda files: bisect.insort(files, saved("z"), key=lambda file: file.filename),
+        ["b", "c", "a", "z"],
+    ),
+    "random.shuffle": (lambda files: random.Random(1).shuffle(files), ["c", "a", "b"]),
 }
 
 
@@ -129,7 +147,7 @@ def test_reading_tells_nobody() -> None:
     assert files + [saved("c")] == [saved("a"), saved("b"), saved("c")]  # noqa: RUF005 - `+` is tested
     assert bool(files)
     assert not FileObjectList()
-    assert repr(files).startswith("FileObjectList([<FileObject 'a'")
+    assert repr(files).startswith("[<FileObject 'a'")
     assert owner.told == []
 
 
@@ -199,10 +217,52 @@ def test_a_list_is_not_hashable_as_a_list_is_not() -> None:
         hash(FileObjectList())
 
 
-def test_a_row_is_read_on_first_use() -> None:
+TEXTS = {
+    "none": ([], 0),
+    "one": (rows("a"), 1),
+    "three": (rows("a", "b", "c"), 3),
+    "a nested object": ([{**rows("a")[0], "metadata": {"a": {"b": 1}, "c": {}}}, *rows("b")], 2),
+    "nested lists of objects": ([{**rows("a")[0], "metadata": {"a": [{"b": 1}, {"c": 2}]}}, *rows("b")], 2),
+    "a row in the metadata": ([{**rows("a")[0], "metadata": {"was": rows("x", "y")}}], 1),
+    "a name like a list": ([*rows('a}, {"b": 1}, {', "}, {", "}],[{", '}, {\\"a', '"}, {"a'), *rows("b")], 6),
+    "others than objects": ([*rows("a"), None, *rows("b"), "text", *rows("c"), 1, [], *rows("d")], 8),
+    "names of other kinds": ([{"1": 1, **rows("a")[0]}, {"A": 1, **rows("b")[0]}, {"": {}}, *rows("c")], 4),
+}
+SEPARATORS = {"ours": None, "compact": (",", ":"), "wide": (" , ", " : "), "lines": (",\n", ":\n")}
+
+
+@pytest.mark.parametrize("separators", SEPARATORS.values(), ids=SEPARATORS)
+@pytest.mark.parametrize(("row", "count"), TEXTS.values(), ids=TEXTS)
+def test_a_row_is_split_into_what_its_json_holds(
+    row: list[object], count: int, separators: tuple[str, str] | None
+) -> None:
+    files = FileObjectList._from_row(json.dumps(row, separators=separators, ensure_ascii=False), None)
+    decoded = FileObjectList._from_row(row, None)
+    assert len(files) == len(decoded) == count
+    assert repr(files) == repr(decoded)
+
+
+TEXT = st.text(st.sampled_from('{}[],:"\\ a'), max_size=8)
+NAMES = st.sampled_from(["a", "b"]) | TEXT
+VALUES = st.recursive(
+    st.none() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, min_size=1, max_size=3),
+)
+OBJECTS = st.dictionaries(NAMES, VALUES, max_size=3)
+
+
+@given(st.lists(OBJECTS | VALUES, max_size=4), st.sampled_from(list(SEPARATORS.values())))
+def test_any_list_is_split_into_what_its_json_holds(
+    row: list[object], separators: tuple[str, str] | None
+) -> None:
+    files = FileObjectList._from_row(json.dumps(row, separators=separators), None)
+    assert repr(files) == repr(FileObjectList._from_row(row, None))
+
+
+def test_a_list_holds_its_files_before_any_of_its_methods_is_called() -> None:
     files = FileObjectList._from_row(json.dumps(rows("a", "b")), None)
-    assert files._items is None
-    assert names(files) == ["a", "b"]
+    assert list.__len__(files) == 2
+    assert [] + files == [saved("a"), saved("b")]  # noqa: RUF005 - `+` reads the list's memory
     assert files._row_files() == (saved("a"), saved("b"))
 
 
@@ -214,13 +274,18 @@ def test_what_the_row_holds_stays_known_after_a_change() -> None:
     assert files._row_files() == (saved("b"),)
 
 
-@pytest.mark.parametrize("row", ["{", "{}", "null", 12, None, {"filename": "a"}, b"\xff"])
-def test_a_row_that_is_no_list_raises_when_it_is_used(row: object) -> None:
+@pytest.mark.parametrize("row", ["{", "{}", "null", 12, None, {"filename": "a"}, b"\xff", "[{]", "[1}]"])
+def test_a_row_that_is_no_list_is_one_file_that_raises_when_it_is_used(row: object) -> None:
     files = FileObjectList._from_row(row, None)
+    assert len(files) == 1
     assert "corrupt" in repr(files)
-    for use in (lambda: len(files), lambda: list(files), lambda: files[0], lambda: files.append(saved("x"))):
+    assert files._row_files() is None
+    for file in (files[0], pickle.loads(pickle.dumps(files))[0], copy.deepcopy(files)[0]):
         with pytest.raises(CorruptFileMetadataError):
-            use()
+            _ = file.filename
+    files[:] = [saved("x")]
+    assert names(files) == ["x"]
+    assert files._row_files() is None
 
 
 @pytest.mark.parametrize("bad", [1, None, "x", {}, {"filename": "a", "size": -1}])
@@ -234,18 +299,9 @@ def test_a_corrupt_item_raises_when_it_is_used_and_the_others_can_be(bad: object
 
 
 def test_a_change_of_a_file_is_told_to_the_owner() -> None:
-    files = FileObjectList._from_row(rows("a", "b"), None)
-    owner = files._owner = Owner()
+    files, owner = owned("a", "b")
     files[1].update_metadata({"k": 1})
-    assert owner.told == [files]
-
-
-def test_a_change_of_a_file_that_left_the_list_is_not() -> None:
-    files = FileObjectList._from_row(rows("a", "b"), None)
-    file = files.pop(1)
-    owner = files._owner = Owner()
-    file.update_metadata({"k": 1})
-    assert owner.told == []
+    assert owner.told == [files[1]]
 
 
 COPIES: list[Callable[[FileObjectList], FileObjectList]] = [
@@ -290,11 +346,78 @@ def test_a_copy_of_a_list_that_was_read_works_as_it_does(
 def test_a_change_of_a_file_in_a_copy_does_not_reach_the_original(
     made: Callable[[FileObjectList], FileObjectList],
 ) -> None:
-    files = FileObjectList._from_row(rows("a"), None)
-    owner = files._owner = Owner()
+    files, owner = owned("a")
     made(files)[0].update_metadata({"k": 1})
     assert owner.told == []
     assert files[0].metadata == {}
+
+
+def test_a_shallow_copy_is_a_list_of_the_same_files_and_has_no_owner() -> None:
+    files, owner = owned("a", "b")
+    other = copy.copy(files)
+    assert type(other) is FileObjectList
+    assert [one is two for one, two in zip(files, other, strict=True)] == [True, True]
+    other.clear()
+    assert names(files) == ["a", "b"]
+    assert owner.told == []
+
+
+def test_sums_products_and_slices_are_plain_lists_of_the_same_files() -> None:
+    files, owner = owned("a", "b")
+    for other in (files + [saved("c")], [saved("c")] + files, files * 2, 2 * files, files[:], files.copy()):  # noqa: RUF005
+        assert type(other) is list
+        other.clear()
+    assert names(files) == ["a", "b"]
+    assert owner.told == []
+
+
+def test_an_iterable_that_raises_leaves_the_list_as_it_was() -> None:
+    files, owner = owned("a")
+
+    def broken() -> Iterator[FileObject]:
+        yield saved("x")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        files.extend(broken())
+    with pytest.raises(RuntimeError):
+        files[:] = broken()
+    assert names(files) == ["a"]
+    assert owner.told == []
+
+
+def test_a_list_can_be_added_to_itself() -> None:
+    files, _ = owned("a", "b")
+    files += files
+    files.extend(files)
+    assert names(files) == ["a", "b"] * 4
+
+
+def test_files_have_no_order_of_their_own() -> None:
+    files, _ = owned("a", "b")
+    with pytest.raises(TypeError, match="'<' not supported"):
+        files.sort()
+
+
+def test_what_writes_past_the_methods_is_seen_with_the_next_change() -> None:
+    files, owner = owned("a")
+    heapq.heappop(files)  # type: ignore[type-var]
+    assert owner.told == []
+    files.append(saved("b"))
+    assert owner.told == [files]
+    assert files._row_files() == (saved("a"),)
+
+
+def test_a_loaded_list_goes_without_the_garbage_collector() -> None:
+    gc.disable()
+    try:
+        files = FileObjectList._from_row(json.dumps(rows("a", "b")), None)
+        assert names(files) == ["a", "b"]
+        gone = weakref.ref(files)
+        del files
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 OPERATIONS = st.lists(

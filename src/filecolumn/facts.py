@@ -8,6 +8,7 @@ checked for its type and copied by name.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ __all__ = (
     "FileFacts",
     "Json",
     "JsonObject",
+    "NotAList",
     "checked_metadata",
     "facts_from_row",
     "known_time",
@@ -75,6 +77,14 @@ class FileFacts:
     """Keys of the row that this version does not know; written back as they were."""
 
 
+@dataclass(frozen=True, slots=True)
+class NotAList:
+    """Stands for the one corrupt file of a `multiple=True` row that is not a list of files."""
+
+    row: object
+    problem: str
+
+
 def row_from_facts(facts: FileFacts) -> dict[str, Json]:
     """Return the JSON object of a row."""
     return {
@@ -100,6 +110,8 @@ def facts_from_row(value: object) -> FileFacts:
     them into headers and paths.
     """
     row = _decoded(value)
+    if isinstance(row, NotAList):
+        raise CorruptFileMetadataError(row.problem)
     if not _is_json_object(row):
         raise CorruptFileMetadataError(f"a file's row must be a JSON object, not {_kind(row)}")
     filename = _string(row, "filename")
@@ -132,12 +144,30 @@ def facts_from_row(value: object) -> FileFacts:
 
 
 def rows_of(value: object) -> Sequence[object]:
-    """Return the items of a `multiple=True` row, not yet read; CorruptFileMetadataError if it is no list."""
-    rows = _decoded(value)
+    """Return the rows of the files of a `multiple=True` row, to be read on first use; one `NotAList` if it is none."""
+    if isinstance(value, str) and (texts := _split(value)):
+        return texts
+    try:
+        rows = _decoded(value)
+    except CorruptFileMetadataError as error:
+        return (NotAList(value, str(error)),)
     if not _is_json_array(rows):
-        raise CorruptFileMetadataError(f"the row of a list of files must be a JSON array, not {_kind(rows)}")
+        return (NotAList(value, f"the row of a list of files must be a JSON array, not {_kind(rows)}"),)
     # an item is decoded already: one that is text is no row, and is not to be decoded again
     return [json.dumps(row) if isinstance(row, str) else row for row in rows]
+
+
+def _split(text: str) -> list[str]:
+    """Return the JSON of each object in an array of nothing else; empty where only a decoder can tell them apart.
+
+    Decoding every list that is loaded would make loading rows several times slower.  With no second bracket
+    there is no array inside, so an object that follows an object is the next file.  A quote that a letter
+    follows opens a string, so what is before it is in none.  What else follows a brace and a comma is left
+    to the decoder.
+    """
+    if text[:2] != "[{" or text[-2:] != "}]" or text.find("[", 1) > 0 or _UNCLEAR.search(text):
+        return []
+    return [f"{{{content}}}" for content in text[2:-2].split("}, {")]
 
 
 def known_time(seconds: float | None, otherwise: float | None) -> float | None:
@@ -227,6 +257,10 @@ def _refuse_constant(name: str) -> object:
 
 # made once: `json.loads` makes a decoder for each call that has an option
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+# not between two objects, nor between an object and the next name in the object around it
+_UNCLEAR = re.compile(r"""\}(?:\s+,|,(?! \{"[a-z]| "[a-z_]+":))""")
 
 
 def _shown(filename: str) -> str:

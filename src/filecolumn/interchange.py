@@ -7,7 +7,7 @@ application adds it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from filecolumn.content import Upload
@@ -96,8 +96,9 @@ def enc_hook(value: object) -> object:
     match value:
         case FileObject():
             return public_dict(value)
-        case FileObjectList():
-            return [public_dict(file) for file in value]
+        case list() | tuple():
+            # one that lies where a FileObjectList is expected, as a pydantic field's default does
+            return [enc_hook(item) for item in cast("Sequence[object]", value)]
         case _:
             raise TypeError(f"cannot encode a {type(value).__name__}")
 

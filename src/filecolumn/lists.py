@@ -1,33 +1,39 @@
-"""`FileObjectList`: the files of a `multiple=True` column; every change of it is noticed."""
+"""`FileObjectList`: the files of a `multiple=True` column; every change by its methods is noticed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, MutableSequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import ClassVar, Self, SupportsIndex, overload
+from typing import TYPE_CHECKING, Self, SupportsIndex, overload
 
-from filecolumn.errors import CorruptFileMetadataError
-from filecolumn.facts import rows_of
+from filecolumn.facts import NotAList, rows_of
 from filecolumn.file import FileObject
 from filecolumn.owner import Owner
 from filecolumn.state import AllowedBackends
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsRichComparison
+
 __all__ = ("FileObjectList",)
 
 
-class FileObjectList(MutableSequence[FileObject]):
+class FileObjectList(list[FileObject]):
     """A list of files that tells its row of every change: append, slices, sort, swap...
 
-    Loaded from a row it reads the row's text on first use.  Not thread-safe, as a list is.
+    It holds its files from the moment the row is loaded, so C code that reads a list's memory sees them;
+    each file decodes its own part of the row on first use.  A row that is not a list of files gives a
+    list of one file, which raises CorruptFileMetadataError when it is used.
+
+    Copies, slices, sums and products are plain lists; `copy.copy`, `copy.deepcopy` and pickles are lists
+    of this class that belong to no row.  Not thread-safe, as a list is.
     """
 
-    __slots__ = ("__weakref__", "_allowed", "_held", "_is_null", "_items", "_owner", "_row")
+    __slots__ = ("__weakref__", "_allowed", "_held", "_is_null", "_owner")
 
     def __init__(self, files: Iterable[FileObject] = ()) -> None:
-        self._items: list[FileObject] | None = [_checked(file) for file in files]
+        """Make a list of *files*; TypeError for anything but a `FileObject` among them."""
+        super().__init__(_checked(file) for file in files)
         self._held: tuple[FileObject, ...] | None = None
-        self._row: object = None
         self._allowed: AllowedBackends | None = None
         self._owner: Owner | None = None
         # stands for the None that was assigned: SQL NULL, until the list is changed
@@ -39,29 +45,49 @@ class FileObjectList(MutableSequence[FileObject]):
         return import_module("filecolumn.pydantic_schema").file_list_schema()
 
     @classmethod
-    def _from_row(cls, row: object, allowed: AllowedBackends | None) -> Self:
-        self = cls()
-        self._items = None
-        self._row = row
+    def _from_row(cls, row: object, allowed: AllowedBackends | None, owner: Owner | None = None) -> Self:
+        """Make the value of a row, whose files are read on first use."""
+        self = cls.__new__(cls)
         self._allowed = allowed
+        self._owner = owner
+        self._is_null = False
+        self._held = ()
+        if row == "[]":
+            return self
+        new = FileObject.__new__
+        files: list[FileObject] = []
+        # in place of its `_from_row`, as where a column's file is loaded
+        for item in rows_of(row):
+            file = new(FileObject)
+            file._row = item
+            file._allowed = allowed
+            file._owner = owner
+            files.append(file)
+        super(FileObjectList, self).extend(files)
+        is_list = len(files) != 1 or not isinstance(files[0]._row, NotAList)
+        self._held = tuple(files) if is_list else None
         return self
 
-    def _read(self) -> list[FileObject]:
-        if self._items is None:
-            self._items = [FileObject._from_row(row, self._allowed) for row in rows_of(self._row)]
-            self._row = None
-            self._flushed()
-        return self._items
+    def _undecoded(self) -> object:
+        """Return what the row is, of a list that was just loaded."""
+        rows = [file._row for file in self]
+        return rows[0].row if len(rows) == 1 and isinstance(rows[0], NotAList) else rows
+
+    def _allow(self, allowed: AllowedBackends) -> None:
+        """Take note that the row's column has these storages."""
+        self._allowed = allowed
+        for file in self:
+            file._allowed = allowed
 
     def _row_files(self) -> tuple[FileObject, ...] | None:
         """Return what the row holds, as far as this list knows; None if it does not, or nobody can read it."""
-        with suppress(CorruptFileMetadataError):
-            self._read()
         return self._held
 
     def _own(self, owner: Owner) -> None:
-        """Tell *owner* of changes from now on."""
+        """Tell *owner* of changes from now on, also of those of the files that the row holds."""
         self._owner = owner
+        for file in self._held or ():
+            file._owner = owner
 
     def _row_holds(self, files: tuple[FileObject, ...] | None) -> None:
         """Take note of what the row holds, which is not what the list does; None if nobody knows."""
@@ -69,103 +95,107 @@ class FileObjectList(MutableSequence[FileObject]):
 
     def _flushed(self) -> None:
         """Take note that the row holds the list as it is now."""
-        self._held = tuple(self._read())
-        for file in self._held:
-            file._own(self)
+        self._held = tuple(self)
 
-    @property
-    def is_gone(self) -> bool:
-        """Whether the instance that the list was loaded with is gone."""
-        return self._owner is not None and self._owner.is_gone
+    def _swap(self, old: FileObject, new: FileObject, start: int) -> None:
+        """Put *new* where *old* is, at *start* or behind it; the owner knows already."""
+        for index in range(min(start, len(self)), len(self)):
+            if self[index] is old:
+                super().__setitem__(index, new)
+                return
 
-    @property
-    def has_expired(self) -> bool:
-        """Whether the attribute has let go of the list."""
-        return self._owner is not None and self._owner.has_expired
-
-    def changed(self, value: object, /) -> None:
-        """Mark the column as to be written, because one of the files has changed."""
-        if self._owner is not None and any(file is value for file in self._read()):
-            self._owner.changed(self)
-
-    def _changing(self) -> list[FileObject]:
-        items = self._read()
+    def _changing(self) -> None:
         if self._owner is not None:
             self._owner.changed(self)
         self._is_null = False
-        return items
 
-    def __len__(self) -> int:
-        return len(self._read())
+    def append(self, file: FileObject, /) -> None:
+        """Add *file* at the end."""
+        file = _checked(file)
+        self._changing()
+        super().append(file)
 
-    def __iter__(self) -> Iterator[FileObject]:
-        return iter(self._read())
+    def extend(self, files: Iterable[FileObject], /) -> None:
+        """Add *files* at the end; none of them if one is not a `FileObject`, or the iterable raises."""
+        checked = [_checked(file) for file in files]
+        self._changing()
+        super().extend(checked)
+
+    def insert(self, index: SupportsIndex, file: FileObject, /) -> None:
+        """Insert *file* before *index*."""
+        file = _checked(file)
+        self._changing()
+        super().insert(index, file)
 
     @overload
-    def __getitem__(self, index: SupportsIndex) -> FileObject: ...
+    def __setitem__(self, index: SupportsIndex, value: FileObject, /) -> None: ...
     @overload
-    def __getitem__(self, index: slice) -> list[FileObject]: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> FileObject | list[FileObject]:
-        return self._read()[index]
+    def __setitem__(self, index: slice, value: Iterable[FileObject], /) -> None: ...
+    def __setitem__(self, index: SupportsIndex | slice, value: FileObject | Iterable[FileObject], /) -> None:
+        if not isinstance(index, slice):
+            file = _checked(value)
+            self._changing()
+            super().__setitem__(index, file)
+            return
+        if isinstance(value, FileObject):
+            raise TypeError("a slice takes an iterable of FileObject")
+        files = [_checked(file) for file in value]
+        self._changing()
+        super().__setitem__(index, files)
 
-    @overload
-    def __setitem__(self, index: SupportsIndex, value: FileObject) -> None: ...
-    @overload
-    def __setitem__(self, index: slice, value: Iterable[FileObject]) -> None: ...
-    def __setitem__(self, index: SupportsIndex | slice, value: FileObject | Iterable[FileObject]) -> None:
-        if isinstance(index, slice):
-            if isinstance(value, FileObject):
-                raise TypeError("a slice takes an iterable of FileObject")
-            self._changing()[index] = [_checked(file) for file in value]
-        else:
-            self._changing()[index] = _checked(value)
+    def __delitem__(self, index: SupportsIndex | slice, /) -> None:
+        self._changing()
+        super().__delitem__(index)
 
-    def __delitem__(self, index: SupportsIndex | slice) -> None:
-        del self._changing()[index]
+    def __iadd__(self, files: Iterable[FileObject], /) -> Self:  # type: ignore[misc, override]
+        self.extend(files)
+        return self
 
-    def insert(self, index: SupportsIndex, value: FileObject) -> None:
-        """Insert *value* before *index*."""
-        self._changing().insert(index, _checked(value))
+    def __imul__(self, times: SupportsIndex, /) -> Self:
+        self._changing()
+        return super().__imul__(times)
 
-    def sort(self, *, key: Callable[[FileObject], str | float], reverse: bool = False) -> None:
-        """Sort in place by *key*; files have no order of their own."""
-        self._changing().sort(key=key, reverse=reverse)
+    def remove(self, file: FileObject, /) -> None:
+        """Remove the first file that equals *file*; ValueError if there is none."""
+        index = self.index(file)
+        self._changing()
+        super().__delitem__(index)
 
-    def copy(self) -> list[FileObject]:
-        """Return a plain list of the same files."""
-        return list(self._read())
+    def pop(self, index: SupportsIndex = -1, /) -> FileObject:
+        """Remove and return a file; IndexError if there is none at *index*."""
+        self._changing()
+        return super().pop(index)
 
-    def __add__(self, other: Iterable[FileObject]) -> list[FileObject]:
-        return [*self._read(), *other]
+    def clear(self) -> None:
+        """Remove all files."""
+        self._changing()
+        super().clear()
 
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, FileObjectList):
-            return self._read() == other._read()
-        return self._read() == other if isinstance(other, list) else NotImplemented
+    def sort(
+        self, *, key: Callable[[FileObject], SupportsRichComparison] | None = None, reverse: bool = False
+    ) -> None:
+        """Sort in place by *key*; TypeError without one, as files have no order of their own."""
+        self._changing()
+        super().sort(key=key, reverse=reverse)  # pyright: ignore[reportArgumentType] - None is refused by list
 
-    # it changes in place, so it has no hash, as a list has none
-    __hash__: ClassVar[None] = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        try:
-            return f"{type(self).__name__}({self._read()})"
-        except CorruptFileMetadataError as error:
-            return f"<{type(self).__name__} corrupt: {error}>"
+    def reverse(self) -> None:
+        """Reverse in place."""
+        self._changing()
+        super().reverse()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restored, (type(self), self._items, self._row, self._allowed, self._held)
+        return _restored, (type(self), list(self), self._held, self._allowed, self._is_null)
 
 
 def _restored(
     cls: type[FileObjectList],
-    items: list[FileObject] | None,
-    row: object,
-    allowed: AllowedBackends | None,
+    items: list[FileObject],
     held: tuple[FileObject, ...] | None,
+    allowed: AllowedBackends | None,
+    is_null: bool,
 ) -> FileObjectList:
-    files = cls._from_row(row, allowed)
-    files._items = items
-    files._held = held
+    files = cls(items)
+    files._held, files._allowed, files._is_null = held, allowed, is_null
     return files
 
 

@@ -1,7 +1,7 @@
 """`Owner`: what a file or a list of files tells of its changes, without knowing what a row is.
 
 A value that is in no row has none.  The unit of work (`filecolumn.orm`) sets it when a row has
-the value, and a list is the owner of its files.
+the value; the files of a list have the owner that the list has.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Owner(Protocol):
         ...
 
     def changed(self, value: object, /) -> None:
-        """Mark the attribute as to be written, if it still holds *value*."""
+        """Mark the attribute as to be written, if it still holds *value*, or a list that does."""
 
 
 class NotLoaded:

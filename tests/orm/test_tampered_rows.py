@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -232,26 +233,49 @@ async def test_a_row_that_python_cannot_decode_fails_no_query_on_postgresql(
 
 
 @pytest.mark.parametrize("value", ["{}", '"text"', "12", "true", "{", "", "[" * 10_000, json.dumps(ROW)])
-async def test_what_is_no_list_is_an_error_of_the_list(
-    driver: Driver, local: StorageBackend, value: str
+async def test_what_is_no_list_is_one_corrupt_file(driver: Driver, local: StorageBackend, value: str) -> None:
+    local.put("k", [b"ours"])
+    await insert_text(driver, 1, None, value)
+    async with driver.session() as session:
+        document = await session.one(Document, 1)
+        (page,) = document.pages
+        assert "corrupt" in repr(document.pages)
+        for use in (lambda page: page.filename, lambda page: page.size, FileObject.to_dict, hash):
+            with pytest.raises(CorruptFileMetadataError):
+                use(page)
+        document.title = "the row can be written"
+        await session.commit()
+        document.pages.append(FileObject("a", content=b"never"))
+        with pytest.raises(CorruptFileMetadataError):
+            await session.flush()
+        assert stored() == {"k": b"ours"}
+    await remove(driver)
+    assert stored() == {"k": b"ours"}
+
+
+EMPTIED: dict[str, Callable[[FileObjectList], object]] = {
+    "clear": FileObjectList.clear,
+    "pop": FileObjectList.pop,
+    "del": lambda pages: pages.__delitem__(0),
+    "slice": lambda pages: pages.__setitem__(slice(None), []),
+}
+
+
+@pytest.mark.parametrize("how", EMPTIED)
+@pytest.mark.parametrize("value", ["{}", "{", json.dumps(ROW)])
+async def test_a_list_in_place_of_what_is_none_leaves_the_objects_alone(
+    driver: Driver, local: StorageBackend, value: str, how: str
 ) -> None:
     local.put("k", [b"ours"])
     await insert_text(driver, 1, None, value)
     async with driver.session() as session:
         document = await session.one(Document, 1)
-        assert "corrupt" in repr(document.pages)
-        for use in (
-            len,
-            list,
-            lambda pages: pages[0],
-            lambda pages: pages.append(FileObject("a", content=b"")),
-        ):
-            with pytest.raises(CorruptFileMetadataError):
-                use(document.pages)
-        document.title = "the row can be written"
+        EMPTIED[how](document.pages)
+        document.pages.append(FileObject("a", content=b"new"))
         await session.commit()
-    await remove(driver)
-    assert stored() == {"k": b"ours"}
+    async with driver.session() as session:
+        assert len((await session.one(Document, 1)).pages) == 1
+    assert contents() == [b"new", b"ours"]
 
 
 async def test_null_is_no_file(driver: Driver, local: StorageBackend) -> None:

@@ -31,9 +31,8 @@ from sqlalchemy import (
 
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.errors import BackendMismatchError, CorruptFileMetadataError, FileColumnError
-from filecolumn.facts import FileFacts, JsonObject
+from filecolumn.facts import FileFacts, JsonObject, NotAList
 from filecolumn.file import FileObject
-from filecolumn.lists import FileObjectList
 from filecolumn.maintenance.places import Places
 from filecolumn.maintenance.scratch import Entry, HeldFile, ListedObject, Scratch
 from filecolumn.orm import bridge
@@ -211,13 +210,7 @@ def files_of_row(
 
     A value of another shape than its column's is wrong, and refers to its files all the same.
     """
-    try:
-        files = files_in(value)
-    except CorruptFileMetadataError as error:
-        assert isinstance(value, FileObjectList)  # noqa: S101 - a single file is not read by that
-        yield from _of_any_shape(places, source, primary_key, value, error)
-        return
-    for file in files:
+    for file in files_in(value):
         try:
             facts, backend = file._known(), file._storage_name()
         except CorruptFileMetadataError as error:
@@ -232,16 +225,17 @@ def _of_any_shape(
     places: Places,
     source: int,
     primary_key: PrimaryKey,
-    value: FileObject | FileObjectList,
+    file: FileObject,
     error: FileColumnError,
 ) -> Iterator[HeldFile | Unreadable]:
     """Yield the files of a value that has not the shape of its column, and *error* with what else it refers to."""
+    row: object = file._row.row if isinstance(file._row, NotAList) else file._row
     try:
-        held, files = held_keys(value._row), held_files(value._row)
+        held, files = held_keys(row), held_files(row)
     except UndecodableError:
         yield Unreadable(source, primary_key, error, None)
         return
-    read = dict(_read(files, value._allowed))
+    read = dict(_read(files, file._allowed))
     yield Unreadable(source, primary_key, error, replace(held, keys=held.keys - read.keys()))
     for facts, backend in read.values():
         yield _held(places, source, primary_key, facts, backend)

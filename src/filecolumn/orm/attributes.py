@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
-from weakref import WeakKeyDictionary
+from typing import Any, TypeGuard, cast
+from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import Column, ColumnElement, FromClause, Join, Table
 from sqlalchemy.orm import ColumnProperty, Mapper, MapperProperty
@@ -30,10 +30,13 @@ __all__ = (
     "mapper_of",
     "mappers_of",
     "note_table",
+    "own",
     "own_values",
     "row_attributes",
     "table_attributes",
     "tables_of",
+    "take_list",
+    "tracked",
 )
 
 
@@ -72,28 +75,39 @@ class FileAttribute:
             )
 
 
-class RowOwner:
-    """Marks an attribute of an instance as changed; it does not keep the instance alive."""
+_LISTS = "filecolumn.lists"
+"""How the keys in the `info` of an instance's state begin under which it has its lists."""
 
-    __slots__ = ("_key", "_state")
+
+class RowOwner:
+    """Marks an attribute of an instance as changed; it does not keep the instance alive.
+
+    It does not keep the instance's state alive either, which has the lists that have it: there would
+    be a circle of references for each row that is loaded.
+    """
+
+    __slots__ = ("_class", "_key", "_state")
 
     def __init__(self, state: InstanceState[object], key: str) -> None:
-        self._state = state
+        self._state = ref(state)
+        self._class = state.class_
         self._key = key
 
     def is_for(self, state: InstanceState[object], key: str) -> bool:
         """Return whether it speaks for this attribute."""
-        return self._state is state and self._key == key
+        return self._state() is state and self._key == key
 
     @property
     def is_gone(self) -> bool:
         """Whether nobody holds the instance any more."""
-        return self._state.obj() is None
+        state = self._state()
+        return state is None or state.obj() is None
 
     @property
     def has_expired(self) -> bool:
         """Whether the attribute is to be loaded again."""
-        return self._key not in self._state.dict and not self.is_gone
+        state = self._state()
+        return state is not None and self._key not in state.dict and state.obj() is not None
 
     def changed(self, value: object, /) -> None:
         """Mark the attribute as to be written, if it still holds *value* or has expired since.
@@ -101,17 +115,73 @@ class RowOwner:
         Raises SQLAlchemy's ObjectDereferencedError, as its own collections do, when nobody holds the
         instance any more: the change would be lost.
         """
-        instance = self._state.obj()
-        if instance is None:
-            name = self._state.class_.__name__
+        state = self._state()
+        instance = None if state is None else state.obj()
+        if state is None or instance is None:
+            name = self._class.__name__
             raise ObjectDereferencedError(
                 f"the {name} whose {self._key!r} changes is gone; keep the instance in a variable"
             )
-        held = self._state.dict
+        held = state.dict
         if self._key not in held:
-            set_attribute(instance, self._key, value)
-        elif held[self._key] is value:
+            before = (
+                value if isinstance(value, FileObjectList) else state.info.get((_LISTS, self._key), value)
+            )
+            if _is_in(value, before):
+                set_attribute(instance, self._key, before)
+        elif self._key not in state.committed_state and _is_in(value, held[self._key]):
             flag_modified(instance, self._key)
+
+
+def _is_in(value: object, held: object) -> bool:
+    """Return whether an attribute holds this very object, or a list that does."""
+    return held is value or (isinstance(held, FileObjectList) and any(file is value for file in held))
+
+
+def own(state: InstanceState[object], key: str, value: FileObject | FileObjectList) -> None:
+    """Let a value of an attribute, and the files of a list, tell the instance of changes."""
+    value._own(RowOwner(state, key))
+    if isinstance(value, FileObjectList) and value._row_files():
+        # one of its files may change when the attribute has expired, and nobody else holds the list
+        state.info[_LISTS, key] = value
+
+
+def tracked(
+    value: Sequence[FileObject] | None, state: InstanceState[object], key: str, before: object
+) -> FileObjectList:
+    """Return the list to put into an attribute that held *before*: a copy, unless it is the attribute's own."""
+    if (before is None or before is value) and _is_own(value, state, key):
+        return value
+    files = FileObjectList(value or ())
+    files._is_null = value is None or (isinstance(value, FileObjectList) and value._is_null)
+    files._own(RowOwner(state, key))
+    if isinstance(before, FileObjectList):
+        files._row_holds(before._row_files())
+    return files
+
+
+def take_list(state: InstanceState[object], attribute: FileAttribute) -> None:
+    """Take a list that was put into the instance's dictionary, past the attribute's events, as assigned.
+
+    SQLModel does so: after the attribute was set it writes the value as it was given over the tracked list.
+    """
+    key, held = attribute.key, state.dict
+    if not attribute.type.multiple or key not in held:
+        return
+    value, before = held[key], state.committed_state.get(key)
+    if _is_own(value, state, key) or not (value is None or isinstance(value, list | tuple)):
+        return
+    held[key] = tracked(cast("Sequence[FileObject] | None", value), state, key, before)
+    if state.key is not None and key not in state.committed_state:
+        flag_modified(state.obj(), key)
+
+
+def _is_own(value: object, state: InstanceState[object], key: str) -> TypeGuard[FileObjectList]:
+    """Return whether a value is the attribute's list, or was before the instance expired."""
+    if not isinstance(value, FileObjectList):
+        return False
+    owner = value._owner
+    return isinstance(owner, RowOwner) and owner.is_for(state, key)
 
 
 _known: WeakKeyDictionary[type[object], tuple[object, Sequence[FileAttribute]]] = WeakKeyDictionary()
@@ -294,4 +364,4 @@ def own_values(state: InstanceState[object], attributes: Sequence[FileAttribute]
             # loaded by the column of a union, or by an equal one
             value = held[attribute.key] = kind.adopted(value)
         if value is not None:
-            value._own(RowOwner(state, attribute.key))
+            own(state, attribute.key, value)

@@ -253,7 +253,7 @@ def _files(attribute: FileAttribute, value: object) -> Sequence[FileObject]:
             return ()
         case FileObject() if not attribute.type.multiple:
             return (value._taken(),)
-        case FileObjectList() | list() | tuple() if attribute.type.multiple:
+        case list() | tuple() if attribute.type.multiple:
             return FileObjectList(cast("Sequence[FileObject]", value)).copy()
         case ClauseElement():
             raise NotSupportedError(

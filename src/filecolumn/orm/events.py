@@ -29,13 +29,14 @@ from filecolumn.lists import FileObjectList
 from filecolumn.orm import creation, unions
 from filecolumn.orm.attributes import (
     FileAttribute,
-    RowOwner,
     file_attribute,
     file_attributes,
     mappers_of,
+    own,
     own_values,
     row_attributes,
     tables_of,
+    tracked,
 )
 from filecolumn.orm.bulk import install_for
 from filecolumn.orm.flush import FlushUnit
@@ -130,45 +131,24 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
     def on_set(state: State, value: object, old: object, initiator: object) -> object:
         kind = kind_in(state)
         if value is None or isinstance(value, Null):
-            return _tracked(None, state, key) if kind.multiple else None
+            return tracked(None, state, key, state.dict.get(key)) if kind.multiple else None
         if not kind.multiple:
             if isinstance(value, FileObject):
                 return value._taken()
-        elif isinstance(value, FileObjectList | list | tuple):
-            return _tracked(cast("Sequence[FileObject]", value), state, key)
+        elif isinstance(value, list | tuple):
+            return tracked(cast("Sequence[FileObject]", value), state, key, state.dict.get(key))
         raise TypeError(kind.expected(value))
 
     def on_first_get(state: State, value: object, held: dict[str, object]) -> object:
         if not kind_in(state).multiple:
             return value
-        files = held[key] = FileObjectList()
-        files._own(RowOwner(state, key))
+        files = held[key] = tracked((), state, key, None)
         return files
 
     instrumented: InstrumentedAttribute[object] = getattr(class_, key)
     event.listen(instrumented, "set", on_set, retval=True, raw=True, propagate=True)
     if kind.multiple:
         event.listen(instrumented, "init_scalar", on_first_get, retval=True, raw=True, propagate=True)
-
-
-def _tracked(value: Sequence[FileObject] | None, state: State, key: str) -> FileObjectList:
-    """Return the list to put into the attribute: a copy, unless it is the attribute's own."""
-    before = state.dict.get(key)
-    if isinstance(value, FileObjectList) and (
-        value is before or (before is None and _is_own(value, state, key))
-    ):
-        return value
-    files = FileObjectList(value or ())
-    files._is_null = value is None or (isinstance(value, FileObjectList) and value._is_null)
-    files._own(RowOwner(state, key))
-    if isinstance(before, FileObjectList):
-        files._row_holds(before._row_files())
-    return files
-
-
-def _is_own(files: FileObjectList, state: State, key: str) -> bool:
-    """Return whether a list was the attribute's before the instance expired."""
-    return isinstance(files._owner, RowOwner) and files._owner.is_for(state, key)
 
 
 def _listen_to_class(mapper: Mapper[object]) -> None:
@@ -205,7 +185,7 @@ def _on_pickle(state: State, pickled: dict[str, object]) -> None:
 
 def _on_unpickle(state: State, pickled: dict[str, dict[str, FileObject | FileObjectList]]) -> None:
     for key, value in pickled.get(_PICKLED, {}).items():
-        value._own(RowOwner(state, key))
+        own(state, key, value)
 
 
 def _before_flush(session: Session, context: UOWTransaction, instances: Sequence[object] | None) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
-from filecolumn.orm.attributes import FileAttribute, RowOwner, file_attributes, files_in
+from filecolumn.orm.attributes import FileAttribute, file_attributes, files_in, own, take_list
 from filecolumn.orm.conflicts import check_unchanged
 from filecolumn.orm.frames import BindArguments, SessionFrame
 from filecolumn.orm.giving import Gift, give
@@ -123,7 +123,7 @@ class FlushUnit:
             if isinstance(value, FileObjectList):
                 value._flushed()
             if value is not None:
-                value._own(RowOwner(state, key))
+                own(state, key, value)
         self._recorder.withdraw_all_but(self._frame.attached)
         self._recorder.reassert_moved()
 
@@ -146,6 +146,7 @@ class FlushUnit:
         for state in written:
             for attribute in file_attributes(state.mapper):
                 key = attribute.key
+                take_list(state, attribute)
                 if state.dict.get(key) is None if state.key is None else key not in state.committed_state:
                     continue
                 files = files_in(state.dict.get(key))

@@ -56,11 +56,9 @@ def give(
 
 def _arrivals(slots: Iterable[Slot], held: Iterable[Held]) -> Iterator[Arrival]:
     """Yield the files that their rows did not hold before."""
-    before = {row.row: row.files for row in held}
+    before = {(row.row, place_of(file)) for row in held for file in row.files}
     for slot in slots:
-        if slot.attribute.type.policy.is_strict and place_of(slot.file) not in map(
-            place_of, before.get(slot.row, ())
-        ):
+        if slot.attribute.type.policy.is_strict and (slot.row, place_of(slot.file)) not in before:
             yield Arrival(slot.file, slot.attribute.type, slot.attribute.key)
 
 

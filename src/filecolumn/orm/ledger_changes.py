@@ -17,7 +17,7 @@ from filecolumn.orm.held import Held
 from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.recording import FOUND_TAKEN, Changes, LedgerAt
 from filecolumn.orm.slots import place_of
-from filecolumn.orm.unit import Spot, Use
+from filecolumn.orm.unit import Place, Spot, Use
 from filecolumn.registry import storages
 
 __all__ = ("LedgerChanges",)
@@ -61,11 +61,13 @@ class LedgerChanges:
         """Add what no row holds any more, and note whose files the commit makes empty."""
         for row in held:
             home = self._recorder.home(row.mapper)
+            own: defaultdict[Place, list[FileObject]] = defaultdict(list)
+            for file in row.own:
+                own[place_of(file)].append(file)
             for file in row.files:
                 if (home, (place := place_of(file))) not in removed or not _is_in_its_column(file):
                     continue
-                released = (own for own in row.own if place_of(own) == place)
-                self._frame.released.setdefault(place, []).extend(released)
+                self._frame.released.setdefault(place, []).extend(own[place])
                 foreign = file._known().foreign
                 if isinstance(home, LedgerAt):
                     (self._changes[home].doubtful if foreign else self._changes[home].removed).add(place)

@@ -62,12 +62,8 @@ class Slot:
         if value is old:
             self.state.dict[self.attribute.key] = new
         elif isinstance(value, FileObjectList):
-            items = value._read()
             # from this slot's index: the same file may stand in the list several times
-            for index in range(min(self.index, len(items)), len(items)):
-                if items[index] is old:
-                    items[index] = new
-                    return
+            value._swap(old, new, self.index)
 
 
 def slots_of(state: InstanceState[object], attribute: FileAttribute) -> Iterator[Slot]:
@@ -81,6 +77,8 @@ def check_slot(slot: Slot) -> None:
     file, kind = slot.file, slot.attribute.type
     _check_grant(slot)
     if file._phase is Phase.STORED:
+        # a corrupt file of a list that gets another one cannot be written again
+        file._known()
         if file._allowed is None and file._grant is None:
             file._restrict(kind._allowed)
         return

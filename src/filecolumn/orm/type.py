@@ -127,7 +127,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
                 return _row_of(value)
             case FileObjectList() if self.multiple and value._is_null:
                 return None
-            case FileObjectList() | list() | tuple() if self.multiple:
+            case list() | tuple() if self.multiple:
                 return [_row_of(file) for file in value]
             case _:
                 raise TypeError(self.expected(value))
@@ -164,20 +164,26 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
 
     def adopted(self, value: FileObject | FileObjectList) -> FileObject | FileObjectList:
         """Return what was just loaded by another column as what a row of this one holds."""
-        if isinstance(value, FileObjectList) is self.multiple:
-            value._allowed = self._allowed
+        if isinstance(value, FileObjectList):
+            if not self.multiple:
+                return self._loaded(value._undecoded())
+            value._allow(self._allowed)
             return value
-        return self._loaded(value._row)
+        if self.multiple:
+            return self._loaded(value._row)
+        value._allowed = self._allowed
+        return value
 
     def _loaded(self, row: object) -> FileObject | FileObjectList:
         """Return the value of a row whose column is not NULL."""
-        kind = FileObjectList if self.multiple else FileObject
-        value = kind._from_row(row, self._allowed)
-        value._owner = NOT_LOADED
-        return value
+        if self.multiple:
+            return FileObjectList._from_row(row, self._allowed, NOT_LOADED)
+        file = FileObject._from_row(row, self._allowed)
+        file._owner = NOT_LOADED
+        return file
 
     def result_processor(self, dialect: Dialect, coltype: object) -> RowReader:
-        """Keep what the driver gives, text or decoded: it is read on first use."""
+        """Keep what the driver gives, text or decoded: it is read on first use; a list's is split into its files."""
         allowed = self._allowed
         # in place of `_from_row`: two calls a row are a third of what a column of text costs
         new = FileObject.__new__
@@ -195,9 +201,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         def read_files(value: object) -> FileObjectList | None:
             if value is None or value == "null":
                 return None
-            files = FileObjectList._from_row(value, allowed)
-            files._owner = NOT_LOADED
-            return files
+            return FileObjectList._from_row(value, allowed, NOT_LOADED)
 
         return read_files if self.multiple else read_file
 
@@ -205,7 +209,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         self, op: OperatorType | None, value: object
     ) -> TypeEngine[FileObject | FileObjectList]:
         """Bind files as this type, those to compare with unclaimed, and what indexes the JSON as JSON's own."""
-        if isinstance(value, FileObject | FileObjectList | list | tuple):
+        if isinstance(value, FileObject | list | tuple):
             return _Compared(self) if op is not None and is_comparison(op) else self
         return self.impl_instance.coerce_compared_value(op, value)
 

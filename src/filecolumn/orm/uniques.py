@@ -18,7 +18,6 @@ from sqlalchemy.sql import visitors
 
 from filecolumn.errors import NotSupportedError
 from filecolumn.file import FileObject
-from filecolumn.lists import FileObjectList
 from filecolumn.orm.attributes import FileAttribute
 from filecolumn.orm.dml import Dml, ValueSet
 from filecolumn.orm.keys import key_columns
@@ -132,7 +131,7 @@ def _check_replacement(dml: Dml, table: Table, key: Key, value: object) -> None:
 
 
 def _is_rows_own(attribute: FileAttribute, value: object) -> bool:
-    if isinstance(value, FileObject | FileObjectList | list | tuple):
+    if isinstance(value, FileObject | list | tuple):
         return False
     if not isinstance(value, ClauseElement):
         return value is None
@@ -142,7 +141,7 @@ def _is_rows_own(attribute: FileAttribute, value: object) -> bool:
 def _is_harmless(attribute: FileAttribute, part: object) -> bool:
     if isinstance(part, BindParameter):
         value = cast("BindParameter[object]", part).effective_value
-        return not isinstance(value, FileObject | FileObjectList | list | tuple)
+        return not isinstance(value, FileObject | list | tuple)
     if isinstance(part, Column):
         column = cast("Column[object]", part)
         return column.key == attribute.column.key or not isinstance(column.type, StoredObject)
