@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from filecolumn.backends.base import StorageBackend
@@ -23,11 +26,13 @@ Disposition = Literal["inline", "attachment"]
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Which storage is to sign what; or the URL, where we sign ourselves."""
+    """What a storage is to sign, and what our own route signs instead, if there is one."""
 
     backend: StorageBackend
     key: str
-    url: str | None = None
+    route: Callable[[], str] | None = None
+    asks_storage: bool = True
+    """Whether the storage is to sign, if it turns out to be able to."""
 
 
 class SignableFile(ReadableFile):
@@ -50,7 +55,8 @@ class SignableFile(ReadableFile):
         """Return a URL that reads the content for *expires_in* seconds, or that content can be PUT to.
 
         The storage signs where it can and the options leave it to: it knows only the time.  The route
-        of the Litestar plugin (`storages.signer`) stands in for everything else, on every storage.
+        of the Litestar plugin (`storages.signer`) stands in for everything else, on every storage, also
+        where a storage turns out not to sign.
         *disposition*, *filename* and *content_type* are what a reader gets, the saved ones by default.
         For an upload see `grant_upload`, which returns its token too.
 
@@ -73,7 +79,14 @@ class SignableFile(ReadableFile):
             content_type=content_type,
             subject=subject,
         )
-        return plan.url or plan.backend.sign(plan.key, expires_in=expires_in, method=method)
+        if plan.route is not None and not plan.asks_storage:
+            return plan.route()
+        try:
+            return plan.backend.sign(plan.key, expires_in=expires_in, method=method)
+        except NotSupportedError:
+            if plan.route is None:
+                raise
+            return plan.route()
 
     async def sign_async(
         self,
@@ -106,7 +119,14 @@ class SignableFile(ReadableFile):
             content_type=content_type,
             subject=subject,
         )
-        return plan.url or await plan.backend.sign_async(plan.key, expires_in=expires_in, method=method)
+        if plan.route is not None and not plan.asks_storage:
+            return plan.route()
+        try:
+            return await plan.backend.sign_async(plan.key, expires_in=expires_in, method=method)
+        except NotSupportedError:
+            if plan.route is None:
+                raise
+            return plan.route()
 
     def grant_upload(
         self,
@@ -127,8 +147,9 @@ class SignableFile(ReadableFile):
         signer = configured_signer()
         claims, backend = self._upload_claims(expires_in, content_type, max_size, column, subject)
         url = None
-        if backend.capabilities.signs:
-            url = backend.sign(claims.key, expires_in=expires_in, method="PUT")
+        if backend.capabilities.signs_uploads:
+            with suppress(NotSupportedError):
+                url = backend.sign(claims.key, expires_in=expires_in, method="PUT")
         return _grant(signer, claims, backend, url)
 
     async def grant_upload_async(
@@ -144,8 +165,9 @@ class SignableFile(ReadableFile):
         signer = configured_signer()
         claims, backend = self._upload_claims(expires_in, content_type, max_size, column, subject)
         url = None
-        if backend.capabilities.signs:
-            url = await backend.sign_async(claims.key, expires_in=expires_in, method="PUT")
+        if backend.capabilities.signs_uploads:
+            with suppress(NotSupportedError):
+                url = await backend.sign_async(claims.key, expires_in=expires_in, method="PUT")
         return _grant(signer, claims, backend, url)
 
     @property
@@ -164,25 +186,28 @@ class SignableFile(ReadableFile):
     ) -> _Plan:
         backend, key = self._signable(for_upload=method == "PUT")
         asked = any(option is not None for option in (disposition, filename, content_type, subject))
-        if method == "PUT" or (backend.capabilities.signs and not asked) or storages.signer is None:
-            if asked and method == "GET":
+        if method == "PUT":
+            return _Plan(backend, key)
+        signer = storages.signer
+        if signer is None:
+            if asked:
                 raise NotSupportedError(
                     f"storage {backend.key!r} signs no such options; give FileColumnPlugin a signing_key"
                 )
             return _Plan(backend, key)
+        claims = download_claims(
+            self,
+            expires_at=expiry(time.time(), expires_in),
+            disposition=disposition or "",
+            filename=filename,
+            content_type=content_type,
+            subject=subject,
+        )
         return _Plan(
             backend,
             key,
-            storages.signer.url(
-                download_claims(
-                    self,
-                    expires_at=expiry(time.time(), expires_in),
-                    disposition=disposition or "",
-                    filename=filename,
-                    content_type=content_type,
-                    subject=subject,
-                )
-            ),
+            route=partial(signer.url, claims),
+            asks_storage=backend.capabilities.signs and not asked,
         )
 
     def _signable(self, *, for_upload: bool) -> tuple[StorageBackend, str]:

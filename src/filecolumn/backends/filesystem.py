@@ -15,8 +15,9 @@ from filecolumn.errors import MissingDependencyError
 
 try:
     import fsspec
-    from fsspec.asyn import sync
+    from fsspec.asyn import AsyncFileSystem, sync
     from fsspec.core import url_to_fs
+    from fsspec.implementations.dirfs import DirFileSystem
     from fsspec.implementations.local import LocalFileSystem
     from fsspec.implementations.memory import MemoryFileSystem
 except ImportError as _missing:
@@ -36,6 +37,7 @@ __all__ = (
     "entries_of",
     "info_of",
     "is_folder",
+    "is_read_only",
     "local_root",
     "make_filesystem",
     "run_on_its_loop",
@@ -44,6 +46,9 @@ __all__ = (
 )
 
 T = TypeVar("T")
+
+_READ_ONLY = frozenset({"github", "reference"})
+"""Protocols of filesystems that remove, and yet store nothing: references to content are kept by this process only."""
 
 
 class PlainFile(Protocol):
@@ -122,16 +127,53 @@ def make_filesystem(
 def can_sign(fs: FileSystem) -> bool:
     """Return whether the filesystem makes signed URLs; one that wraps another, such as `dir`, asks that one."""
     inner = wrapped_in(fs)
-    return type(fs).sign is not fsspec.AbstractFileSystem.sign and (inner is None or can_sign(inner))
+    own = _function(fs, "sign") is not fsspec.AbstractFileSystem.sign
+    return own and (inner is None or can_sign(inner))
+
+
+def is_read_only(fs: FileSystem) -> bool:
+    """Return whether it is known of the filesystem, or of what it wraps, that nothing can be stored through it.
+
+    What cannot remove a file is no storage: archives, also those that are open for writing, `http`, `git`.
+    """
+    while (inner := wrapped_in(fs)) is not None:
+        fs = inner
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else {*fs.protocol}
+    return not (_removes(fs) and protocols.isdisjoint(_READ_ONLY))
+
+
+def _removes(fs: FileSystem) -> bool:
+    # an asynchronous one makes all the others of this one
+    is_async = isinstance(fs, AsyncFileSystem)
+    base, names = (
+        (AsyncFileSystem, ("_rm_file",))
+        if is_async
+        else (fsspec.AbstractFileSystem, ("rm", "rm_file", "_rm"))
+    )
+    return any(_function(fs, name) is not getattr(base, name) for name in names)
+
+
+def _function(fs: FileSystem, name: str) -> object:
+    """Return what a method of the instance is: a cache has none of its own, and gives out those of what it wraps."""
+    method: object = getattr(fs, name)
+    return getattr(method, "__func__", method)
 
 
 def wrapped_in(fs: FileSystem) -> FileSystem | None:
-    """Return what a filesystem calls that wraps another, such as `dir`, the caches and `asyncwrapper`."""
-    return getattr(fs, "fs", None) or getattr(fs, "sync_fs", None)
+    """Return what a filesystem calls that wraps another, such as `dir` and the caches."""
+    inner = getattr(fs, "fs", None)
+    return cast("FileSystem", inner) if isinstance(inner, fsspec.AbstractFileSystem) else None
 
 
 def _synchronous(fs: FileSystem) -> FileSystem:
     """Return a filesystem that runs on fsspec's own loop: one bound to the caller's works there only."""
+    # a synchronous one, wrapped to look asynchronous, which cannot open a file to write
+    wrapped: FileSystem | None = getattr(fs, "sync_fs", None)
+    if wrapped is not None:
+        return _synchronous(wrapped)
+    if isinstance(fs, DirFileSystem):
+        inner = _synchronous(fs.fs)
+        return fs if inner is fs.fs else cast("FileSystem", DirFileSystem(fs.path, inner))
     # only filesystems with an asynchronous side know the attribute
     if not getattr(fs, "asynchronous", False):
         return fs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
+from io import UnsupportedOperation
 from threading import Lock
 
 from filecolumn.backends.base import (
@@ -26,6 +27,7 @@ from filecolumn.backends.filesystem import (
     entries_of,
     info_of,
     is_folder,
+    is_read_only,
     local_root,
     make_filesystem,
     stat_of_info,
@@ -65,6 +67,9 @@ class FSSpecBackend(StorageBackend):
     filesystem; *prefix* is the folder, or bucket and folder, that keys are under.  A local
     filesystem needs a prefix; the folder is made if it is missing.
 
+    Filesystems that cannot remove a file are for reading only, in a column's `reads` or by a key: archives
+    (`zip`, `tar`...), `http`, `git`, `github`, `reference`.  Their `put` and `delete` raise NotSupportedError.
+
     A call that a synchronous filesystem does not end cannot be interrupted in a sync session:
     give the filesystem a timeout of its own.
     """
@@ -97,14 +102,16 @@ class FSSpecBackend(StorageBackend):
         protocols = self.fs.protocol
         self.protocol: str = protocols if isinstance(protocols, str) else protocols[0]
         self._root = local_root(self.fs, prefix=self.prefix, fsync=fsync)
+        self._is_read_only = is_read_only(self.fs)
         self._creating = Lock()
         self._objects = objects = object_files(self.fs)
         self._files: PlainFiles = in_turns(self.fs, limit=total_timeout)
         self._staged = StagedFiles(self._files, self.prefix)
         alone = self._root is not None or isinstance(self.fs, MemoryFileSystem)
+        signs = can_sign(self.fs)
         self.capabilities: Capabilities = Capabilities(
-            signs=can_sign(self.fs),
-            signs_uploads=objects is not None and objects.sign_upload is not None,
+            signs=signs,
+            signs_uploads=signs and objects is not None and objects.sign_upload is not None,
             creates_atomically=alone if objects is None else objects.creates_atomically,
             keeps_content_type=objects is not None,
             repeats_puts=objects is not None,
@@ -131,6 +138,7 @@ class FSSpecBackend(StorageBackend):
         metadata: Mapping[str, str] | None = None,
         mode: PutMode = "create",
     ) -> Stat:
+        self._check_writes()
         guard = SourceGuard(chunks)
         with self._translated(f"store {key!r}", guard):
             if self._root is not None:
@@ -145,7 +153,7 @@ class FSSpecBackend(StorageBackend):
                 return Stat(key=key, size=guard.size, etag=told.etag, version_id=told.version_id)
             else:
                 self._refuse_taken(key, mode)
-                self._staged.write(self._path(key), guard)
+                self._write_staged(key, guard)
         return Stat(key=key, size=guard.size)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -175,6 +183,7 @@ class FSSpecBackend(StorageBackend):
         return stat_of_info(key, info)
 
     def delete(self, keys: str | Iterable[str]) -> None:
+        self._check_writes()
         for batch in batches(each_key(keys), 1 if self._objects is None else self._objects.batch):
             with self._translated(f"delete {len(batch)} objects, the first {batch[0]!r}"):
                 if self._root is not None:
@@ -230,6 +239,22 @@ class FSSpecBackend(StorageBackend):
         if str(self.fs._strip_protocol(path)).strip("/") != path.strip("/"):
             raise InvalidKeyError(f"the storage key {key!r} is not kept as it is by {type(self.fs).__name__}")
         return path
+
+    def _write_staged(self, key: str, content: SourceGuard) -> None:
+        try:
+            self._staged.write(self._path(key), content)
+        except (NotImplementedError, UnsupportedOperation) as error:
+            raise self._read_only_error() from error
+
+    def _check_writes(self) -> None:
+        if self._is_read_only:
+            raise self._read_only_error()
+
+    def _read_only_error(self) -> NotSupportedError:
+        return NotSupportedError(
+            f"storage {self.key!r} ({self.protocol}) can only be read: store in another one, "
+            f"and name this one in the column's reads=({self.key!r},) for rows that point here"
+        )
 
     def _write_memory(self, key: str, content: bytes, mode: PutMode) -> None:
         with self._creating:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncGenerator, Collection, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import cast
 from urllib.parse import quote
@@ -179,8 +179,10 @@ class FileASGIResponse(ASGIResponse):
     async def _decide(self, method: str) -> Answer:
         backend, key = self._file._located()
         if self._redirect and backend.capabilities.signs:
-            url = await backend.sign_async(key, expires_in=REDIRECT_LIFETIME)
-            return Answer(307, {**secure_headers(self._serving), "Location": url, "Content-Length": "0"})
+            # some storages tell only when they are asked that they do not sign this key
+            with suppress(NotSupportedError):
+                url = await backend.sign_async(key, expires_in=REDIRECT_LIFETIME)
+                return Answer(307, {**secure_headers(self._serving), "Location": url, "Content-Length": "0"})
         if self._x_accel is not None:
             return await self._handed_over(method, self._x_accel)
         headers = request_headers(self._request.scope["headers"])
