@@ -231,8 +231,12 @@ def test_unregistering_forgets_without_closing(registry: StorageRegistry) -> Non
     registry.unregister_backend("docs")
     assert not registry.is_registered("docs")
     assert backend.closed == []
-    with pytest.raises(BackendNotRegisteredError):
-        registry.unregister_backend("docs")
+
+
+def test_unregistering_what_is_not_registered_is_no_error(registry: StorageRegistry) -> None:
+    registry.register_backend(memory("docs"))
+    registry.unregister_backend("other")
+    assert registry.registered_backends() == ["docs"]
 
 
 def test_clearing_forgets_backends_aliases_and_default(registry: StorageRegistry) -> None:
@@ -410,6 +414,32 @@ def test_override_of_an_unknown_key_leaves_it_unknown(registry: StorageRegistry)
     with registry.override("docs", memory("docs")):
         assert registry.is_registered("docs")
     assert not registry.is_registered("docs")
+
+
+def test_override_by_a_url_closes_what_it_made(
+    registry: StorageRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[StorageBackend] = []
+
+    def close(self: StorageBackend) -> None:
+        closed.append(self)
+
+    monkeypatch.setattr(ObstoreBackend, "close", close)
+    backend = registry.register_backend(memory("docs"))
+    registry.alias("old", to="docs")
+    for key in ("docs", "old", "new"):
+        closed.clear()
+        with pytest.raises(RuntimeError, match="test"), registry.override(key, "memory://") as made:
+            assert registry.get(key) is made is not backend
+            assert made.key == registry.resolve(key)
+            made.put("a", [b"x"])
+            raise RuntimeError("test")
+        assert closed == [made]
+        assert registry.registered_backends() == ["docs"]
+        assert registry.get("docs") is backend
+    with pytest.raises(ValueError, match="no storage URL"), registry.override("docs", "memory"):
+        pass
+    assert registry.get("docs") is backend
 
 
 def test_override_by_an_alias_is_seen_by_both_names(registry: StorageRegistry) -> None:

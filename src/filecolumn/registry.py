@@ -112,10 +112,9 @@ class StorageRegistry:
         return self.resolve(key) in self._backends
 
     def unregister_backend(self, key: str) -> None:
-        """Forget a storage, without closing it; BackendNotRegisteredError if there is none."""
+        """Forget a storage, without closing it; one that is not registered is no error."""
         with self._lock:
-            self.get(key)
-            del self._backends[self.resolve(key)]
+            self._backends.pop(self.resolve(key), None)
 
     def clear_backends(self) -> None:
         """Forget all storages, aliases, the default and the signer, without closing anything."""
@@ -201,20 +200,26 @@ class StorageRegistry:
         return self._first.get(key, key)
 
     @contextmanager
-    def override(self, key: str, backend: StorageBackend) -> Generator[StorageBackend]:
-        """Put *backend* in the place of *key* for a test, and back what was there at the end."""
+    def override(self, key: str, backend: StorageBackend | str) -> Generator[StorageBackend]:
+        """Put a backend, or one made from a URL, in the place of *key* for a test; at the end, back what was there.
+
+        One that was made from a URL, such as `memory://`, is closed then.
+        """
         with self._lock:
             target = self.resolve(key)
+            made = self._made(backend, target, {}) if isinstance(backend, str) else backend
             before = self._backends.get(target)
-            self._backends[target] = backend
+            self._backends[target] = made
         try:
-            yield backend
+            yield made
         finally:
             with self._lock:
                 if before is None:
                     self._backends.pop(target, None)
                 else:
                     self._backends[target] = before
+            if made is not backend:
+                made.close()
 
     def _made(
         self, backend: StorageBackend | str, key: str | None, options: dict[str, object]

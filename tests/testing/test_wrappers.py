@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
 
 from filecolumn import FileObject, ObjectExistsError, StorageError, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.testing import BackendSuite, Fault, FaultyBackend, SlowBackend
+from filecolumn.testing import BackendSuite, Fault, FaultKind, FaultyBackend, SlowBackend
 from filecolumn.testing.harness import called
 
 
@@ -194,6 +195,14 @@ def test_a_hang_ends_by_itself(storage: StorageBackend, faulty: FaultyBackend, w
     faulty.schedule(Fault("sign", "hang", seconds=0.05))
     with pytest.raises(StorageError):
         storage.sign("a")
+
+
+@pytest.mark.parametrize("kind", get_args(FaultKind))
+def test_a_fault_of_an_unknown_operation_or_kind_names_those_that_are_there(kind: FaultKind) -> None:
+    with pytest.raises(ValueError, match="'putt'; there are put, get, stat, delete, list, copy, sign"):
+        Fault("putt", kind)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"'{kind}s'; there are fail_before, fail_inside"):
+        Fault("put", f"{kind}s")  # type: ignore[arg-type]
 
 
 def test_a_fault_that_cannot_happen_is_refused() -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.errors import StorageError
@@ -50,6 +50,12 @@ class Fault:
 
     def __post_init__(self) -> None:
         """Refuse what can never happen, with ValueError."""
+        for what, given, known in (
+            ("operation", self.operation, get_args(Operation)),
+            ("kind of fault", self.kind, get_args(FaultKind)),
+        ):
+            if given not in known:
+                raise ValueError(f"there is no {what} {given!r}; there are {', '.join(known)}")
         allowed = {"stale": ("list",), **dict.fromkeys(("fail_inside", "short", "corrupt"), ("put", "get"))}
         if self.operation not in allowed.get(self.kind, (self.operation,)):
             raise ValueError(f"{self.operation!r} cannot be {self.kind!r}")

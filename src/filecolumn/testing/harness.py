@@ -13,6 +13,7 @@ from typing import ClassVar, TypeVar
 import pytest
 
 from filecolumn.backends.base import StorageBackend
+from filecolumn.testing.stateful import MODEL_KEYS
 from filecolumn.testing.ways import ThroughAsync
 
 __all__ = ("UNUSUAL_KEYS", "SuiteHarness", "called", "failing", "in_threads", "whole")
@@ -20,11 +21,17 @@ __all__ = ("UNUSUAL_KEYS", "SuiteHarness", "called", "failing", "in_threads", "w
 T = TypeVar("T")
 
 UNUSUAL_KEYS = ("a b/c d.txt", "ü/ß.txt", "%2e%2e%2fx", "a?b#c", "x" * 240, "a..b", ".hidden", "a+b&c=d;e")
+LISTED_KEYS = ("a", "b/1", "b/2", "b/c/3", "bb/4", "b.5", "c*/6", "c/7", "é/8")
+DISTINCT_KEYS = ("a.txt", "A.txt", "\u00e9", "e\u0301")
 PIECE = bytes(range(256)) * 4096
 
 
 class SuiteHarness:
-    """The face that a backend's author sees: one fixture to give, the rest to adjust."""
+    """The face that a backend's author sees: one fixture to give, the rest to adjust.
+
+    A storage with a small alphabet replaces the four attributes that end in `keys`; all other keys that
+    the cases store are of lowercase ASCII letters, digits and slashes.
+    """
 
     large: ClassVar[int] = 17 * 1024 * 1024 + 12345
     """Bytes of large content: more than the backend sends in one request."""
@@ -36,6 +43,12 @@ class SuiteHarness:
     """Whether every error is tried with every size of content; False tries one for each size, as servers need."""
     unusual_keys: ClassVar[Sequence[str]] = UNUSUAL_KEYS
     """Keys that are kept exactly or refused; leave out what the server, not the backend, gets wrong."""
+    listed_keys: ClassVar[Sequence[str]] = LISTED_KEYS
+    """Keys to store and to list, in folders and not; replace those that the storage cannot hold."""
+    distinct_keys: ClassVar[Sequence[str]] = DISTINCT_KEYS
+    """Keys that a storage could take for each other; empty for one that takes none of the kind."""
+    model_keys: ClassVar[Sequence[str]] = MODEL_KEYS
+    """A few keys for the sequences of calls; none may be a folder of another."""
     proves_signatures: ClassVar[bool] = True
     """Whether the server refuses a wrong or expired signature; emulators may not."""
     upload_headers: ClassVar[Mapping[str, str]] = {}

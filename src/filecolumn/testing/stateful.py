@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -11,11 +12,13 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from filecolumn.backends.base import PutMode, StorageBackend
 from filecolumn.errors import ObjectExistsError, ObjectNotFoundError
 
-__all__ = ("BackendMachine", "check_against_model")
+__all__ = ("MODEL_KEYS", "BackendMachine", "check_against_model")
 
 # Few keys, so that they meet; none is a folder of another, which a filesystem cannot hold
-KEYS = st.sampled_from(["a", "a.b", "b/1", "b/2", "b/c/1", "bb/1", "é/*"])
-FOLDERS = st.sampled_from(["", "b", "b/c", "bb", "c", "é"])
+MODEL_KEYS = ("a", "a.b", "b/1", "b/2", "b/c/1", "bb/1", "é/*")
+# those of the machine that runs
+KEYS = st.runner().flatmap(lambda machine: st.sampled_from(_keys_of(machine)))
+FOLDERS = st.runner().flatmap(lambda machine: st.sampled_from(_folders_of(machine)))
 CHUNKS = st.lists(st.binary(max_size=40), max_size=4)
 
 
@@ -25,6 +28,9 @@ class _SourceError(Exception):
 
 class BackendMachine(RuleBasedStateMachine):
     """Calls *backend* and a dictionary; begins with both empty."""
+
+    keys: ClassVar[Sequence[str]] = MODEL_KEYS
+    """Of what it stores."""
 
     def __init__(self, backend: StorageBackend) -> None:
         super().__init__()
@@ -104,7 +110,7 @@ class BackendMachine(RuleBasedStateMachine):
     def copy(self, data: st.DataObject) -> None:
         """Copy to a key that is free."""
         source = data.draw(st.sampled_from(sorted(self._model)))
-        target = data.draw(KEYS)
+        target = data.draw(st.sampled_from(self.keys))
         if target not in self._model:
             self._backend.copy(source, target)
             self._model[target] = self._model[source]
@@ -114,8 +120,22 @@ class BackendMachine(RuleBasedStateMachine):
         assert {stat.key: self._backend.get_bytes(stat.key) for stat in self._backend.list()} == self._model
 
 
-def check_against_model(backend: StorageBackend, *, examples: int) -> None:
-    """Try *examples* sequences of calls; the shortest that differs from a dictionary is shown."""
+def _keys_of(machine: object) -> Sequence[str]:
+    assert isinstance(machine, BackendMachine)
+    return machine.keys
+
+
+def _folders_of(machine: object) -> Sequence[str]:
+    """Return the folders of a machine's keys, the root, and one that is none."""
+    keys = _keys_of(machine)
+    parents = {
+        "/".join(parts[:depth]) for key in keys if (parts := key.split("/")) for depth in range(len(parts))
+    }
+    return sorted({*parents, "c"})
+
+
+def check_against_model(backend: StorageBackend, *, examples: int, keys: Sequence[str] = MODEL_KEYS) -> None:
+    """Try *examples* sequences of calls on *keys*; the shortest that differs from a dictionary is shown."""
     chosen = settings(
         max_examples=examples,
         stateful_step_count=20,
@@ -128,4 +148,5 @@ def check_against_model(backend: StorageBackend, *, examples: int) -> None:
         def __init__(self) -> None:
             super().__init__(backend)
 
+    OnBackend.keys = keys
     run_state_machine_as_test(OnBackend, settings=chosen)  # pyright: ignore[reportUnknownMemberType]

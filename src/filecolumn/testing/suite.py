@@ -20,4 +20,4 @@ class BackendSuite(WritingCases, ReadingCases, KeepingCases, IdentityCases):
     """
 
     def test_any_sequence_of_calls_is_as_on_a_dictionary(self, writer: StorageBackend) -> None:
-        check_against_model(writer, examples=self.examples)
+        check_against_model(writer, examples=self.examples, keys=self.model_keys)

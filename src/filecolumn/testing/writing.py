@@ -36,7 +36,7 @@ class WritingCases(SuiteHarness):
 
     def test_what_is_put_is_got(self, writer: StorageBackend) -> None:
         for number, chunks in enumerate(([], [b""], [b"x"], [b"a", b"", b"bc"])):
-            key, content = f"a/{number}.txt", b"".join(chunks)
+            key, content = f"a/{number}", b"".join(chunks)
             stat = writer.put(key, chunks)
             assert (stat.key, stat.size) == (key, len(content))
             assert whole(writer.get(key)) == content
@@ -50,15 +50,15 @@ class WritingCases(SuiteHarness):
         assert self.keys(writer) == ["large"]
 
     def test_what_is_put_lies_there(self, writer: StorageBackend, backend: StorageBackend) -> None:
-        writer.put("a/b.txt", [b"abc"])
+        writer.put("a/b", [b"abc"])
         writer.put("large", self.pieces(self.large))
-        assert self.look(backend) == {"a/b.txt": b"abc", "large": b"".join(self.pieces(self.large))}
+        assert self.look(backend) == {"a/b": b"abc", "large": b"".join(self.pieces(self.large))}
 
     def test_a_put_and_a_stat_agree(self, storage: StorageBackend) -> None:
         before = time.time()
-        made = storage.put("a.txt", [b"abc"], content_type="text/plain", metadata={"k": "v"})
-        stat = storage.stat("a.txt")
-        assert (made.key, made.size) == (stat.key, stat.size) == ("a.txt", 3)
+        made = storage.put("a", [b"abc"], content_type="text/plain", metadata={"k": "v"})
+        stat = storage.stat("a")
+        assert (made.key, made.size) == (stat.key, stat.size) == ("a", 3)
         assert made.etag is None or made.etag == stat.etag
         assert made.version_id is None or made.version_id == stat.version_id
         assert stat.last_modified is None or before - 2 <= stat.last_modified <= time.time() + 2
@@ -121,7 +121,7 @@ class WritingCases(SuiteHarness):
         size = {"at once": 0, "small": 10, "large": self.large}[kind]
         for make in SOURCE_ERRORS if self.exhaustive else [ERROR_OF_SIZE[kind]]:
             error = make("mine")
-            with pytest.raises(type(error), match="mine") as caught:
+            with pytest.raises(type(error)) as caught:
                 writer.put("a/b", failing(self.pieces(size), error))
             assert caught.value is error
             assert self.keys(writer) == []
