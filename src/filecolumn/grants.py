@@ -42,6 +42,7 @@ class UploadGrant:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Request headers that must go along."""
     method: str = "PUT"
+    """The HTTP method of the request."""
 
     def to_dict(self) -> dict[str, Json]:
         """Return it as JSON for the client."""

@@ -42,6 +42,7 @@ class Claims:
     """What a token says; an empty string or -1 is a claim that is not made."""
 
     purpose: Purpose
+    """What it is for: `download`, `upload` or `grant`; it is good for nothing else."""
     method: str
     """The HTTP method, `GET` or `PUT`; `ATTACH` for a grant."""
     backend: str
@@ -51,7 +52,9 @@ class Claims:
     expires_at: int
     """Seconds since the epoch, UTC."""
     filename: str = ""
+    """The name that a reader is given, or the uploaded file has."""
     content_type: str = ""
+    """The media type that a reader is given, or an upload must declare."""
     disposition: str = ""
     """`inline` or `attachment`."""
     size: int = -1
@@ -116,6 +119,7 @@ class UrlSigner:
     """Makes URLs of tokens, for a route that verifies them; `storages.signer` is one."""
 
     tokens: TokenSigner
+    """Signs what the URLs carry."""
     base_url: str
     """Path or absolute URL of the route, without a slash at its end."""
 

@@ -40,6 +40,7 @@ class KeyTemplate:
     """
 
     text: str
+    """As it was written."""
 
     def __post_init__(self) -> None:
         """Refuse at declaration what could never make good keys."""

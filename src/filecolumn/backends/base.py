@@ -79,6 +79,7 @@ class StorageBackend(ABC):
     """A storage of whole objects under keys, registered in `storages` under `key`."""
 
     capabilities: Capabilities = Capabilities()
+    """What this storage can do; nothing by default."""
     protocol: str = ""
     """What kind of storage it is, as in a URL: `file`, `memory`, `s3`..."""
     signed_put_headers: Mapping[str, str] = MappingProxyType({})

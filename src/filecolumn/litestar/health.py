@@ -21,6 +21,7 @@ class StorageHealth:
     """What a probe of one storage found."""
 
     is_healthy: bool
+    """Whether a few bytes could be written, read and deleted; a storage for reading only is healthy too."""
     seconds: float
     """How long the probe took."""
     error: str | None = None

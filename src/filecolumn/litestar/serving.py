@@ -44,9 +44,13 @@ class Serving:
     """How files are sent; the defaults are the safe ones."""
 
     disposition: Disposition = "attachment"
+    """Whether browsers save files (`attachment`), or show those of `inline_types` (`inline`)."""
     inline_types: Collection[str] = field(default=INLINE_TYPES)
+    """Media types, also such as `image/*`, that are shown under `inline`; all others are saved."""
     cache_control: str = "private, no-cache"
+    """The `Cache-Control` of each answer with a file."""
     content_security_policy: str = CONTENT_SECURITY_POLICY
+    """The `Content-Security-Policy`: by default what is shown runs no script and loads nothing."""
     cross_origin: str = "same-origin"
     """The `Cross-Origin-Resource-Policy`: which pages may embed the file."""
 

@@ -43,8 +43,11 @@ class RowReference:
     """A column of a row."""
 
     table: str
+    """Name of the table, with its schema if it has one."""
     column: str
+    """Name of the column in it."""
     primary_key: tuple[object, ...]
+    """Values of the row's primary key, in the order of its columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ class Finding:
     """Something that is wrong."""
 
     kind: FindingKind
+    """What kind of thing."""
     detail: str
     """What exactly, in words."""
     storage: str | None = None

@@ -66,10 +66,13 @@ class ColumnStatus:
     """The live keys of one file column."""
 
     live: int
+    """How many there are."""
     live_bytes: int
+    """Bytes of all of them."""
     unreferenced: int
     """Noted by a sweep: no row refers to them."""
     unreferenced_bytes: int
+    """Bytes of those."""
     unreferenced_since: float | None
     """Epoch seconds of the oldest note."""
     is_judged: bool

@@ -57,6 +57,7 @@ class SweepReport:
     """What a sweep has seen and claimed, in numbers of objects."""
 
     listed: int = 0
+    """Objects that the storages listed."""
     orphans: int = 0
     """Objects that no row and no ledger knew."""
     returned: int = 0

@@ -21,6 +21,7 @@ from filecolumn.failpoints import set_hook
 __all__ = ("FAILPOINTS", "VARIABLE", "FailpointError", "failing", "install_from_environment", "kill")
 
 VARIABLE = "FILECOLUMN_FAILPOINTS"
+"""Name of the environment variable that `install_from_environment` reads."""
 
 FAILPOINTS = (
     "put.before",

@@ -36,7 +36,9 @@ class Fault:
     """
 
     operation: Operation
+    """The call that is hit, sync or async."""
     kind: FaultKind
+    """What goes wrong."""
     call: int = 1
     """The first call that is hit, counted from when the fault was scheduled; 1 is the next."""
     times: int | None = 1
