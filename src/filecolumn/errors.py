@@ -96,7 +96,10 @@ class ChecksumMismatchError(FileColumnError, OSError):
 
 
 class CorruptFileMetadataError(FileColumnError, ValueError):
-    """The value in the row does not describe a file."""
+    """The value in the row does not describe a file; the message names class, attribute and primary key.
+
+    Of a value that was selected without its instance, as by `select(Document.file)`, only what is wrong is known.
+    """
 
 
 class ContentRejectedError(FileColumnError, ValueError):

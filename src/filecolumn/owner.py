@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from filecolumn.errors import OwnedFileError
+from filecolumn.errors import CorruptFileMetadataError, OwnedFileError
 
-__all__ = ("NOT_LOADED", "Owner")
+__all__ = ("NOT_LOADED", "Owner", "located")
 
 
 class Owner(Protocol):
     """The attribute of the row that holds the value."""
+
+    @property
+    def place(self) -> str:
+        """What a message calls the attribute and its row, `Document.file of the row (5,)`; empty if nobody knows."""
+        ...
 
     @property
     def is_gone(self) -> bool:
@@ -33,6 +38,7 @@ class Owner(Protocol):
 class NotLoaded:
     """The owner of what was read from a column alone: a row that no instance stands for."""
 
+    place: str = ""
     is_gone: bool = True
     has_expired: bool = False
 
@@ -44,3 +50,9 @@ class NotLoaded:
 
 
 NOT_LOADED = NotLoaded()
+
+
+def located(error: CorruptFileMetadataError, owner: Owner | None) -> CorruptFileMetadataError:
+    """Return the error with the place of the value in front, if it is known: a copy is nowhere."""
+    place = "" if owner is None else owner.place
+    return CorruptFileMetadataError(f"{place}: {error}") if place else error

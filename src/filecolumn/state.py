@@ -18,8 +18,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Self
 
 from filecolumn.described import Described
+from filecolumn.errors import CorruptFileMetadataError
 from filecolumn.facts import FileFacts, facts_from_row
-from filecolumn.owner import Owner
+from filecolumn.owner import Owner, located
 from filecolumn.signing import Claims
 from filecolumn.source import Source
 
@@ -142,7 +143,10 @@ class FileState(Described):
 
     def _known(self) -> FileFacts:
         if self._facts is None:
-            self._facts = facts_from_row(self._row)
+            try:
+                self._facts = facts_from_row(self._row)
+            except CorruptFileMetadataError as error:
+                raise located(error, self._owner) from error.__cause__
             self._row = None
         elif self._held is not None and self._owner is not None and self._owner.has_expired:
             self._facts, self._held = self._held, None

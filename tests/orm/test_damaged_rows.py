@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
+from sqlalchemy import select
 
 from filecolumn import CorruptFileMetadataError, InvalidKeyError
 from filecolumn.backends.base import StorageBackend
@@ -43,6 +45,38 @@ async def test_a_damaged_row_loads_and_says_what_is_wrong_when_its_file_is_used(
             await driver.content(document.file)
         document.title = "other attributes can be changed"
         await session.commit()
+
+
+async def test_the_error_names_class_attribute_and_row_as_far_as_they_are_known(
+    driver: Driver, storage: StorageBackend
+) -> None:
+    wrong = r"'filename' of a file's row must be a string, not int"
+    async with driver.session() as session:
+        session.add(Document(id=5, file=file(b"lost"), pages=[file(b"page")]))
+        await session.commit()
+    await put_raw(driver, '{"filename": 3}', number=5)
+    await put_raw(driver, '[{"filename": 3}]', column="pages", number=5)
+    async with driver.session() as session:
+        document = await session.one(Document, 5)
+        assert document.file is not None
+        copied = copy.deepcopy(document.file)
+        with pytest.raises(CorruptFileMetadataError, match=rf"^Document\.file of the row \(5,\): {wrong}$"):
+            _ = document.file.size
+        with pytest.raises(CorruptFileMetadataError, match=rf"^Document\.pages of the row \(5,\): {wrong}$"):
+            _ = document.pages[0].size
+        with pytest.raises(CorruptFileMetadataError, match=f"^{wrong}$"):
+            _ = copied.size
+        selected = (await session.execute(select(Document.file))).scalar_one()
+        assert selected is not None
+        with pytest.raises(CorruptFileMetadataError, match=f"^{wrong}$"):
+            _ = selected.size
+    await put_raw(driver, '"text"', column="pages", number=5)
+    async with driver.session() as session:
+        document = await session.one(Document, 5)
+        with pytest.raises(
+            CorruptFileMetadataError, match=r"^Document\.pages of the row \(5,\): the row of a list"
+        ):
+            _ = [page.size for page in document.pages]
 
 
 @pytest.mark.parametrize("value", ["this is no JSON", "[]", '{"filename": 7}'])

@@ -98,6 +98,12 @@ class RowOwner:
         return self._state() is state and self._key == key
 
     @property
+    def place(self) -> str:
+        """Class, attribute and primary key, the last one once the row is written."""
+        attribute = f"{self._state.class_.__name__}.{self._key}"
+        return attribute if self._state.key is None else f"{attribute} of the row {self._state.key[1]!r}"
+
+    @property
     def is_gone(self) -> bool:
         """Whether nobody holds the instance any more."""
         state = self._state()
