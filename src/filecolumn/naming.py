@@ -35,6 +35,9 @@ __all__ = (
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 DEFAULT_FILENAME = "file"
 MAX_FILENAME_BYTES = 255
+# `unicodedata.normalize` takes quadratic time for a run of marks, so text is cut before it.  What is
+# 255 bytes when composed has at most three times as many when decomposed (Hangul)
+_MAX_DECOMPOSED_BYTES = 1024
 MAX_KEY_BYTES = 1024
 # Local storages add to a name while a file is written, and file systems allow 255
 MAX_SEGMENT_BYTES = 240
@@ -42,12 +45,23 @@ MAX_SEGMENT_BYTES = 240
 RESERVED_FOLDER = ".filecolumn"
 """The folder at a storage's root that is ours: unfinished uploads are staged in it."""
 
-# Removed from names: controls, bidirectional overrides, zero-width characters, BOM
+# Refused in keys: controls, bidirectional overrides, zero-width characters, BOM
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+# Removed from names: the same, without the joiners
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
+# U+200C and U+200D shape the letters of Persian, Hindi or Sinhala, and make one emoji of several.  At an
+# end, beside a space, between two ASCII characters and after another one they show nothing, and would
+# only make `p<joiner>hp` look like another extension
+_STRAY_JOINERS = re.compile(
+    "^[\u200c\u200d]+|(?<=[\u200c\u200d])[\u200c\u200d]+"
+    r"|(?<=\s)[\u200c\u200d]+|[\u200c\u200d]+(?=\s|\Z)|(?<=[!-~])[\u200c\u200d]+(?=[!-~])"
+)
 # Nothing in such a name has to be cleaned
 _CLEAN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._()+-]{0,253}[A-Za-z0-9])?", re.ASCII)
 _SEPARATORS = re.compile(r"[/\\]")
-_DRIVES = re.compile(r"^(?:[A-Za-z]:\s*)+")
+_DRIVES = re.compile(r"^(?:[A-Za-z]:[\s\u200c\u200d]*)+")
 _CONTENT_TYPE = re.compile(
     r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}"  # RFC 6838, section 4.2
     r'(?:[ \t]*;[ \t]*[a-z0-9!#$&^_.+-]+=(?:[a-z0-9!#$&^_.+-]+|"[ !#-\[\]-~]*"))*',
@@ -105,8 +119,9 @@ _COMPRESSED_TYPES = {"gzip": "application/gzip", "bzip2": "application/x-bzip2",
 def clean_filename(name: str | None) -> str:
     """Return *name* as it may be shown: no folders, NFC, nothing invisible, at most 255 bytes.
 
-    None, as uploads without a name have, and a name with nothing left become `file`.  Raises
-    InvalidKeyError for a lone surrogate, which no database or header could carry.
+    The joiners U+200C and U+200D stay where they change how the characters beside them look.  None, as
+    uploads without a name have, and a name with nothing left become `file`.  Raises InvalidKeyError for
+    a lone surrogate, which no database or header could carry.
     """
     if name is None:
         return DEFAULT_FILENAME
@@ -118,9 +133,10 @@ def clean_filename(name: str | None) -> str:
         name.encode()
     except UnicodeEncodeError as error:
         raise InvalidKeyError(f"the file name {name!a} is not valid Unicode") from error
-    visible = unicodedata.normalize("NFC", _INVISIBLE.sub("", name))
-    base = _SEPARATORS.split(visible.rstrip("/\\"))[-1].strip()
-    trimmed = _trimmed(_DRIVES.sub("", base).strip())
+    base = _SEPARATORS.split(_HIDDEN.sub("", name).rstrip("/\\"))[-1].strip()
+    composed = unicodedata.normalize("NFC", _trimmed(base, _MAX_DECOMPOSED_BYTES))
+    visible = _STRAY_JOINERS.sub("", composed).strip()
+    trimmed = _trimmed(_DRIVES.sub("", visible).strip(), MAX_FILENAME_BYTES)
     return trimmed if trimmed.strip(". ") else DEFAULT_FILENAME
 
 
@@ -132,7 +148,9 @@ def safe_extension(filename: str) -> str:
 
 def slug(text: str) -> str:
     """Return *text* as one safe segment of a key: ASCII letters, digits, `.`, `_` and `-`."""
-    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    ascii_text = (
+        unicodedata.normalize("NFKD", text[:_MAX_DECOMPOSED_BYTES]).encode("ascii", "ignore").decode()
+    )
     segment = re.sub(r"[^A-Za-z0-9_.-]+", "-", ascii_text)
     segment = re.sub(r"\.{2,}", ".", segment).strip(".-")[:100].rstrip(".-")
     return f"_{segment}" if _DEVICE.fullmatch(segment) else segment
@@ -229,12 +247,12 @@ def check_content_type(content_type: str) -> str:
     return kind.lower().rstrip() + semicolon + parameters
 
 
-def _trimmed(name: str) -> str:
-    """Cut *name* to 255 bytes on a code point, keeping a short extension."""
-    if len(name.encode()) <= MAX_FILENAME_BYTES:
+def _trimmed(name: str, limit: int) -> str:
+    """Cut *name* to *limit* bytes on a code point that is no joiner, keeping a short extension."""
+    if len(name.encode()) <= limit:
         return name
     stem, dot, extension = name.rpartition(".")
     tail = f"{dot}{extension}" if stem and len(extension.encode()) <= 32 else ""
-    room = MAX_FILENAME_BYTES - len(tail.encode())
+    room = limit - len(tail.encode())
     kept = (stem if tail else name).encode()[:room].decode("utf-8", "ignore")
-    return kept.rstrip() + tail
+    return kept.rstrip().rstrip("\u200c\u200d") + tail
