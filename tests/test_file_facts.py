@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from filecolumn import FileObject
+from filecolumn import FileObject, storages
 from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.fsspec import FSSpecBackend
 from tests.scenarios.files import Call, call, memory, owned, stored
 
 __all__ = ("call", "memory")
@@ -165,3 +167,24 @@ def test_files_have_no_other_attributes() -> None:
     file = FileObject("a.txt")
     with pytest.raises(AttributeError):
         file.contents = b"x"  # type: ignore[attr-defined]
+
+
+class OddClock(MemoryFileSystem):
+    """Tells a time that is none."""
+
+    cachable = False
+    time: object = None
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        return {**super().info(path, **options), "mtime": self.time, "created": None}
+
+
+@pytest.mark.parametrize("time", ["yesterday", "", float("nan"), float("inf"), [1], None])
+def test_a_storage_that_tells_no_time_is_refreshed_all_the_same(time: object) -> None:
+    fs = OddClock()
+    storages.register_backend(FSSpecBackend("odd", fs, "odd-clock"))
+    file = FileObject("a.txt", content=b"text", backend="odd").save()
+    before = file.last_modified
+    fs.time = time
+    file.refresh()
+    assert (file.last_modified, file.size) == (before, 4)

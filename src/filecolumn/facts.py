@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TypeGuard
 
 from filecolumn.errors import CorruptFileMetadataError, InvalidKeyError
@@ -40,6 +42,7 @@ MAX_METADATA_DEPTH = 8
 # Far above what is written, and far below where Python's recursion ends
 _MAX_ROW_DEPTH = 100
 _MAX_INTEGER = 2**63 - 1
+_MAX_FLOAT = sys.float_info.max
 _KNOWN = frozenset(
     "filename to_filename backend content_type size checksum etag version_id last_modified metadata v".split()
 )
@@ -66,7 +69,7 @@ class FileFacts:
     version_id: str | None = None
     """The storage's own version."""
     last_modified: float | None = None
-    """Seconds since the epoch, UTC."""
+    """Seconds since the epoch, UTC; what another program wrote may be any finite number."""
     metadata: JsonObject = field(default_factory=dict[str, Json])
     """The user's own data; a copy nobody else can change."""
     sniffed: str | None = field(default=None, compare=False, repr=False)
@@ -137,7 +140,7 @@ def facts_from_row(value: object) -> FileFacts:
         checksum=_string(row, "checksum"),
         etag=_string(row, "etag"),
         version_id=_string(row, "version_id"),
-        last_modified=_number(row, "last_modified"),
+        last_modified=_time(row, "last_modified"),
         metadata=_metadata(row),
         unknown=_bounded({name: item for name, item in row.items() if name not in _KNOWN}),
     )
@@ -240,6 +243,30 @@ def _size(row: JsonObject) -> int | None:
     if size is None or isinstance(size, int):
         return size
     raise CorruptFileMetadataError("'size' of a file's row must be a whole number of bytes")
+
+
+def _time(row: JsonObject, name: str) -> float | None:
+    """Read epoch seconds or an ISO 8601 date.
+
+    Other programs write milliseconds, or times before 1970: a number is kept as it is, since what it
+    counts is a guess, and it is for those who show it to see whether it is a date.
+    """
+    value = row.get(name)
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except ValueError as error:
+            raise CorruptFileMetadataError(
+                f"{name!r} of a file's row must be a number or an ISO 8601 date"
+            ) from error
+    # bool is an int; NaN and infinities compare false
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MAX_FLOAT:
+        # not every JSON encoder takes an integer of more than 64 bits
+        return value if abs(value) <= _MAX_INTEGER else float(value)
+    if value is None:
+        return None
+    raise CorruptFileMetadataError(f"{name!r} of a file's row must be a finite number, not {_kind(value)}")
 
 
 def _metadata(row: JsonObject) -> JsonObject:

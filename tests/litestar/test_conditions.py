@@ -11,6 +11,7 @@ from filecolumn.litestar.conditions import Outcome, Validators, evaluate, range_
 STRONG = Validators('"abc"', 1_700_000_000.7)
 WEAK = Validators('W/"abc"', 1_700_000_000.7)
 NONE = Validators(None, None)
+MILLISECONDS = Validators('"abc"', 1_700_000_000_700)
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
 EARLIER = "Tue, 14 Nov 2023 22:13:19 GMT"
 SEND, SAME, FAILED = Outcome.SEND, Outcome.NOT_MODIFIED, Outcome.FAILED
@@ -36,6 +37,10 @@ SEND, SAME, FAILED = Outcome.SEND, Outcome.NOT_MODIFIED, Outcome.FAILED
         ({"if-modified-since": "yesterday"}, STRONG, SEND),
         ({"if-modified-since": "Tue, 99 Nov 99999 22:13:20 GMT"}, STRONG, SEND),
         ({"if-modified-since": DATE}, NONE, SEND),
+        # a time that no header can carry is not known
+        ({"if-modified-since": DATE}, MILLISECONDS, SEND),
+        ({"if-unmodified-since": DATE}, MILLISECONDS, SEND),
+        ({"if-none-match": '"abc"'}, MILLISECONDS, SAME),
         ({"if-match": '"abc"'}, STRONG, SEND),
         ({"if-match": 'W/"abc"'}, STRONG, FAILED),
         ({"if-match": '"abc"'}, WEAK, FAILED),

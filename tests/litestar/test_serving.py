@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import socket
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from email.utils import formatdate
 from pathlib import Path
 
 import httpx
@@ -286,3 +290,31 @@ def test_an_error_in_the_middle_cuts_the_connection(live: LiveServer, endless: S
     endless.get_async = broken  # type: ignore[method-assign]
     with live.client() as client, pytest.raises(httpx.RemoteProtocolError):
         client.get(URL)
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        (1_700_000_000_000, None),
+        (1_700_000_000_000_000.5, None),
+        (253_402_300_800, None),
+        (10**30, None),
+        (-1e18, None),
+        (-86_400, "Wed, 31 Dec 1969 00:00:00 GMT"),
+        ("2023-11-14T22:13:20Z", "Tue, 14 Nov 2023 22:13:20 GMT"),
+    ],
+)
+def test_a_time_that_another_program_wrote_is_sent_if_it_is_a_date(
+    stored: httpx.Client, tmp_path: Path, written: object, sent: str | None
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "app.db")) as database, database:
+        [[row]] = database.execute("SELECT file FROM documents").fetchall()
+        changed = json.dumps({**json.loads(row), "last_modified": written})
+        database.execute("UPDATE documents SET file = ?", [changed])
+    answer = stored.get(URL)
+    assert (answer.status_code, answer.headers.get("last-modified")) == (200, sent)
+    assert stored.get(URL, headers={"If-None-Match": ETAG}).status_code == 304
+    assert stored.get(URL, headers={"If-Modified-Since": formatdate(usegmt=True)}).status_code == (
+        304 if sent else 200
+    )
+    assert stored.get("/documents/1").json()["file"]["size"] == SIZE

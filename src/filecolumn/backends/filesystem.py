@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from math import isfinite
 from typing import Protocol, Self, TypeVar, cast
 
 from filecolumn.backends.base import Stat
@@ -247,15 +249,16 @@ def stat_of_info(key: str, info: Mapping[str, object]) -> Stat:
 
 
 def _modified(info: Mapping[str, object]) -> float | None:
-    """Return the epoch seconds, by the first of the names that filesystems give it."""
+    """Return the epoch seconds, by the first of the names that filesystems give it; what is no time is not known."""
     for name in ("LastModified", "last_modified", "mtime", "updated", "modified", "created"):
-        match info.get(name):
-            case datetime() as moment:
-                return moment.timestamp()
-            case int() | float() as seconds:
-                return seconds
-            case str() as text:
-                return datetime.fromisoformat(text).timestamp()
-            case _:
-                continue
+        with suppress(ValueError, OverflowError):
+            match info.get(name):
+                case datetime() as moment:
+                    return moment.timestamp()
+                case int() | float() as seconds if isfinite(seconds):
+                    return seconds
+                case str() as text:
+                    return datetime.fromisoformat(text).timestamp()
+                case _:
+                    continue
     return None

@@ -14,6 +14,9 @@ __all__ = ("Outcome", "Validators", "evaluate", "range_is_current")
 MAX_TAGS = 64 * 1024
 """Characters of a list of tags that are looked at; a longer one matches nothing."""
 
+# An HTTP-date has a year of four digits (RFC 9110, section 5.6.7)
+_FIRST_DATE = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LAST_DATE = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
@@ -35,9 +38,16 @@ class Validators:
     """Seconds since the epoch, UTC."""
 
     @property
+    def modified(self) -> int | None:
+        """`last_modified` in whole seconds; None if no header can carry it, as milliseconds of other programs."""
+        if self.last_modified is None or not _FIRST_DATE <= self.last_modified <= _LAST_DATE:
+            return None
+        return int(self.last_modified)
+
+    @property
     def http_date(self) -> str | None:
-        """`last_modified` as a header has it, in whole seconds."""
-        return None if self.last_modified is None else formatdate(int(self.last_modified), usegmt=True)
+        """`modified` as a header has it."""
+        return None if self.modified is None else formatdate(self.modified, usegmt=True)
 
 
 def evaluate(headers: Mapping[str, str], now: Validators) -> Outcome:
@@ -50,7 +60,7 @@ def evaluate(headers: Mapping[str, str], now: Validators) -> Outcome:
     if (tags := headers.get("if-none-match")) is not None:
         return Outcome.NOT_MODIFIED if _matches(tags, now.etag, weakly=True) else Outcome.SEND
     date = _date(headers.get("if-modified-since"))
-    if date is not None and now.last_modified is not None and not _is_newer(now, date):
+    if date is not None and now.modified is not None and not _is_newer(now, date):
         return Outcome.NOT_MODIFIED
     return Outcome.SEND
 
@@ -76,7 +86,7 @@ def _matches(header: str, etag: str | None, *, weakly: bool) -> bool:
 
 
 def _is_newer(now: Validators, date: datetime) -> bool:
-    return now.last_modified is not None and int(now.last_modified) > date.timestamp()
+    return now.modified is not None and now.modified > date.timestamp()
 
 
 def _date(header: str | None) -> datetime | None:
