@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - letters that look like others are what is tested
 """Names and types in headers: one header for any name, and what may run is saved, never shown."""
 
 from __future__ import annotations
@@ -32,6 +33,14 @@ _VALUE = re.compile(
         ("a%0d%0ab", "attachment; filename=\"a_0d_0ab\"; filename*=UTF-8''a%250d%250ab"),
         ("é.txt", "attachment; filename=\"e.txt\"; filename*=UTF-8''%C3%A9.txt"),
         ("😀.txt", "attachment; filename=\"_.txt\"; filename*=UTF-8''%F0%9F%98%80.txt"),
+        (
+            "کتاب\u200cها.docx",
+            (
+                'attachment; filename="_______.docx"; '
+                "filename*=UTF-8''%DA%A9%D8%AA%D8%A7%D8%A8%E2%80%8C%D9%87%D8%A7.docx"
+            ),
+        ),
+        ("a\u202egnp.exe", 'attachment; filename="agnp.exe"'),
         ("CON", 'attachment; filename="_CON"'),
         ("NUL.tar.gz", 'attachment; filename="_NUL.tar.gz"'),
         ("..", 'attachment; filename="file"'),
@@ -88,6 +97,6 @@ def test_a_type_that_is_none_is_not_sent(kind: str) -> None:
     assert served_type(kind, INLINE_TYPES) == "application/octet-stream"
 
 
-def test_text_has_its_charset() -> None:
-    assert served_type("text/plain", INLINE_TYPES) == "text/plain; charset=utf-8"
+def test_text_has_its_charset_and_no_other() -> None:
+    assert served_type("text/plain", INLINE_TYPES) == "text/plain"
     assert served_type("text/plain; charset=latin-1", INLINE_TYPES) == "text/plain; charset=latin-1"

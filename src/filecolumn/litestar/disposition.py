@@ -50,8 +50,6 @@ def served_type(content_type: str, inline_types: Collection[str]) -> str:
     kind = checked.partition(";")[0].strip()
     if _ACTIVE.fullmatch(kind) and not is_listed(kind, inline_types):
         return DEFAULT_CONTENT_TYPE
-    if kind.startswith("text/") and ";" not in checked:
-        return f"{checked}; charset=utf-8"
     return checked
 
 

@@ -18,7 +18,8 @@ from litestar.types import Receive, ResponseCookies, ResponseHeaders, Scope, Sen
 
 from filecolumn.errors import NotSupportedError
 from filecolumn.file import FileObject
-from filecolumn.litestar.sending import close, exactly, send_all
+from filecolumn.litestar.charset import LOOKED_AT, has_no_charset, with_charset
+from filecolumn.litestar.sending import beginning, close, exactly, send_all
 from filecolumn.litestar.serving import (
     Answer,
     Representation,
@@ -133,6 +134,7 @@ class FileASGIResponse(ASGIResponse):
         "_request",
         "_served_type",
         "_serving",
+        "_size",
         "_x_accel",
     )
 
@@ -159,6 +161,7 @@ class FileASGIResponse(ASGIResponse):
         self._redirect = redirect
         self._x_accel = x_accel
         self._extra = headers
+        self._size = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as stack:
@@ -167,8 +170,8 @@ class FileASGIResponse(ASGIResponse):
             is_head = method == "HEAD"
             chunks = None if is_head or not decided.length else await self._open(decided, stack)
             # whatever the storage refuses is an error response still; from here on it is a cut
-            first = b"" if chunks is None else await anext(chunks, b"")
-            self._set_start(decided)
+            first, content_type = await self._seen(decided, chunks)
+            self._set_start(decided, content_type)
             await self.start_response(send)
             if chunks is None:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -207,6 +210,7 @@ class FileASGIResponse(ASGIResponse):
             backend, key = file._located()
             stat = await backend.stat_async(key)
             size, etag, last_modified = stat.size, stat.etag, stat.last_modified
+        self._size = size
         return Representation(
             filename=file.filename if self._filename is None else self._filename,
             content_type=file.content_type if self._served_type is None else self._served_type,
@@ -224,10 +228,33 @@ class FileASGIResponse(ASGIResponse):
         stack.push_async_callback(close, content)
         return exactly(content, decided.length)
 
-    def _set_start(self, decided: Answer) -> None:
+    async def _seen(self, decided: Answer, chunks: AsyncGenerator[bytes] | None) -> tuple[bytes, str | None]:
+        """Return the first piece of the body, and the type that goes with it: that of text depends on its bytes."""
+        content_type = decided.headers.get("Content-Type")
+        if content_type is None or not has_no_charset(content_type):
+            return b"" if chunks is None else await anext(chunks, b""), content_type
+        if chunks is not None and decided.is_whole:
+            head = first = await beginning(chunks, LOOKED_AT)
+        else:
+            first = b"" if chunks is None else await anext(chunks, b"")
+            # HEAD and each range have the same type as the whole
+            head = await self._head() if self._size else b""
+        return first, with_charset(content_type, head, self._size)
+
+    async def _head(self) -> bytes:
+        backend, key = self._file._located()
+        content = await backend.get_async(key, length=LOOKED_AT)
+        try:
+            return await beginning(content, LOOKED_AT)
+        finally:
+            await close(content)
+
+    def _set_start(self, decided: Answer, content_type: str | None) -> None:
         self.status_code: int = decided.status
         self.headers: MutableScopeHeaders = MutableScopeHeaders()
         for name, value in decided.headers.items():
             self.headers[name] = value
+        if content_type is not None:
+            self.headers["Content-Type"] = content_type
         for name, value in self._extra.items():
             self.headers[name] = value

@@ -12,7 +12,7 @@ from litestar.types import Receive, Send
 
 from filecolumn.errors import StorageError
 
-__all__ = ("close", "exactly", "send_all")
+__all__ = ("beginning", "close", "exactly", "send_all")
 
 SEND_TIMEOUT = 60.0
 """Seconds that a client may take to receive one chunk, before its connection is given up."""
@@ -77,6 +77,15 @@ async def exactly(chunks: AsyncIterator[bytes], length: int) -> AsyncGenerator[b
     if size != length:
         raise StorageError(f"the storage has {'more' if size > length else size} bytes, of {length}")
     yield held
+
+
+async def beginning(chunks: AsyncIterator[bytes], size: int) -> bytes:
+    """Return the first *size* bytes of a stream or some more, less only if it has no more."""
+    parts: list[bytes] = []
+    while size > 0 and (chunk := await anext(chunks, None)) is not None:
+        parts.append(chunk)
+        size -= len(chunk)
+    return b"".join(parts)
 
 
 async def close(chunks: AsyncIterator[bytes]) -> None:
