@@ -385,6 +385,29 @@ def test_keys_that_differ_in_case_only_are_never_made() -> None:
     assert new_key("A.TXT").islower()
 
 
+@pytest.mark.parametrize(
+    ("seconds", "folder"),
+    [
+        (-(10**9), "19700101/00"),
+        (-1, "19700101/00"),
+        (253_402_300_800, "99991231/23"),
+        (10**18, "99991231/23"),
+    ],
+)
+def test_a_clock_that_is_far_off_makes_keys_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, seconds: int, folder: str
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: seconds * 10**9)
+    key = new_key("a.txt")
+    assert re.fullmatch(rf"{folder}/[0-9a-f]{{12}}7[0-9a-f]{{19}}\.txt", key)
+    assert check_key(key) == key
+    assert UUID(uuid7_hex()).version == 7
+
+
+def test_nothing_is_older_than_a_time_before_1970() -> None:
+    assert uuid7_hex(-(10**18)) < uuid7_hex(10**9) < uuid7_hex(10**18)
+
+
 def test_new_keys_sort_by_time() -> None:
     early = new_key("a.txt")
     time.sleep(0.002)

@@ -173,9 +173,9 @@ def _split(text: str) -> list[str]:
     return [f"{{{content}}}" for content in text[2:-2].split("}, {")]
 
 
-def known_time(seconds: float | None, otherwise: float | None) -> float | None:
-    """Return a time that a storage gave if a row can hold it, not one before 1970, else *otherwise*."""
-    return seconds if seconds is not None and seconds >= 0 else otherwise
+def known_time(*candidates: float | None) -> float | None:
+    """Return the first time that a row can hold; None if there is none, as when the clock is before 1970."""
+    return next((time for time in candidates if time is not None and _fits(time)), None)
 
 
 def checked_metadata(metadata: JsonObject) -> JsonObject:
@@ -230,12 +230,16 @@ def _number(row: JsonObject, name: str) -> float | None:
     value = row.get(name)
     if value is None:
         return None
-    # bool is an int; NaN and infinities compare false
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_INTEGER:
+    if isinstance(value, int | float) and not isinstance(value, bool) and _fits(value):
         return value
     raise CorruptFileMetadataError(
         f"{name!r} of a file's row must be a number of 0 or more, not {_kind(value)}"
     )
+
+
+def _fits(value: float) -> bool:
+    # NaN compares false
+    return 0 <= value <= _MAX_INTEGER
 
 
 def _size(row: JsonObject) -> int | None:

@@ -42,6 +42,9 @@ MAX_KEY_BYTES = 1024
 # Local storages add to a name while a file is written, and file systems allow 255
 MAX_SEGMENT_BYTES = 240
 
+_END_OF_9999 = 253_402_300_799
+"""The last second that `datetime` knows."""
+
 RESERVED_FOLDER = ".filecolumn"
 """The folder at a storage's root that is ours: unfinished uploads are staged in it."""
 
@@ -212,15 +215,19 @@ def is_stage_name(name: str) -> bool:
 
 
 def new_key(filename: str) -> str:
-    """Make a key that no other object ever has: `YYYYMMDD/HH/<uuid7 hex><safe extension>`, in UTC."""
+    """Make a key that no other object ever has: `YYYYMMDD/HH/<uuid7 hex><safe extension>`, in UTC.
+
+    A clock outside of the years 1970 to 9999, as of a board without a battery, counts as the nearest of them.
+    """
     now = time.time_ns()
-    hour = datetime.fromtimestamp(now / 1e9, UTC).strftime("%Y%m%d/%H")
+    hour = datetime.fromtimestamp(min(max(now // 1_000_000_000, 0), _END_OF_9999), UTC).strftime("%Y%m%d/%H")
     return f"{hour}/{uuid7_hex(now)}{safe_extension(filename)}"
 
 
 def uuid7_hex(now_ns: int | None = None) -> str:
     """Return a UUID of version 7 (RFC 9562, section 5.7) as 32 hex digits: 74 bits are random."""
-    milliseconds = (time.time_ns() if now_ns is None else now_ns) // 1_000_000
+    # 48 bits, which do not wrap: what is older than a time before 1970 is nothing
+    milliseconds = min(max((time.time_ns() if now_ns is None else now_ns) // 1_000_000, 0), (1 << 48) - 1)
     bits = secrets.randbits(74)
     value = milliseconds << 80 | 0x7 << 76 | (bits >> 62) << 64 | 0b10 << 62 | bits & (1 << 62) - 1
     return f"{value:032x}"

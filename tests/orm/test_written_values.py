@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import Any
 
 import pytest
@@ -16,6 +17,26 @@ from tests.scenarios.records import agree, file, held_pages, insert_files, raw_f
 from tests.scenarios.values import change, held_files
 
 # Single files
+
+
+@pytest.mark.parametrize("year", [-10, 0, 40_000])
+async def test_a_clock_that_is_far_off_writes_rows_that_can_be_read(
+    driver: Driver, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch, year: int
+) -> None:
+    """As frozen time in tests, or a board without a battery: *year* counts from 1970."""
+    now = year * 365 * 24 * 3600
+    with monkeypatch.context() as clock:
+        clock.setattr(time, "time", lambda: float(now))
+        clock.setattr(time, "time_ns", lambda: now * 10**9)
+        async with driver.session() as session:
+            session.add(Document(id=1, file=file(b"x")))
+            await session.commit()
+    async with driver.session() as session:
+        found = (await session.one(Document, 1)).file
+        assert found is not None
+        assert found.size == 1
+        assert found.last_modified is None or found.last_modified >= 0
+    await agree(driver, {1: b"x"})
 
 
 async def test_the_row_says_what_was_really_stored(driver: Driver, storage: StorageBackend) -> None:
