@@ -113,6 +113,27 @@ async def test_a_file_opened_asynchronously_seeks_and_reads(storage: StorageBack
             await file.seek(-1)
 
 
+async def test_an_opened_file_has_the_name_that_people_know(storage: StorageBackend) -> None:
+    file = stored(name="Räport (1).bin")
+    with file.open() as opened:
+        assert opened.name == file.filename
+        assert opened.mode == "rb"
+    with file.open(mode="rb") as again, io.TextIOWrapper(again, "latin-1") as text:
+        assert text.read(3) == DATA[:3].decode("latin-1")
+    async with file.open_async("rb") as opened_async:
+        assert opened_async.name == file.filename
+
+
+@pytest.mark.parametrize("mode", ["r", "rt", "w", "wb", "ab", "r+b", "rb+", "x", ""])
+async def test_a_file_opens_for_reading_bytes_only(memory: StorageBackend, mode: str) -> None:
+    file = stored()
+    with pytest.raises(ValueError, match=r"mode 'rb' only.*TextIOWrapper.*new FileObject"):
+        file.open(mode)
+    with pytest.raises(ValueError, match="mode 'rb' only"):
+        async with file.open_async(mode):
+            pass
+
+
 STEPS = st.lists(
     st.tuples(st.just("read"), st.integers(-1, 400), st.just(0))
     | st.tuples(st.just("seek"), st.integers(-50, 400), st.sampled_from([0, 1, 2])),
@@ -186,6 +207,60 @@ async def test_a_download_is_whole(storage: StorageBackend, call: Call, tmp_path
     assert (tmp_path / "out.bin").read_bytes() == DATA
     await call(stored(b"new"), "download", str(tmp_path / "out.bin"))
     assert (tmp_path / "out.bin").read_bytes() == b"new"
+
+
+async def test_a_download_into_a_folder_is_called_as_the_file_is(
+    storage: StorageBackend, call: Call, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    file = stored(name="Report (1).bin")
+    for path in (folder, str(folder), f"{folder}/"):
+        assert await call(file, "download", path) == folder / "Report (1).bin"
+        assert [found.name for found in folder.iterdir()] == ["Report (1).bin"]
+        assert (folder / "Report (1).bin").read_bytes() == DATA
+    assert await call(file, "download", folder / "b.bin") == folder / "b.bin"
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil", "/etc/evil", "..", "a/../../evil", "..\\evil", "C:\\evil", "\x00../evil"]
+)
+async def test_a_name_leads_a_download_to_no_other_folder(
+    memory: StorageBackend, call: Call, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    memory.put("k", [b"x"])
+    for file in (
+        stored(b"x", name),
+        FileObject._from_row({"filename": name, "to_filename": "k", "backend": "docs"}, None),
+    ):
+        written = await call(file, "download", folder)
+        assert written.parent == folder
+        assert os.listdir(tmp_path) == ["folder"]
+        assert os.listdir(folder) == [written.name]
+        written.unlink()
+
+
+async def test_a_download_into_a_folder_replaces_a_link_and_not_what_it_points_to(
+    memory: StorageBackend, call: Call, tmp_path: Path
+) -> None:
+    folder, other = tmp_path / "folder", tmp_path / "other"
+    folder.mkdir()
+    other.write_bytes(b"kept")
+    (folder / "a.bin").symlink_to(other)
+    await call(stored(b"new"), "download", folder)
+    assert other.read_bytes() == b"kept"
+    assert (folder / "a.bin").read_bytes() == b"new"
+    assert not (folder / "a.bin").is_symlink()
+
+
+async def test_a_download_into_a_folder_that_is_missing_makes_no_file_of_its_name(
+    memory: StorageBackend, call: Call, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        await call(stored(), "download", f"{tmp_path}/missing/")
+    assert os.listdir(tmp_path) == []
 
 
 async def test_a_failed_download_keeps_the_old_file_and_leaves_no_part(

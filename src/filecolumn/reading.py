@@ -14,6 +14,7 @@ import anyio
 from anyio import to_thread
 
 from filecolumn.backends.base import Stat, StorageBackend
+from filecolumn.backends.reader import NamedReader
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import ChecksumMismatchError, NotSupportedError
 from filecolumn.facts import known_time
@@ -27,7 +28,8 @@ __all__ = ("AsyncFile", "ReadableFile")
 class AsyncFile:
     """A seekable, read-only file of an event loop, from `FileObject.open_async`."""
 
-    def __init__(self, backend: StorageBackend, key: str, size: int) -> None:
+    def __init__(self, backend: StorageBackend, key: str, size: int, name: str) -> None:
+        self.name: str = name
         self._backend = backend
         self._key = key
         self._size = size
@@ -100,20 +102,26 @@ class ReadableFile(FileValue):
         for piece in cut.end():
             yield piece
 
-    def open(self) -> BinaryIO:
-        """Return a seekable, read-only binary file."""
+    def open(self, mode: str = "rb") -> BinaryIO:
+        """Return a seekable, read-only binary file; its `name` is the file's.  ValueError for another mode."""
+        _check_mode(mode)
         backend, key = self._located()
-        return backend.open(key)
+        return NamedReader.over(backend.open(key), self.filename)
 
     @asynccontextmanager
-    async def open_async(self) -> AsyncGenerator[AsyncFile]:
+    async def open_async(self, mode: str = "rb") -> AsyncGenerator[AsyncFile]:
         """Open asynchronously: `async with file.open_async() as f`, with `read`, `seek` and `tell`."""
+        _check_mode(mode)
         backend, key = self._located()
-        yield AsyncFile(backend, key, (await backend.stat_async(key)).size)
+        yield AsyncFile(backend, key, (await backend.stat_async(key)).size, self.filename)
 
-    def download(self, path: Path | str) -> None:
-        """Write the content to a local file, which appears whole or not at all, replacing one that is there."""
-        target = Path(path)
+    def download(self, path: str | os.PathLike[str]) -> Path:
+        """Write the content to a local file and return its path; it appears whole or not at all.
+
+        In a folder that is there the file is called as this one is, by its `filename`.  A file that
+        is there is replaced, and a symbolic link is too, not what it points to.
+        """
+        target = self._target(path, is_folder=os.path.isdir(path))
         part = target.with_name(f".{uuid7_hex()}.part")
         try:
             with part.open("xb") as file:
@@ -122,10 +130,11 @@ class ReadableFile(FileValue):
             os.replace(part, target)
         finally:
             part.unlink(missing_ok=True)
+        return target
 
-    async def download_async(self, path: Path | str) -> None:
+    async def download_async(self, path: str | os.PathLike[str]) -> Path:
         """Call `download` asynchronously."""
-        target = Path(path)
+        target = self._target(path, is_folder=await anyio.Path(path).is_dir())
         part = anyio.Path(target.with_name(f".{uuid7_hex()}.part"))
         try:
             async with await part.open("xb") as file, aclosing(self.stream_async()) as chunks:
@@ -135,6 +144,15 @@ class ReadableFile(FileValue):
         finally:
             with anyio.CancelScope(shield=True):
                 await part.unlink(missing_ok=True)
+        return target
+
+    def _target(self, path: str | os.PathLike[str], *, is_folder: bool) -> Path:
+        """Return the file that a download goes to: a cleaned name leads to no other folder."""
+        if is_folder:
+            return Path(path) / self.filename
+        if os.fspath(path).endswith(os.sep):
+            raise FileNotFoundError(f"there is no folder {os.fspath(path)!r} to download into; make it first")
+        return Path(path)
 
     def exists(self) -> bool:
         """Return whether the content is in the storage; False for a file that is not saved."""
@@ -199,4 +217,12 @@ class ReadableFile(FileValue):
                 version_id=stat.version_id or facts.version_id,
                 last_modified=known_time(stat.last_modified, facts.last_modified),
             )
+        )
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in {"rb", "br"}:
+        raise ValueError(
+            f"a stored file opens in mode 'rb' only, not {mode!r}: io.TextIOWrapper(file.open(), encoding='utf-8') "
+            "reads text, and new content is a new FileObject in the attribute"
         )

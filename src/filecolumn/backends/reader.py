@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol, cast
 
-__all__ = ("RangeReader", "Ranges")
+__all__ = ("NamedReader", "RangeReader", "Ranges")
 
 BUFFER_SIZE = 1024 * 1024
 """Bytes asked for at a time."""
@@ -20,6 +20,8 @@ class Ranges(Protocol):
 
 class RangeReader(io.RawIOBase):
     """Unbuffered: each `readinto` is one request. Use `RangeReader.buffered`."""
+
+    mode = "rb"
 
     def __init__(self, ranges: Ranges, size: int) -> None:
         self._ranges = ranges
@@ -56,3 +58,21 @@ class RangeReader(io.RawIOBase):
                 filled += len(chunk)
         self._position += filled
         return filled
+
+
+class NamedReader(io.BufferedReader):
+    """A binary file with the name that people know it by."""
+
+    def __init__(self, raw: io.RawIOBase, name: str) -> None:
+        super().__init__(raw, BUFFER_SIZE)
+        self._name = name
+
+    @classmethod
+    def over(cls, file: BinaryIO, name: str) -> BinaryIO:
+        """Return what a storage has opened, with a name; a file of a kind of its own stays as it is."""
+        return cls(file.detach(), name) if type(file) is io.BufferedReader else file
+
+    @property
+    def name(self) -> str:
+        """The file's name, which is no path."""
+        return self._name
