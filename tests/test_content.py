@@ -7,8 +7,10 @@ import io
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import NamedTemporaryFile, SpooledTemporaryFile
+from typing import Any
 
 import anyio
 import pytest
@@ -23,16 +25,19 @@ DATA = bytes(range(256)) * 12 * 1024  # 3 MiB
 
 
 class Upload:
-    """As Litestar's and Starlette's `UploadFile`."""
+    """As an upload that shows no file behind it."""
+
+    filename = "a.txt"
 
     def __init__(self, data: bytes) -> None:
-        self._file = io.BytesIO(data)
+        self.file: Any = None
+        self._data = io.BytesIO(data)
 
     async def read(self, size: int = -1) -> bytes:
-        return self._file.read(size)
+        return self._data.read(size)
 
     async def seek(self, offset: int) -> int:
-        return self._file.seek(offset)
+        return self._data.seek(offset)
 
 
 class UnseekableUpload:
@@ -59,6 +64,18 @@ class OnlyRead:
 
     def read(self, size: int = -1) -> bytes:
         return self._file.read(size)
+
+
+class AsksAsynchronously(Upload):
+    """As a file of aiofiles."""
+
+    async def seekable(self) -> bool:
+        return True
+
+
+class AsyncPipe(AsksAsynchronously):
+    async def seekable(self) -> bool:
+        return False
 
 
 class Repeatable:
@@ -175,6 +192,7 @@ ASYNC_ONCE: dict[str, Make] = {
     "async generator": lambda _, data: async_pieces(data),
     "unseekable upload": lambda _, data: UnseekableUpload(data),
     "async pipe": lambda _, data: anyio.wrap_file(Unseekable(data)),
+    "async pipe that is asked": lambda _, data: AsyncPipe(data),
     "async iterable": lambda _, data: RepeatableAsync(data),
     "stream reader": lambda _, data: StreamReader(data),
     "whole parts": lambda _, data: WholeParts(data),
@@ -264,30 +282,6 @@ def test_a_source_is_not_spent_before_it_is_opened(make: Make, tmp_path: Path) -
     assert source.is_spent
 
 
-@pytest.mark.parametrize("kind", [io.BytesIO, spooled])
-def test_a_file_is_read_from_where_it_stands_each_time(kind: Callable[[bytes], io.BytesIO]) -> None:
-    file = kind(b"0123456789")
-    file.seek(4)
-    source = source_of(file)
-    assert b"".join(source.chunks()) == b"456789"
-    assert b"".join(source.chunks()) == b"456789"
-
-
-def test_a_file_is_read_from_where_it_stood_when_it_was_given() -> None:
-    file = io.BytesIO(b"0123456789")
-    file.seek(4)
-    first, second = source_of(file), source_of(file)
-    assert b"".join(first.chunks()) == b"".join(second.chunks()) == b"456789"
-
-
-def test_a_file_set_back_after_it_was_given_is_read_from_there() -> None:
-    file = io.BytesIO()
-    file.write(b"0123456789")
-    source = source_of(file)
-    file.seek(4)
-    assert b"".join(source.chunks()) == b"456789"
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes block")
 def test_a_file_without_bytes_yet_is_not_taken_for_an_empty_one() -> None:
     reader, writer = os.pipe()
@@ -318,15 +312,6 @@ def test_an_open_file_is_not_closed(tmp_path: Path) -> None:
     with on_disk(tmp_path, DATA).open("rb") as file:
         assert b"".join(source_of(file).chunks()) == DATA
         assert not file.closed
-
-
-async def test_an_upload_is_read_whole_also_when_a_handler_has_read_from_it() -> None:
-    upload = Upload(DATA)
-    await upload.read(1000)
-    source = source_of(upload)
-    assert await read_async(source) == DATA
-    await upload.read(1)
-    assert await read_async(source) == DATA
 
 
 @each(ASYNC)
@@ -392,12 +377,34 @@ def test_a_text_file_is_refused_with_a_hint(tmp_path: Path) -> None:
         FileObject("a.txt", content=file)  # type: ignore[arg-type]
 
 
-def test_a_spooled_text_file_is_refused_when_it_is_read() -> None:
-    with SpooledTemporaryFile(mode="w+") as file:
-        file.write("text")
-        file.seek(0)
-        with pytest.raises(TypeError, match="bytes"):
-            list(source_of(file).chunks())  # type: ignore[arg-type]
+def text_kinds(folder: Path) -> Iterator[Any]:
+    """Yield files in text mode, each of them also behind something else."""
+    yield (folder / "text").open("w+")
+    yield io.TextIOWrapper(io.BytesIO(b"text"))
+    for kind in (NamedTemporaryFile, SpooledTemporaryFile):
+        yield kind(mode="w+")
+    yield anyio.wrap_file(io.StringIO("text"))
+    upload = Upload(b"")
+    upload.file = io.StringIO("text")
+    yield upload
+
+
+def test_a_file_in_text_mode_is_refused_at_once_whatever_wraps_it(tmp_path: Path) -> None:
+    with ExitStack() as opened:
+        for file in text_kinds(tmp_path):
+            if hasattr(type(file), "__exit__"):
+                opened.enter_context(file)
+            with pytest.raises(TypeError, match="mode='rb'"):
+                FileObject("a.txt", content=file)
+
+
+def test_text_of_a_file_that_hides_it_is_refused_when_it_is_read() -> None:
+    class Decoded:
+        def read(self, size: int = -1) -> str:
+            return "text"
+
+    with pytest.raises(TypeError, match="yielded a str; every chunk must be bytes"):
+        list(source_of(Decoded()).chunks())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("chunks", [["text"], [b"a", 1], [None]])
@@ -442,9 +449,34 @@ def test_a_symbolic_link_is_refused_at_once_with_a_hint(tmp_path: Path) -> None:
     assert FileObject("a.txt", content=link.resolve()).has_pending_data
 
 
-def test_a_source_path_must_be_a_path() -> None:
-    with pytest.raises(TypeError, match=r"Path\("):
-        FileObject("a.txt", source_path="/etc/passwd")  # type: ignore[arg-type]
+class OtherPath:
+    """As the paths of other libraries."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __fspath__(self) -> str:
+        return str(self._path)
+
+    def read(self) -> bytes:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("kind", [str, Path, OtherPath, anyio.Path])
+def test_a_source_path_is_any_path(kind: Callable[[Path], Any], tmp_path: Path) -> None:
+    path = kind(on_disk(tmp_path, b"x"))
+    sources = [FileObject("a.txt", source_path=path)._source]
+    if kind is not str:
+        sources.append(FileObject("a.txt", content=path)._source)
+    for source in sources:
+        assert source is not None
+        assert b"".join(source.chunks()) == b"x"
+
+
+@pytest.mark.parametrize("wrong", [b"/etc/passwd", 3, io.BytesIO(b"x")])
+def test_a_source_path_that_is_none_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"source_path is a path.*content="):
+        FileObject("a.txt", source_path=wrong)
 
 
 def test_content_and_source_path_exclude_each_other(tmp_path: Path) -> None:

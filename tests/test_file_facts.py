@@ -40,6 +40,13 @@ def test_a_file_without_a_name_has_the_default_one() -> None:
     assert FileObject(None).filename == FileObject("").filename == "file"
 
 
+def test_a_file_is_shown_by_its_name() -> None:
+    file = FileObject("Report (1).pdf", content=b"x")
+    assert str(file) == f"{file}" == "Report (1).pdf"
+    corrupt = FileObject._from_row("{", None)
+    assert str(corrupt) == repr(corrupt)
+
+
 @pytest.mark.parametrize("name", [Path("a.txt"), b"a.txt", 1])
 def test_a_name_that_is_no_str_is_refused(name: Any) -> None:
     with pytest.raises(TypeError, match="a file name is a str"):

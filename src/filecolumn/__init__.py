@@ -24,6 +24,7 @@ from filecolumn.errors import (
     OwnedFileError,
     PendingContentError,
     SourceConsumedError,
+    SourceReadError,
     StaleUploadError,
     StorageError,
 )
@@ -59,6 +60,7 @@ __all__ = (
     "OwnedFileError",
     "PendingContentError",
     "SourceConsumedError",
+    "SourceReadError",
     "StaleUploadError",
     "StorageError",
     "StorageRegistry",

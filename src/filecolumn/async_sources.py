@@ -1,31 +1,25 @@
-"""Sources that only an event loop can read: upload objects, asynchronous files and iterables.
+"""Sources that an event loop reads: upload objects, asynchronous files and iterables.
 
-`chunks` of each raises TypeError with a hint, for a session without a loop.
+Without a loop an upload is read by the file behind it; `chunks` of the others raises TypeError with a hint.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, Generator
-from typing import Protocol, runtime_checkable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Generator
+from typing import Protocol, cast
 
-from filecolumn.source import CHUNK_SIZE, Source, checked_chunk, spent
+from filecolumn.handles import AsyncReader, file_behind, innermost, is_closed, is_seekable
+from filecolumn.source import CHUNK_SIZE, Source, checked_chunk, closed, not_rewound, spent
+from filecolumn.sync_sources import FileSource
 
-__all__ = ("AsyncIterableSource", "AsyncReader", "UploadSource", "reads_in_pieces")
-
-
-@runtime_checkable
-class AsyncReader(Protocol):
-    """An upload object as Litestar's and Starlette's `UploadFile`, or an async file: an async `read(n)`."""
-
-    async def read(self, size: int = -1, /) -> bytes: ...
+__all__ = ("AsyncIterableSource", "UploadSource")
 
 
-@runtime_checkable
 class AsyncSeekable(Protocol):
-    """An `AsyncReader` that can be read again."""
+    """An `AsyncReader` that can be set back."""
 
-    async def seek(self, offset: int, /) -> object: ...
+    def seek(self, offset: int, /) -> Awaitable[object] | int: ...
 
 
 class AsyncSource(Source):
@@ -61,36 +55,59 @@ class AsyncIterableSource(AsyncSource):
 
 
 class UploadSource(AsyncSource):
-    """An upload object or an asynchronous file: always the whole of it, whoever has read from it."""
+    """An upload object or an asynchronous file: the whole of it if it can seek, whoever has read from it."""
 
     def __init__(self, upload: AsyncReader) -> None:
-        self.moves: object = upload
         self._upload = upload
-        self._seekable = upload if isinstance(upload, AsyncSeekable) and _is_seekable(upload) else None
-        self.replayable: bool = self._seekable is not None
+        self._file = file_behind(upload)
+        self.moves: object = innermost(upload)
+        self.replayable: bool = self._can_seek()
+
+    def check(self) -> None:
+        if is_closed(self._upload):
+            raise closed(self._upload)
+
+    def chunks(self) -> Generator[bytes]:
+        if self._file is None:
+            return super().chunks()
+        return self._chunks_of(FileSource(self._file))
+
+    def _chunks_of(self, file: FileSource) -> Generator[bytes]:
+        self._open()
+        yield from file.chunks()
 
     async def chunks_async(self) -> AsyncGenerator[bytes]:
-        if self._seekable is not None:
-            await self._seekable.seek(0)
         self._open()
-        while chunk := await self._upload.read(CHUNK_SIZE):
+        if inspect.iscoroutinefunction(seekable := getattr(self._upload, "seekable", None)):
+            self.replayable = bool(await seekable())
+        if self.replayable:
+            await self._rewind()
+        while chunk := await self._read():
             yield checked_chunk(chunk)
 
+    def _can_seek(self) -> bool:
+        """Return whether it can be set back, as far as that is known without waiting."""
+        seekable: object = getattr(self._upload, "seekable", None)
+        if not callable(getattr(self._upload, "seek", None)) or inspect.iscoroutinefunction(seekable):
+            return False
+        if self._file is not None:
+            return is_seekable(self._file)
+        # an upload that has `seek`, and does not say whether it works, is taken at its word
+        return seekable is None or is_seekable(self._upload)
 
-def _is_seekable(upload: object) -> bool:
-    """Return whether `seek` can be awaited and, where the object tells, works: not on a pipe."""
-    if not inspect.iscoroutinefunction(getattr(upload, "seek", None)):
-        return False
-    seekable = getattr(upload, "seekable", None)
-    return seekable is None or inspect.iscoroutinefunction(seekable) or bool(seekable())
+    async def _rewind(self) -> None:
+        try:
+            moved = cast("AsyncSeekable", self._upload).seek(0)
+            if inspect.isawaitable(moved):
+                await moved
+        except Exception as error:
+            self.check()
+            raise not_rewound(self._upload, error) from error
 
-
-def reads_in_pieces(read: object) -> bool:
-    """Return whether *read* is asynchronous and takes the number of bytes: some only read everything."""
-    if not inspect.iscoroutinefunction(read):
-        return False
-    try:
-        inspect.signature(read).bind(CHUNK_SIZE)
-    except TypeError:
-        return False
-    return True
+    async def _read(self) -> object:
+        try:
+            return await self._upload.read(CHUNK_SIZE)
+        except ValueError:
+            # that is what reading a closed file raises
+            self.check()
+            raise

@@ -1,21 +1,29 @@
 """What a caller may give as content, and the `Source` that it becomes.
 
-`source_of` looks at the value only: nothing is opened or read, and what cannot be content is
+`source_of` looks at the value only: nothing is opened, read or moved, and what cannot be content is
 refused with a hint.
 """
 
 from __future__ import annotations
 
-import inspect
 import io
+import os
 from collections.abc import AsyncIterable, Iterable
-from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Protocol, cast
 
-from filecolumn.async_sources import AsyncIterableSource, AsyncReader, UploadSource, reads_in_pieces
+from filecolumn.async_sources import AsyncIterableSource, UploadSource
+from filecolumn.handles import (
+    AsyncReader,
+    Reader,
+    file_behind,
+    is_async_reader,
+    is_reader,
+    is_text,
+    local_path,
+)
 from filecolumn.source import CHUNK_SIZE, Source
-from filecolumn.sync_sources import BytesSource, FileSource, IterableSource, PathSource, Reader
+from filecolumn.sync_sources import BytesSource, FileSource, IterableSource, PathSource
 
 __all__ = (
     "CHUNK_SIZE",
@@ -24,7 +32,6 @@ __all__ = (
     "Reader",
     "Source",
     "Upload",
-    "content_of_upload",
     "source_of",
 )
 
@@ -32,7 +39,7 @@ _Refused = str | io.TextIOBase | dict[str, object]
 
 
 class Upload(Protocol):
-    """A part of a multipart form, as Litestar and Starlette have it."""
+    """A part of a form, as Litestar, Starlette and Flask have it."""
 
     @property
     def filename(self) -> str | None: ...
@@ -40,14 +47,12 @@ class Upload(Protocol):
     @property
     def content_type(self) -> str | None: ...
 
-    async def read(self, size: int = -1, /) -> bytes: ...
-
 
 Content = (
     bytes
     | bytearray
     | memoryview
-    | Path
+    | os.PathLike[str]
     | Reader
     | SpooledTemporaryFile[bytes]
     | AsyncReader
@@ -59,25 +64,22 @@ Content = (
 
 def source_of(content: Content | _Refused) -> Source:
     """Wrap what a caller gave as content; raises TypeError with a hint for what cannot be."""
+    if hint := _hint(content):
+        raise TypeError(hint)
     match content:
         case bytes() | bytearray() | memoryview():
             return BytesSource(content)
-        case str():
-            raise TypeError("content is a str: pass Path(...) for a file on disk, or .encode() the text")
-        case Path():
-            return PathSource(content)
-        case io.TextIOBase():
-            raise TypeError("content is a file opened in text mode; open it with mode='rb'")
-        case dict():
-            raise TypeError("content is a dict; pass bytes, a Path, a binary file or an iterable of bytes")
-        case AsyncReader() if reads_in_pieces(content.read):
+        case os.PathLike():
+            return PathSource(local_path(content))
+        case _ if is_async_reader(content):
             return UploadSource(content)
         case AsyncIterable():
             return AsyncIterableSource(content)
-        case Reader() if not inspect.iscoroutinefunction(content.read):
-            return FileSource(content)
+        # an upload that is no file itself, as those of aiohttp and Bottle, has one
+        case _ if (file := content if is_reader(content) else file_behind(content)) is not None:
+            return FileSource(file)
         case Iterable():
-            return IterableSource(content)
+            return IterableSource(cast("Iterable[bytes]", content))
         case _:
             raise TypeError(
                 f"content is a {type(content).__name__}; pass bytes, a Path, a binary file, "
@@ -85,7 +87,10 @@ def source_of(content: Content | _Refused) -> Source:
             )
 
 
-def content_of_upload(upload: Upload) -> Content:
-    """Return the file behind an upload object where there is one: sync code can read that too."""
-    file = getattr(upload, "file", None)
-    return cast("SpooledTemporaryFile[bytes]", file) if isinstance(file, SpooledTemporaryFile) else upload
+def _hint(content: object) -> str | None:
+    """Return what to pass in place of what is often taken for content."""
+    if isinstance(content, str):
+        return "content is a str: pass Path(...) for a file on disk, or .encode() the text"
+    if isinstance(content, dict):
+        return "content is a dict; pass bytes, a Path, a binary file or an iterable of bytes"
+    return "content is a file opened in text mode; open it with mode='rb'" if is_text(content) else None

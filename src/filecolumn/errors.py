@@ -36,6 +36,7 @@ __all__ = (
     "OwnedFileError",
     "PendingContentError",
     "SourceConsumedError",
+    "SourceReadError",
     "StaleUploadError",
     "StorageError",
 )
@@ -88,7 +89,11 @@ class PendingContentError(FileColumnError, RuntimeError):
 
 
 class SourceConsumedError(FileColumnError, RuntimeError):
-    """The source could be read only once, and was."""
+    """The source could be read only once, and was; or it is closed."""
+
+
+class SourceReadError(FileColumnError, OSError):
+    """The source cannot be read whole: it ended before the size that it had said, or does not go back to its start."""
 
 
 class ChecksumMismatchError(FileColumnError, OSError):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from filecolumn.backends.threads import in_thread
 from filecolumn.content import Source
-from filecolumn.errors import StorageError
+from filecolumn.errors import SourceReadError, StorageError
 from filecolumn.facts import FileFacts
 from filecolumn.failpoints import failpoint
 from filecolumn.meter import Meter
@@ -20,7 +20,8 @@ __all__ = ("Feed",)
 class Feed:
     """One pass over a source: `start`, then all of `chunks`; or both by their twins.
 
-    At most the policy's `max_size` and one chunk are read.  Once `stopped` is set, the next chunk or the end fails.
+    At most the policy's `max_size` and one chunk are read.  A source that gives less than it says to have fails
+    at its end.  Once `stopped` is set, the next chunk or the end fails.
     """
 
     def __init__(self, source: Source, facts: FileFacts, policy: ContentPolicy, field: str | None) -> None:
@@ -31,6 +32,7 @@ class Feed:
         self._meter = Meter()
         self._first: list[bytes] = []
         self._seen = 0
+        self._announced: int | None = None
         self._rest: Generator[bytes] | None = None
         self._rest_async: AsyncGenerator[bytes] | None = None
         self.stopped = False
@@ -43,6 +45,7 @@ class Feed:
 
     def start(self) -> str:
         """Read the first bytes and return the media type; ContentRejectedError if they are not accepted."""
+        self._announced = self._source.known_size()
         self._rest = self._source.chunks()
         try:
             for chunk in self._rest:
@@ -57,6 +60,7 @@ class Feed:
         """Call `start` asynchronously; a blocking source that gives nothing in *limit* s is a StorageError."""
         if not self._source.is_async:
             return await in_thread(self.start, limit=limit)
+        self._announced = self._source.known_size()
         self._rest_async = self._source.chunks_async()
         try:
             async for chunk in self._rest_async:
@@ -114,6 +118,11 @@ class Feed:
     def _end(self) -> None:
         # a thread that was left to itself may ask for the end after the upload's key was cleaned up
         self._go_on()
+        if self._announced is not None and self._meter.size < self._announced:
+            raise SourceReadError(
+                f"the content of {self._facts.filename!r} ended after {self._meter.size} of {self._announced} bytes: "
+                "it was cut short while it was read, and is not stored; give it again, whole"
+            )
         self.ended = True
 
     def _go_on(self) -> None:

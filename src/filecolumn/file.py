@@ -7,16 +7,21 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
-from typing import Self
+from typing import Self, cast
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.content import Content, Source, Upload, content_of_upload, source_of
+from filecolumn.content import Content, Source, Upload, source_of
+from filecolumn.described import Described
 from filecolumn.errors import FileColumnError, ObjectNotFoundError, PendingContentError
 from filecolumn.facts import FileFacts, Json, JsonObject, facts_from_row
 from filecolumn.granted import GrantedFile
+from filecolumn.handles import name_of
 from filecolumn.naming import check_key, clean_filename, guess_content_type, new_key
+from filecolumn.public import name_methods_after
+from filecolumn.reading import ReadableFile
 from filecolumn.registry import storages
-from filecolumn.state import Phase
+from filecolumn.signed import SignableFile
+from filecolumn.state import FileState, Phase
 from filecolumn.transfer import (
     Copy,
     Found,
@@ -29,7 +34,7 @@ from filecolumn.transfer import (
     put,
     put_async,
 )
-from filecolumn.value import storage_name
+from filecolumn.value import FileValue, storage_name
 
 __all__ = ("FileObject",)
 
@@ -53,15 +58,15 @@ class FileObject(GrantedFile):
         filename: str | None = None,
         metadata: JsonObject | None = None,
     ) -> Self:
-        """Make a pending file of an upload object, as Litestar's and Starlette's `UploadFile`.
+        """Make a pending file of an upload: Litestar's and Starlette's `UploadFile`, Flask's `FileStorage`...
 
         Its name and its type are taken over, cleaned.  It is read when the file is saved or flushed,
-        so within the request that brought it.
+        so within the request that brought it, and whole, whoever has read from it before.
         """
         return cls(
-            upload.filename or "" if filename is None else filename,
+            name_of(upload) if filename is None else filename,
             backend=backend,
-            content=content_of_upload(upload),
+            content=cast("Content", upload),
             content_type=upload.content_type or None,
             metadata=metadata,
         )
@@ -225,6 +230,9 @@ class FileObject(GrantedFile):
             if not self.is_saved and source.is_spent:
                 self._consume()
             raise
+
+
+name_methods_after(FileObject, GrantedFile, SignableFile, ReadableFile, FileValue, FileState, Described)
 
 
 def no_content(file: FileObject) -> FileColumnError:

@@ -12,9 +12,9 @@ from collections.abc import AsyncGenerator, Generator
 
 from anyio import to_thread
 
-from filecolumn.errors import SourceConsumedError
+from filecolumn.errors import SourceConsumedError, SourceReadError
 
-__all__ = ("CHUNK_SIZE", "Source", "checked_chunk", "spent")
+__all__ = ("CHUNK_SIZE", "Source", "checked_chunk", "closed", "not_rewound", "spent")
 
 CHUNK_SIZE = 1024 * 1024
 """Bytes read from a source at a time."""
@@ -49,7 +49,7 @@ class Source(ABC):
         """Raise what reading would raise at once, before anything is stored."""
 
     def known_size(self) -> int | None:
-        """Return the bytes that reading would give, if that is known without reading."""
+        """Return the bytes that reading gives at least, if that is known without reading."""
         return None
 
     @abstractmethod
@@ -77,5 +77,27 @@ def checked_chunk(chunk: object) -> bytes:
 def spent(source: Source) -> SourceConsumedError:
     """Return the error for a source of which no pass is left."""
     return SourceConsumedError(
-        f"this {type(source.moves).__name__} can be read only once, and that is done; give the file fresh content"
+        f"this {_kind(source.moves)} can be read only once, and that is done; give the file fresh content"
     )
+
+
+def closed(file: object) -> SourceConsumedError:
+    """Return the error for a file that is closed."""
+    return SourceConsumedError(
+        f"this {_kind(file)} is closed: save or flush the file before that (a framework closes an upload when "
+        "its request has been answered), or give it fresh content"
+    )
+
+
+def not_rewound(file: object, error: Exception) -> SourceReadError:
+    """Return the error for a file that says it can seek, and does not go back to its beginning."""
+    return SourceReadError(
+        f"this {_kind(file)} cannot be set back to its beginning ({type(error).__name__}: {error}); "
+        "to store what is left of it, pass iter(partial(file.read, 1 << 20), b'')"
+    )
+
+
+def _kind(content: object) -> str:
+    """Return what to call a caller's object: classes such as that of `NamedTemporaryFile` are private."""
+    name = type(content).__name__
+    return "file" if name.startswith("_") else name

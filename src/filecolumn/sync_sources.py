@@ -1,7 +1,7 @@
 """Sources that any code can read: bytes in memory, a path, a binary file, an iterable.
 
 `Source.chunks_async` reads them in a worker thread.  A binary file is left open, since it is the
-caller's, and is read from where it stood.
+caller's.
 """
 
 from __future__ import annotations
@@ -11,29 +11,11 @@ import os
 import stat
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
-from filecolumn.source import CHUNK_SIZE, Source, checked_chunk, spent
+from filecolumn.handles import Reader, innermost, is_closed, is_seekable, known_length, size_of
+from filecolumn.source import CHUNK_SIZE, Source, checked_chunk, closed, not_rewound, spent
 
-__all__ = ("BytesSource", "FileSource", "IterableSource", "PathSource", "Reader")
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """A binary file: `read(n)` returns at most `n` bytes, `b""` at the end."""
-
-    def read(self, size: int = -1, /) -> bytes: ...
-
-
-@runtime_checkable
-class SeekableReader(Reader, Protocol):
-    """A binary file that can be read again from where it stood."""
-
-    def seek(self, offset: int, whence: int = 0, /) -> object: ...
-
-    def tell(self) -> int: ...
-
-    def seekable(self) -> bool: ...
+__all__ = ("BytesSource", "FileSource", "IterableSource", "PathSource")
 
 
 class BytesSource(Source):
@@ -61,7 +43,10 @@ class BytesSource(Source):
 
 
 class PathSource(Source):
-    """A regular file on disk, opened anew for each pass; OSError for a link, a FIFO or a device."""
+    """A regular file on disk, opened anew for each pass; OSError for a link, a FIFO or a device.
+
+    One that grows meanwhile, as a log does, is read to the end that it has then.
+    """
 
     any_thread: bool = True
 
@@ -71,8 +56,8 @@ class PathSource(Source):
     def check(self) -> None:
         os.close(self._descriptor())
 
-    def known_size(self) -> int:
-        return self._path.stat().st_size
+    def known_size(self) -> int | None:
+        return known_length(self._path.stat())
 
     def chunks(self) -> Generator[bytes]:
         with open(self._descriptor(), "rb", buffering=0) as file:
@@ -92,24 +77,41 @@ class PathSource(Source):
 
 
 class FileSource(Source):
-    """A binary file object, read from where it stood when it was given; the caller closes it."""
+    """A binary file object: the whole of it if it can seek, whoever has read from it, else what is left of it."""
 
     def __init__(self, file: Reader) -> None:
-        self.moves: object = file
         self._file = file
-        self._seekable = file if isinstance(file, SeekableReader) and file.seekable() else None
-        self.replayable: bool = self._seekable is not None
-        self._start = 0 if self._seekable is None else self._seekable.tell()
+        self.moves: object = innermost(file)
+        self.replayable: bool = is_seekable(file)
+
+    def check(self) -> None:
+        if is_closed(self._file):
+            raise closed(self._file)
+
+    def known_size(self) -> int | None:
+        return size_of(self._file)
 
     def chunks(self) -> Generator[bytes]:
-        if self._seekable is not None:
-            if not self.opened:
-                # it may have been set back since
-                self._start = min(self._start, self._seekable.tell())
-            self._seekable.seek(self._start)
         self._open()
-        while chunk := _received(self._file.read(CHUNK_SIZE)):
+        if self.replayable:
+            self._rewind()
+        while chunk := _received(self._read()):
             yield chunk
+
+    def _rewind(self) -> None:
+        try:
+            self._file.seek(0)  # type: ignore[attr-defined]
+        except Exception as error:
+            self.check()
+            raise not_rewound(self._file, error) from error
+
+    def _read(self) -> object:
+        try:
+            return self._file.read(CHUNK_SIZE)
+        except ValueError:
+            # that is what reading a closed file raises
+            self.check()
+            raise
 
 
 class IterableSource(Source):

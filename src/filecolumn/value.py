@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from types import EllipsisType
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.content import Content, source_of
@@ -21,6 +22,7 @@ from filecolumn.errors import (
     SourceConsumedError,
 )
 from filecolumn.facts import FileFacts, Json, JsonObject, checked_metadata, row_from_facts
+from filecolumn.handles import local_path, name_of
 from filecolumn.naming import check_content_type, check_key, clean_filename, guess_content_type
 from filecolumn.readonly import read_only
 from filecolumn.registry import storages
@@ -37,24 +39,22 @@ class FileValue(FileState):
 
     def __init__(
         self,
-        filename: str | None,
+        filename: str | EllipsisType | None = ...,
         *,
         backend: str | StorageBackend | None = None,
         content: Content | None = None,
-        source_path: Path | None = None,
+        source_path: str | os.PathLike[str] | None = None,
         to_filename: str | None = None,
         content_type: str | None = None,
         metadata: JsonObject | None = None,
     ) -> None:
         if content is not None and source_path is not None:
             raise ValueError("give content or source_path, not both")
-        if source_path is not None and not isinstance(source_path, Path):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(
-                f"source_path is a pathlib.Path, not {type(source_path).__name__}: write Path(...)"
-            )
-        name = clean_filename(filename)
+        if source_path is not None:
+            content = _path_of(source_path)
         given_key = None if to_filename is None else check_key(to_filename)
-        source = _checked_source(content if source_path is None else source_path)
+        source = _checked_source(content)
+        name = clean_filename(_name_in(content) if isinstance(filename, EllipsisType) else filename)
         facts = FileFacts(
             filename=name,
             key=given_key,
@@ -166,6 +166,13 @@ class FileValue(FileState):
         facts = self._known()
         return facts.backend and storages.resolve(facts.backend), facts.key
 
+    def __str__(self) -> str:
+        """Return the file's name, as templates show it."""
+        try:
+            return self.filename
+        except CorruptFileMetadataError:
+            return repr(self)
+
     def __repr__(self) -> str:
         try:
             facts = self._known()
@@ -193,6 +200,26 @@ def _restored(
 def _printable(text: str) -> str:
     """Return *text* for a message; a row that somebody changed may have anything for a key."""
     return text if text.isprintable() else repr(text)
+
+
+def _path_of(source_path: str | os.PathLike[str]) -> Content:
+    if not isinstance(source_path, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(
+            f"source_path is a path, as a str or a Path, not a {type(source_path).__name__}; "
+            "pass anything else as content=..."
+        )
+    return local_path(source_path)
+
+
+def _name_in(content: Content | None) -> str:
+    """Return the name of content for which none was given; TypeError if it has none."""
+    name = name_of(content)
+    if name is None:
+        raise TypeError(
+            "FileObject() needs a filename, as in FileObject('report.pdf', content=...); only a path, an upload and "
+            "a file opened by its name have one of their own"
+        )
+    return name
 
 
 def _checked_source(content: Content | None) -> Source | None:

@@ -12,8 +12,9 @@ import filecolumn
 
 PACKAGE = Path(filecolumn.__file__).parent
 LAYERS: dict[float, tuple[str, ...]] = {
-    0: ("errors", "failpoints"),
+    0: ("errors", "failpoints", "public"),
     1: (
+        "handles",
         "source",
         "sync_sources",
         "async_sources",

@@ -16,6 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 import filecolumn
 from filecolumn import errors
+from filecolumn.backends.obstore import ObstoreBackend
 
 PACKAGE = Path(filecolumn.__file__).parent
 BUILTINS: dict[str, type[Exception]] = {
@@ -29,6 +30,7 @@ BUILTINS: dict[str, type[Exception]] = {
     "NotSupportedError": NotImplementedError,
     "PendingContentError": RuntimeError,
     "SourceConsumedError": RuntimeError,
+    "SourceReadError": OSError,
     "ChecksumMismatchError": OSError,
     "ContentRejectedError": ValueError,
     "FileTooLargeError": ValueError,
@@ -140,3 +142,39 @@ def test_importing_the_package_does_not_import_what_is_optional() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+PRIVATE_BASES = {
+    filecolumn.FileObject: {
+        "Described",
+        "FileState",
+        "FileValue",
+        "ReadableFile",
+        "SignableFile",
+        "GrantedFile",
+    },
+    ObstoreBackend: {"ObstoreBase", "ObstoreAsync"},
+}
+
+
+@pytest.mark.parametrize("public", PRIVATE_BASES, ids=lambda public: public.__name__)
+def test_messages_name_the_public_class_and_not_those_that_it_is_made_of(public: type) -> None:
+    assert {base.__name__ for base in public.__mro__} >= PRIVATE_BASES[public]
+    owners = {
+        inspect.unwrap(member).__qualname__.partition(".")[0]
+        for _, member in inspect.getmembers(public, callable)
+        if inspect.isfunction(member) or inspect.ismethod(member)
+    }
+    assert not owners & PRIVATE_BASES[public]
+
+
+def test_a_call_with_wrong_arguments_is_told_by_the_public_name() -> None:
+    file = filecolumn.FileObject("a.txt", content=b"x")
+    for call in (
+        lambda: filecolumn.FileObject("a.txt", b"x"),  # type: ignore[misc]
+        lambda: filecolumn.FileObject("a.txt", contents=b"x"),  # type: ignore[call-arg]
+        lambda: file.get_content(1),  # type: ignore[call-arg]
+        lambda: file.open_async(modes="rb"),  # type: ignore[call-arg]
+    ):
+        with pytest.raises(TypeError, match=r"^FileObject\.\w+\(\) "):
+            call()

@@ -28,13 +28,14 @@ from filecolumn.backends.base import (
 )
 from filecolumn.backends.local import LocalRoot
 from filecolumn.backends.obstore_async import ObstoreAsync
-from filecolumn.backends.obstore_base import PART_SIZE, PARTS_IN_FLIGHT
+from filecolumn.backends.obstore_base import PART_SIZE, PARTS_IN_FLIGHT, ObstoreBase
 from filecolumn.backends.obstore_terms import range_options, stat_of_meta, stat_of_put
 from filecolumn.backends.parts import batches, each_key, first_part
 from filecolumn.backends.threads import fed
 from filecolumn.backends.translate import SourceGuard
 from filecolumn.errors import StorageError
 from filecolumn.naming import RESERVED_FOLDER, check_key
+from filecolumn.public import name_methods_after
 from filecolumn.source import CHUNK_SIZE
 
 if TYPE_CHECKING:
@@ -196,6 +197,9 @@ class ObstoreBackend(ObstoreAsync):
         with self._translated(f"read {key!r}"):
             for chunk in result.stream(min_chunk_size=CHUNK_SIZE):
                 yield bytes(chunk)
+
+
+name_methods_after(ObstoreBackend, ObstoreAsync, ObstoreBase)
 
 
 def _is_listed(path: str, after: str | None) -> bool:

@@ -1,0 +1,165 @@
+"""What file objects of applications and frameworks are: their shapes, and what they say of themselves.
+
+Attributes are asked for, and no `isinstance` with a protocol: `NamedTemporaryFile` and werkzeug's
+`FileStorage` hand attributes on by `__getattr__`, which protocols do not see from Python 3.12 on
+(https://docs.python.org/3/whatsnew/3.12.html#typing).
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+import stat
+from collections.abc import Iterator
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Protocol, TypeGuard, cast
+
+__all__ = (
+    "AsyncReader",
+    "Reader",
+    "file_behind",
+    "innermost",
+    "is_async_reader",
+    "is_closed",
+    "is_reader",
+    "is_seekable",
+    "is_text",
+    "known_length",
+    "local_path",
+    "name_of",
+    "size_of",
+)
+
+_BEHIND = ("file", "stream")
+"""Where uploads have their file: those of Litestar, Starlette, aiohttp and Bottle, and werkzeug's."""
+
+_LAYERS = (*_BEHIND, "wrapped", "_file")
+"""Where file objects have one that they wrap: also anyio's, those of aiofiles, and `SpooledTemporaryFile`."""
+
+_DECOMPRESSORS = frozenset({"gzip", "bz2", "lzma"})
+
+
+class Reader(Protocol):
+    """A binary file: `read(n)` returns at most `n` bytes, `b""` at the end."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class AsyncReader(Protocol):
+    """An upload object as Litestar's and Starlette's `UploadFile`, or an async file: an async `read(n)`."""
+
+    async def read(self, size: int = -1, /) -> bytes: ...
+
+
+def is_reader(content: object) -> TypeGuard[Reader]:
+    """Return whether *content* is a file that any code can read in pieces."""
+    read: object = getattr(content, "read", None)
+    return not inspect.iscoroutinefunction(read) and _takes_size(read)
+
+
+def is_async_reader(content: object) -> TypeGuard[AsyncReader]:
+    """Return whether *content* is a file that only an event loop can read, in pieces."""
+    read: object = getattr(content, "read", None)
+    return inspect.iscoroutinefunction(read) and _takes_size(read)
+
+
+def _takes_size(read: object) -> bool:
+    """Return whether *read* takes the number of bytes: some only read everything."""
+    if not callable(read):
+        return False
+    try:
+        inspect.signature(read).bind(1)
+    except TypeError:
+        return False
+    except ValueError:
+        # a builtin that does not say what it takes
+        return True
+    return True
+
+
+def file_behind(upload: object) -> Reader | None:
+    """Return the file of an upload object, which code without an event loop can read too."""
+    files: Iterator[object] = (getattr(upload, name, None) for name in _BEHIND)
+    file = next((file for file in files if is_reader(file)), None)
+    return file if file is not None and hasattr(upload, "filename") else None
+
+
+def is_seekable(file: object) -> bool:
+    """Return whether a file can be set back; one that does not say it, or not without an error, cannot."""
+    try:
+        return bool(file.seekable()) and callable(file.seek)  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - a member of a tar stream raises AttributeError, others what they like
+        return False
+
+
+def is_closed(file: object) -> bool:
+    """Return whether a file, or that of an upload, says that it is closed."""
+    # `is True`: a double of a test has every attribute
+    return any(getattr(each, "closed", None) is True for each in (file, file_behind(file)))
+
+
+def is_text(file: object) -> bool:
+    """Return whether a file was opened in text mode, or wraps one that was."""
+    return any(isinstance(layer, io.TextIOBase) for layer in _layers(file))
+
+
+def _layers(file: object) -> Iterator[object]:
+    yield file
+    # a double of a test is endless
+    for _ in range(4):
+        wrapped: Iterator[object] = (getattr(file, name, None) for name in _LAYERS)
+        file = next((each for each in wrapped if hasattr(each, "read")), None)
+        if file is None:
+            return
+        yield file
+
+
+def innermost(file: object) -> object:
+    """Return the file that is moved along when *file* is read: two that wrap one take turns."""
+    *_, last = _layers(file)
+    return last
+
+
+def size_of(file: object) -> int | None:
+    """Return the bytes that a file says it has: one on disk, or a response with a `Content-Length`."""
+    if isinstance(file, HTTPResponse):
+        return file.length
+    # of exactly these kinds: another one may decompress what it reads
+    raw: object = getattr(file, "raw", None) if type(file) in {io.BufferedReader, io.BufferedRandom} else file
+    return known_length(os.fstat(raw.fileno())) if type(raw) is io.FileIO else None
+
+
+def known_length(status: os.stat_result) -> int | None:
+    """Return the size of a regular file; None for the kernel's own, which say 4096 and have no blocks."""
+    if not stat.S_ISREG(status.st_mode) or getattr(status, "st_blocks", 1) == 0:
+        return None
+    return status.st_size
+
+
+def local_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> Path:
+    """Return any path as one of pathlib."""
+    return Path(os.fsdecode(path))
+
+
+def name_of(content: object) -> str | None:
+    """Return the name that content has: of a path, an upload, or a file on disk; None if it is of a kind without.
+
+    An upload that came without a name has an empty one.
+    """
+    if isinstance(content, os.PathLike):
+        return local_path(cast("os.PathLike[str]", content)).name
+    if type(content).__module__ in _DECOMPRESSORS:
+        # what is in an archive is not called as the archive is
+        return None
+    if hasattr(content, "filename"):
+        # and not `name`, which is that of the form's field
+        filename: object = getattr(content, "filename", None)
+        return filename if isinstance(filename, str) else ""
+    name: object = getattr(content, "name", None) if hasattr(content, "read") else None
+    if not isinstance(name, str | bytes | os.PathLike):
+        return None
+    shown = local_path(cast("str | bytes | os.PathLike[str]", name)).name
+    # as "<stdin>" and "<fdopen>" are
+    return None if shown.startswith("<") and shown.endswith(">") else shown or None
