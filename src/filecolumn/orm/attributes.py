@@ -100,8 +100,8 @@ class RowOwner:
     @property
     def place(self) -> str:
         """Class, attribute and primary key, the last one once the row is written."""
-        attribute = f"{self._state.class_.__name__}.{self._key}"
-        return attribute if self._state.key is None else f"{attribute} of the row {self._state.key[1]!r}"
+        attribute, state = f"{self._class.__name__}.{self._key}", self._state()
+        return attribute if state is None or state.key is None else f"{attribute} of the row {state.key[1]!r}"
 
     @property
     def is_gone(self) -> bool:
