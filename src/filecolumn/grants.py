@@ -33,9 +33,9 @@ _TAKEN = "the upload is not what was granted; upload it again"
 class UploadGrant:
     """What a client needs to upload one file by itself, and what it sends back when it has."""
 
-    url: str
+    url: str = field(repr=False)
     """Where to send the content: the storage's own signed URL, or the plugin's."""
-    token: str
+    token: str = field(repr=False)
     """What to send back; `FileObject.from_grant` takes it. The plugin's route answers with one too."""
     expires_at: int
     """Seconds since the epoch, UTC."""

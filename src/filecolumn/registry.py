@@ -8,7 +8,8 @@ from threading import RLock
 from typing import overload
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.backends.urls import backend_from_url
+from filecolumn.backends.translate import without_secrets
+from filecolumn.backends.urls import backend_from_url, location_of_url
 from filecolumn.errors import BackendAlreadyRegisteredError, BackendNotRegisteredError
 from filecolumn.signing import UrlSigner
 
@@ -64,22 +65,13 @@ class StorageRegistry:
         *replace* is true.  With *new_place* a database that has live files in another place under this
         key may store here, as tests do that use one database with a new folder each time.
         """
-        made = self._made(backend, key, options)
+        made = self._made(backend, key, options, replace=replace)
         made.new_place = new_place
         with self._lock:
-            if made.key in self._aliases:
-                raise BackendAlreadyRegisteredError(
-                    f"{made.key!r} is an alias for {self.resolve(made.key)!r}; choose another key"
-                )
+            self._check_free(made.key, made.location, replace=replace)
             known = self._backends.get(made.key)
-            if known is not None and not replace:
-                if known.location != made.location:
-                    raise BackendAlreadyRegisteredError(
-                        f"storage {made.key!r} is registered at {known.location!r}, so it cannot be at "
-                        f"{made.location!r} too; choose another key, or pass replace=True"
-                    )
-                if not known.capabilities.persistent:
-                    return known
+            if known is not None and not replace and not known.capabilities.persistent:
+                return known
             self._backends[made.key] = made
             self._first.pop(made.key, None)
             return made
@@ -91,7 +83,7 @@ class StorageRegistry:
         except KeyError:
             known = ", ".join(map(repr, self.registered_backends())) or "none yet"
             raise BackendNotRegisteredError(
-                f"no storage is registered under {key!r}; registered: {known}. "
+                f"no storage is registered under {_quoted(key)}; registered: {known}. "
                 "Call storages.register_backend(...) at start-up"
             ) from None
 
@@ -155,7 +147,7 @@ class StorageRegistry:
     @default.setter
     def default(self, key: str | None) -> None:
         if key is not None and not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"storages.default is the key of a storage, not {key!r}")
+            raise TypeError(f"storages.default is the key of a storage, not {_kind_of(key)}")
         self._default = key
 
     def alias(self, old: str, *, to: str) -> None:
@@ -221,8 +213,22 @@ class StorageRegistry:
             if made is not backend:
                 made.close()
 
+    def _check_free(self, key: str, location: str | None, *, replace: bool) -> None:
+        """Raise BackendAlreadyRegisteredError if the key is an alias, or belongs to another place than *location*."""
+        with self._lock:
+            if key in self._aliases:
+                raise BackendAlreadyRegisteredError(
+                    f"{key!r} is an alias for {self.resolve(key)!r}; choose another key"
+                )
+            known = self._backends.get(key)
+            if known is not None and not replace and location is not None and known.location != location:
+                raise BackendAlreadyRegisteredError(
+                    f"storage {key!r} is registered at {without_secrets(known.location)!r}, so it cannot be at "
+                    f"{without_secrets(location)!r} too; choose another key, or pass replace=True"
+                )
+
     def _made(
-        self, backend: StorageBackend | str, key: str | None, options: dict[str, object]
+        self, backend: StorageBackend | str, key: str | None, options: dict[str, object], *, replace: bool
     ) -> StorageBackend:
         if isinstance(backend, StorageBackend):
             if key is not None or options:
@@ -231,9 +237,14 @@ class StorageRegistry:
                 )
             return backend
         if not isinstance(backend, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"register_backend takes a backend or a URL, not {backend!r}")
+            raise TypeError(
+                f"register_backend takes a backend or a URL, not {_kind_of(backend)}; of a folder it is "
+                "Path(...).absolute().as_uri()"
+            )
         if key is None:
             raise TypeError("register_backend(url) needs key=...")
+        # a folder that is refused must not be made
+        self._check_free(key, location_of_url(backend, options), replace=replace)
         return backend_from_url(backend, key, options)
 
     def _drop_all(self) -> list[StorageBackend]:
@@ -241,6 +252,18 @@ class StorageRegistry:
             backends = self.all()
             self._backends.clear()
         return backends
+
+
+def _quoted(key: object) -> str:
+    """Return a key for a message; an address in its place may have credentials."""
+    if isinstance(key, str) and set("@=?") & set(key):
+        return "an address, which is no key"
+    return repr(key)
+
+
+def _kind_of(value: object) -> str:
+    """Return what *value* is, without what it says."""
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 storages: StorageRegistry = StorageRegistry()

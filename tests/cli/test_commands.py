@@ -114,6 +114,10 @@ def test_wrong_usage_is_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for arguments, message in [
         (["check"], "which models?"),
         (["--app", "tests.maintenance.models:Base", "check"], "which database?"),
+        (
+            ["--app", "tests.maintenance.models:Base", "--url", "postgres:/app:S3CR3T@host/db", "check"],
+            "percent-encoded",
+        ),
         (["--app", "tests.maintenance.models", "check"], "write package.module:name"),
         (["--app", "tests.maintenance.models:Nothing", "check"], "cannot be imported"),
         (["--app", "tests.maintenance.models:ForeignKey", "check"], "is no declarative base"),

@@ -320,3 +320,9 @@ def test_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "documents\tok" in probed.output
     made = run("new-signing-key", monkeypatch=monkeypatch)
     FileColumnPlugin(FileColumnConfig(signing_key=made.output.strip().splitlines()[-1]))
+
+
+def test_a_configuration_prints_no_secret() -> None:
+    config = FileColumnConfig(signing_key=SIGNING_KEY, backends={"files": "sftp://user:S3CR3T@host/folder"})
+    assert SIGNING_KEY not in repr(config)
+    assert "S3CR3T" not in repr(config)

@@ -37,6 +37,8 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "backends.threads",
         "backends.parts",
         "backends.translate",
+        "backends.options",
+        "backends.addresses",
     ),
     2: (
         "backends.obstore_store",

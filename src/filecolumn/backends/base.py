@@ -18,6 +18,7 @@ from typing import BinaryIO, Literal, NoReturn
 from filecolumn.backends.local import LocalRoot
 from filecolumn.backends.reader import RangeReader
 from filecolumn.backends.threads import Progress, in_thread, pull, pushed
+from filecolumn.backends.translate import without_secrets
 from filecolumn.errors import (
     InvalidKeyError,
     NotSupportedError,
@@ -94,13 +95,13 @@ class StorageBackend(ABC):
         self,
         key: str,
         *,
-        timeout: float = 10.0,
-        total_timeout: float = 60.0,
-        max_retries: int = 3,
-        concurrency: int = 8,
-        verify_copies: bool = True,
+        timeout: float | None = None,
+        total_timeout: float | None = None,
+        max_retries: int | None = None,
+        concurrency: int | None = None,
+        verify_copies: bool | None = None,
     ) -> None:
-        """Name the storage and bound its waits.
+        """Name the storage and bound its waits; None is the default: 10 s, 60 s, 3 retries, 8 files, true.
 
         *timeout* and *total_timeout* are seconds: for one attempt, and for a call without any
         progress, retries included.  *concurrency* is how many files one flush stores at a time.
@@ -111,6 +112,10 @@ class StorageBackend(ABC):
         """
         if not key:
             raise ValueError("a storage needs a non-empty key")
+        timeout = 10.0 if timeout is None else timeout
+        total_timeout = 60.0 if total_timeout is None else total_timeout
+        max_retries = 3 if max_retries is None else max_retries
+        concurrency = 8 if concurrency is None else concurrency
         if min(timeout, total_timeout, concurrency) <= 0 or max_retries < 0:
             raise ValueError("timeouts and concurrency must be above 0, max_retries at least 0")
         self.key = key
@@ -118,7 +123,7 @@ class StorageBackend(ABC):
         self.total_timeout = total_timeout
         self.max_retries = max_retries
         self.concurrency = concurrency
-        self.verify_copies = verify_copies
+        self.verify_copies = verify_copies is None or verify_copies
 
     @property
     @abstractmethod
@@ -313,7 +318,7 @@ class StorageBackend(ABC):
         raise TypeError("a storage is neither copied nor pickled; register it in each process that uses it")
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(key={self.key!r}, location={self.location!r})"
+        return f"{type(self).__name__}(key={self.key!r}, location={without_secrets(self.location)!r})"
 
 
 def check_folder(prefix: str) -> str:

@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from math import isfinite
 from typing import Protocol, Self, TypeVar, cast
 
+from filecolumn.backends.addresses import check_address, local_folder, scheme_of
 from filecolumn.backends.base import Stat
-from filecolumn.backends.local import LocalRoot, local_folder
+from filecolumn.backends.local import LocalRoot, check_system
+from filecolumn.backends.options import OWN_OPTIONS, check_names, check_own, without_values
+from filecolumn.backends.translate import reason_of
 from filecolumn.errors import MissingDependencyError
 
 try:
@@ -49,6 +54,18 @@ __all__ = (
 
 T = TypeVar("T")
 
+_USERINFO = re.compile(r"://(\S*)@")
+_NAMED = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+# https://filesystem-spec.readthedocs.io/en/latest/api.html#fsspec.spec.AbstractFileSystem and `DirCache`
+_OF_EVERY_FILESYSTEM = (
+    "asynchronous",
+    "batch_size",
+    "listings_expiry_time",
+    "loop",
+    "max_paths",
+    "skip_instance_cache",
+    "use_listings_cache",
+)
 _READ_ONLY = frozenset({"github", "reference"})
 """Protocols of filesystems that remove, and yet store nothing: references to content are kept by this process only."""
 
@@ -110,20 +127,66 @@ class FileSystem(PlainFiles, Protocol):
 def make_filesystem(
     fs: str | FileSystem, prefix: str | None, options: Mapping[str, object]
 ) -> tuple[FileSystem, str]:
-    """Return a filesystem and the folder in it; ValueError for a `file:` URL without an absolute folder."""
+    """Return a filesystem and the folder in it; ValueError for a URL or an option that cannot be taken."""
     folder = (prefix or "").rstrip("/")
     if not isinstance(fs, str):
         if options:
-            raise TypeError("options go with a protocol or a URL; a ready filesystem has its own")
+            check_own(options, OWN_OPTIONS, "a storage")
+            raise TypeError(
+                "options go with a protocol or a URL; a ready filesystem has its own: "
+                f"leave out {', '.join(options)}"
+            )
         return _synchronous(fs), folder
-    if "://" not in fs:
-        return fsspec.filesystem(fs, **options), folder
-    if fs.startswith(("file://", "local://")):
-        return fsspec.filesystem("file", **options), "/".join(
-            filter(None, (local_folder(fs).rstrip("/"), folder))
-        )
-    made, path = url_to_fs(fs, **options)
+    protocols = {*fsspec.available_protocols(), *fsspec.registry}
+    scheme = fs if fs in protocols else scheme_of(fs, protocols)
+    check_address(fs)
+    check_options(scheme, options)
+    if scheme in {"file", "local"}:
+        check_system()
+        above = "" if scheme == fs else local_folder(fs).rstrip("/")
+        return fsspec.filesystem("file", **options), "/".join(filter(None, (above, folder)))
+    try:
+        made, path = (fsspec.filesystem(fs, **options), "") if scheme == fs else url_to_fs(fs, **options)
+    except Exception as error:
+        reason = without_values(reason_of(error), [options, _userinfo(fs)])
+        if reason == str(error):
+            raise
+        # the error quotes what may be a credential: without it, no traceback has it
+        raise ValueError(f"fsspec cannot make the filesystem {scheme}://...: {reason}") from None
     return made, "/".join(filter(None, (path.rstrip("/"), folder)))
+
+
+def check_options(scheme: str, options: Mapping[str, object]) -> None:
+    """Raise ValueError for an option that a filesystem of fsspec does not have, as far as it says which it has."""
+    where = f"the filesystem {scheme!r}"
+    try:
+        known, is_open = _known_options(fsspec.get_filesystem_class(scheme))
+    except (ImportError, ValueError):
+        # fsspec says which package is missing; a chain has the options of several filesystems
+        known, is_open = scheme.split("::"), True
+    if is_open:
+        check_own(options, known, where)
+    else:
+        check_names(options, [*known, *OWN_OPTIONS], where)
+
+
+def _known_options(kind: type[object]) -> tuple[list[str], bool]:
+    """Return the names that a constructor takes, and whether others reach a library below."""
+    known: list[str] = []
+    for base in kind.__mro__:
+        made_by: Callable[..., None] | None = vars(base).get("__init__")
+        parameters = () if made_by is None else inspect.signature(made_by).parameters.values()
+        known += [each.name for each in parameters if each.kind in _NAMED]
+        if parameters and not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+            return known, False
+    # these pass over what they do not know
+    is_ours = issubclass(kind, LocalFileSystem | MemoryFileSystem)
+    return [*known, *_OF_EVERY_FILESYSTEM], not is_ours
+
+
+def _userinfo(url: str) -> list[str]:
+    """Return user names and passwords in a URL."""
+    return [part for found in _USERINFO.findall(url) for part in [found, *found.split(":")]]
 
 
 def can_sign(fs: FileSystem) -> bool:

@@ -33,6 +33,7 @@ from filecolumn.backends.filesystem import (
     stat_of_info,
 )
 from filecolumn.backends.object_stores import object_files
+from filecolumn.backends.options import given
 from filecolumn.backends.parts import batches, each_key
 from filecolumn.backends.serial import in_turns
 from filecolumn.backends.staged import STAGE_FOLDER, StagedFiles
@@ -80,12 +81,12 @@ class FSSpecBackend(StorageBackend):
         fs: str | FileSystem,
         prefix: str | None = None,
         *,
-        fsync: bool = True,
-        timeout: float = 10.0,
-        total_timeout: float = 60.0,
-        max_retries: int = 3,
-        concurrency: int = 8,
-        verify_copies: bool = True,
+        fsync: bool | None = None,
+        timeout: float | None = None,
+        total_timeout: float | None = None,
+        max_retries: int | None = None,
+        concurrency: int | None = None,
+        verify_copies: bool | None = None,
         **options: object,
     ) -> None:
         super().__init__(
@@ -98,14 +99,14 @@ class FSSpecBackend(StorageBackend):
         )
         self.fs: FileSystem
         self.prefix: str
-        self.fs, self.prefix = make_filesystem(fs, prefix, options)
+        self.fs, self.prefix = make_filesystem(fs, prefix, given(options))
         protocols = self.fs.protocol
         self.protocol: str = protocols if isinstance(protocols, str) else protocols[0]
-        self._root = local_root(self.fs, prefix=self.prefix, fsync=fsync)
+        self._root = local_root(self.fs, prefix=self.prefix, fsync=fsync is None or fsync)
         self._is_read_only = is_read_only(self.fs)
         self._creating = Lock()
         self._objects = objects = object_files(self.fs)
-        self._files: PlainFiles = in_turns(self.fs, limit=total_timeout)
+        self._files: PlainFiles = in_turns(self.fs, limit=self.total_timeout)
         self._staged = StagedFiles(self._files, self.prefix)
         alone = self._root is not None or isinstance(self.fs, MemoryFileSystem)
         signs = can_sign(self.fs)

@@ -12,7 +12,6 @@ import stat
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Protocol, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from filecolumn.backends.descriptors import (
     FOLDER_FLAGS,
@@ -33,7 +32,7 @@ from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import NotSupportedError, ObjectNotFoundError, StorageError
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key, is_stage_name, uuid7_hex
 
-__all__ = ("FOLDER_ATTEMPTS", "FileChunks", "LocalRoot", "local_folder", "make_root")
+__all__ = ("FOLDER_ATTEMPTS", "FileChunks", "LocalRoot", "check_system", "make_root")
 
 T = TypeVar("T")
 
@@ -54,10 +53,9 @@ class LocalRoot:
     def __init__(self, root: str | os.PathLike[str], *, fsync: bool = True) -> None:
         """Make the folder if it is missing.
 
-        OSError if that cannot be or it is not writable, ValueError for the whole disk.
+        OSError if that cannot be or it is not writable, ValueError for the whole disk, NotSupportedError
+        on a system that is not POSIX.
         """
-        if os.open not in os.supports_dir_fd:
-            raise NotSupportedError("a local folder is a storage on POSIX systems only, not on this one")
         make_root(root)
         self.path: str = os.path.realpath(root)
         if os.path.dirname(self.path) == self.path:
@@ -261,8 +259,21 @@ class LocalRoot:
             return os.fstat(descriptor)
 
 
+def check_system() -> None:
+    """Raise NotSupportedError where folders cannot be opened relative to each other, as on Windows."""
+    if os.open not in os.supports_dir_fd:
+        raise NotSupportedError(
+            "a local folder is a storage on POSIX systems only (Linux, macOS, BSD), not on this one; use a storage "
+            "that speaks S3 ('s3://bucket/'), 'memory://' for tests, or run the application in WSL or a container"
+        )
+
+
 def make_root(root: str | os.PathLike[str]) -> None:
-    """Make a folder and those above it that are missing, for owner and group only."""
+    """Make a folder and those above it that are missing, for owner and group only.
+
+    Raises NotSupportedError on a system where it could be no storage.
+    """
+    check_system()
     path = os.path.abspath(root)
     try:
         os.mkdir(path, FOLDER_MODE)
@@ -274,14 +285,6 @@ def make_root(root: str | os.PathLike[str]) -> None:
             raise
         make_root(os.path.dirname(path))
         make_root(path)
-
-
-def local_folder(url: str) -> str:
-    """Return the folder of a `file:` URL; ValueError says how to write one."""
-    parts = urlsplit(url)
-    if parts.netloc or not parts.path.startswith("/"):
-        raise ValueError(f"{url!r} names no absolute folder; write 'file:///folder/'")
-    return unquote(parts.path)
 
 
 class ChunkFile(Protocol):

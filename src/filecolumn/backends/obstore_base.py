@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from filecolumn.backends.base import Capabilities, PutMode, StorageBackend
 from filecolumn.backends.obstore_store import (
@@ -24,6 +24,7 @@ from filecolumn.backends.obstore_store import (
     store_from_url,
 )
 from filecolumn.backends.obstore_terms import ERRORS, attributes_of
+from filecolumn.backends.options import OWN_OPTIONS, check_own, given
 from filecolumn.backends.translate import SourceGuard, translated
 from filecolumn.errors import NotSupportedError, ObjectExistsError, StorageError
 
@@ -47,12 +48,12 @@ class ObstoreBase(StorageBackend):
         key: str,
         fs: str | ObjectStore,
         *,
-        fsync: bool = True,
-        timeout: float = 10.0,
-        total_timeout: float = 60.0,
-        max_retries: int = 3,
-        concurrency: int = 8,
-        verify_copies: bool = True,
+        fsync: bool | None = None,
+        timeout: float | None = None,
+        total_timeout: float | None = None,
+        max_retries: int | None = None,
+        concurrency: int | None = None,
+        verify_copies: bool | None = None,
         client_options: ClientConfig | None = None,
         retry_config: RetryConfig | None = None,
         **config: object,
@@ -65,15 +66,21 @@ class ObstoreBase(StorageBackend):
             concurrency=concurrency,
             verify_copies=verify_copies,
         )
+        settings = given(config)
         if isinstance(fs, str):
             fs = store_from_url(
                 fs,
-                client_options={**self._client_options(), **(client_options or {})},
+                client_options={
+                    **self._client_options(),
+                    **cast("ClientConfig", given(client_options or {})),
+                },
                 retry_config={**self._retry_config(), **(retry_config or {})},
-                config=config,
+                config=settings,
             )
-        elif config or client_options or retry_config:
-            raise TypeError("settings go with a URL; a ready store has its own")
+        elif settings or client_options or retry_config:
+            check_own(settings, OWN_OPTIONS, "a storage")
+            names = ", ".join(settings) or "client_options and retry_config"
+            raise TypeError(f"settings go with a URL; a ready store has its own: leave out {names}")
         self.store = fs
         self.protocol: str = protocol_of(fs)
         kind = kind_of(fs)
@@ -82,7 +89,7 @@ class ObstoreBase(StorageBackend):
         self._signer = signing_store(fs)
         self._signs_any_key = kind.signs_any_key
         self._leftovers_take_keys = kind.leftovers_take_keys
-        self._root = local_root(fs, fsync=fsync)
+        self._root = local_root(fs, fsync=fsync is None or fsync)
 
     @property
     def fs(self) -> ObjectStore:

@@ -6,16 +6,27 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, UnknownConfigurationKeyError
 from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, MemoryStore, S3Store, from_url
 
+from filecolumn.backends.addresses import check_address, local_folder, scheme_of
 from filecolumn.backends.base import Capabilities
-from filecolumn.backends.local import LocalRoot, local_folder, make_root
-from filecolumn.backends.translate import is_panic, without_secrets
+from filecolumn.backends.local import LocalRoot, check_system, make_root
+from filecolumn.backends.options import (
+    CLIENT_SETTINGS,
+    RETRY_SETTINGS,
+    check_names,
+    check_own,
+    options_of_scheme,
+    unknown_option,
+    without_values,
+)
+from filecolumn.backends.translate import is_panic, reason_of, without_secrets
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -72,22 +83,9 @@ _SERVICES: Mapping[str, str] = {
     **dict.fromkeys(("az", "adl", "azure", "abfs", "abfss"), "AZURE"),
 }
 """How the names of a service's environment variables begin, by the scheme of its URLs."""
-_CLIENT_SETTINGS = (
-    "allow_http",
-    "allow_invalid_certificates",
-    "default_content_type",
-    "http1_only",
-    "http2_keep_alive_interval",
-    "http2_keep_alive_timeout",
-    "http2_keep_alive_while_idle",
-    "http2_only",
-    "pool_idle_timeout",
-    "pool_max_idle_per_host",
-    "proxy_ca_certificate",
-    "proxy_excludes",
-    "proxy_url",
-    "randomize_addresses",
-    "user_agent",
+# what else is in `ClientConfig` is no text, or is ours
+_FROM_ENVIRONMENT = sorted(
+    {*CLIENT_SETTINGS} - {"connect_timeout", "default_headers", "read_timeout", "root_certificate", "timeout"}
 )
 _LOCATION_SETTINGS = ("endpoint", "bucket", "account_name", "container_name")
 
@@ -103,41 +101,65 @@ class Fork:
         cls.broken = cls.used
 
 
-os.register_at_fork(after_in_child=Fork.mark_child)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=Fork.mark_child)
 
 
 def store_from_url(
     url: str, *, client_options: ClientConfig, retry_config: RetryConfig, config: Mapping[str, object]
 ) -> ObjectStore:
-    """Make a store; ValueError for a URL that obstore cannot read."""
-    scheme, separator, _ = url.partition("://")
-    if not separator:
-        raise ValueError(
-            f"{url!r} is no storage URL; write a scheme, such as 'file:///folder/' or 's3://bucket/'"
-        )
+    """Make a store; ValueError for a URL or an option that obstore cannot take, OSError for a folder."""
+    scheme = scheme_of(url)
+    if scheme in {"file", "memory"}:
+        check_names(config, options_of_scheme(scheme), f"a storage of {scheme}://")
+    check_own(config, options_of_scheme(scheme), f"a storage of {scheme}://")
+    check_names(retry_config, RETRY_SETTINGS, "retry_config")
+    if scheme == "file":
+        check_system()
+        folder = local_folder(url)
+        # obstore would make it readable to everyone
+        make_root(folder)
+        return LocalStore(folder)
+    check_address(url)
+    if scheme == "memory":
+        return MemoryStore()
+    # its overloads have no form for settings that are not known one by one
+    build: Callable[..., ObjectStore] = from_url
+    options = {**_options_from_environment(scheme), **client_options}
     try:
-        if scheme == "file":
-            folder = local_folder(url)
-            # obstore would make it readable to everyone
-            make_root(folder)
-            return LocalStore(folder)
-        if scheme == "memory":
-            return MemoryStore()
-        # its overloads have no form for settings that are not known one by one
-        build: Callable[..., ObjectStore] = from_url
-        options = {**_options_from_environment(scheme), **client_options}
         return build(url, client_options=options, retry_config=retry_config, **config)
     except BaseException as error:
         # some settings make obstore panic
-        if isinstance(error, BaseError | OSError) or is_panic(error):
-            raise ValueError(f"obstore cannot use the storage URL {scheme}://...; see the cause") from error
-        raise
+        if not (isinstance(error, BaseError | OSError | TypeError | ValueError) or is_panic(error)):
+            raise
+        # the error quotes values: without it, no traceback has them
+        raise _refusal(error, url, config, client_options) from None
+
+
+def _refusal(
+    error: BaseException, url: str, config: Mapping[str, object], client_options: Mapping[str, object]
+) -> Exception:
+    scheme = scheme_of(url)
+    text = str(error)
+    if isinstance(error, UnknownConfigurationKeyError):
+        for name in config:
+            if f"'{name.lower()}'" in text:
+                return unknown_option(name, options_of_scheme(scheme), f"a storage of {scheme}://")
+    for name in client_options:
+        if name not in CLIENT_SETTINGS and name in text:
+            return unknown_option(name, CLIENT_SETTINGS, "client_options")
+    names = f" with {', '.join(sorted(config))}" if config else ""
+    # what of the address is secret is not known if there may be credentials in it
+    address = re.split(r"[/:@]+", url)[1:] if "@" in url else url
+    reason = without_values(reason_of(error), [config, client_options, address])
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(f"obstore cannot use the storage URL {scheme}://...{names}: {reason}")
 
 
 def _options_from_environment(scheme: str) -> dict[str, str]:
     """Return what variables such as `AWS_ALLOW_HTTP` say: obstore looks at them only if it is given no options."""
     service = _SERVICES.get(scheme)
-    found = {name: os.environ.get(f"{service}_{name.upper()}") for name in _CLIENT_SETTINGS}
+    found = {name: os.environ.get(f"{service}_{name.upper()}") for name in _FROM_ENVIRONMENT}
     return {name: value for name, value in found.items() if value is not None}
 
 

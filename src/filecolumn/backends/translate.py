@@ -15,6 +15,12 @@ ErrorTable = Mapping[type[BaseException], type[FileColumnError]]
 
 _PANICS = ("PanicException", "RustPanic")  # in a call, which is a BaseException, and in an awaited one
 _SECRETS = re.compile(r"(?<=://)[^/\s]*@|\?\S+")
+# In messages of others more is left out: a password with a slash, user:password@host without a scheme,
+# parts of connection strings and of signed requests
+_LIKELY_SECRETS = re.compile(r"(?<=://)\S*@|[^\s/:@'\"]+:[^\s@'\"]+@|(?<=\b[Bb]earer )\S+|(?<=\bBasic )\S+")
+_NAMED_SECRETS = re.compile(
+    r"(?i)([\w-]*(?:key|secret|passw(?:or)?d|pwd|token|sig|signature|credential)(?:\s?=\s?[\"']?|[\"']\s?:\s?[\"']))[^\s&;,\"']+"
+)
 
 
 class SourceGuard:
@@ -103,4 +109,5 @@ def without_secrets(text: str) -> str:
 def reason_of(error: BaseException) -> str:
     """Return the first line of the foreign message, fit to be logged."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
-    return without_secrets(line)[:300]
+    known = _LIKELY_SECRETS.sub("", without_secrets(line))
+    return _NAMED_SECRETS.sub(r"\1...", known)[:300]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
 
+from filecolumn.backends.addresses import check_address, local_folder, scheme_of
 from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.local import check_system
 from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.backends.options import given
 
-__all__ = ("backend_from_url",)
+__all__ = ("backend_from_url", "location_of_url")
 
 _OBSTORE_SCHEMES = frozenset(
     {"file", "memory", "s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "http", "https"}
@@ -17,13 +21,25 @@ _OBSTORE_SCHEMES = frozenset(
 
 def backend_from_url(url: str, key: str, options: Mapping[str, object]) -> StorageBackend:
     """Return a backend; ValueError for what is no URL, MissingDependencyError without fsspec."""
-    scheme, separator, _ = url.partition("://")
-    if not separator:
-        raise ValueError(
-            f"{url!r} is no storage URL; write a scheme, such as 'file:///folder/' or 's3://bucket/'"
-        )
+    scheme = scheme_of(url)
     if scheme in _OBSTORE_SCHEMES:
-        return ObstoreBackend(key, url, **options)  # type: ignore[arg-type]
+        return ObstoreBackend(key, url, **given(options))  # type: ignore[arg-type]
+    check_address(url)
     # fsspec is optional: it is imported when the first of its URLs is
-    backend: StorageBackend = import_module("filecolumn.backends.fsspec").FSSpecBackend(key, url, **options)
-    return backend
+    made: StorageBackend = import_module("filecolumn.backends.fsspec").FSSpecBackend(
+        key, url, **given(options)
+    )
+    return made
+
+
+def location_of_url(url: str, options: Mapping[str, object]) -> str | None:
+    """Return where a local folder will be, which making the backend makes; None for other URLs.
+
+    Raises NotSupportedError where a folder can be no storage.
+    """
+    if scheme_of(url) not in {"file", "local"}:
+        return None
+    check_system()
+    below = options.get("prefix")
+    parts = [local_folder(url), *([below] if isinstance(below, str) else [])]
+    return f"file://{os.path.realpath('/'.join(parts))}"

@@ -7,7 +7,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -16,6 +16,7 @@ import anyio
 import click
 from sqlalchemy import Engine, MetaData, create_engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, registry
 from sqlalchemy.util.concurrency import greenlet_spawn
@@ -32,7 +33,7 @@ class Project:
     """An application, ready to be maintained."""
 
     models: Sequence[Models]
-    url: str
+    url: str = field(repr=False)
 
     def run(self, work: Callable[[Engine], T]) -> T:
         """Call *work* with the engine of the database, in an event loop if its driver is asynchronous."""
@@ -74,6 +75,14 @@ def read_project(app: Sequence[str], url: str | None, setup: str | None) -> Proj
         raise click.UsageError(
             "which database? Give --url, the variable FILECOLUMN_URL, or url = '...' in [tool.filecolumn]"
         )
+    try:
+        make_url(url)
+    except (ArgumentError, ValueError):
+        # the error quotes it, with its password
+        raise click.UsageError(
+            "the URL of the database cannot be read; write dialect+driver://user:password@host/name, with special "
+            "characters of the password percent-encoded"
+        ) from None
     return Project(models, url)
 
 

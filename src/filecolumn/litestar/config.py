@@ -25,9 +25,11 @@ Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitab
 class FileColumnConfig:
     """Everything that `FileColumnPlugin` can be told; each field has a default."""
 
-    backends: Mapping[str, str | StorageBackend] = field(default_factory=dict[str, "str | StorageBackend"])
+    backends: Mapping[str, str | StorageBackend] = field(
+        default_factory=dict[str, "str | StorageBackend"], repr=False
+    )
     """Storages by key, as URLs or backends (of the same key); registered at start-up, closed at shutdown."""
-    signing_key: str | bytes | Sequence[str | bytes] | None = None
+    signing_key: str | bytes | Sequence[str | bytes] | None = field(default=None, repr=False)
     """Secret of at least 32 bytes, or several, newest first; without one, local storages cannot sign."""
     files_path: str = "/files"
     """Where signed URLs lead."""
