@@ -282,17 +282,37 @@ def test_a_system_without_descriptors_of_folders_is_refused_at_registration(
     tmp_path: Path, kind: type[StorageBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "supports_dir_fd", set())
-    with pytest.raises(NotSupportedError, match="POSIX"):
+    with pytest.raises(NotSupportedError, match=r"POSIX.*s3://bucket/.*memory://.*WSL"):
         storages.register_backend(make_local(kind, tmp_path / "new"))
+    for scheme in ("file", "local"):
+        for folder in (f"{tmp_path}/new", "/C:/files"):
+            with pytest.raises(NotSupportedError, match="POSIX"):
+                storages.register_backend(f"{scheme}://{folder}", key="docs")
+    assert not (tmp_path / "new").exists()
+    assert storages.registered_backends() == []
 
 
 def test_the_library_is_imported_where_folders_have_no_descriptors() -> None:
     """Windows has none of these names; storages other than local folders work there."""
     program = """
-import os
-for name in ("O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK"):
+import asyncio, multiprocessing, os, signal, socket, subprocess, sys, tempfile
+for module in ("fcntl", "grp", "pwd", "resource", "termios"):
+    sys.modules[module] = None
+for name in (
+    "O_DIRECTORY", "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "fork", "register_at_fork", "fchmod", "geteuid", "getuid",
+    "link", "mkfifo", "statvfs",
+):
     delattr(os, name)
+del signal.SIGKILL, signal.SIGHUP
+os.supports_dir_fd.clear()
 import filecolumn
+import filecolumn.backends.fsspec, filecolumn.cli.commands, filecolumn.maintenance, filecolumn.testing
+try:
+    filecolumn.storages.register_backend("file:///C:/files", key="local")
+except filecolumn.NotSupportedError:
+    pass
+else:
+    raise AssertionError
 storage = filecolumn.storages.register_backend("memory://", key="docs")
 assert filecolumn.FileObject("a", content=b"x").save().get_content() == b"x"
 """
