@@ -144,7 +144,9 @@ class Album(Base):
     __tablename__ = "albums"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    photos: Mapped[FileObjectList] = mapped_column(StoredObject("docs", multiple=True, max_size=10), default=list)
+    photos: Mapped[FileObjectList] = mapped_column(
+        StoredObject("docs", multiple=True, max_size=10), default=list
+    )
 
 
 def calls_to_replace(engine: Engine, count: int) -> int:

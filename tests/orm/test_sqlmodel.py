@@ -91,7 +91,10 @@ CHANGED: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
     "its own list": (assign(lambda album: album.photos), ["a", "b"]),
     "a copy of its own list": (assign(lambda album: FileObjectList(album.photos)), ["a", "b"]),
     "append": (lambda album: album.photos.append(photo("x")), ["a", "b", "x"]),
-    "twice": (lambda album: (assign(lambda _: [photo("x")])(album), assign(lambda _: [photo("y")])(album)), ["y"]),
+    "twice": (
+        lambda album: (assign(lambda _: [photo("x")])(album), assign(lambda _: [photo("y")])(album)),
+        ["y"],
+    ),
 }
 
 
