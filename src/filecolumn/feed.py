@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from dataclasses import replace
 
-from filecolumn.backends.threads import in_thread
+from filecolumn.backends.threads import read_in_thread
 from filecolumn.content import Source
 from filecolumn.errors import SourceReadError, StorageError
 from filecolumn.facts import FileFacts
@@ -56,10 +56,10 @@ class Feed:
             self._rest.close()
             raise
 
-    async def start_async(self, limit: float) -> str:
-        """Call `start` asynchronously; a blocking source that gives nothing in *limit* s is a StorageError."""
+    async def start_async(self) -> str:
+        """Call `start` asynchronously; as long as the caller's content takes."""
         if not self._source.is_async:
-            return await in_thread(self.start, limit=limit)
+            return await read_in_thread(self.start)
         self._announced = self._source.known_size()
         self._rest_async = self._source.chunks_async()
         try:

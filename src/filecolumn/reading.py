@@ -6,15 +6,14 @@ import os
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from io import SEEK_SET
 from pathlib import Path
 from typing import BinaryIO
 
-import anyio
-from anyio import to_thread
-
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.backends.reader import NamedReader
+from filecolumn.backends.threads import completed
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import ChecksumMismatchError, NotSupportedError
 from filecolumn.facts import known_time
@@ -134,16 +133,16 @@ class ReadableFile(FileValue):
 
     async def download_async(self, path: str | os.PathLike[str]) -> Path:
         """Call `download` asynchronously."""
-        target = self._target(path, is_folder=await anyio.Path(path).is_dir())
-        part = anyio.Path(target.with_name(f".{uuid7_hex()}.part"))
+        target = self._target(path, is_folder=await completed(Path(path).is_dir))
+        part = target.with_name(f".{uuid7_hex()}.part")
         try:
-            async with await part.open("xb") as file, aclosing(self.stream_async()) as chunks:
+            await completed(partial(part.touch, exist_ok=False))
+            async with aclosing(self.stream_async()) as chunks:
                 async for chunk in chunks:
-                    await file.write(chunk)
-            await to_thread.run_sync(os.replace, part, target)
+                    await completed(partial(_append, part, chunk))
+            await completed(partial(os.replace, part, target))
         finally:
-            with anyio.CancelScope(shield=True):
-                await part.unlink(missing_ok=True)
+            await completed(partial(part.unlink, missing_ok=True))
         return target
 
     def _target(self, path: str | os.PathLike[str], *, is_folder: bool) -> Path:
@@ -226,3 +225,9 @@ def _check_mode(mode: str) -> None:
             f"a stored file opens in mode 'rb' only, not {mode!r}: io.TextIOWrapper(file.open(), encoding='utf-8') "
             "reads text, and new content is a new FileObject in the attribute"
         )
+
+
+def _append(path: Path, chunk: bytes) -> None:
+    # opened for each chunk: a file that is open between two of them would stay open after a cancellation
+    with path.open("ab") as file:
+        file.write(chunk)

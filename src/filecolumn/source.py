@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Generator
+from functools import partial
 
-from anyio import to_thread
-
+from filecolumn.backends.threads import read_in_thread
 from filecolumn.errors import SourceConsumedError, SourceReadError
 
 __all__ = ("CHUNK_SIZE", "Source", "checked_chunk", "closed", "not_rewound", "spent")
@@ -59,7 +59,7 @@ class Source(ABC):
     async def chunks_async(self) -> AsyncGenerator[bytes]:
         """Read the content from its start, each blocking read in a worker thread."""
         chunks = self.chunks()
-        while (chunk := await to_thread.run_sync(next, chunks, None)) is not None:
+        while (chunk := await read_in_thread(partial(next, chunks, None))) is not None:
             yield chunk
 
 

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from filecolumn.backends.base import PutMode, Stat, StorageBackend
-from filecolumn.backends.threads import in_thread
+from filecolumn.backends.threads import in_thread, settled
 from filecolumn.content import Source, source_of
 from filecolumn.errors import (
     ChecksumMismatchError,
@@ -34,6 +34,7 @@ from filecolumn.meter import Meter
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
 from filecolumn.policy import ANYTHING, ContentPolicy
 from filecolumn.sniffing import HEAD_SIZE, sniff
+from filecolumn.workers import running_loop
 
 __all__ = (
     "Copy",
@@ -53,7 +54,6 @@ __all__ = (
     "overwriting_error",
     "put",
     "put_async",
-    "settled",
 )
 
 _log = logging.getLogger("filecolumn")
@@ -192,12 +192,13 @@ async def put_async(op: Put) -> FileFacts:
     When it is cancelled, the storage is waited for, at most `SETTLE_LIMIT` seconds, before the
     cancellation goes on: else the object could appear after its key was cleaned up.
     """
+    running_loop()
     is_free = op.mode == "overwrite" or await _is_free_async(op)
     feed = _feed_of(op)
     if op.source.in_memory:
         content_type = feed.start()
     else:
-        content_type = await _at_rest(op, feed, feed.start_async(op.backend.total_timeout))
+        content_type = await _at_rest(op, feed, feed.start_async())
     chunks = feed.chunks_async() if op.source.is_async else feed.chunks()
     failpoint("put.before")
     sending = op.backend.put_async(
@@ -368,6 +369,7 @@ def copy(op: Copy) -> FileFacts:
 
 async def copy_async(op: Copy) -> FileFacts:
     """Call `copy` asynchronously; cancelled as `put_async` is."""
+    running_loop()
     if not op.within_storage:
         with _of_origin(op):
             content = await _content_of(op)
@@ -461,25 +463,6 @@ async def _delete_async(op: Put | Copy) -> None:
             _log.warning("%s stays in storage %r: %s", op.key, op.backend.key, error)
 
 
-async def settled(tasks: AbstractSet[asyncio.Future[T]], limit: float) -> None:
-    """Wait until *tasks* have ended, at most *limit* seconds; a cancellation does not end the wait."""
-    end = time.monotonic() + limit
-    with anyio.CancelScope(shield=True):
-        while (running := [task for task in tasks if not task.done()]) and (
-            left := end - time.monotonic()
-        ) > 0:
-            try:
-                await asyncio.wait(running, timeout=left)
-            except asyncio.CancelledError:
-                # the caller raises the first one when the wait is over
-                continue
-    for task in tasks:
-        if not task.done():
-            task.cancel()
-        elif not task.cancelled():
-            task.exception()
-
-
 def _succeeded(task: asyncio.Future[T]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None
 
@@ -499,8 +482,8 @@ class _CopyFeed(Feed):
         super().start()
         return self._claimed.content_type
 
-    async def start_async(self, limit: float) -> str:
-        await super().start_async(limit)
+    async def start_async(self) -> str:
+        await super().start_async()
         return self._claimed.content_type
 
     def chunks(self) -> Iterator[bytes]:
@@ -537,7 +520,10 @@ def _put_of(op: Copy, content: Source) -> Put:
 async def _content_of(op: Copy) -> Iterator[bytes] | AsyncIterator[bytes]:
     """Return the content of the origin; where it is a folder, to be read in the thread that writes it too."""
     if op.backend is op.origin and not op.origin.copies_by_itself:
-        return await in_thread(partial(op.origin.get, op.origin_key), limit=op.origin.total_timeout)
+        doing = f"read {op.origin_key!r} in storage {op.origin.key!r}"
+        return await in_thread(
+            partial(op.origin.get, op.origin_key), limit=op.origin.total_timeout, doing=doing
+        )
     return await op.origin.get_async(op.origin_key)
 
 

@@ -36,7 +36,9 @@ class Album(Base):
 @pytest.fixture
 async def with_rows(driver: Driver, storage: StorageBackend) -> AsyncIterator[Driver]:
     """A database with the table as it was, and a row."""
-    await run_sql(driver, f"CREATE TABLE {TABLE} (id INTEGER NOT NULL PRIMARY KEY, title VARCHAR(50) NOT NULL)")
+    await run_sql(
+        driver, f"CREATE TABLE {TABLE} (id INTEGER NOT NULL PRIMARY KEY, title VARCHAR(50) NOT NULL)"
+    )
     try:
         await run_sql(driver, f"INSERT INTO {TABLE} VALUES (1, 'old')")
         yield driver

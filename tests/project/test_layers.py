@@ -12,7 +12,7 @@ import filecolumn
 
 PACKAGE = Path(filecolumn.__file__).parent
 LAYERS: dict[float, tuple[str, ...]] = {
-    0: ("errors", "failpoints", "public"),
+    0: ("errors", "failpoints", "public", "workers"),
     1: (
         "handles",
         "source",

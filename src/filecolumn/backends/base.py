@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import BinaryIO, Literal, NoReturn
+from typing import BinaryIO, Literal, NoReturn, TypeVar
 
 from filecolumn.backends.local import LocalRoot
 from filecolumn.backends.reader import RangeReader
-from filecolumn.backends.threads import Progress, in_thread, pull, pushed
+from filecolumn.backends.threads import Progress, Pushed, in_thread, pull
 from filecolumn.backends.translate import without_secrets
 from filecolumn.errors import (
     InvalidKeyError,
@@ -29,6 +29,8 @@ from filecolumn.errors import (
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key
 
 __all__ = ("Capabilities", "PutMode", "Stat", "StorageBackend")
+
+T = TypeVar("T")
 
 PutMode = Literal["create", "overwrite"]
 """`create` refuses a key that is taken; `overwrite` asks nothing of the storage, and suits keys that are new."""
@@ -258,29 +260,42 @@ class StorageBackend(ABC):
     ) -> Stat:
         """Call `put` asynchronously; *chunks* that are not asynchronous are read in the worker thread."""
         progress = Progress()
-        waits = isinstance(chunks, AsyncIterable)
-        source = pushed(chunks) if isinstance(chunks, AsyncIterable) else chunks
+        pushed: Pushed | None = None
+        source: Iterable[bytes]
+        if isinstance(chunks, AsyncIterable):
+            source = pushed = Pushed(chunks)
+        else:
+            source = chunks
         put = partial(
             self.put, key, progress.watch(source), content_type=content_type, metadata=metadata, mode=mode
         )
-        return await in_thread(put, limit=self.total_timeout, progress=progress, waits=waits)
+        doing = self._doing(f"store {key!r}")
+        try:
+            return await in_thread(put, limit=self.total_timeout, doing=doing, progress=progress, puts=True)
+        finally:
+            if pushed is not None:
+                pushed.stop()
 
     async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """Call `get` asynchronously."""
-        chunks = await in_thread(partial(self.get, key, start=start, length=length), limit=self.total_timeout)
-        return pull(chunks, limit=self.total_timeout)
+        doing = f"read {key!r}"
+        chunks = await self._in_thread(partial(self.get, key, start=start, length=length), doing)
+        return pull(chunks, limit=self.total_timeout, doing=self._doing(doing))
 
     async def stat_async(self, key: str) -> Stat:
         """Call `stat` asynchronously."""
-        return await in_thread(partial(self.stat, key), limit=self.total_timeout)
+        return await self._in_thread(partial(self.stat, key), f"describe {key!r}")
 
     async def delete_async(self, keys: str | Iterable[str]) -> None:
         """Call `delete` asynchronously."""
-        await in_thread(partial(self.delete, keys), limit=self.total_timeout)
+        wanted = [keys] if isinstance(keys, str) else list(keys)
+        doing = f"delete {len(wanted)} objects, the first {wanted[0]!r}" if wanted else "delete nothing"
+        await self._in_thread(partial(self.delete, wanted), doing)
 
     async def list_async(self, prefix: str = "", *, after: str | None = None) -> AsyncIterator[Stat]:
         """Call `list` asynchronously."""
-        return pull(self.list(prefix, after=after), limit=self.total_timeout)
+        doing = self._doing(f"list {prefix!r}")
+        return pull(self.list(prefix, after=after), limit=self.total_timeout, doing=doing)
 
     async def exists_async(self, key: str) -> bool:
         """Call `exists` asynchronously."""
@@ -293,7 +308,7 @@ class StorageBackend(ABC):
     async def refuses_taken_keys_async(self) -> bool:
         """Call `refuses_taken_keys` asynchronously."""
         if self._refuses_taken_keys is None:
-            return await in_thread(self.refuses_taken_keys, limit=self.total_timeout)
+            return await self._in_thread(self.refuses_taken_keys, f"create {PROBE!r}")
         return self._refuses_taken_keys
 
     async def get_bytes_async(self, key: str) -> bytes:
@@ -302,16 +317,23 @@ class StorageBackend(ABC):
 
     async def copy_async(self, source: str, target: str) -> Stat:
         """Call `copy` asynchronously."""
-        return await in_thread(partial(self.copy, source, target), limit=self.total_timeout)
+        return await self._in_thread(partial(self.copy, source, target), f"copy {source!r} to {target!r}")
 
     async def sign_async(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
         """Call `sign` asynchronously."""
         sign = partial(self.sign, key, expires_in=expires_in, method=method)
-        return await in_thread(sign, limit=self.total_timeout)
+        return await self._in_thread(sign, f"sign {key!r}")
 
     async def close_async(self) -> None:
         """Call `close` asynchronously."""
-        await in_thread(self.close, limit=self.total_timeout)
+        await self._in_thread(self.close, "close the connections")
+
+    async def _in_thread(self, call: Callable[[], T], doing: str) -> T:
+        return await in_thread(call, limit=self.total_timeout, doing=self._doing(doing))
+
+    def _doing(self, what: str) -> str:
+        """Return what completes "cannot ..." in an error."""
+        return f"{what} in storage {self.key!r}"
 
     def __reduce__(self) -> NoReturn:
         # the libraries below would pickle their credentials too

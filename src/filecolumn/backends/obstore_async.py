@@ -17,11 +17,12 @@ from filecolumn.backends.base import PutMode, SignMethod, Stat
 from filecolumn.backends.obstore_base import PART_SIZE, PARTS_IN_FLIGHT, ObstoreBase
 from filecolumn.backends.obstore_terms import range_options, stat_of_meta, stat_of_put
 from filecolumn.backends.parts import first_part_async
-from filecolumn.backends.threads import Progress, in_thread, watched
+from filecolumn.backends.threads import Progress, watched
 from filecolumn.backends.translate import SourceGuard
 from filecolumn.errors import StorageError
 from filecolumn.naming import check_key
 from filecolumn.source import CHUNK_SIZE
+from filecolumn.workers import running_loop
 
 if TYPE_CHECKING:
     from obstore import Attributes, GetResult, PutResult
@@ -46,13 +47,16 @@ class ObstoreAsync(ObstoreBase):
             return await super().put_async(
                 key, chunks, content_type=content_type, metadata=metadata, mode=mode
             )
+        running_loop()
         guard = SourceGuard(chunks)
         progress = Progress()
         send = self._send_async(
             key, progress.watch_async(guard), self._attributes(content_type, metadata), mode
         )
         with self._translated(f"store {key!r}", guard):
-            result = await watched(send, limit=self.total_timeout, progress=progress)
+            result = await watched(
+                send, limit=self.total_timeout, doing=self._doing(f"store {key!r}"), progress=progress
+            )
         return stat_of_put(key, guard.size, result)
 
     async def _send_async(
@@ -61,7 +65,7 @@ class ObstoreAsync(ObstoreBase):
         whole, rest = await first_part_async(chunks, PART_SIZE)
         if rest is None:
             return await self._put_whole_async(check_key(key), whole, attributes, mode)
-        await in_thread(partial(self._refuse_taken, key, mode), limit=self.total_timeout)
+        await self._in_thread(partial(self._refuse_taken, key, mode), f"describe {key!r}")
         return await self.store.put_async(
             check_key(key),
             rest,
@@ -86,6 +90,7 @@ class ObstoreAsync(ObstoreBase):
     async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         if self._root is not None:
             return await super().get_async(key, start=start, length=length)
+        running_loop()
         if length == 0:
             await self.stat_async(key)
             return _empty()
@@ -101,6 +106,7 @@ class ObstoreAsync(ObstoreBase):
     async def stat_async(self, key: str) -> Stat:
         if self._root is not None:
             return await super().stat_async(key)
+        running_loop()
         with self._translated(f"describe {key!r}"):
             result = await self.store.get_async(check_key(key), options={"head": True})
             return stat_of_meta(result.meta, result.attributes)
@@ -108,6 +114,7 @@ class ObstoreAsync(ObstoreBase):
     async def sign_async(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
         if self._signer is None:
             return self.sign(key, expires_in=expires_in, method=method)
+        running_loop()
         self._check_signable(self._signer, key)
         with self._translated(f"sign {key!r}"):
             return await sign_async(self._signer, method, check_key(key), timedelta(seconds=expires_in))

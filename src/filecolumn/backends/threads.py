@@ -1,103 +1,55 @@
-"""Blocking calls off the event loop, with an end to every wait."""
+"""Blocking calls off the event loop, with an end to every wait for a storage."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
 from functools import partial
 from queue import Full, Queue
+from tempfile import TemporaryFile
+from threading import get_ident, main_thread
 from types import GeneratorType
-from typing import ClassVar, TypeVar
-from weakref import WeakKeyDictionary
+from typing import TypeVar
 
-from anyio import CapacityLimiter, from_thread, to_thread
+import anyio
 
 from filecolumn.errors import StorageError
+from filecolumn.workers import InterpreterEndsError, Workers, running_loop, start
 
-__all__ = ("Progress", "fed", "in_thread", "pull", "pushed", "watched")
+__all__ = (
+    "THREADS",
+    "Progress",
+    "Pushed",
+    "completed",
+    "fed",
+    "in_thread",
+    "pull",
+    "read_in_thread",
+    "settled",
+    "watched",
+)
 
 T = TypeVar("T")
 
 THREADS = 40
-"""Calls of storages that one event loop waits for at a time; anyio's own number."""
+"""Calls at a time, of each kind below."""
 
+SPOOLED_CHUNK = 1024 * 1024
+"""Bytes read at a time of content that was put aside in a file."""
 
-class Progress:
-    """When a transfer last moved; written by a worker thread, read by the event loop."""
+LOOK = 1.0
+"""Seconds after which a thread that waits for an event loop looks whether there still is one."""
 
-    __slots__ = ("_moved_at",)
-
-    def __init__(self) -> None:
-        self._moved_at = time.monotonic()
-
-    def watch(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass *chunks* through."""
-        for chunk in chunks:
-            self._moved_at = time.monotonic()
-            yield chunk
-
-    async def watch_async(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-        """Pass *chunks* through."""
-        async for chunk in chunks:
-            self._moved_at = time.monotonic()
-            yield chunk
-
-    def idle(self) -> float:
-        """Return the seconds since the last chunk."""
-        return time.monotonic() - self._moved_at
-
-
-class Threads:
-    """The worker threads of one event loop, apart from those that the application uses."""
-
-    _of_loops: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, Threads]] = WeakKeyDictionary()
-
-    def __init__(self) -> None:
-        self.leaves: CapacityLimiter = CapacityLimiter(THREADS)
-        # A thread that waits for content of the event loop must not take the place of one that
-        # this content needs: a copy between two storages would wait for itself
-        self.waiting: CapacityLimiter = CapacityLimiter(THREADS)
-
-    @classmethod
-    def of_running_loop(cls) -> Threads:
-        """Return those of the running loop."""
-        loop = asyncio.get_running_loop()
-        threads = cls._of_loops.get(loop)
-        if threads is None:
-            threads = cls._of_loops[loop] = cls()
-        return threads
-
-
-async def in_thread(
-    call: Callable[[], T], *, limit: float, progress: Progress | None = None, waits: bool = False
-) -> T:
-    """Run *call* in a worker thread and return its result; StorageError as for `watched`.
-
-    *waits* says that the call itself waits for the event loop (see `pushed`).  A thread cannot be
-    stopped: it is left to end by itself, after the limit and when the caller is cancelled.
-    """
-    threads = Threads.of_running_loop()
-    limiter = threads.waiting if waits else threads.leaves
-    work = to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
-    return await watched(work, limit=limit, progress=progress)
-
-
-async def watched(work: Coroutine[object, object, T], *, limit: float, progress: Progress | None = None) -> T:
-    """Return the result of *work*; StorageError when nothing has moved for *limit* seconds."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            wait = limit if progress is None else max(limit - progress.idle(), 0.01)
-            await asyncio.wait({task}, timeout=wait)
-            if not task.done() and (progress is None or progress.idle() >= limit):
-                raise StorageError(f"the storage made no progress for {limit:g} s")
-    finally:
-        if not task.done():
-            task.cancel()
-    return task.result()
+# Whatever waits must not take the place of what it waits for.  The application's own calls, such as the flush of
+# a sync session, wait for anything; a put waits for its content, which may be read from a storage; the other calls
+# of storages wait for nothing
+_applications = Workers(THREADS)
+_puts = Workers(THREADS)
+_calls = Workers(THREADS)
 
 
 class _End:
@@ -108,15 +60,198 @@ class _Broken:
     """Marks where an iterator raised."""
 
 
-def pushed(chunks: AsyncIterable[bytes]) -> Iterator[bytes]:
-    """Read asynchronous *chunks* from a worker thread; each is awaited on the event loop."""
-    iterator = aiter(chunks)
+class Progress:
+    """How long a call has waited for its storage; written by a worker thread, read by the event loop.
 
-    async def step() -> bytes | _End:
-        return await anext(iterator, _End())
+    The time in which the caller's content is read does not count.
+    """
 
-    while not isinstance(chunk := from_thread.run(step), _End):
-        yield chunk
+    __slots__ = ("_is_reading", "_moved_at", "has_begun")
+
+    def __init__(self) -> None:
+        self.has_begun: bool = False
+        """Whether a thread was free for the call."""
+        self._is_reading = False
+        self._moved_at = time.monotonic()
+
+    def begin(self) -> None:
+        """Take note that the call begins."""
+        self.has_begun = True
+        self._moved_at = time.monotonic()
+
+    def watch(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass *chunks* through."""
+        iterator = iter(chunks)
+        while not isinstance(chunk := self._read(iterator), _End):
+            yield chunk
+
+    async def watch_async(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+        """Pass *chunks* through."""
+        iterator = aiter(chunks)
+        while not isinstance(chunk := await self._read_async(iterator), _End):
+            yield chunk
+
+    def idle(self) -> float:
+        """Return the seconds since the storage got the last chunk; 0 while the next one is read."""
+        return 0.0 if self._is_reading else time.monotonic() - self._moved_at
+
+    def _read(self, iterator: Iterator[bytes]) -> bytes | _End:
+        self._is_reading = True
+        try:
+            return next(iterator, _End())
+        finally:
+            self._end_reading()
+
+    async def _read_async(self, iterator: AsyncIterator[bytes]) -> bytes | _End:
+        self._is_reading = True
+        try:
+            return await anext(iterator, _End())
+        finally:
+            self._end_reading()
+
+    def _end_reading(self) -> None:
+        self._moved_at = time.monotonic()
+        self._is_reading = False
+
+
+async def in_thread(
+    call: Callable[[], T], *, limit: float, doing: str, progress: Progress | None = None, puts: bool = False
+) -> T:
+    """Run *call*, which a storage answers, in a worker thread and return its result; StorageError as for `watched`.
+
+    *puts* says that it reads content, and waits for that too.  A thread cannot be stopped: it is left to end by
+    itself, after the limit and when the caller is cancelled.
+    """
+    seen = Progress() if progress is None else progress
+
+    def begun() -> T:
+        seen.begin()
+        return call()
+
+    work = (_puts if puts else _calls).call(begun).future
+    if await _stalls(work, limit, seen):
+        raise _no_progress(doing, limit) if seen.has_begun else _no_thread(doing, limit)
+    return work.result()
+
+
+async def watched(work: Awaitable[T], *, limit: float, doing: str, progress: Progress | None = None) -> T:
+    """Return the result of *work*; StorageError when nothing has moved for *limit* seconds.
+
+    *doing* completes "cannot ...", and names the storage and the key.
+    """
+    task = asyncio.ensure_future(work)
+    if await _stalls(task, limit, Progress() if progress is None else progress):
+        raise _no_progress(doing, limit)
+    return task.result()
+
+
+async def read_in_thread(call: Callable[[], T]) -> T:
+    """Run *call*, which reads the caller's content, in a worker thread; it may take as long as it takes.
+
+    It is left to end by itself when the caller is cancelled.
+    """
+    return await _puts.call(call).future
+
+
+async def completed(call: Callable[[], T]) -> T:
+    """Run *call*, of the application, in a worker thread; it is waited for also when the caller is cancelled."""
+    work = _applications.call(call).future
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await settled({work}, None)
+        raise
+
+
+async def settled(tasks: AbstractSet[asyncio.Future[T]], limit: float | None) -> None:
+    """Wait until *tasks* have ended, at most *limit* seconds; a cancellation does not end the wait."""
+    end = None if limit is None else time.monotonic() + limit
+    # a scope of anyio, as web frameworks have them, cancels again and again
+    with anyio.CancelScope(shield=True):
+        while running := [task for task in tasks if not task.done()]:
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            try:
+                await asyncio.wait(running, timeout=left)
+            except asyncio.CancelledError:
+                # the caller raises the first one when the wait is over
+                continue
+    for task in tasks:
+        if not task.done():
+            task.cancel()
+        elif not task.cancelled():
+            task.exception()
+
+
+async def _stalls(task: asyncio.Future[T], limit: float, progress: Progress) -> bool:
+    """Wait for *task*, and return whether nothing moved for *limit* seconds; then it is cancelled."""
+    try:
+        while not task.done() and (left := limit - progress.idle()) > 0:
+            await asyncio.wait({task}, timeout=left)
+        return not task.done()
+    finally:
+        if not task.done():
+            task.cancel()
+
+
+def _no_progress(doing: str, limit: float) -> StorageError:
+    return StorageError(f"cannot {doing}: the storage made no progress for {limit:g} s")
+
+
+def _no_thread(doing: str, limit: float) -> StorageError:
+    return StorageError(
+        f"cannot {doing}: no thread was free for {limit:g} s, because {THREADS} calls of storages have not ended"
+    )
+
+
+class Pushed:
+    """Asynchronous chunks for a worker thread: each is awaited on the event loop that made this."""
+
+    def __init__(self, chunks: AsyncIterable[bytes]) -> None:
+        self._loop = running_loop()
+        self._thread = get_ident()
+        self._iterator = aiter(chunks)
+        self._step: asyncio.Task[object] | None = None
+        self._is_stopped = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        while not isinstance(chunk := self._next(), _End):
+            yield chunk
+
+    def stop(self) -> None:
+        """Give no further chunk, and cancel the one that is awaited; called on the event loop."""
+        self._is_stopped = True
+        if self._step is not None:
+            self._step.cancel()
+
+    def _next(self) -> bytes | _End:
+        if get_ident() == self._thread:
+            raise StorageError(
+                "asynchronous content cannot be stored any more: the interpreter is about to end and starts no threads"
+            )
+        step: Future[bytes | _End] = asyncio.run_coroutine_threadsafe(self._awaited(), self._loop)
+        while not step.done():
+            wait((step,), timeout=LOOK)
+            if self._is_left():
+                step.cancel()
+        try:
+            return step.result()
+        except CancelledError as error:
+            raise StorageError("the reading of the content was cancelled") from error
+
+    def _is_left(self) -> bool:
+        """Return whether the event loop will not go on: it is closed, or the interpreter is about to end without it."""
+        return self._loop.is_closed() or not (self._loop.is_running() or main_thread().is_alive())
+
+    async def _awaited(self) -> bytes | _End:
+        if self._is_stopped:
+            raise StorageError("the upload was cancelled")
+        self._step = asyncio.current_task()
+        try:
+            return await anext(self._iterator, _End())
+        finally:
+            self._step = None
 
 
 def fed(chunks: Iterable[bytes], consume: Callable[[Iterator[bytes]], T]) -> T:
@@ -133,38 +268,49 @@ def fed(chunks: Iterable[bytes], consume: Callable[[Iterator[bytes]], T]) -> T:
                 raise StorageError("the content could not be read")
             yield item
 
-    with ThreadPoolExecutor(1, thread_name_prefix="filecolumn") as pool:
-        consumed = pool.submit(consume, received())
+    try:
+        consumed = start(partial(consume, received()))
+    except InterpreterEndsError:
+        return _spooled(chunks, consume)
 
-        def give(item: bytes | _End | _Broken) -> None:
-            while not consumed.done():
-                with suppress(Full):
-                    queue.put(item, timeout=0.1)
-                    return
+    def give(item: bytes | _End | _Broken) -> None:
+        while not consumed.done():
+            with suppress(Full):
+                queue.put(item, timeout=0.1)
+                return
 
-        try:
-            for chunk in chunks:
-                give(chunk)
-                if consumed.done():
-                    break
-            give(_End())
-        except BaseException:
-            give(_Broken())
-            raise
-        return consumed.result()
+    try:
+        for chunk in chunks:
+            give(chunk)
+            if consumed.done():
+                break
+        give(_End())
+    except BaseException:
+        give(_Broken())
+        wait((consumed,))
+        raise
+    return consumed.result()
 
 
-async def pull(items: Iterator[T], *, limit: float) -> AsyncIterator[T]:
+def _spooled(chunks: Iterable[bytes], consume: Callable[[Iterator[bytes]], T]) -> T:
+    """Return what *consume* makes of *chunks*, all read before, where there is no thread to read them meanwhile."""
+    with TemporaryFile() as spool:
+        spool.writelines(chunks)
+        spool.seek(0)
+        return consume(iter(partial(spool.read, SPOOLED_CHUNK), b""))
+
+
+async def pull(items: Iterator[T], *, limit: float, doing: str) -> AsyncIterator[T]:
     """Read blocking *items* on the event loop; each is awaited in a worker thread."""
 
     def step() -> T | _End:
         return next(items, _End())
 
     try:
-        while not isinstance(item := await in_thread(step, limit=limit), _End):
+        while not isinstance(item := await in_thread(step, limit=limit, doing=doing), _End):
             yield item
     finally:
-        await in_thread(partial(_close, items), limit=limit)
+        await in_thread(partial(_close, items), limit=limit, doing=doing)
 
 
 def _close(items: Iterator[T]) -> None:

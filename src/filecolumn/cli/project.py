@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import sys
@@ -12,7 +13,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import anyio
 import click
 from sqlalchemy import Engine, MetaData, create_engine
 from sqlalchemy.engine import make_url
@@ -44,7 +44,7 @@ class Project:
                 return work(engine)
             finally:
                 engine.dispose()
-        return anyio.run(self._run_async, work)
+        return asyncio.run(self._run_async(work))
 
     async def _run_async(self, work: Callable[[Engine], T]) -> T:
         engine: AsyncEngine = create_async_engine(self.url)
@@ -68,7 +68,7 @@ def read_project(app: Sequence[str], url: str | None, setup: str | None) -> Proj
         prepare: Callable[[], object] = _imported(setup)
         prepared = prepare()
         if inspect.iscoroutine(prepared):
-            anyio.run(_awaited, prepared)
+            asyncio.run(_awaited(prepared))
     models = [_models(name) for name in named]
     url = url or _string(table.get("url"))
     if url is None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import anyio
-from anyio import to_thread
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from filecolumn.backends.threads import completed
 from filecolumn.maintenance import (
     DrainReport,
     Models,
@@ -90,10 +90,10 @@ class Background:
                 if self.sweep_unreferenced:
                     await sweep_when_due_async(engine, *self.models, unreferenced=True)
             else:
-                self.last = await to_thread.run_sync(lambda: drain(engine, *self.models))
+                self.last = await completed(lambda: drain(engine, *self.models))
                 if self.sweep_unreferenced:
                     sweep = partial(sweep_when_due, engine, *self.models, unreferenced=True)
-                    await to_thread.run_sync(sweep)
+                    await completed(sweep)
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, the next drain is tried
             self.error = type(error).__name__
             _log.warning("the drain in the background failed, and is tried again: %s: %s", self.error, error)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 
-import anyio
 import click
 from litestar import Litestar
 from litestar.cli._utils import LitestarGroup  # gives the application to commands that ask for it
@@ -18,12 +18,12 @@ __all__ = ("files_group",)
 
 def list_storages(app: Litestar) -> None:
     """List the storages that the application registers, and who signs their URLs."""
-    anyio.run(_list_storages, app)
+    asyncio.run(_list_storages(app))
 
 
 def probe_storages(app: Litestar) -> None:
     """Write, read and delete a few bytes in each storage; the exit status is 1 if one fails."""
-    if not anyio.run(_probe, app):
+    if not asyncio.run(_probe(app)):
         raise SystemExit(1)
 
 

@@ -11,13 +11,13 @@ from contextvars import ContextVar
 from inspect import isawaitable
 from typing import Protocol, cast
 
-from anyio import to_thread
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Scope
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, class_mapper
 
+from filecolumn.backends.threads import completed
 from filecolumn.litestar.commits import watch_commit
 from filecolumn.orm.attributes import row_attributes
 from filecolumn.orm.frames import touches_files
@@ -68,7 +68,7 @@ async def _flush(scope: Scope) -> None:
             _watch(scope, session.sync_session)
         elif isinstance(session, Session):
             if _changes_files(session):
-                await to_thread.run_sync(session.flush)
+                await completed(session.flush)
             _watch(scope, session)
 
 

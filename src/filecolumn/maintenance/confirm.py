@@ -154,18 +154,20 @@ class Confirmer:
     def _stat(self, place: str, key: str) -> Stat | None:
         backend = storages.get(place)
         try:
-            return bridge.blocking(partial(backend.stat, key), limit=backend.total_timeout)
+            return bridge.asked(backend, partial(backend.stat, key), f"describe {key!r}")
         except ObjectNotFoundError:
             return None
 
     def _checksum(self, file: HeldFile) -> str:
+        backend = storages.get(file.place)
+
         def read() -> str:
             meter = Meter()
-            for chunk in storages.get(file.place).get(file.key):
+            for chunk in backend.get(file.key):
                 meter.feed(chunk)
             return meter.checksum
 
-        return bridge.blocking(read, limit=READ_LIMIT)
+        return bridge.blocking(read, limit=READ_LIMIT, doing=f"read {file.key!r} in storage {backend.key!r}")
 
     def _entries(self, suspects: Iterable[HeldFile | Entry | ListedObject]) -> dict[Place, Entry]:
         keys = {(suspect.place, suspect.key) for suspect in suspects}

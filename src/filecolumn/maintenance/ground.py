@@ -118,13 +118,12 @@ def folds_names(backend: StorageBackend) -> bool:
         for name in (probe, unicodedata.normalize("NFC", probe), "PLACE")
     )
     try:
-        if bridge.blocking(partial(backend.exists, upper), limit=backend.total_timeout):
+        if bridge.asked(backend, partial(backend.exists, upper), f"look for {upper!r}"):
             return True
-        bridge.blocking(
-            partial(backend.put, decomposed, [b""], mode="overwrite"), limit=backend.total_timeout
-        )
-        folds = bridge.blocking(partial(backend.exists, composed), limit=backend.total_timeout)
-        bridge.blocking(partial(backend.delete, [decomposed]), limit=backend.total_timeout)
+        put = partial(backend.put, decomposed, [b""], mode="overwrite")
+        bridge.asked(backend, put, f"store {decomposed!r}")
+        folds = bridge.asked(backend, partial(backend.exists, composed), f"look for {composed!r}")
+        bridge.asked(backend, partial(backend.delete, [decomposed]), f"delete {decomposed!r}")
     except FileColumnError:
         return True
     return folds

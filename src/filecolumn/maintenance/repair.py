@@ -67,7 +67,7 @@ class Repairer:
         """Return whether an object is younger than the ledger's newest entry, as for a database that was restored."""
         backend = storages.get(place[0])
         try:
-            stat = bridge.blocking(partial(backend.stat, place[1]), limit=backend.total_timeout)
+            stat = bridge.asked(backend, partial(backend.stat, place[1]), f"describe {place[1]!r}")
         except ObjectNotFoundError:
             return True
         return stat.last_modified is None or stat.last_modified > self._ground.newest

@@ -305,7 +305,7 @@ class Scratch:
         return self._file.execute(query, parameters).fetchall()
 
     def _run(self, call: Callable[[], T]) -> T:
-        return bridge.blocking(call, limit=LIMIT)
+        return bridge.blocking(call, limit=LIMIT, doing="use the scratch file")
 
 
 def _storable(text: str) -> str:

@@ -261,7 +261,8 @@ def _held(places: Places, source: int, primary_key: PrimaryKey, facts: FileFacts
 def listing_pages(backend: StorageBackend) -> Iterator[list[Stat]]:
     """Yield what a storage lists, in pages of `PAGE`; an event loop waits for a page in a thread."""
     listing = backend.list()
-    while page := bridge.blocking(lambda: list(islice(listing, PAGE)), limit=LISTING_LIMIT):
+    doing = f"list storage {backend.key!r}"
+    while page := bridge.blocking(lambda: list(islice(listing, PAGE)), limit=LISTING_LIMIT, doing=doing):
         yield page
 
 

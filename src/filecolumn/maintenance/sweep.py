@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy import Engine, select
 
@@ -332,9 +333,10 @@ class _Sweep:
                 for stat in backend.list_unfinished()
                 if stat.last_modified is not None and stat.last_modified <= self._rules.oldest
             )
-            for batch in _pages(old):
+            for batch in _pages(old, f"list what uploads left in storage {backend.key!r}"):
                 if not dry_run:
-                    bridge.blocking(lambda: backend.delete_unfinished(batch), limit=backend.total_timeout)  # noqa: B023
+                    doing = f"delete {len(batch)} unfinished uploads, the first {batch[0]!r}"
+                    bridge.asked(backend, partial(backend.delete_unfinished, batch), doing)
                 self.report.unfinished += len(batch)
 
     def _slow_down(self, count: int, started: float) -> None:
@@ -342,7 +344,7 @@ class _Sweep:
             bridge.pause(max(count / self._rate - (time.monotonic() - started), 0.0))
 
 
-def _pages(keys: Iterator[str]) -> Iterator[list[str]]:
+def _pages(keys: Iterator[str], doing: str) -> Iterator[list[str]]:
     pages = batches(keys, PAGE)
-    while page := bridge.blocking(lambda: next(pages, list[str]()), limit=600.0):
+    while page := bridge.blocking(lambda: next(pages, list[str]()), limit=600.0, doing=doing):
         yield page

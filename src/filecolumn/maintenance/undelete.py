@@ -61,4 +61,4 @@ def _refuse_missing(place: Place) -> None:
         backend = storages.get(name)
     except BackendNotRegisteredError as error:
         raise MaintenanceRefusedError(str(error)) from error
-    bridge.blocking(partial(backend.stat, key), limit=backend.total_timeout)
+    bridge.asked(backend, partial(backend.stat, key), f"describe {key!r}")

@@ -11,14 +11,15 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
+from functools import partial
 from threading import BoundedSemaphore
 from typing import TypeVar
 
 from sqlalchemy.util import concurrency
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.backends.threads import in_thread
+from filecolumn.backends.threads import in_thread, settled
 from filecolumn.backends.translate import reason_of
 from filecolumn.errors import FileColumnError, StorageError
 from filecolumn.facts import FileFacts
@@ -34,8 +35,8 @@ from filecolumn.transfer import (
     inspect_async,
     put,
     put_async,
-    settled,
 )
+from filecolumn.workers import Workers
 
 try:
     from greenlet import getcurrent
@@ -52,7 +53,7 @@ else:
         return getattr(getcurrent(), "__sqlalchemy_greenlet_provider__", False)
 
 
-__all__ = ("Done", "blocking", "delete", "in_async", "pause", "transfer")
+__all__ = ("Done", "asked", "blocking", "delete", "in_async", "pause", "transfer")
 
 Done = Callable[[Operation, FileFacts], None]
 """Told of each transfer when it is complete, in the session's own thread or task."""
@@ -94,12 +95,18 @@ def delete(deletions: Deletions, *, limit: float = CLEANUP_LIMIT) -> Refusals:
     return refusals
 
 
-def blocking(call: Callable[[], T], *, limit: float) -> T:
+def blocking(call: Callable[[], T], *, limit: float, doing: str) -> T:
     """Return the result of a blocking call, which an event loop awaits in a worker thread.
 
-    There StorageError is raised after *limit* seconds; a sync call lasts as long as it lasts.
+    There StorageError is raised after *limit* seconds, in which *doing* completes "cannot ..."; a sync call
+    lasts as long as it lasts.
     """
-    return _await(in_thread(call, limit=limit)) if in_async() else call()
+    return _await(in_thread(call, limit=limit, doing=doing)) if in_async() else call()
+
+
+def asked(backend: StorageBackend, call: Callable[[], T], doing: str) -> T:
+    """Call `blocking` for a call of a storage, as long as it may take."""
+    return blocking(call, limit=backend.total_timeout, doing=f"{doing} in storage {backend.key!r}")
 
 
 def pause(seconds: float) -> None:
@@ -150,18 +157,19 @@ def _transfer(ops: Sequence[Operation], done: Done) -> None:
             return _perform(op)
 
     workers = min(len(apart), sum(backend.concurrency for backend in slots))
-    with ThreadPoolExecutor(workers, thread_name_prefix="filecolumn") as pool:
-        futures = {pool.submit(limited, op): op for op in apart}
-        try:
-            for op in set(ops).difference(apart):
-                done(op, limited(op))
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            pool.shutdown(cancel_futures=True)
-            ended = [future for future in futures if not future.cancelled()]
-            for future in ended:
-                if future.exception() is None:
-                    done(futures[future], future.result())
+    # threads of its own: the flush may be in one of those that event loops wait for
+    pool = Workers(workers)
+    futures = {pool.submit(partial(limited, op)): op for op in apart}
+    try:
+        for op in set(ops).difference(apart):
+            done(op, limited(op))
+        wait(futures, return_when=FIRST_EXCEPTION)
+    finally:
+        ended = [future for future in futures if not future.cancel()]
+        wait(ended)
+        for future in ended:
+            if future.exception() is None:
+                done(futures[future], future.result())
     for future in ended:
         future.result()
 

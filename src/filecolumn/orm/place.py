@@ -631,7 +631,7 @@ def take_place(
     _write(backend, PLACE, {"id": place, "by": by, "empty": empty})
     _write(backend, LEGACY_OWNER, {"database": identity.id, "fingerprint": identity.legacy_fingerprint})
     if sole:
-        bridge.blocking(partial(backend.delete, [SHARED]), limit=backend.total_timeout)
+        bridge.asked(backend, partial(backend.delete, [SHARED]), f"delete {SHARED!r}")
     elif new_id and before is not None and before.by != identity.id:
         # whoever was here before may go on to store
         writers = {**(_read(backend, SHARED) or {}).get("writers", {}), before.by: time.time()}
@@ -673,7 +673,7 @@ def _generation_key(ledger: str, number: int) -> ReservedKey:
 def _read(backend: StorageBackend, key: ReservedKey) -> dict[str, Any] | None:
     """Return what a mark says; empty for one that cannot be understood, None if it is not there."""
     try:
-        content = bridge.blocking(partial(backend.get_bytes, key), limit=backend.total_timeout)
+        content = bridge.asked(backend, partial(backend.get_bytes, key), f"read {key!r}")
     except ObjectNotFoundError:
         return None
     try:
@@ -685,7 +685,7 @@ def _read(backend: StorageBackend, key: ReservedKey) -> dict[str, Any] | None:
 
 def _write(backend: StorageBackend, key: ReservedKey, content: Mapping[str, object]) -> None:
     put = partial(backend.put, key, [json.dumps(content).encode()], mode="overwrite")
-    bridge.blocking(put, limit=backend.total_timeout)
+    bridge.asked(backend, put, f"store {key!r}")
 
 
 def _try_to_write(backend: StorageBackend, key: ReservedKey, content: Mapping[str, object]) -> None:
@@ -699,7 +699,7 @@ def _try_to_write(backend: StorageBackend, key: ReservedKey, content: Mapping[st
 def _create(backend: StorageBackend, key: ReservedKey, content: Mapping[str, object]) -> None:
     put = partial(backend.put, key, [json.dumps(content).encode()], mode="create")
     try:
-        bridge.blocking(put, limit=backend.total_timeout)
+        bridge.asked(backend, put, f"store {key!r}")
     except ObjectExistsError:
         return
 
@@ -712,7 +712,7 @@ def _is_copied(backend: StorageBackend, place: str) -> bool:
             try:
                 _write(backend, probe, {})
                 is_same = _exists(other, probe)
-                bridge.blocking(partial(backend.delete, [probe]), limit=backend.total_timeout)
+                bridge.asked(backend, partial(backend.delete, [probe]), f"delete {probe!r}")
             except FileColumnError:
                 return True
             if not is_same:
@@ -721,12 +721,12 @@ def _is_copied(backend: StorageBackend, place: str) -> bool:
 
 
 def _exists(backend: StorageBackend, key: ReservedKey) -> bool:
-    return bridge.blocking(partial(backend.exists, key), limit=backend.total_timeout)
+    return bridge.asked(backend, partial(backend.exists, key), f"look for {key!r}")
 
 
 def _is_there(backend: StorageBackend, key: str, size: int | None) -> bool:
     try:
-        stat = bridge.blocking(partial(backend.stat, key), limit=backend.total_timeout)
+        stat = bridge.asked(backend, partial(backend.stat, key), f"describe {key!r}")
     except ObjectNotFoundError:
         return False
     return size in {None, stat.size}
@@ -743,7 +743,7 @@ def _is_empty(backend: StorageBackend) -> bool:
         return all(stat.key in own for stat in islice(backend.list(), len(own) + 1))
 
     try:
-        return bridge.blocking(look, limit=backend.total_timeout)
+        return bridge.asked(backend, look, "list objects")
     except FileColumnError:
         return False
 

@@ -94,7 +94,7 @@ def _transfer(
 def _refuse_overwriting(ops: Iterable[Put | Copy]) -> None:
     """Raise NotSupportedError for a chosen key in a storage that would overwrite what has it."""
     for op in {op.backend: op for op in ops if not op.fresh}.values():
-        if not bridge.blocking(op.backend.refuses_taken_keys, limit=op.backend.total_timeout):
+        if not bridge.asked(op.backend, op.backend.refuses_taken_keys, f"create {op.key!r}"):
             raise overwriting_error(op)
 
 
