@@ -95,6 +95,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "orm.references",
         "orm.columns",
         "orm.creation",
+        "orm.defaults",
         "orm.engines",
         "orm.locks",
         "orm.place",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, String, UniqueConstraint, event
+from sqlalchemy import Connection, ForeignKey, String, UniqueConstraint, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Mapper, mapped_column
 
 from filecolumn import FileObject, FileObjectList, StoredObject
@@ -186,3 +186,47 @@ class Shelf(Base):
     room: Mapped[str] = mapped_column(String(20), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"))
+
+
+class Made(Base):
+    """A row whose columns make their files themselves."""
+
+    __tablename__ = "made"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20), default="made")
+    title: Mapped[str] = mapped_column(String(20), default="")
+    plain: Mapped[FileObject | None] = mapped_column(
+        StoredObject(backend="docs"), default=lambda: FileObject("plain.txt", content=b"plain")
+    )
+    titled: Mapped[FileObject | None] = mapped_column(
+        StoredObject(backend="docs"),
+        insert_default=lambda context: FileObject(
+            "titled.txt", content=str(context.get_current_parameters()["title"]).encode()
+        ),
+    )
+    shared: Mapped[FileObject | None] = mapped_column(
+        StoredObject(backend="docs"), default=FileObject("shared.txt", content=b"shared")
+    )
+    several: Mapped[FileObjectList] = mapped_column(
+        StoredObject(backend="docs", multiple=True),
+        default=lambda: [FileObject("one", content=b"one"), FileObject("two", content=b"two")],
+    )
+    empty: Mapped[FileObjectList] = mapped_column(StoredObject(backend="docs", multiple=True), default=list)
+
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "made"}
+
+
+class Remade(Made):
+    """One that is changed: its own table has a file of the last change."""
+
+    __tablename__ = "remade"
+
+    id: Mapped[int] = mapped_column(ForeignKey("made.id"), primary_key=True)
+    note: Mapped[str] = mapped_column(String(20), default="")
+    last: Mapped[FileObject | None] = mapped_column(
+        StoredObject(backend="docs"),
+        onupdate=lambda context: FileObject("last", content=context.current_parameters["note"].encode()),
+    )
+
+    __mapper_args__ = {"polymorphic_identity": "remade"}

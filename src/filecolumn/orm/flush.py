@@ -17,6 +17,7 @@ from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.orm.attributes import FileAttribute, file_attributes, files_in, own, take_list
 from filecolumn.orm.conflicts import check_unchanged
+from filecolumn.orm.defaults import fill_defaults
 from filecolumn.orm.frames import BindArguments, SessionFrame
 from filecolumn.orm.giving import Gift, give
 from filecolumn.orm.held import Held, held_before
@@ -55,8 +56,9 @@ class FlushUnit:
         self._arrived: list[tuple[State, str, Gift]] = []
         self._reread_rows: dict[Hashable, tuple[Mapper[object], Rereading]] = {}
 
-    def settle(self, written: Iterable[State], deleted: Iterable[State]) -> None:
+    def settle(self, written: Collection[State], deleted: Iterable[State]) -> None:
         """Make the files of rows that are about to be written or deleted what they are to be."""
+        fill_defaults(written)
         with self._recorder.claiming():
             self._settle(written, deleted)
 

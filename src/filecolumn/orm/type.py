@@ -377,7 +377,8 @@ def _row_of(file: FileObject) -> Json:
     if not file.is_saved:
         raise PendingContentError(
             f"the content of {file.filename!r} is not stored, so no row can point to it; "
-            "save it first, or add the record through an ORM session"
+            "save it first, or add the record through an ORM session (only its flushes store what default= and "
+            "onupdate= make)"
         )
     return file.to_dict()
 

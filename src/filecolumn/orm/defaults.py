@@ -1,0 +1,158 @@
+"""Files that columns make themselves: `default=`, `insert_default=` and `onupdate=`, in a flush of the ORM.
+
+SQLAlchemy asks for them while it writes the row, when it is too late to store anything.  So each is asked for
+before, by SQLAlchemy's own rules, and set in the instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Column, FromClause
+from sqlalchemy.orm import ColumnProperty
+from sqlalchemy.orm.attributes import set_attribute
+from sqlalchemy.orm.base import PassiveFlag
+from sqlalchemy.orm.state import InstanceState
+
+from filecolumn.errors import NotSupportedError
+from filecolumn.file import FileObject
+from filecolumn.lists import FileObjectList
+from filecolumn.orm.attributes import FileAttribute, file_attributes
+from filecolumn.state import Phase
+
+__all__ = ("RowContext", "fill_defaults")
+
+State = InstanceState[object]
+
+EMPTY = (list, tuple, FileObjectList)
+"""What makes lists without files, which need no storing: SQLAlchemy calls it itself."""
+
+
+class RowContext:
+    """What a function with one argument is called with, in place of SQLAlchemy's context of an execution."""
+
+    def __init__(self, state: State, table: FromClause) -> None:
+        missing = {} if state.key is not None else _missing(table)
+        self.current_parameters: Mapping[str, object] = _Parameters(missing | _values(state, table))
+        """The values that the instance has for columns of the table, and for a new row what it has without them."""
+
+    def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> Mapping[str, object]:
+        """Return `current_parameters`."""
+        return self.current_parameters
+
+    def __getattr__(self, name: str) -> object:
+        raise AttributeError(
+            f"a default of a column of files is made before its row is written: use current_parameters, not {name!r}"
+        )
+
+
+class _Parameters(dict[str, object]):
+    def __missing__(self, key: str) -> object:
+        raise KeyError(
+            f"{key!r} has no value before the row is written; a default of a column of files needs one in the instance"
+        )
+
+
+def fill_defaults(written: Collection[State]) -> None:
+    """Set the files that columns make for rows which are about to be written, and have no file for them."""
+    for state in written:
+        for attribute in file_attributes(state.mapper):
+            made = attribute.column.default if state.key is None else attribute.column.onupdate
+            if (
+                made is not None
+                and not _is_sql(made)
+                and not _is_empty(made)
+                and _is_wanted(state, attribute)
+            ):
+                _fill(state, attribute, made)
+
+
+def _is_wanted(state: State, attribute: FileAttribute) -> bool:
+    if state.key is None:
+        return state.dict.get(attribute.key) is None
+    return not _is_changed(state, attribute.key) and _is_updated(state, attribute.column.table)
+
+
+def _is_updated(state: State, table: FromClause) -> bool:
+    """Return whether the flush updates the instance's row of *table*."""
+    mapper = state.mapper
+    # a new version is written for a change of any table
+    versioned = mapper.version_id_col is not None and mapper.version_id_col.table is table
+    for key in list(state.committed_state):
+        prop = mapper.attrs.get(key)
+        is_in_row = isinstance(prop, ColumnProperty) and (versioned or _columns_of(prop, table))
+        if is_in_row and _is_changed(state, key):
+            return True
+    return False
+
+
+def _is_changed(state: State, key: str) -> bool:
+    return (
+        key in state.committed_state
+        and state.get_history(key, PassiveFlag.PASSIVE_NO_INITIALIZE).has_changes()
+    )
+
+
+def _fill(state: State, attribute: FileAttribute, made: Any) -> None:  # noqa: ANN401 - private to SQLAlchemy
+    context = RowContext(state, attribute.column.table)
+    value = made.arg(context) if made.is_callable else _own(made.arg, attribute)
+    if value is not None or state.key is not None:
+        set_attribute(state.obj(), attribute.key, value)
+
+
+def _own(value: object, attribute: FileAttribute) -> object:
+    """Return for one row what the column has for all of them: each row gets a file of its own."""
+    match value:
+        case FileObject():
+            return _own_file(value, attribute)
+        case list() | tuple():
+            return [_own(each, attribute) for each in cast("Sequence[object]", value)]
+        case _:
+            return value
+
+
+def _own_file(file: FileObject, attribute: FileAttribute) -> FileObject:
+    source = file._source
+    if source is None or not source.replayable or file._given_key is not None:
+        raise NotSupportedError(
+            f"the column {attribute.column} would give {file.filename!r}, one saved file, one key or content that is "
+            "read once, to every row; let a function make it: default=lambda: FileObject(name, content=...)"
+        )
+    own = type(file)._from_facts(file._known(), Phase.PENDING)
+    own._read_from(source)
+    return own
+
+
+def _is_sql(made: Any) -> bool:  # noqa: ANN401 - private to SQLAlchemy
+    """Return whether the database makes the value."""
+    return bool(made.is_clause_element or made.is_sequence)
+
+
+def _is_empty(made: Any) -> bool:  # noqa: ANN401 - private to SQLAlchemy
+    return getattr(made.arg, "__wrapped__", made.arg) in EMPTY if made.is_callable else not made.arg
+
+
+def _missing(table: FromClause) -> dict[str, object]:
+    """Return the values of a new row for what the instance does not name: None, and what is the same in all rows."""
+    return {
+        column.key: getattr(column.default, "arg", None)
+        for column in table.columns
+        if not column.primary_key
+        and column.server_default is None
+        and (column.default is None or column.default.is_scalar)
+    }
+
+
+def _values(state: State, table: FromClause) -> dict[str, object]:
+    held = state.dict
+    return {
+        column.key: held[prop.key]
+        for prop in state.mapper.column_attrs
+        if prop.key in held
+        for column in _columns_of(prop, table)
+    }
+
+
+def _columns_of(prop: ColumnProperty[Any], table: FromClause) -> Sequence[Column[Any]]:
+    return [column for column in prop.columns if isinstance(column, Column) and column.table is table]
