@@ -15,6 +15,7 @@ import pytest
 
 from filecolumn import FileObject, InvalidGrantError, storages
 from filecolumn.backends.base import Stat
+from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.signing import Claims, TokenSigner
 from tests.litestar.application import SIGNING_KEY, application, objects
 from tests.litestar.server import LiveServer, serve
@@ -279,3 +280,22 @@ def test_a_grant_without_a_valid_token_says_so(tmp_path: Path) -> None:
     application(tmp_path)
     with pytest.raises(InvalidGrantError):
         FileObject.from_grant("x")
+
+
+class ClaimsToSign(ObstoreBackend):
+    """A storage of which it shows only when it is asked that it does not sign."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__("files", location)
+        self.capabilities = replace(self.capabilities, signs=True)
+
+
+def test_content_is_sent_where_the_storage_turns_out_not_to_sign_a_redirect(tmp_path: Path) -> None:
+    backend = ClaimsToSign(f"file://{tmp_path / 'files'}/")
+    with (
+        serve(application(tmp_path, backends={"files": backend}, redirect=True)) as server,
+        server.client() as client,
+    ):
+        answer = client.post("/documents", files={"file": ("a.txt", CONTENT, "text/plain")})
+        read = client.get(answer.json()["file"]["url"])
+    assert (read.status_code, read.content) == (200, CONTENT)
