@@ -91,6 +91,8 @@ def _hint(content: object) -> str | None:
     """Return what to pass in place of what is often taken for content."""
     if isinstance(content, str):
         return "content is a str: pass Path(...) for a file on disk, or .encode() the text"
+    if isinstance(content, bytes):
+        return None
     if isinstance(content, dict):
         return "content is a dict; pass bytes, a Path, a binary file or an iterable of bytes"
     return "content is a file opened in text mode; open it with mode='rb'" if is_text(content) else None

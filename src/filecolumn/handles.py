@@ -67,14 +67,14 @@ def is_async_reader(content: object) -> TypeGuard[AsyncReader]:
 
 def _takes_size(read: object) -> bool:
     """Return whether *read* takes the number of bytes: some only read everything."""
-    if not callable(read):
-        return False
+    if inspect.isbuiltin(read) or not callable(read):
+        # those in C do, and some do not say it
+        return callable(read)
     try:
         inspect.signature(read).bind(1)
     except TypeError:
         return False
     except ValueError:
-        # a builtin that does not say what it takes
         return True
     return True
 
