@@ -291,9 +291,10 @@ def test_a_list_row_is_read_item_by_item() -> None:
 
 
 @pytest.mark.parametrize("row", [ROW, "{}", "x", 1, None, "null", b"\xff", "[" * 10_000])
-def test_a_row_that_is_no_list_is_refused_by_name(row: object) -> None:
+def test_a_row_that_is_no_list_is_one_corrupt_file(row: object) -> None:
+    (corrupt,) = rows_of(row)
     with pytest.raises(CorruptFileMetadataError):
-        rows_of(row)
+        facts_from_row(corrupt)
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=10), FINITE, max_size=5))
