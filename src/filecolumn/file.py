@@ -67,7 +67,7 @@ class FileObject(GrantedFile):
             name_of(upload) if filename is None else filename,
             backend=backend,
             content=cast("Content", upload),
-            content_type=upload.content_type or None,
+            content_type=getattr(upload, "content_type", None) or None,
             metadata=metadata,
         )
 
