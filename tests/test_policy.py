@@ -13,7 +13,7 @@ from filecolumn import ContentRejectedError, ContentTypeRejectedError, FileTooLa
 from filecolumn.mediatypes import ACTIVE, canonical
 from filecolumn.naming import guess_content_type
 from filecolumn.policy import ContentPolicy
-from tests.samples import GIF, HTML, JPEG, PDF, PNG, SAMPLES, SVG
+from tests.samples import GIF, HTML, JPEG, MP4, PDF, PNG, SAMPLES, SVG
 
 
 def decide(accept: set[str] | None, content: bytes, filename: str, declared: str = "") -> str:
@@ -170,6 +170,127 @@ def test_a_refusal_can_be_read_by_a_program() -> None:
         "type_not_accepted",
         refused.value.params,
     )
+
+
+# Names
+
+RUNS = (
+    "hta scr lnk vbs vbe ps1 psm1 cmd bat com pif cpl msi jar pht phtml shtml cer html xhtml xht htc mht svg "
+    "xsl js mjs jse wsf wsc sct reg url desktop py pl sh cgi asp asa aspx ashx jsp cfm swf dll sys inf chm "
+    "jnlp application appref-ms settingcontent-ms library-ms scf msc gadget xll iqy vb class config".split()
+)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.{}", "data:,a.{}", "a.gif.{}", "a.gif?.{}", "A.{}.", "a.{} ", "a.{}::$DATA"]
+)
+@pytest.mark.parametrize("declared", ["image/gif", "application/octet-stream"])
+def test_a_picture_has_no_name_that_something_runs(name: str, declared: str) -> None:
+    for extension in RUNS:
+        with pytest.raises(ContentTypeRejectedError) as refused:
+            decide({"image/*"}, GIF, name.format(extension), declared)
+        assert refused.value.code == "type_mismatch", extension
+
+
+@pytest.mark.parametrize("content", [HTML, b"alert(1)"])
+def test_text_has_no_name_that_something_runs(content: bytes) -> None:
+    for extension in RUNS:
+        with pytest.raises(ContentTypeRejectedError):
+            decide({"text/plain"}, content, f"a.{extension}", "text/plain")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "holiday.2024",
+        "IMG_001",
+        "scan.final",
+        "v1.2",
+        "Dr. Smith",
+        "photo.",
+        ".hidden",
+        "a.jfif",
+        "data:x",
+        "a#b",
+        "1.0.0",
+    ],
+)
+def test_an_everyday_name_is_no_claim(name: str) -> None:
+    assert decide({"image/*"}, JPEG, name, "application/octet-stream") == "image/jpeg"
+
+
+@pytest.mark.parametrize("extension", ["hta", "reg", "cgi", "mht", "wsc"])
+def test_an_extension_that_is_listed_is_taken(extension: str) -> None:
+    assert decide({f".{extension}"}, b"text", f"a.{extension}")
+
+
+# Formats in a container
+
+
+@pytest.mark.parametrize(
+    ("accept", "content", "filename", "declared", "row"),
+    [
+        ({".gpx"}, b"<?xml version='1.0'?><gpx/>", "a.gpx", "", "application/octet-stream"),
+        ({".gpx"}, b"<?xml version='1.0'?><gpx/>", "a.gpx", "application/gpx+xml", "application/gpx+xml"),
+        ({".drawio"}, b"<mxfile host='x'/>", "a.drawio", "", "application/octet-stream"),
+        ({".kmz"}, SAMPLES["a.zip"][0], "a.kmz", "", "application/octet-stream"),
+        ({"audio/*"}, SAMPLES["a.webm"][0], "voice.webm", "audio/webm", "audio/webm"),
+        ({"audio/webm"}, SAMPLES["a.webm"][0], "blob", "audio/webm;codecs=opus", "audio/webm;codecs=opus"),
+        ({"video/*"}, SAMPLES["a.webm"][0], "film.webm", "audio/webm", "video/webm"),
+        ({"audio/*"}, MP4, "voice.mp4", "audio/mp4", "audio/mp4"),
+        ({"font/*"}, b"wOFF\0\1\0\0", "a.woff", "", "font/woff"),
+        ({"font/*"}, b"\0\1\0\0\0\x0b\0\x80\0\3\0\x30OS/2", "a.ttf", "", "font/ttf"),
+        ({".doc"}, b"{\\rtf1\\ansi hello}", "a.doc", "application/msword", "application/msword"),
+        ({".xls"}, b"a\tb\n", "a.xls", "", "application/vnd.ms-excel"),
+        ({".docx"}, SAMPLES["a.doc"][0], "secret.docx", "", SAMPLES["a.docx"][1]),
+        ({".dot"}, b"digraph { a -> b }", "a.dot", "text/vnd.graphviz", "application/msword"),
+        ({"application/x-subrip"}, b"1\n00:00", "a.srt", "application/x-subrip", "application/x-subrip"),
+        ({".vue"}, b"<script setup>let a</script>", "a.vue", "", "text/x-template"),
+    ],
+)
+def test_a_format_keeps_its_own_type(
+    accept: set[str], content: bytes, filename: str, declared: str, row: str
+) -> None:
+    assert decide(accept, content, filename, declared) == row
+
+
+OTHER_NAMES = "png pdf txt csv md json xml gpx docx zip mp3 mp4 ttf dwx xls doc".split()
+
+
+@pytest.mark.parametrize("declared", ["", "application/octet-stream"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        HTML,
+        SVG,
+        SAMPLES["a.xhtml"][0],
+        SAMPLES["e.html"][0],
+        SAMPLES["a.php"][0],
+        SAMPLES["a.exe"][0],
+        SAMPLES["a.elf"][0],
+        b"\xcf\xfa\xed\xfe\7\0\0\1",
+        b"#!/bin/sh\necho",
+        b"@echo off\r\n",
+    ],
+)
+def test_what_runs_passes_under_no_other_name(content: bytes, declared: str) -> None:
+    for extension in OTHER_NAMES:
+        with pytest.raises(ContentTypeRejectedError):
+            decide({f".{extension}"}, content, f"a.{extension}", declared)
+
+
+@pytest.mark.parametrize("wildcard", ["text/*", "application/*", "*/*"])
+@pytest.mark.parametrize(
+    "declared",
+    "application/ecmascript application/javascript application/x-ecmascript application/x-javascript text/ecmascript "
+    "text/javascript text/javascript1.0 text/javascript1.1 text/javascript1.2 text/javascript1.3 text/javascript1.4 "
+    "text/javascript1.5 text/jscript text/livescript text/x-ecmascript text/x-javascript text/vbscript "
+    "text/x-component text/xml application/xml application/atom+xml application/xslt+xml text/css".split(),
+)
+def test_no_wildcard_takes_what_a_browser_runs(wildcard: str, declared: str) -> None:
+    with pytest.raises(ContentTypeRejectedError):
+        decide({wildcard}, b"alert(1)", "a", declared)
+    assert decide({declared}, b"alert(1)", "a", declared) == declared
 
 
 # The rule of wildcards, stated a second time by fnmatch

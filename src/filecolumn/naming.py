@@ -19,6 +19,7 @@ from filecolumn.errors import InvalidKeyError
 __all__ = (
     "DEFAULT_CONTENT_TYPE",
     "RESERVED_FOLDER",
+    "RUNNABLE_EXTENSIONS",
     "ReservedKey",
     "check_content_type",
     "check_key",
@@ -26,6 +27,7 @@ __all__ = (
     "guess_content_type",
     "is_device_name",
     "is_stage_name",
+    "last_extension",
     "new_key",
     "safe_extension",
     "slug",
@@ -84,39 +86,111 @@ _SAFE_EXTENSIONS = frozenset(
 )
 # Known to every machine alike: Python's own table without the system's files
 _MIME_TYPES = MimeTypes(filenames=())
-for _type, _extension in {
+_EXTENSIONS = {
+    "application/epub+zip": ".epub",
+    "application/octet-stream": ".bin .mod .pot .ts",
+    "application/vnd.android.package-archive": ".apk",
+    "application/vnd.apache.parquet": ".parquet",
+    "application/vnd.ms-cab-compressed": ".cab",
+    "application/vnd.oasis.opendocument.presentation": ".odp",
+    "application/vnd.oasis.opendocument.spreadsheet": ".ods",
+    "application/vnd.oasis.opendocument.text": ".odt",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+    "application/vnd.rar": ".rar",
+    "application/x-7z-compressed": ".7z",
+    "application/xml-dtd": ".dtd",
+    "application/xml-external-parsed-entity": ".ent",
+    "application/yaml": ".yaml .yml",
+    "application/zstd": ".zst",
+    "audio/flac": ".flac",
+    "audio/mp4": ".m4a .m4b",
+    "audio/ogg": ".ogg .oga .opus",
+    "font/collection": ".ttc",
+    "font/otf": ".otf",
+    "font/ttf": ".ttf",
+    "font/woff": ".woff",
+    "font/woff2": ".woff2",
     "image/avif": ".avif",
     "image/heic": ".heic",
+    "image/heif": ".heif .hif",
+    "image/jpeg": ".jpg .jpeg .jpe .jfif",
     "image/webp": ".webp",
-    "audio/flac": ".flac",
-    "audio/ogg": ".ogg",
-    "video/x-matroska": ".mkv",
-    "application/epub+zip": ".epub",
-    "application/vnd.apache.parquet": ".parquet",
     "text/markdown": ".md",
-    "application/yaml": ".yaml",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
-    "application/vnd.openxmlformats-officedocument.presentationml.presentation": ".pptx",
-    "application/vnd.oasis.opendocument.text": ".odt",
-    "application/vnd.oasis.opendocument.spreadsheet": ".ods",
-    "application/vnd.oasis.opendocument.presentation": ".odp",
-    "application/x-7z-compressed": ".7z",
-    "application/vnd.rar": ".rar",
-    "application/zstd": ".zst",
-    "application/x-msdownload": ".exe",
-}.items():
-    _MIME_TYPES.add_type(_type, _extension)
-# What a careless server would run: no picture is called so
-for _type, _extensions in {
-    "application/x-httpd-php": ".php .phtml .phar .php3 .php4 .php5 .php7 .php8",
-    "text/asp": ".asp",
-    "text/aspx": ".aspx",
-    "text/x-jsp": ".jsp .jspx",
-}.items():
-    for _extension in _extensions.split():
-        _MIME_TYPES.add_type(_type, _extension)
+    "text/x-qml": ".qml",
+    "video/x-matroska": ".mkv",
+    # what runs where it is opened
+    "application/hta": ".hta",
+    "application/java-archive": ".jar",
+    "application/java-vm": ".class",
+    "application/wasm": ".wasm",
+    "application/x-bat": ".bat .cmd",
+    "application/x-desktop": ".desktop",
+    "application/x-executable": ".elf .so .o .ko .axf .debug .appimage",
+    "application/x-httpd-php": ".php .phtml .phar .php2 .php3 .php4 .php5 .php6 .php7 .php8 .pht .phps .phpt",
+    "application/x-java-jnlp-file": ".jnlp",
+    "application/x-mach-binary": ".dylib",
+    "application/x-mimearchive": ".mht .mhtml",
+    "application/x-ms-shortcut": ".lnk",
+    "application/x-msdownload": ".exe .dll .com .scr .cpl .sys .ocx .pif",
+    "application/x-msi": ".msi",
+    "application/x-sh": ".sh .bash .zsh .ksh .csh .tcsh .fish .command",
+    "application/x-shockwave-flash": ".swf",
+    "application/xhtml+xml": ".xhtml .xht",
+    "application/xslt+xml": ".xsl .xslt",
+    "text/asp": ".asp .asa",
+    "text/aspx": ".aspx .ascx .ashx .asmx .asax .cshtml .vbhtml",
+    "text/cache-manifest": ".appcache .manifest",
+    "text/javascript": ".js .mjs .cjs .jsm .jsx .jse",
+    "text/vbscript": ".vbs .vbe",
+    "text/x-awk": ".awk",
+    "text/x-cfm": ".cfm .cfml .cfc",
+    "text/x-component": ".htc",
+    "text/x-dsrc": ".d",
+    "text/x-gnuplot": ".gnuplot .gp",
+    "text/x-groovy": ".groovy .gradle",
+    "text/x-jsp": ".jsp .jspx .jspf",
+    "text/x-julia": ".jl",
+    "text/x-lua": ".lua",
+    "text/spreadsheet": ".slk",
+    "text/x-ms-regedit": ".reg",
+    "text/x-perl": ".pl .pm",
+    "text/x-powershell": ".ps1 .psm1 .psd1",
+    "text/x-python": ".py .py3 .pyw",
+    "text/x-ruby": ".rb",
+    "text/x-scriptlet": ".sct .wsf .wsh",
+    "text/x-sed": ".sed",
+    "text/x-server-parsed-html": ".shtml .shtm .stm",
+    "text/x-tcl": ".tcl .exp",
+    "text/x-template": ".vue .svelte .hbs .mustache .ejs .erb .twig .jinja .jinja2 .j2 .tmpl .tpl",
+}
+_TYPES = {
+    extension: media_type
+    for media_type, extensions in _EXTENSIONS.items()
+    for extension in extensions.split()
+}
+RUNNABLE_EXTENSIONS = frozenset(
+    ".accde .ace .action .ade .adp .ahk .apk .app .applescript .application .appref-ms .appx .appxbundle "
+    ".asis .asx .au3 .axd .bas .btm .bundle .cdx .cdxml .cer .cgi .chm .cnt .config .cpgz .crt .csh .deb "
+    ".der .dex .diagcab .directory .dmg .do .drv .efi .fcgi .fileloc .fon .fxp .gadget .grp .hlp .hpj "
+    ".htaccess .html5 .htpasswd .htx .img .inc .inetloc .inf .ins .inx .iqy .iso .isp .isu .its .jhtml "
+    ".job .jspa .jsv .jsw .jtml .library-ms .mad .maf .mag .mam .maq .mar .mas .master .mau .mav .maw "
+    ".mcf .mda .mdb .mde .mdt .mdw .mdz .module .msc .msh .msh1 .msh1xml .msh2 .msh2xml .mshxml .msix "
+    ".msixbundle .msp .mst .msu .mui .nse .nt .ops .oqy .osascript .osd .paf .pcd .pkg .plg .plx .prf "
+    ".prg .printerexport .ps1xml .ps2 .ps2xml .psc1 .psc2 .pssc .pst .puff .pxd .pyc .pyo .pyz .pyzw "
+    ".raku .rem .rgs .rpm .rqy .run .scf .scpt .search-ms .service .settingcontent-ms .shb .soap .svc "
+    ".terminal .theme .themepack .tool .u3p .udl .url .user .vb .vbp .vbscript .vhd .vhdx .vsmacros .vsto "
+    ".vsw .vxd .war .webloc .webpnp .website .workflow .ws .wsc .xap .xbap .xhtm .xll .xnk .xul".split()
+)
+"""Extensions without a type of their own that a desktop or a server runs, installs or mounts, as far as they
+are known: what Outlook blocks and Chromium calls dangerous, and the handlers of IIS, Apache and Tomcat.
+https://support.microsoft.com/office/434752e1-02d3-4e90-9124-8b81e49a8519
+https://chromium.googlesource.com/chromium/src/+/main/components/safe_browsing/content/resources/download_file_types.asciipb
+"""
 _COMPRESSED_TYPES = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+# How Windows and its servers read a name: without these at its end
+_DROPPED = re.compile(r"(?:::\$[a-z_]+|[. ])+$", re.IGNORECASE)
 
 
 def clean_filename(name: str | None) -> str:
@@ -234,11 +308,22 @@ def uuid7_hex(now_ns: int | None = None) -> str:
 
 
 def guess_content_type(filename: str) -> str:
-    """Return the content type that the name claims, `application/octet-stream` if none."""
-    guess, encoding = _MIME_TYPES.guess_type(filename)
-    if encoding is not None:
+    """Return the content type that the last extension claims, `application/octet-stream` if none.
+
+    A name is never read as a URL, as `mimetypes.guess_type` does.
+    """
+    extension = last_extension(filename)
+    extension = _MIME_TYPES.suffix_map.get(extension, extension).rpartition(".")[2]
+    extension = f".{extension}"
+    if encoding := _MIME_TYPES.encodings_map.get(extension):
         return _COMPRESSED_TYPES.get(encoding, DEFAULT_CONTENT_TYPE)
-    return guess or DEFAULT_CONTENT_TYPE
+    return _TYPES.get(extension) or _MIME_TYPES.types_map[True].get(extension, DEFAULT_CONTENT_TYPE)
+
+
+def last_extension(filename: str) -> str:
+    """Return `.ext`, in lower case, as a desktop or a server goes by it; empty if there is none."""
+    _, dot, extension = _DROPPED.sub("", filename).rpartition(".")
+    return f".{extension.lower()}" if dot else ""
 
 
 def check_content_type(content_type: str) -> str:

@@ -11,8 +11,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from filecolumn.errors import ContentTypeRejectedError, FileTooLargeError
-from filecolumn.mediatypes import ACTIVE, DANGEROUS, UNKNOWN, agree, bare, canonical, is_proven
-from filecolumn.naming import guess_content_type
+from filecolumn.mediatypes import (
+    DANGEROUS,
+    TEXT,
+    UNKNOWN,
+    XML,
+    agree,
+    bare,
+    canonical,
+    is_active,
+    is_known,
+    is_proven,
+    is_recording,
+    may_stand_for,
+)
+from filecolumn.naming import RUNNABLE_EXTENSIONS, guess_content_type, last_extension
 from filecolumn.sniffing import sniff
 
 __all__ = ("ANYTHING", "ContentPolicy")
@@ -66,19 +79,30 @@ class ContentPolicy:
     def judge(self, found: str, filename: str, declared: str, field: str | None = None) -> str:
         """Return the media type of content whose bytes show *found*.
 
-        With `accept`, raises ContentTypeRejectedError where a claim and the bytes disagree, or where
-        the type is not accepted.
+        With `accept`, raises ContentTypeRejectedError where a claim and the bytes disagree, where
+        the name is one that something else runs, or where the type is not accepted.
         """
         if self.accept is None:
             return _corrected(declared, found)
         named = guess_content_type(filename)
         claims = [claim for claim in (named, declared) if bare(claim) != UNKNOWN]
-        for claim in claims:
-            if not agree(claim, found):
-                raise self._mismatch(bare(claim), found, field)
-        main = claims[0] if claims else found
-        if not self._takes(main, found) and not self._takes_name(filename, named, main):
-            raise self._refusal(bare(main), field)
+        for claim in claims.copy():
+            if agree(claim, found):
+                continue
+            if claim is named or not self._lists(filename):
+                raise self._mismatch(bare(claim), bare(found), field)
+            # a browser's table has another format for this extension
+            claims.remove(claim)
+        main = claims[0] if claims else bare(found)
+        if len(claims) > 1 and self._prefers(declared, named) and self._takes(declared, found):
+            main = declared
+        if not self._takes(main, found):
+            if not self._takes_name(filename, named, main):
+                raise self._refusal(bare(main), field)
+            if not claims:
+                # a format that only its name tells: what the bytes show is its container
+                return declared
+        self._check_extension(filename, main, found, field)
         same = canonical(declared) == canonical(main)
         return declared if same or (declared in claims and self._takes(declared, found)) else main
 
@@ -92,18 +116,36 @@ class ContentPolicy:
         name = canonical(media_type)
         if name in {canonical(entry) for entry in accept}:
             return True
-        if name in ACTIVE:
+        if is_active(name):
             return False
         kind = bare(media_type).partition("/")[0]
         if "*/*" in accept or (kind == "application" and "application/*" in accept):
             return True
         return f"{kind}/*" in accept and is_proven(media_type, found)
 
+    def _prefers(self, declared: str, named: str) -> bool:
+        """Return whether the declared type decides: another name, or a closer one, for what the extension says."""
+        is_named = canonical(declared) in {canonical(entry) for entry in self.accept or ()}
+        return is_recording(declared, named) or (is_named and may_stand_for(declared, named))
+
     def _takes_name(self, filename: str, named: str, main: str) -> bool:
         """Return whether `accept` has an extension of the name; one of no known type vouches for no page."""
+        vouches = bare(named) != UNKNOWN or canonical(main) not in DANGEROUS - {XML}
+        return vouches and self._lists(filename)
+
+    def _check_extension(self, filename: str, main: str, found: str, field: str | None) -> None:
+        """Refuse content of a known format under an extension that a system runs; it is not called so."""
+        extension = last_extension(filename)
+        if (
+            extension in RUNNABLE_EXTENSIONS
+            and is_known(main)
+            and not (self.accept or set()) & {extension, "*/*"}
+        ):
+            raise self._mismatch(extension, bare(found), field)
+
+    def _lists(self, filename: str) -> bool:
         name = filename.lower()
-        listed = any(entry[0] == "." and name.endswith(entry) for entry in self.accept or ())
-        return listed and (bare(named) != UNKNOWN or canonical(main) not in DANGEROUS)
+        return any(entry[0] == "." and name.endswith(entry) for entry in self.accept or ())
 
     def _mismatch(self, claimed: str, found: str, field: str | None) -> ContentTypeRejectedError:
         return ContentTypeRejectedError(
@@ -141,14 +183,13 @@ def _entries(accept: Iterable[str]) -> frozenset[str]:
 
 def _corrected(declared: str, found: str) -> str:
     """Return the claim, or what the bytes show if that is something else; never what a browser runs."""
-    if (
-        declared == found
-        or found in {UNKNOWN, "text/plain"}
-        or bare(declared) == UNKNOWN
-        or agree(declared, found)
-    ):
+    claim, shown = canonical(declared), canonical(found)
+    if claim in {UNKNOWN, shown} or shown in {UNKNOWN, TEXT} or agree(declared, found):
         return declared
-    return UNKNOWN if found in DANGEROUS else found
+    if shown in DANGEROUS:
+        # the source of a page is text, and is served as such
+        return declared if claim == TEXT and is_active(shown) else UNKNOWN
+    return bare(found)
 
 
 def _name_of(field: str | None) -> str:

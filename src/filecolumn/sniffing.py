@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from filecolumn.mediatypes import UNKNOWN
+from filecolumn.mediatypes import FRAGMENT, SCRIPT, TEXT, UNKNOWN
 from filecolumn.signatures import signature_of
 
 __all__ = ("HEAD_SIZE", "sniff")
@@ -17,22 +17,36 @@ __all__ = ("HEAD_SIZE", "sniff")
 HEAD_SIZE = 4096
 """Bytes of the content that are looked at."""
 
-_BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
-"""Bytes that no text has (section 3 of the standard)."""
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+# Text has bells, backspaces, form feeds, escapes and the DOS end of file; other controls are few in it,
+# as separators of fields or what switches a character set (ISO 2022)
+_NOT_IN_TEXT = re.compile(rb"[\x00-\x06\x0b\x0e-\x19\x1c-\x1f]")
+_RARE_IN_TEXT = 10
+"""One in so many bytes, at most, may be a control that most text does not have."""
 _UTF_8 = b"\xef\xbb\xbf"
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_TEXT_SIGNATURES = {
-    b"%PDF-": "application/pdf",
-    b"%!PS-Adobe-": "application/postscript",
-    b"{\\rtf": "application/rtf",
-    b"<?php": "application/x-httpd-php",
-}
-_HTML = re.compile(
-    rb"<(?:!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p)[\s>]|<!--",
-    re.IGNORECASE,
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+_WIDE = re.compile(
+    rb"(?:[\t\n\r -~]\0){8}|(?:\0[\t\n\r -~]){8}|(?:[\t\n\r -~]\0\0\0){4}|(?:\0\0\0[\t\n\r -~]){4}"
 )
-"""Section 7.1 of the standard."""
+"""UTF-16 or UTF-32 without a mark: Latin letters whose other bytes are 0."""
+
+_TEXT_SIGNATURES = (
+    (re.compile(rb"%PDF-"), "application/pdf"),
+    (re.compile(rb"%!PS"), "application/postscript"),
+    (re.compile(rb"\{\\rtf"), "application/rtf"),
+    (re.compile(rb"<\?(?:php\b|=)", re.IGNORECASE), "application/x-httpd-php"),
+    (re.compile(rb"#!\s*/\S"), SCRIPT),
+    (re.compile(rb"@echo\s+off\b", re.IGNORECASE), "application/x-bat"),
+)
+# Printers' commands or a mail's header may stand before it: https://www.iso.org/standard/75839.html, annex
+_LATE_PDF = re.compile(rb"%PDF-\d\.\d\s{1,2}%[\x80-\xff]{2}")
+_LATE_PDF_SIZE = 1024
+
+_HTML = re.compile(rb"<(?:!doctype html|html|head|script|iframe|style|title|body)[\s>]", re.IGNORECASE)
+_HTML_PARTS = re.compile(rb"<(?:h1|div|font|table|a|b|br|p)[\s>]|<!--", re.IGNORECASE)
+"""Section 7.1 of the standard: what begins a page, and what begins many a Markdown file too."""
+_RUNS = re.compile(rb"<(?:script|iframe|object|embed|body|html)[\s>]|<[^>]*\son[a-z]+\s*=", re.IGNORECASE)
+_DECLARATION = re.compile(rb"<!(?:ENTITY|ELEMENT|ATTLIST|NOTATION)\s")
+_PAGES = frozenset((b"html", b"head", b"body", b"script", b"iframe", b"style", b"title"))
 _ROOT = re.compile(rb"<(?:[\w.-]+:)?([\w.-]+)")
 _PROLOG = {b"<?": b"?>", b"<!--": b"-->", b"<!": b">"}
 
@@ -43,25 +57,27 @@ def sniff(head: bytes) -> str:
     `text/plain` is any text without a mark of its own, also an empty file; `application/octet-stream`
     is what nobody knows.
     """
-    if not _BINARY.search(head) or head.startswith(_UTF_16):
+    if head.startswith(_WIDE_MARKS) or _WIDE.match(head):
+        # every second or fourth byte of what a tag is made of
+        return _sniff_text(head.replace(b"\0", b"").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff"))
+    odd = _NOT_IN_TEXT.findall(head)
+    if not odd:
         return _sniff_text(head)
-    signature = signature_of(head)
-    if signature is None and head.startswith(_OLE):
-        return "application/x-ole-storage"
-    return signature or UNKNOWN
+    if signature := signature_of(head):
+        return signature
+    if _LATE_PDF.search(head[:_LATE_PDF_SIZE]):
+        return "application/pdf"
+    return _sniff_text(head) if b"\0" not in odd and len(odd) * _RARE_IN_TEXT <= len(head) else UNKNOWN
 
 
 def _sniff_text(head: bytes) -> str:
-    if head.startswith(_UTF_16):
-        # every second byte of what a tag is made of
-        head = head.replace(b"\0", b"")[2:]
     text = head.removeprefix(_UTF_8).lstrip()
-    for signature, media_type in _TEXT_SIGNATURES.items():
-        if text.startswith(signature):
+    for signature, media_type in _TEXT_SIGNATURES:
+        if signature.match(text):
             return media_type
-    if not text.startswith(b"<"):
-        return "text/plain"
-    return _sniff_markup(text)
+    if text.startswith(b"<"):
+        return _sniff_markup(text)
+    return "application/pdf" if _LATE_PDF.search(text[:_LATE_PDF_SIZE]) else TEXT
 
 
 def _sniff_markup(text: bytes) -> str:
@@ -70,7 +86,16 @@ def _sniff_markup(text: bytes) -> str:
         return "image/svg+xml"
     if text.startswith(b"<?xml"):
         return "application/xhtml+xml" if root == b"html" else "application/xml"
-    return "text/html" if _HTML.match(text) else "text/plain"
+    if _HTML.match(text) or (root in _PAGES and text.startswith(b"<!")):
+        return "text/html"
+    if _DECLARATION.search(text) and not root:
+        # a DTD
+        return TEXT
+    if not _HTML_PARTS.match(text) or (
+        root and text.startswith(b"<!--") and not _HTML_PARTS.match(b"<%b>" % root)
+    ):
+        return TEXT
+    return "text/html" if _RUNS.search(text) else FRAGMENT
 
 
 def _root_of(text: bytes) -> bytes:

@@ -67,7 +67,10 @@ def test_any_name_is_one_header_of_two_parameters(filename: str) -> None:
     "kind",
     "text/html image/svg+xml application/xhtml+xml text/xml application/xml application/atom+xml text/javascript "
     "application/javascript text/css multipart/related message/rfc822 application/x-shockwave-flash "
-    "TEXT/HTML;charset=utf-8".split(),
+    "TEXT/HTML;charset=utf-8 application/ecmascript application/x-ecmascript application/x-javascript text/ecmascript "
+    "text/javascript1.0 text/javascript1.1 text/javascript1.2 text/javascript1.3 text/javascript1.4 text/javascript1.5 "
+    "text/jscript text/livescript text/x-ecmascript text/x-javascript text/vbscript text/x-component text/xsl "
+    "application/wasm application/hta application/java-archive video/x+xml application/vnd.acme".split(),
 )
 def test_what_runs_is_saved_and_has_no_name(kind: str) -> None:
     assert served_as("inline", kind, INLINE_TYPES) == "attachment"
@@ -95,6 +98,11 @@ def test_pictures_and_players_are_shown_if_that_is_wanted(kind: str) -> None:
 )
 def test_a_type_that_is_none_is_not_sent(kind: str) -> None:
     assert served_type(kind, INLINE_TYPES) == "application/octet-stream"
+
+
+def test_a_type_of_ones_own_is_sent_if_it_is_listed() -> None:
+    assert served_type("application/vnd.acme", {"application/vnd.acme"}) == "application/vnd.acme"
+    assert served_type("image/svg+xml", {"image/svg+xml"}) == "image/svg+xml"
 
 
 def test_text_has_its_charset_and_no_other() -> None:

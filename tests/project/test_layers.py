@@ -194,7 +194,7 @@ def test_what_is_not_for_sqlalchemy_does_not_import_it(module: str) -> None:
 
 @pytest.mark.parametrize(
     ("package", "module"),
-    [("fsspec", "filecolumn.backends.filesystem"), ("filetype", "filecolumn.signatures")],
+    [("fsspec", "filecolumn.backends.filesystem")],
 )
 def test_a_package_that_may_be_replaced_is_imported_by_its_own_module_only(package: str, module: str) -> None:
     users = {

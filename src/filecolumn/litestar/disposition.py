@@ -8,6 +8,7 @@ from collections.abc import Collection
 from urllib.parse import quote
 
 from filecolumn.errors import InvalidKeyError
+from filecolumn.mediatypes import is_inert
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type, clean_filename, is_device_name
 from filecolumn.signed import Disposition
 
@@ -18,13 +19,6 @@ INLINE_TYPES = frozenset(
 )
 """Types that a browser only shows or plays; all others are saved (OWASP ASVS 5.0, 3.2.1)."""
 
-# These run in the origin that they are opened from, or reach out of it; never sent under their own name
-# unless an application lists them
-_ACTIVE = re.compile(
-    r"text/(?:html|xml|css|javascript|ecmascript|xsl|vbscript|cache-manifest)"
-    r"|application/(?:xml|xhtml\+xml|javascript|x-javascript|ecmascript|x-shockwave-flash|xslt\+xml|wasm)"
-    r"|image/svg\+xml|multipart/.*|message/.*|.*\+xml"
-)
 _UNSAFE = re.compile(r"[^ !#$&'()+,.0-9;=@A-Z\[\]^_`a-z{|}~-]")
 # RFC 8187, section 3.2.1: attr-char
 _ATTR_CHARS = "!#$&+-.^_`|~"
@@ -45,10 +39,10 @@ def served_as(wanted: Disposition, content_type: str, inline_types: Collection[s
 
 
 def served_type(content_type: str, inline_types: Collection[str]) -> str:
-    """Return the `Content-Type`: valid whatever a row says, and never one that runs unless it is listed."""
+    """Return the `Content-Type`: valid whatever a row says, and one that is known to be inert or is listed."""
     checked = check_content_type(content_type)
     kind = checked.partition(";")[0].strip()
-    if _ACTIVE.fullmatch(kind) and not is_listed(kind, inline_types):
+    if not is_inert(kind) and not is_listed(kind, inline_types):
         return DEFAULT_CONTENT_TYPE
     return checked
 
@@ -56,10 +50,8 @@ def served_type(content_type: str, inline_types: Collection[str]) -> str:
 def is_listed(content_type: str, types: Collection[str]) -> bool:
     """Return whether a type is in *types*, which may hold wildcards such as `image/*`."""
     kind = check_content_type(content_type).partition(";")[0].strip()
-    if kind in types:
-        return True
-    # a wildcard is for what a browser plays, never for what it runs
-    return f"{kind.partition('/')[0]}/*" in types and _ACTIVE.fullmatch(kind) is None
+    # a wildcard is for what a browser shows or plays, never for what it runs
+    return kind in types or (is_inert(kind) and f"{kind.partition('/')[0]}/*" in types)
 
 
 def _download_name(filename: str) -> str:
