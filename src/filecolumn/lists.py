@@ -64,14 +64,18 @@ class FileObjectList(list[FileObject]):
             file._owner = owner
             files.append(file)
         super(FileObjectList, self).extend(files)
-        is_list = len(files) != 1 or not isinstance(files[0]._row, NotAList)
-        self._held = tuple(files) if is_list else None
+        self._held = None if self._not_a_list() else tuple(files)
         return self
 
     def _undecoded(self) -> object:
         """Return what the row is, of a list that was just loaded."""
-        rows = [file._row for file in self]
-        return rows[0].row if len(rows) == 1 and isinstance(rows[0], NotAList) else rows
+        corrupt = self._not_a_list()
+        return [file._row for file in self] if corrupt is None else corrupt.row
+
+    def _not_a_list(self) -> NotAList | None:
+        """Return what the one file stands for, if the row is no list."""
+        row = self[0]._row if len(self) == 1 else None
+        return row if isinstance(row, NotAList) else None
 
     def _allow(self, allowed: AllowedBackends) -> None:
         """Take note that the row's column has these storages."""
@@ -86,7 +90,7 @@ class FileObjectList(list[FileObject]):
     def _own(self, owner: Owner) -> None:
         """Tell *owner* of changes from now on, also of those of the files that the row holds."""
         self._owner = owner
-        for file in self._held or ():
+        for file in self if self._not_a_list() else self._held or ():
             file._owner = owner
 
     def _row_holds(self, files: tuple[FileObject, ...] | None) -> None:

@@ -199,7 +199,7 @@ class StorageRegistry:
         """
         with self._lock:
             target = self.resolve(key)
-            made = self._made(backend, target, {}) if isinstance(backend, str) else backend
+            made = self._made(backend, target, {}, replace=True) if isinstance(backend, str) else backend
             before = self._backends.get(target)
             self._backends[target] = made
         try:

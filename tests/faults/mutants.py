@@ -76,7 +76,7 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
         drain_module._Drain, "look_up", lambda *_: None
     ),
     "a sweep looks, then deletes": lambda patch: patch.setattr(sweep_module, "fence", delete_at_once),
-    "a new key is not claimed": lambda patch: patch.setattr(recording, "_insert_live", lambda *_: None),
+    "a new key is not claimed": lambda patch: patch.setattr(recording, "_insert_live", lambda *_, **__: None),
     "any size is believed": lambda patch: patch.setattr(transfer, "_with_stat", believe_any_size),
     "whatever lies at the key is deleted": lambda patch: patch.setattr(
         Upload, "deletable", property(lambda _: True)

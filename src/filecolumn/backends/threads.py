@@ -238,7 +238,10 @@ class Pushed:
         try:
             return step.result()
         except CancelledError as error:
-            raise StorageError("the reading of the content was cancelled") from error
+            if self._is_left():
+                raise StorageError("the content cannot be read: its event loop has ended") from error
+            # raised by the content, or by `stop`, for which nobody waits any more
+            raise asyncio.CancelledError from error
 
     def _is_left(self) -> bool:
         """Return whether the event loop will not go on: it is closed, or the interpreter is about to end without it."""
