@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from importlib import import_module
 from typing import Self, cast
@@ -12,7 +13,12 @@ from typing import Self, cast
 from filecolumn.backends.base import StorageBackend
 from filecolumn.content import Content, Source, Upload, source_of
 from filecolumn.described import Described
-from filecolumn.errors import FileColumnError, ObjectNotFoundError, PendingContentError
+from filecolumn.errors import (
+    CorruptFileMetadataError,
+    FileColumnError,
+    ObjectNotFoundError,
+    PendingContentError,
+)
 from filecolumn.facts import FileFacts, Json, JsonObject, facts_from_row
 from filecolumn.granted import GrantedFile
 from filecolumn.handles import name_of
@@ -123,9 +129,17 @@ class FileObject(GrantedFile):
 
         A row owns its content, so an attribute that it is assigned to gets a copy, and its storage must
         be one of that column's (BackendMismatchError).  Raises CorruptFileMetadataError for what is
-        no row of a file.
+        no row of a file, or of one that was not saved.
         """
-        return cls._from_facts(facts_from_row(dict(row)), Phase.STORED)
+        if isinstance(row, str | bytes):
+            raise CorruptFileMetadataError("a row is a mapping, not its JSON: pass json.loads(text)")
+        facts = facts_from_row(deepcopy(dict(row)) if isinstance(row, Mapping) else row)
+        if row.get("v") and facts.foreign and facts.size is None:
+            # `to_dict` of a file without a key: it would be taken for one that advanced-alchemy has stored
+            raise CorruptFileMetadataError(
+                f"{facts.filename!r} was not saved, so the row describes no content"
+            )
+        return cls._from_facts(facts, Phase.STORED)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:

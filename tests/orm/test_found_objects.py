@@ -12,6 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from filecolumn import (
     BackendMismatchError,
     ContentRejectedError,
+    CorruptFileMetadataError,
     FileObject,
     InvalidKeyError,
     ObjectExistsError,
@@ -354,6 +355,16 @@ async def test_a_dict_cannot_reach_into_another_storage(driver: Driver, storage:
     assert await held(driver) == {}
 
 
-def test_a_dict_that_describes_no_file_is_refused() -> None:
-    with pytest.raises(ValueError, match="filename"):
-        FileObject.from_dict({"size": 3})
+@pytest.mark.parametrize(
+    "row", [{"size": 3}, [1], '{"filename": "a"}', FileObject("report.pdf", content=b"mine").to_dict()]
+)
+def test_a_dict_that_describes_no_file_is_refused(row: Any) -> None:
+    with pytest.raises(CorruptFileMetadataError):
+        FileObject.from_dict(row)
+
+
+def test_a_file_from_a_dict_does_not_share_it() -> None:
+    row: dict[str, Any] = {"filename": "a", "to_filename": "a", "metadata": {"tags": []}}
+    made = FileObject.from_dict(row)
+    row["metadata"]["tags"].append("later")
+    assert made.metadata == {"tags": []}
