@@ -97,13 +97,13 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
             del sys.modules[name]
 
 
-@pytest.mark.timeout(180)  # a page may run a whole suite
 def test_no_page_has_two_versions_of_a_passage() -> None:
     """A merge that was not finished leaves its markers, between blocks where nothing runs them."""
     unfinished = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
     assert not [page_id(page) for page in PAGES if unfinished.search(page.read_text())]
 
 
+@pytest.mark.timeout(180)  # a page may run a whole suite
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_page_runs(page: Path, module: ModuleType, tmp_path: Path) -> None:
     with asyncio.Runner() as runner:
