@@ -177,7 +177,8 @@ def test_a_refusal_can_be_read_by_a_program() -> None:
 RUNS = (
     "hta scr lnk vbs vbe ps1 psm1 cmd bat com pif cpl msi jar pht phtml shtml cer html xhtml xht htc mht svg "
     "xsl js mjs jse wsf wsc sct reg url desktop py pl sh cgi asp asa aspx ashx jsp cfm swf dll sys inf chm "
-    "jnlp application appref-ms settingcontent-ms library-ms scf msc gadget xll iqy vb class config".split()
+    "jnlp application appref-ms settingcontent-ms library-ms scf msc gadget xll iqy vb class config apk csh pyz "
+    "shs pyd crx oxt mobileconfig accdb iso img crt".split()
 )
 
 
@@ -213,6 +214,9 @@ def test_text_has_no_name_that_something_runs(content: bytes) -> None:
         "data:x",
         "a#b",
         "1.0.0",
+        "letter.user",
+        "to.do",
+        "lang.bundle",
     ],
 )
 def test_an_everyday_name_is_no_claim(name: str) -> None:
@@ -246,6 +250,9 @@ def test_an_extension_that_is_listed_is_taken(extension: str) -> None:
         ({".dot"}, b"digraph { a -> b }", "a.dot", "text/vnd.graphviz", "application/msword"),
         ({"application/x-subrip"}, b"1\n00:00", "a.srt", "application/x-subrip", "application/x-subrip"),
         ({".vue"}, b"<script setup>let a</script>", "a.vue", "", "text/x-template"),
+        ({guess_content_type("a.apk")}, SAMPLES["a.zip"][0], "a.apk", "", guess_content_type("a.apk")),
+        ({"application/x-sh"}, b"#!/bin/csh\nls\n", "a.csh", "", "application/x-sh"),
+        ({"text/plain"}, b"use auto\nsummarize price\n", "a.do", "text/plain", "text/plain"),
     ],
 )
 def test_a_format_keeps_its_own_type(

@@ -171,20 +171,26 @@ _TYPES = {
     for extension in extensions.split()
 }
 RUNNABLE_EXTENSIONS = frozenset(
-    ".accde .ace .action .ade .adp .ahk .apk .app .applescript .application .appref-ms .appx .appxbundle "
-    ".asis .asx .au3 .axd .bas .btm .bundle .cdx .cdxml .cer .cgi .chm .cnt .config .cpgz .crt .csh .deb "
-    ".der .dex .diagcab .directory .dmg .do .drv .efi .fcgi .fileloc .fon .fxp .gadget .grp .hlp .hpj "
-    ".htaccess .html5 .htpasswd .htx .img .inc .inetloc .inf .ins .inx .iqy .iso .isp .isu .its .jhtml "
-    ".job .jspa .jsv .jsw .jtml .library-ms .mad .maf .mag .mam .maq .mar .mas .master .mau .mav .maw "
-    ".mcf .mda .mdb .mde .mdt .mdw .mdz .module .msc .msh .msh1 .msh1xml .msh2 .msh2xml .mshxml .msix "
-    ".msixbundle .msp .mst .msu .mui .nse .nt .ops .oqy .osascript .osd .paf .pcd .pkg .plg .plx .prf "
-    ".prg .printerexport .ps1xml .ps2 .ps2xml .psc1 .psc2 .pssc .pst .puff .pxd .pyc .pyo .pyz .pyzw "
-    ".raku .rem .rgs .rpm .rqy .run .scf .scpt .search-ms .service .settingcontent-ms .shb .soap .svc "
-    ".terminal .theme .themepack .tool .u3p .udl .url .user .vb .vbp .vbscript .vhd .vhdx .vsmacros .vsto "
-    ".vsw .vxd .war .webloc .webpnp .website .workflow .ws .wsc .xap .xbap .xhtm .xll .xnk .xul".split()
+    ".accda .accdb .accde .accdr .ace .action .ade .adp .ahk .app .appcontent-ms .applescript "
+    ".application .appref-ms .appx .appxbundle .asis .asx .au3 .axd .bas .btm .caction .cdx .cdxml .cer "
+    ".cgi .chi .chm .cnt .config .configprofile .cpgz .cpi .crt .crx .dc42 .deb .der .dex .diagcab "
+    ".directory .diskcopy42 .dmg .dmgpart .drv .dvdr .efi .fcgi .fileloc .fon .fxp .gadget .grp .hlp .hpj "
+    ".htaccess .html5 .htpasswd .htt .htx .img .imgpart .inetloc .inf .ins .internetconnect .inx .iqy "
+    ".iso .isp .isu .its .jhtml .job .jspa .jsv .jsw .jtml .library-ms .mad .maf .mag .mam .maq .mar .mas "
+    ".master .mau .mav .maw .mcf .mda .mdb .mde .mdt .mdw .mdz .mmc .mobileconfig .mpkg .msc .msh "
+    ".msh1 .msh1xml .msh2 .msh2xml .mshxml .msix .msixbundle .msp .mst .msu .mui .ndif .networkconnect "
+    ".ops .oqy .osas .osascript .osax .osd .oxt .paf .pcd .pkg .plg .plx .prf .prg .printerexport "
+    ".ps1xml .ps2 .ps2xml .psc1 .psc2 .psdm1 .pssc .pst .pyd .pyz .pyzw .raku .rem .rgs .rpm .rqy "
+    ".run .scf .scpt .scptd .search-ms .seplugin .service .settingcontent-ms .shb .shs .soap "
+    ".sparsebundle .sparseimage .spl .svc .terminal .theme .themepack .toast .u3p .udif .udl .url .vb "
+    ".vbp .vbscript .vhd .vhdx .vsmacros .vsto .vsw .vxd .war .webloc .webpnp .website .wflow .workflow "
+    ".ws .wsb .wsc .xap .xbap .xhtm .xip .xll .xnk .xrm-ms .xul".split()
 )
-"""Extensions without a type of their own that a desktop or a server runs, installs or mounts, as far as they
-are known: what Outlook blocks and Chromium calls dangerous, and the handlers of IIS, Apache and Tomcat.
+"""Extensions without a type of their own that a desktop or a server runs, installs or mounts: what Outlook
+blocks and Chromium calls dangerous, their siblings (`.msix` beside `.appx`, `.iso` beside `.img`, `.au3`
+beside `.vbs`), and the handlers of IIS, Apache and Tomcat.  Not those that are everyday names of data or words:
+`.ad`, `.as`, `.cdr`, `.cfg`, `.dart`, `.definition`, `.eml`, `.ini`, `.local`, `.mat`, `.mof`, `.msg`,
+`.out`, `.partial`, `.pax`, `.pet`, `.pup`, `.rels`, `.slp`, `.smi`, `.tmp`, `.xml`, `.xsd`, and Visio's drawings.
 https://support.microsoft.com/office/434752e1-02d3-4e90-9124-8b81e49a8519
 https://chromium.googlesource.com/chromium/src/+/main/components/safe_browsing/content/resources/download_file_types.asciipb
 """

@@ -102,7 +102,7 @@ class ContentPolicy:
             if not claims:
                 # a format that only its name tells: what the bytes show is its container
                 return declared
-        self._check_extension(filename, main, found, field)
+        self._check_extension(filename, named, main, found, field)
         same = canonical(declared) == canonical(main)
         return declared if same or (declared in claims and self._takes(declared, found)) else main
 
@@ -133,11 +133,13 @@ class ContentPolicy:
         vouches = bare(named) != UNKNOWN or canonical(main) not in DANGEROUS - {XML}
         return vouches and self._lists(filename)
 
-    def _check_extension(self, filename: str, main: str, found: str, field: str | None) -> None:
+    def _check_extension(self, filename: str, named: str, main: str, found: str, field: str | None) -> None:
         """Refuse content of a known format under an extension that a system runs; it is not called so."""
         extension = last_extension(filename)
         if (
-            extension in RUNNABLE_EXTENSIONS
+            # Python's table grows: where the extension has a type, that is the claim
+            bare(named) == UNKNOWN
+            and extension in RUNNABLE_EXTENSIONS
             and is_known(main)
             and not (self.accept or set()) & {extension, "*/*"}
         ):
