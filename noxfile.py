@@ -168,6 +168,13 @@ def extras(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def corpus(session: nox.Session) -> None:
+    """Measure what `accept` refuses and lets pass, on real files: downloaded into a folder if you name one."""
+    install(session, "-e", ".")
+    session.run("python", "-m", "tests.corpus", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure against the floor and against peers, in one run."""
     install(session, "-e", ".[fsspec,async]", "--group", "bench")
