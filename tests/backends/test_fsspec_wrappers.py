@@ -232,7 +232,7 @@ def test_a_storage_for_reading_is_read(reader: FSSpecBackend) -> None:
     assert b"".join(reader.get("old/a.txt", start=1)) == b"ld"
 
 
-@pytest.mark.parametrize("fs", ["http", "data", "a new zip"])
+@pytest.mark.parametrize("fs", [pytest.param("http", marks=pytest.mark.extended), "data", "a new zip"])
 def test_what_never_removes_a_file_is_refused_before_it_is_asked(fs: str, tmp_path: Path) -> None:
     made = ZipFileSystem(str(tmp_path / "new.zip"), mode="w") if fs == "a new zip" else fs
     backend = FSSpecBackend("web", made, "http://127.0.0.1:9/files")
