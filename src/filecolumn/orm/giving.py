@@ -56,9 +56,11 @@ def give(
 
 def _arrivals(slots: Iterable[Slot], held: Iterable[Held]) -> Iterator[Arrival]:
     """Yield the files that their rows did not hold before."""
+    if not (strict := [slot for slot in slots if slot.attribute.type.policy.is_strict]):
+        return
     before = {(row.row, place_of(file)) for row in held for file in row.files}
-    for slot in slots:
-        if slot.attribute.type.policy.is_strict and (slot.row, place_of(slot.file)) not in before:
+    for slot in strict:
+        if (slot.row, place_of(slot.file)) not in before:
             yield Arrival(slot.file, slot.attribute.type, slot.attribute.key)
 
 
