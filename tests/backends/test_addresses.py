@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -75,6 +76,12 @@ SECRET_ADDRESSES = [
     "  s3://key:S3CR3T@bucket",
     "//key:S3CR3T@bucket",
     "nosuchscheme://key:S3CR3T@host/",
+    "sftp://user:S3CR3T/x@host/p",
+    "https://user:S3CR3T/x@host/p",
+    "simplecache::ftp://user:S3CR3T/x@host/p",
+    "webhdfs://user:S3%43R3T/S3CR3T@host/p",
+    "nosuchscheme://user:S3CR3T/x@host/",
+    "S3CR3T::memory://x",
 ]
 
 
@@ -105,6 +112,7 @@ def test_an_address_that_is_refused_is_not_repeated(
         ("memory://", {"secret": SECRET}),
         ("local:///tmp/x", {"secret": SECRET}),
         ("https://host/", {"password": SECRET}),
+        ("memory://", {"client_options": {"proxy_ulr": SECRET}}),
     ],
 )
 def test_an_option_that_is_refused_is_named_without_its_value(address: str, options: dict[str, Any]) -> None:
@@ -162,6 +170,12 @@ def test_what_stands_where_a_key_or_an_address_belongs_is_not_repeated(tmp_path:
         ("s3://bucket/", {"Regionn": "x"}, "'Regionn'; did you mean 'region'"),
         ("s3://bucket/", {"timeoutt": 1}, "'timeoutt'; did you mean 'timeout'"),
         ("s3://bucket/", {"client_options": {"allow_htp": True}}, "'allow_htp'; did you mean 'allow_http'"),
+        ("memory://", {"client_options": {"allow_htp": True}}, "'allow_htp'; did you mean 'allow_http'"),
+        (
+            "file://{0}/new",
+            {"client_options": {"read_timeoutt": 1}},
+            "'read_timeoutt'; did you mean 'read_timeout'",
+        ),
         ("az://box/", {"azure_storage_account_ky": "x"}, "did you mean 'azure_storage_account_key'"),
         ("https://host/", {"max_retris": 1}, "'max_retris'; did you mean 'max_retries'"),
         ("simplecache::memory://x", {"concurrencyy": 1}, "'concurrencyy'; did you mean 'concurrency'"),
@@ -177,6 +191,13 @@ def test_what_stands_where_a_key_or_an_address_belongs_is_not_repeated(tmp_path:
         ("s3://bucket/p?regionn=eu-west-1", {}, r"pass region=\.\.\. as"),
         ("s3://bucket/p#x", {}, "no fragment"),
         ("s3://KEY:PASS@bucket/", {}, r"access_key_id=\.\.\. and secret_access_key=\.\.\."),
+        ("s3://KEY:PASS@bucket/", {}, r"s3fs: username=\.\.\. and password=\.\.\."),
+        ("s3://arn:aws:s3:us-west-2:123456789012:accesspoint/mine", {}, "alias of an access point"),
+        ("sftp://user:pass/word@host/p", {}, "percent-encode"),
+        ("simpleCache::file://{0}/new", {}, "did you mean 'simplecache'"),
+        ("blockcache2::file://{0}/new", {}, "did you mean 'blockcache'"),
+        ("simplecahe::filecache::file://{0}/new", {}, "did you mean 'simplecache'"),
+        ("zip://a::x/y::file://{0}/new", {}, "link 2 of the chained URL"),
         ("memory://x?size=1", {}, "no query"),
         ("sftp://host/folder?x=1", {}, "no query.*prefix="),
     ],
@@ -188,6 +209,84 @@ def test_what_does_not_belong_is_refused_by_name_and_leaves_no_folder(
         through_registry(url.format(tmp_path), **options)
     assert list(tmp_path.iterdir()) == []
     assert not Path("/C:").exists()
+
+
+@pytest.mark.parametrize(
+    "address", ["simpleCache::memory://x", "Simplecache::memory://x", "nocache2::memory://x"]
+)
+def test_a_misspelt_link_is_no_local_folder(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for register in (through_registry, through_fsspec):
+        with pytest.raises(ValueError, match="no protocol of fsspec"):
+            register(address)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_may_have_capitals_and_links_of_every_kind(tmp_path: Path) -> None:
+    for register in (through_registry, through_obstore, through_fsspec):
+        assert register(f"FILE://{tmp_path}/a").location == f"file://{tmp_path}/a"
+        assert "memory" in register("Memory://x").location
+    registry = StorageRegistry()
+    registry.register_backend(f"file://{tmp_path}/a", key="s")
+    with pytest.raises(BackendAlreadyRegisteredError):
+        registry.register_backend(f"File://{tmp_path}/b", key="s")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x/a.txt", b"old")
+    for url in ("zip://x::file://{}/a.zip", "ZIP://x::{}/a.zip", "simplecache::zip://x::FILE://{}/a.zip"):
+        assert through_registry(url.format(tmp_path)).get_bytes("a.txt") == b"old"
+
+
+class Loud(MemoryFileSystem):
+    """Has a protocol in capitals."""
+
+    protocol = "LOUD"
+
+
+def test_a_protocol_that_is_registered_in_capitals_is_found() -> None:
+    fsspec.register_implementation("LOUD", Loud, clobber=True)
+    assert isinstance(FSSpecBackend("s", "LOUD://x").fs, Loud)
+    assert isinstance(FSSpecBackend("s", "dir::LOUD://x").fs.fs, Loud)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://arn:aws:s3:us-west-2:123456789012:accesspoint/mine/folder",
+        "S3://arn:aws-cn:s3:cn-north-1:123456789012:accesspoint:mine/folder",
+        "s3a://arn:aws:s3-outposts:us-west-2:123456789012:outpost/op-1/accesspoint/mine/folder",
+        "simplecache::s3://arn:aws:s3-object-lambda:us-west-2:123456789012:accesspoint/mine/folder",
+    ],
+)
+def test_fsspec_takes_an_access_point(address: str) -> None:
+    pytest.importorskip("s3fs")
+    assert FSSpecBackend("s", address).prefix.endswith("mine/folder")
+
+
+def test_a_retry_that_is_none_was_not_given() -> None:
+    options: Any = {"max_retries": None, "backoff": None}
+    assert through_registry("s3://bucket/", retry_config=options).location == "s3://bucket/"
+
+
+def test_a_ready_error_of_a_filesystem_comes_without_what_it_was_raised_from() -> None:
+    fsspec.register_implementation("causing", Causing, clobber=True)
+    with pytest.raises(OSError, match="no way in") as caught:
+        FSSpecBackend("s", "causing", password=SECRET)
+    assert SECRET not in "".join(traceback.format_exception_only(caught.value))
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+class Causing(MemoryFileSystem):
+    """Says nothing itself, and has a cause that does."""
+
+    cachable = False
+    protocol = "causing"
+
+    def __init__(self, password: str = "", **options: Any) -> None:
+        raise OSError("no way in") from ValueError(password)
 
 
 class Closed(MemoryFileSystem):
@@ -271,6 +370,9 @@ def test_a_folder_of_any_name_has_a_url(tmp_path: Path, url: str, folder: str) -
         ("az://container/a@b:c", {"account_name": "a"}),
         ("s3://bucket.with-dots_1/a@b:c/", {}),
         ("https://user:password@host/folder", {}),
+        ("https://user:pass%2Fword@host:8080/a:b@c/folder", {}),
+        ("https://[::1]:8080/a@b", {}),
+        ("memory://a:b/c@d", {}),
     ],
 )
 def test_a_good_url_is_taken(url: str, options: dict[str, Any]) -> None:

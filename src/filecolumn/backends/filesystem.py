@@ -6,14 +6,20 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from math import isfinite
 from typing import Protocol, Self, TypeVar, cast
 
-from filecolumn.backends.addresses import check_address, local_folder, scheme_of
+from filecolumn.backends.addresses import (
+    check_address,
+    check_userinfo,
+    local_folder,
+    scheme_of,
+    secrets_of,
+    spelt_for,
+)
 from filecolumn.backends.base import Stat
 from filecolumn.backends.local import LocalRoot, check_system
 from filecolumn.backends.options import OWN_OPTIONS, check_names, check_own, without_values
@@ -54,7 +60,6 @@ __all__ = (
 
 T = TypeVar("T")
 
-_USERINFO = re.compile(r"://(\S*)@")
 _NAMED = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
 # https://filesystem-spec.readthedocs.io/en/latest/api.html#fsspec.spec.AbstractFileSystem and `DirCache`
 _OF_EVERY_FILESYSTEM = (
@@ -129,6 +134,7 @@ def make_filesystem(
 ) -> tuple[FileSystem, str]:
     """Return a filesystem and the folder in it; ValueError for a URL or an option that cannot be taken."""
     folder = (prefix or "").rstrip("/")
+    check_userinfo(folder)
     if not isinstance(fs, str):
         if options:
             check_own(options, OWN_OPTIONS, "a storage")
@@ -139,7 +145,8 @@ def make_filesystem(
         return _synchronous(fs), folder
     protocols = {*fsspec.available_protocols(), *fsspec.registry}
     scheme = fs if fs in protocols else scheme_of(fs, protocols)
-    check_address(fs)
+    fs = spelt_for(protocols, fs)
+    check_address(fs, access_points=True)
     check_options(scheme, options)
     if scheme in {"file", "local"}:
         check_system()
@@ -148,9 +155,10 @@ def make_filesystem(
     try:
         made, path = (fsspec.filesystem(fs, **options), "") if scheme == fs else url_to_fs(fs, **options)
     except Exception as error:
-        reason = without_values(reason_of(error), [options, _userinfo(fs)])
+        reason = without_values(reason_of(error), [options, secrets_of(fs)])
         if reason == str(error):
-            raise
+            # what it was raised from may quote them
+            raise error from None
         # the error quotes what may be a credential: without it, no traceback has it
         raise ValueError(f"fsspec cannot make the filesystem {scheme}://...: {reason}") from None
     return made, "/".join(filter(None, (path.rstrip("/"), folder)))
@@ -182,11 +190,6 @@ def _known_options(kind: type[object]) -> tuple[list[str], bool]:
     # these pass over what they do not know
     is_ours = issubclass(kind, LocalFileSystem | MemoryFileSystem)
     return [*known, *_OF_EVERY_FILESYSTEM], not is_ours
-
-
-def _userinfo(url: str) -> list[str]:
-    """Return user names and passwords in a URL."""
-    return [part for found in _USERINFO.findall(url) for part in [found, *found.split(":")]]
 
 
 def can_sign(fs: FileSystem) -> bool:

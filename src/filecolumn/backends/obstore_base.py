@@ -74,7 +74,10 @@ class ObstoreBase(StorageBackend):
                     **self._client_options(),
                     **cast("ClientConfig", given(client_options or {})),
                 },
-                retry_config={**self._retry_config(), **(retry_config or {})},
+                retry_config={
+                    **self._retry_config(),
+                    **cast("RetryConfig", given(retry_config or {})),
+                },
                 config=settings,
             )
         elif settings or client_options or retry_config:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from obstore.exceptions import BaseError, UnknownConfigurationKeyError
 from obstore.store import AzureStore, GCSStore, HTTPStore, LocalStore, MemoryStore, S3Store, from_url
 
-from filecolumn.backends.addresses import check_address, local_folder, scheme_of
+from filecolumn.backends.addresses import check_address, local_folder, scheme_of, secrets_of
 from filecolumn.backends.base import Capabilities
 from filecolumn.backends.local import LocalRoot, check_system, make_root
 from filecolumn.backends.options import (
@@ -111,7 +110,9 @@ def store_from_url(
     """Make a store; ValueError for a URL or an option that obstore cannot take, OSError for a folder."""
     scheme = scheme_of(url)
     if scheme in {"file", "memory"}:
+        # obstore is not told of them, so it cannot refuse any
         check_names(config, options_of_scheme(scheme), f"a storage of {scheme}://")
+        check_names(client_options, CLIENT_SETTINGS, "client_options")
     check_own(config, options_of_scheme(scheme), f"a storage of {scheme}://")
     check_names(retry_config, RETRY_SETTINGS, "retry_config")
     if scheme == "file":
@@ -149,9 +150,7 @@ def _refusal(
         if name not in CLIENT_SETTINGS and name in text:
             return unknown_option(name, CLIENT_SETTINGS, "client_options")
     names = f" with {', '.join(sorted(config))}" if config else ""
-    # what of the address is secret is not known if there may be credentials in it
-    address = re.split(r"[/:@]+", url)[1:] if "@" in url else url
-    reason = without_values(reason_of(error), [config, client_options, address])
+    reason = without_values(reason_of(error), [config, client_options, url, secrets_of(url)])
     kind = TypeError if isinstance(error, TypeError) else ValueError
     return kind(f"obstore cannot use the storage URL {scheme}://...{names}: {reason}")
 

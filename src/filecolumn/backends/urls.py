@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from importlib import import_module
 
-from filecolumn.backends.addresses import check_address, local_folder, scheme_of
+from filecolumn.backends.addresses import local_folder, scheme_of
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.local import check_system
 from filecolumn.backends.obstore import ObstoreBackend
@@ -24,7 +24,6 @@ def backend_from_url(url: str, key: str, options: Mapping[str, object]) -> Stora
     scheme = scheme_of(url)
     if scheme in _OBSTORE_SCHEMES:
         return ObstoreBackend(key, url, **given(options))  # type: ignore[arg-type]
-    check_address(url)
     # fsspec is optional: it is imported when the first of its URLs is
     made: StorageBackend = import_module("filecolumn.backends.fsspec").FSSpecBackend(
         key, url, **given(options)
