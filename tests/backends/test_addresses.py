@@ -418,6 +418,20 @@ class Talking(MemoryFileSystem):
         "refused: Client(password='S3CR3T')",
         "refused: Authorization: Bearer S3CR3T",
         "refused: X-Amz-Security-Token=S3CR3T",
+        "refused: password: S3CR3T",
+        "refused: Login(db_pass: S3CR3T)",
+        "refused: pass=S3CR3T",
+        "refused: pwd 'S3CR3T'",
+        "refused: {'password': b'S3CR3T'}",
+        'refused: {"secretAccessKey": "S3CR3T"}',
+        "refused: x-amz-security-token: S3CR3T",
+        "refused: x-api-key: S3CR3T",
+        "refused: accountKey: S3CR3T",
+        "refused: Authorization: SharedKey account:S3CR3T=",
+        "refused: Authorization: SharedKeyLite account:S3CR3T=",
+        "refused: " + "a" * 60 + "_key=S3CR3T",
+        "refused: " + "a " * 470 + "https://user:S3CR3T" + "x" * 60 + "@host",
+        "refused: " + "https://user:S3CR3T" + "x" * 1000 + "@host",
     ],
 )
 def test_an_error_of_a_client_is_told_without_credentials(message: str) -> None:
@@ -429,9 +443,29 @@ def test_an_error_of_a_client_is_told_without_credentials(message: str) -> None:
     assert SECRET not in str(caught.value)
 
 
-def test_a_plain_error_of_a_client_is_told_whole() -> None:
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize(
+    "message", ["a" * 20_000, "a:" * 10_000, "://" * 10_000, "key " * 10_000, "?" * 20_000]
+)
+def test_a_long_error_of_a_client_is_told_at_once_and_in_short(message: str) -> None:
     fs = Talking()
-    fs.message = "NoSuchKey: the key: a/b@c.txt, token: none, is not in s3://bucket/folder (12:30)"
+    fs.message = message
+    with pytest.raises(StorageError) as caught:
+        FSSpecBackend("s", fs, "talking").stat("a")
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "NoSuchKey: the key: a/b@c.txt, token: none, is not in s3://bucket/folder (12:30)",
+        "InvalidSignature: The request was signed for another region, at bypass: 12:30",
+        "a monkey: it eats the key 'a/b', and a token of 3 s",
+    ],
+)
+def test_a_plain_error_of_a_client_is_told_whole(message: str) -> None:
+    fs = Talking()
+    fs.message = message
     with pytest.raises(StorageError) as caught:
         FSSpecBackend("s", fs, "talking").stat("a")
     assert fs.message in str(caught.value)

@@ -17,10 +17,23 @@ _PANICS = ("PanicException", "RustPanic")  # in a call, which is a BaseException
 _SECRETS = re.compile(r"(?<=://)[^/\s]*@|\?\S+")
 # In messages of others more is left out: a password with a slash, user:password@host without a scheme,
 # parts of connection strings and of signed requests
-_LIKELY_SECRETS = re.compile(r"(?<=://)\S*@|[^\s/:@'\"]+:[^\s@'\"]+@|(?<=\b[Bb]earer )\S+|(?<=\bBasic )\S+")
-_NAMED_SECRETS = re.compile(
-    r"(?i)([\w-]*(?:key|secret|passw(?:or)?d|pwd|token|sig|signature|credential)(?:\s?=\s?[\"']?|[\"']\s?:\s?[\"']))[^\s&;,\"']+"
+_LIKELY_SECRETS = re.compile(
+    r"(?<=://)\S*@|(?<![^\s/:@'\"])[^\s/:@'\"]+:[^\s@'\"]+@|(?<=\b[Bb]earer )\S+|(?<=\bBasic )\S+"
+    r"|(?<=\bSharedKey )\S+|(?<=\bSharedKeyLite )\S+"
 )
+_PASSWORD = r"passw(?:or)?d|passphrase|pwd|(?<![a-z])pass"
+# "NoSuchKey: the key: a, token: none" is a message, "x-api-key: a" and "session_token: a" are headers
+_OF_HEADERS = (
+    rf"{_PASSWORD}|(?<![a-z])(?:secret|signature|credential)|[_-](?:key|token)"
+    r"|(?:access|account|api|private|shared|encryption)key"
+)
+_NAMED_SECRETS = re.compile(
+    rf"(?i)((?:{_PASSWORD}|key|secret|token|sig|signature|credential)(?:\s?=\s?|[\"']\s?:\s?(?=b?[\"']))"
+    rf"|(?:{_OF_HEADERS})[\"']?\s?:\s?|(?:{_PASSWORD})\s(?=[\"']))"
+    r"(?:b?[\"'])?[^\s&;,\"']+"
+)
+_LONGEST_LINE = 1000
+_LONGEST_REASON = 300
 
 
 class SourceGuard:
@@ -109,5 +122,8 @@ def without_secrets(text: str) -> str:
 def reason_of(error: BaseException) -> str:
     """Return the first line of the foreign message, fit to be logged."""
     line = str(error).strip().partition("\n")[0] or type(error).__name__
+    if len(line) > _LONGEST_LINE:
+        # half of a secret would not be known for one
+        line = line[:_LONGEST_LINE].rpartition(" ")[0] + " ..."
     known = _LIKELY_SECRETS.sub("", without_secrets(line))
-    return _NAMED_SECRETS.sub(r"\1...", known)[:300]
+    return _NAMED_SECRETS.sub(r"\1...", known)[:_LONGEST_REASON]
