@@ -24,7 +24,7 @@ from fsspec.implementations.zip import ZipFileSystem
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from filecolumn import FileObject, NotSupportedError, StoredObject, storages
+from filecolumn import BackendAlreadyRegisteredError, FileObject, NotSupportedError, StoredObject, storages
 from filecolumn.backends.base import SignMethod, StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
@@ -147,6 +147,71 @@ def test_an_upload_is_granted_by_the_route_where_the_storage_turns_out_not_to_si
     file = FileObject("a.txt", backend="boaster")
     grant = asyncio.run(file.grant_upload_async()) if is_async else file.grant_upload()
     assert grant.url.startswith("/files/")
+
+
+# Where they are
+
+
+def of_host(host: str) -> MemoryFileSystem:
+    fs = MemoryFileSystem(skip_instance_cache=True)
+    fs.storage_options = {"host": host, "password": "S3CR3T"}
+    return fs
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda folder: zipped(folder / "1"), lambda folder: zipped(folder / "2")),
+        (lambda folder: ZipFileSystem(fo=folder / "1" / "a.zip"), lambda folder: zipped(folder / "2")),
+        (
+            lambda folder: f"zip://old::file://{folder}/1/a.zip",
+            lambda folder: f"zip://old::file://{folder}/2/a.zip",
+        ),
+        (
+            lambda folder: ZipFileSystem((folder / "1" / "a.zip").open("rb")),
+            lambda folder: ZipFileSystem((folder / "2" / "a.zip").open("rb")),
+        ),
+        (lambda folder: tarred(folder / "1"), lambda folder: tarred(folder / "2")),
+        (
+            lambda folder: DirFileSystem("old", zipped(folder / "1")),
+            lambda folder: DirFileSystem("old", zipped(folder / "2")),
+        ),
+        (lambda _: "dir://a::memory://", lambda _: DirFileSystem("/b", MemoryFileSystem())),
+        (lambda _: DirFileSystem("/a", of_host("one")), lambda _: DirFileSystem("/a", of_host("two"))),
+        (lambda _: cached("simplecache")(of_host("one")), lambda _: cached("simplecache")(of_host("two"))),
+    ],
+)
+def test_a_wrapper_is_another_place_than_one_of_something_else(
+    one: Callable[[Path], AbstractFileSystem | str],
+    other: Callable[[Path], AbstractFileSystem | str],
+    tmp_path: Path,
+) -> None:
+    for name in ("1", "2"):
+        (tmp_path / name).mkdir()
+        zipped(tmp_path / name)
+    first = FSSpecBackend("wrapped", one(tmp_path))
+    storages.register_backend(first)
+    again = FSSpecBackend("wrapped", one(tmp_path))
+    assert storages.register_backend(again).location == first.location
+    with pytest.raises(BackendAlreadyRegisteredError):
+        storages.register_backend(FSSpecBackend("wrapped", other(tmp_path)))
+    assert not first.location.startswith("file:")
+    assert "S3CR3T" not in first.location
+
+
+@pytest.mark.parametrize("cache", ["simplecache", "filecache"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_cache_of_a_filesystem_with_folders_takes_content(cache: str, inside: bool, tmp_path: Path) -> None:
+    url = f"{cache}::file://{tmp_path}/new"
+    backend = FSSpecBackend("cached", url)
+    if inside:
+        backend = FSSpecBackend("cached", DirFileSystem(f"{tmp_path}/new", backend.fs))
+    backend.put("a/b/c.txt", [b"tex", b"t"])
+    assert (tmp_path / "new/a/b/c.txt").read_bytes() == b"text"
+    assert backend.get_bytes("a/b/c.txt") == b"text"
+    asyncio.run(backend.put_async("d.txt", [b"text"]))
+    assert {stat.key for stat in backend.list()} == {"a/b/c.txt", "d.txt"}
+    assert [*backend.list_unfinished()] == []
 
 
 # Filesystems for reading

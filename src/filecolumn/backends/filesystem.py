@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -23,13 +24,14 @@ from filecolumn.backends.addresses import (
 from filecolumn.backends.base import Stat
 from filecolumn.backends.local import LocalRoot, check_system
 from filecolumn.backends.options import OWN_OPTIONS, check_names, check_own, without_values
-from filecolumn.backends.translate import reason_of
+from filecolumn.backends.translate import reason_of, without_secrets
 from filecolumn.errors import MissingDependencyError
 
 try:
     import fsspec
     from fsspec.asyn import AsyncFileSystem, sync
     from fsspec.core import url_to_fs
+    from fsspec.implementations.cached import WholeFileCacheFileSystem
     from fsspec.implementations.dirfs import DirFileSystem
     from fsspec.implementations.local import LocalFileSystem
     from fsspec.implementations.memory import MemoryFileSystem
@@ -53,8 +55,11 @@ __all__ = (
     "is_read_only",
     "local_root",
     "make_filesystem",
+    "place_of",
+    "protocol_of",
     "run_on_its_loop",
     "stat_of_info",
+    "uploads_on_close",
     "wrapped_in",
 )
 
@@ -231,6 +236,61 @@ def wrapped_in(fs: FileSystem) -> FileSystem | None:
     """Return what a filesystem calls that wraps another, such as `dir` and the caches."""
     inner = getattr(fs, "fs", None)
     return cast("FileSystem", inner) if isinstance(inner, fsspec.AbstractFileSystem) else None
+
+
+def uploads_on_close(fs: FileSystem) -> bool:
+    """Return whether a file that is written goes to the storage when it is closed: through a cache of whole files."""
+    called: FileSystem | None = fs
+    while called is not None:
+        if isinstance(called, WholeFileCacheFileSystem):
+            return True
+        called = wrapped_in(called)
+    return False
+
+
+def protocol_of(fs: FileSystem) -> str:
+    """Return the first of the names that fsspec knows the filesystem by."""
+    # a cache of an older fsspec gives out the names of what it wraps
+    names = fs.protocol if wrapped_in(fs) is None else type(fs).protocol
+    return names if isinstance(names, str) else names[0]
+
+
+def place_of(fs: FileSystem, path: str) -> str:
+    """Return the URL of *path* without credentials; one of a filesystem that wraps another says of which."""
+    inner = wrapped_in(fs)
+    if inner is not None:
+        below = str(fs.path).rstrip("/") if isinstance(fs, DirFileSystem) else ""
+        return f"{protocol_of(fs)}::{place_of(inner, '/'.join(filter(None, (below, path))))}"
+    archive = _archive_of(fs)
+    if archive is not None:
+        return f"{protocol_of(fs)}::{archive}/{without_secrets(path)}"
+    return f"{protocol_of(fs)}://{_host_in(fs.storage_options)}/{without_secrets(path)}"
+
+
+def _host_in(options: Mapping[str, object]) -> str:
+    host = options.get("endpoint_url") or options.get("host") or options.get("account_name") or ""
+    return without_secrets(str(host))
+
+
+def _archive_of(fs: FileSystem) -> str | None:
+    """Return the file that a filesystem shows the inside of, such as `zip`, as far as it has a name."""
+    if "fo" not in inspect.signature(type(fs).__init__).parameters:
+        return None
+    archive = fs.storage_options.get("fo", fs.storage_args[0] if fs.storage_args else None)
+    match archive:
+        case str() | os.PathLike():
+            path = os.fspath(archive)
+        case _:
+            # of an open file
+            names = (getattr(archive, name, None) for name in ("full_name", "path", "name"))
+            path = next(filter(None, names), None)
+    if not isinstance(path, str):
+        return None
+    if "://" in path:
+        return without_secrets(path)
+    target = fs.storage_options.get("target_options")
+    host = _host_in(cast("Mapping[str, object]", target)) if isinstance(target, Mapping) else ""
+    return f"{fs.storage_options.get('target_protocol') or 'file'}://{host}/{without_secrets(path)}"
 
 
 def _synchronous(fs: FileSystem) -> FileSystem:

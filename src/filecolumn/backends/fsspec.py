@@ -30,14 +30,17 @@ from filecolumn.backends.filesystem import (
     is_read_only,
     local_root,
     make_filesystem,
+    place_of,
+    protocol_of,
     stat_of_info,
+    uploads_on_close,
 )
 from filecolumn.backends.object_stores import object_files
 from filecolumn.backends.options import given
 from filecolumn.backends.parts import batches, each_key
 from filecolumn.backends.serial import in_turns
 from filecolumn.backends.staged import STAGE_FOLDER, StagedFiles
-from filecolumn.backends.translate import ErrorTable, SourceGuard, translated, without_secrets
+from filecolumn.backends.translate import ErrorTable, SourceGuard, translated
 from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import (
     InvalidKeyError,
@@ -100,14 +103,13 @@ class FSSpecBackend(StorageBackend):
         self.fs: FileSystem
         self.prefix: str
         self.fs, self.prefix = make_filesystem(fs, prefix, given(options))
-        protocols = self.fs.protocol
-        self.protocol: str = protocols if isinstance(protocols, str) else protocols[0]
+        self.protocol: str = protocol_of(self.fs)
         self._root = local_root(self.fs, prefix=self.prefix, fsync=fsync is None or fsync)
         self._is_read_only = is_read_only(self.fs)
         self._creating = Lock()
         self._objects = objects = object_files(self.fs)
         self._files: PlainFiles = in_turns(self.fs, limit=self.total_timeout)
-        self._staged = StagedFiles(self._files, self.prefix)
+        self._staged = StagedFiles(self._files, self.prefix, uploads_on_close=uploads_on_close(self.fs))
         alone = self._root is not None or isinstance(self.fs, MemoryFileSystem)
         signs = can_sign(self.fs)
         self.capabilities: Capabilities = Capabilities(
@@ -122,9 +124,7 @@ class FSSpecBackend(StorageBackend):
     def location(self) -> str:
         if self._root is not None:
             return f"file://{self._root.path}"
-        options: Mapping[str, object] = self.fs.storage_options
-        host = options.get("endpoint_url") or options.get("host") or options.get("account_name") or ""
-        return f"{self.protocol}://{without_secrets(str(host))}/{without_secrets(self.prefix)}"
+        return place_of(self.fs, self.prefix)
 
     @property
     def copies_by_itself(self) -> bool:

@@ -19,16 +19,22 @@ STAGE_FOLDER = f"{RESERVED_FOLDER}/stage"
 
 
 class StagedFiles:
-    """The files of one filesystem, by their paths in it; *prefix* is the folder that has the stage."""
+    """The files of one filesystem, by their paths in it; *prefix* is the folder that has the stage.
 
-    def __init__(self, fs: PlainFiles, prefix: str) -> None:
+    *uploads_on_close* is true of a filesystem that finds out only then whether there is the folder.
+    """
+
+    def __init__(self, fs: PlainFiles, prefix: str, *, uploads_on_close: bool = False) -> None:
         self._fs = fs
+        self._uploads_on_close = uploads_on_close
         self._folder = "/".join(filter(None, (prefix, STAGE_FOLDER)))
 
     def write(self, path: str, chunks: Iterable[bytes]) -> None:
         """Store *chunks* at *path*, all or nothing, in the place of what is there."""
         stage = f"{self._folder}/{uuid7_hex()}"
         try:
+            if self._uploads_on_close:
+                self._fs.makedirs(self._folder, exist_ok=True)
             with self._in_folder(stage, lambda: self._fs.open(stage, "wb")) as file:
                 for chunk in chunks:
                     file.write(chunk)

@@ -21,15 +21,15 @@ _LIKELY_SECRETS = re.compile(
     r"(?<=://)\S*@|(?<![^\s/:@'\"])[^\s/:@'\"]+:[^\s@'\"]+@|(?<=\b[Bb]earer )\S+|(?<=\bBasic )\S+"
     r"|(?<=\bSharedKey )\S+|(?<=\bSharedKeyLite )\S+"
 )
-_PASSWORD = r"passw(?:or)?d|passphrase|pwd|(?<![a-z])pass"
+_WORD = r"passw(?:or)?d|passphrase|pwd|(?<![a-z])pass"
 # "NoSuchKey: the key: a, token: none" is a message, "x-api-key: a" and "session_token: a" are headers
 _OF_HEADERS = (
-    rf"{_PASSWORD}|(?<![a-z])(?:secret|signature|credential)|[_-](?:key|token)"
+    rf"{_WORD}|(?<![a-z])(?:secret|signature|credential)|[_-](?:key|token)"
     r"|(?:access|account|api|private|shared|encryption)key"
 )
 _NAMED_SECRETS = re.compile(
-    rf"(?i)((?:{_PASSWORD}|key|secret|token|sig|signature|credential)(?:\s?=\s?|[\"']\s?:\s?(?=b?[\"']))"
-    rf"|(?:{_OF_HEADERS})[\"']?\s?:\s?|(?:{_PASSWORD})\s(?=[\"']))"
+    rf"(?i)((?:{_WORD}|key|secret|token|sig|signature|credential)(?:\s?=\s?|[\"']\s?:\s?(?=b?[\"']))"
+    rf"|(?:{_OF_HEADERS})[\"']?\s?:\s?|(?:{_WORD})\s(?=[\"']))"
     r"(?:b?[\"'])?[^\s&;,\"']+"
 )
 _LONGEST_LINE = 1000
