@@ -442,6 +442,19 @@ def test_override_by_a_url_closes_what_it_made(
     assert registry.get("docs") is backend
 
 
+def test_override_makes_its_backend_while_others_use_the_registry(
+    registry: StorageRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(url: str, key: str, options: Mapping[str, object]) -> StorageBackend:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(registry.register_backend, memory("other")).result(timeout=5)
+        return memory(key)
+
+    monkeypatch.setattr("filecolumn.registry.backend_from_url", slow)
+    with registry.override("docs", "memory://"):
+        assert registry.registered_backends() == ["other", "docs"]
+
+
 def test_override_by_an_alias_is_seen_by_both_names(registry: StorageRegistry) -> None:
     backend = registry.register_backend(memory("new"))
     registry.alias("old", to="new")

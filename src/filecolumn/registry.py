@@ -81,7 +81,7 @@ class StorageRegistry:
         try:
             return self._backends[self.resolve(key)]
         except KeyError:
-            known = ", ".join(map(repr, self.registered_backends())) or "none yet"
+            known = ", ".join(map(_quoted, self.registered_backends())) or "none yet"
             raise BackendNotRegisteredError(
                 f"no storage is registered under {_quoted(key)}; registered: {known}. "
                 "Call storages.register_backend(...) at start-up"
@@ -158,10 +158,12 @@ class StorageRegistry:
         with self._lock:
             if old in self._backends:
                 raise BackendAlreadyRegisteredError(
-                    f"storage {old!r} is registered; unregister it before it is an alias"
+                    f"storage {_quoted(old)} is registered; unregister it before it is an alias"
                 )
             if self.resolve(to) == old:
-                raise ValueError(f"{old!r} cannot be an alias for {to!r}, which is one for {old!r}")
+                raise ValueError(
+                    f"{_quoted(old)} cannot be an alias for {_quoted(to)}, which is one for {_quoted(old)}"
+                )
             self._aliases[old] = to
 
     def resolve(self, key: str) -> str:
@@ -197,9 +199,10 @@ class StorageRegistry:
 
         One that was made from a URL, such as `memory://`, is closed then.
         """
+        target = self.resolve(key)
+        # making one may wait for a server
+        made = self._made(backend, target, {}, replace=True) if isinstance(backend, str) else backend
         with self._lock:
-            target = self.resolve(key)
-            made = self._made(backend, target, {}, replace=True) if isinstance(backend, str) else backend
             before = self._backends.get(target)
             self._backends[target] = made
         try:
@@ -218,12 +221,12 @@ class StorageRegistry:
         with self._lock:
             if key in self._aliases:
                 raise BackendAlreadyRegisteredError(
-                    f"{key!r} is an alias for {self.resolve(key)!r}; choose another key"
+                    f"{_quoted(key)} is an alias for {_quoted(self.resolve(key))}; choose another key"
                 )
             known = self._backends.get(key)
             if known is not None and not replace and location is not None and known.location != location:
                 raise BackendAlreadyRegisteredError(
-                    f"storage {key!r} is registered at {without_secrets(known.location)!r}, so it cannot be at "
+                    f"storage {_quoted(key)} is registered at {without_secrets(known.location)!r}, so it cannot be at "
                     f"{without_secrets(location)!r} too; choose another key, or pass replace=True"
                 )
 

@@ -25,6 +25,7 @@ from filecolumn import (
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.backends.options import check_own
 
 SECRET = "S3CR3T"
 Register = Callable[..., StorageBackend]
@@ -151,6 +152,21 @@ def test_what_stands_where_a_key_or_an_address_belongs_is_not_repeated(tmp_path:
         with pytest.raises(TypeError) as refused:
             registry.default = value
         assert SECRET not in str(refused.value)
+    address = f"s3://k:{SECRET}@b"
+    registry.register_backend("memory://", "docs")
+    registry.alias(address, to="docs")
+    with pytest.raises(BackendAlreadyRegisteredError) as taken:
+        registry.register_backend("memory://", address)
+    registry.unregister_backend("docs")
+    with pytest.raises(ValueError) as circle:
+        registry.alias("docs", to=address)
+    registry.register_backend(f"file://{tmp_path}/a", f"{address}/2")
+    with pytest.raises(BackendAlreadyRegisteredError) as elsewhere:
+        registry.register_backend(f"file://{tmp_path}/b", f"{address}/2")
+    with pytest.raises(BackendNotRegisteredError) as known:
+        registry.get("docs")
+    for error in (taken, circle, elsewhere, known):
+        assert SECRET not in str(error.value)
     with pytest.raises(BackendNotRegisteredError) as unknown:
         FileObject("a", content=b"", backend=f"s3://k:{SECRET}@b").save()
     assert SECRET not in str(unknown.value)
@@ -316,6 +332,17 @@ def test_the_options_of_a_filesystem_are_its_own_matter_where_it_passes_them_on(
         FSSpecBackend("s", "closed", "p", hots="a")
     with pytest.raises(ValueError, match="'max_retris'; did you mean 'max_retries'"):
         FSSpecBackend("s", "closed", "p", max_retris=1)
+
+
+def test_the_error_for_an_option_that_is_like_none_names_each_that_there_is_once() -> None:
+    with pytest.raises(ValueError, match="has no option 'nonsense'; known are") as caught:
+        through_registry("s3://bucket/", nonsense=1)
+    assert "secret_access_key" in str(caught.value)
+    assert "aws_secret_access_key" not in str(caught.value)
+
+
+def test_an_option_of_ours_is_known_everywhere() -> None:
+    check_own(["timeout"], ["host"], "the filesystem 'x'")
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
 
 def check_own(names: Iterable[str], known: Iterable[str], where: str) -> None:
     """Raise ValueError for an option of ours that is misspelt, where others may be known to the library below."""
-    known = {*known}
+    known = {*known, *OWN_OPTIONS}
     for name in names:
         if name not in known and meant_by(name, OWN_OPTIONS):
             raise unknown_option(name, OWN_OPTIONS, where)
@@ -115,8 +115,16 @@ def unknown_option(name: str, known: Iterable[str], where: str) -> ValueError:
     """Return the error for an option that *where* does not have."""
     known = sorted(known)
     meant = meant_by(name, known)
-    hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(known)}"
+    # obstore has most of its options under a second name, with the service in front
+    short = [
+        option for option in known if option.removeprefix(_service_in(option)) not in {*known} - {option}
+    ]
+    hint = f"did you mean {meant!r}?" if meant else f"known are {', '.join(short)}"
     return ValueError(f"{where} has no option {name!r}; {hint}")
+
+
+def _service_in(option: str) -> str:
+    return next((prefix for prefix in ("aws_", "google_", "azure_storage_") if option.startswith(prefix)), "")
 
 
 def without_values(text: str, values: object) -> str:
