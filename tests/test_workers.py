@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -20,7 +24,7 @@ import filecolumn
 from filecolumn import FileObject, NotSupportedError, storages
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.threads import completed, in_thread
-from filecolumn.workers import Workers
+from filecolumn.workers import Workers, start
 from tests.scenarios.files import keys
 
 HEAD = """
@@ -231,3 +235,94 @@ def test_under_trio_each_call_says_that_it_needs_asyncio(make: str) -> None:
             trio.run(call)
         assert keys(backend) == stored, name
     assert trio.run(trio.to_thread.run_sync, file.get_content) == b"a"
+
+
+def test_a_thread_that_cannot_be_started_takes_no_other_call_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers, second_begins, later = Workers(1), threading.Event(), list[Future[str]]()
+    start = threading.Thread.start
+
+    def submit_second() -> None:
+        second_begins.set()
+        later.append(workers.submit(lambda: "second"))
+
+    second = threading.Thread(target=submit_second)
+
+    def refuse_first(thread: threading.Thread) -> None:
+        if not thread.name.startswith("filecolumn") or second_begins.is_set():
+            return start(thread)
+        # another thread comes to the line, as far as it gets
+        second.start()
+        assert second_begins.wait(10)
+        second.join(0.1)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("filecolumn.workers._idle", [])
+    monkeypatch.setattr(threading.Thread, "start", refuse_first)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        workers.submit(lambda: "first")
+    second.join(10)
+    assert [future.result(10) for future in later] == ["second"]
+    assert workers.submit(lambda: "third").result(10) == "third"
+
+
+class Large:
+    """What a failed call had in its hands."""
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def failing(kept: list[weakref.ref[Large]]) -> None:
+    large = Large()
+    kept.append(weakref.ref(large))
+    raise KeyError("a")
+
+
+def submitted(call: Callable[[], object]) -> None:
+    Workers(1).submit(call).result(10)
+
+
+def submitted_in_line(call: Callable[[], object]) -> None:
+    workers = Workers(1)
+    futures = [workers.submit(call) for _ in range(3)]
+    wait(futures, 10)
+    futures.pop().result()
+
+
+def started(call: Callable[[], object]) -> None:
+    start(call).result(10)
+
+
+async def caught(work: Awaitable[object]) -> None:
+    # `asyncio.run` itself makes such a cycle of what it raises
+    with suppress(KeyError):
+        await work
+
+
+def awaited_call(call: Callable[[], object]) -> None:
+    asyncio.run(caught(in_thread(call, limit=10, doing="fail")))
+
+
+def completed_call(call: Callable[[], object]) -> None:
+    asyncio.run(caught(completed(call)))
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("run", [submitted, submitted_in_line, started, awaited_call, completed_call])
+def test_what_a_failed_call_held_is_free_without_the_garbage_collector(
+    run: Callable[[Callable[[], object]], None],
+) -> None:
+    kept: list[weakref.ref[Large]] = []
+    with suppress(KeyError):
+        run(partial(failing, kept))
+    # the thread lets go of it just after it has told
+    for _ in range(100):
+        if all(each() is None for each in kept):
+            break
+        threading.Event().wait(0.01)
+    assert [each() for each in kept] == [None] * len(kept)

@@ -44,14 +44,18 @@ Told = Callable[[], object]
 Job = Callable[[], Told]
 """Work for a thread; raises nothing."""
 
+Line = Callable[[], Job | None]
+"""Gives a thread that has done a job the one that waits for its turn; None if there is none."""
+
 
 class _Thread:
     """A daemon thread for one job after another."""
 
     _number = count(1)
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, line: Line) -> None:
         self._job: Job | None = job
+        self._line = line
         self._turn = Lock()
         self._turn.acquire()
         _busy.add(self)
@@ -64,22 +68,25 @@ class _Thread:
     def _start(self) -> None:
         Thread(target=self._run, name=f"filecolumn-{next(self._number)}", daemon=True).start()
 
-    def give(self, job: Job) -> None:
+    def give(self, job: Job, line: Line) -> None:
         """Let it go on with *job*; only for one that was idle."""
-        self._job = job
+        self._job, self._line = job, line
         _busy.add(self)
         self._turn.release()
 
     def _run(self) -> None:
+        # of what it has done it keeps nothing: an error has this frame, and would have itself by it
         while (job := self._job) is not None:
             self._job = None
-            told = job()
-            del job
-            _busy.discard(self)
-            # before the result is told, so that whoever waits for it finds this thread for what comes next
-            _idle.append(self)
-            told()
-            del told
+            while job is not None:
+                told = job()
+                job = self._line()
+                if job is None:
+                    _busy.discard(self)
+                    # before the result is told, so that whoever waits for it finds this thread for what comes next
+                    _idle.append(self)
+                told()
+                del told
             self._wait()
 
     def _wait(self) -> None:
@@ -99,26 +106,26 @@ class InterpreterEndsError(RuntimeError):
     """No thread is idle, and the interpreter is about to end and starts no more."""
 
 
-def _give(job: Job) -> None:
+def _give(job: Job, line: Line) -> None:
     """Run *job* in a thread that is idle, or in a new one; RuntimeError if none can be started."""
     try:
         # the last one, so that those that are not needed end
         idle = _idle.pop()
     except IndexError:
         try:
-            _Thread(job)
+            _Thread(job, line)
         except RuntimeError as error:
             if main_thread().is_alive():
                 raise
             raise InterpreterEndsError(str(error)) from error
     else:
-        idle.give(job)
+        idle.give(job, line)
 
 
 def start(call: Callable[[], T]) -> Future[T]:
     """Run *call* in a thread; InterpreterEndsError where none can be started any more, as late in `atexit`."""
     future: Future[T] = Future()
-    _give(partial(_run, call, future))
+    _give(partial(_run, call, future), _no_line)
     return future
 
 
@@ -139,10 +146,12 @@ class LoopCall(Generic[T]):
         if self.future.cancelled():
             return _nothing
         try:
-            result = self._context.run(self._call)
+            return partial(self._tell, partial(self.future.set_result, self._context.run(self._call)))
         except BaseException as error:  # noqa: BLE001 - it is raised where the call is waited for
-            return partial(self._tell, partial(self.future.set_exception, _without_frame(_holdable(error))))
-        return partial(self._tell, partial(self.future.set_result, result))
+            return partial(self._tell, partial(self.future.set_exception, _holdable(error)))
+        finally:
+            # the error has this frame, which is not to have the error
+            del self
 
     def _tell(self, settle: Callable[[], None]) -> None:
         with suppress(RuntimeError):
@@ -161,12 +170,6 @@ def _holdable(error: BaseException) -> BaseException:
     failure = RuntimeError("a blocking call raised StopIteration")
     failure.__cause__ = error
     return failure
-
-
-def _without_frame(error: BaseException) -> BaseException:
-    """Take the innermost caller's frame out of the traceback: it has the future, and the two would hold each other."""
-    traceback = error.__traceback__
-    return error if traceback is None else error.with_traceback(traceback.tb_next)
 
 
 class Workers:
@@ -199,25 +202,25 @@ class Workers:
         self._line: deque[Job] = deque()
 
     def _add(self, job: Job) -> None:
+        # held while a thread starts: a call that lines up meanwhile would wait for ever if it does not
         with self._lock:
             if not self._free:
                 self._line.append(job)
                 return
+            try:
+                _give(job, self._next)
+                is_given = True
+            except InterpreterEndsError:
+                is_given = False
             self._free -= 1
-        try:
-            _give(partial(self._work, job))
-        except InterpreterEndsError:
-            self._work(job)()
-        except RuntimeError:
-            self._next()
-            raise
+        if not is_given:
+            self._run_here(job)
 
-    def _work(self, job: Job) -> Told:
-        told = job()
-        while (following := self._next()) is not None:
-            told()
-            told = following()
-        return told
+    def _run_here(self, job: Job) -> None:
+        following: Job | None = job
+        while following is not None:
+            following()()
+            following = self._next()
 
     def _next(self) -> Job | None:
         with self._lock:
@@ -236,11 +239,18 @@ def _run(call: Callable[[], T], future: Future[T]) -> Told:
     try:
         return partial(future.set_result, call())
     except BaseException as error:  # noqa: BLE001 - it is raised where the future is waited for
-        return partial(future.set_exception, _without_frame(error))
+        return partial(future.set_exception, error)
+    finally:
+        # the error has this frame, which is not to have the error
+        del call, future
 
 
 def _nothing() -> None:
     """Tell nobody."""
+
+
+def _no_line() -> None:
+    """Let nobody wait for a turn."""
 
 
 def running_loop() -> asyncio.AbstractEventLoop:

@@ -129,9 +129,13 @@ async def in_thread(
         return call()
 
     work = (_puts if puts else _calls).call(begun).future
-    if await _stalls(work, limit, seen):
-        raise _no_progress(doing, limit) if seen.has_begun else _no_thread(doing, limit)
-    return work.result()
+    try:
+        if await _stalls(work, limit, seen):
+            raise _no_progress(doing, limit) if seen.has_begun else _no_thread(doing, limit)
+        return work.result()
+    finally:
+        # its error has this frame, and would have itself by it
+        del work
 
 
 async def watched(work: Awaitable[T], *, limit: float, doing: str, progress: Progress | None = None) -> T:
@@ -140,9 +144,13 @@ async def watched(work: Awaitable[T], *, limit: float, doing: str, progress: Pro
     *doing* completes "cannot ...", and names the storage and the key.
     """
     task = asyncio.ensure_future(work)
-    if await _stalls(task, limit, Progress() if progress is None else progress):
-        raise _no_progress(doing, limit)
-    return task.result()
+    try:
+        if await _stalls(task, limit, Progress() if progress is None else progress):
+            raise _no_progress(doing, limit)
+        return task.result()
+    finally:
+        # as in `in_thread`
+        del task
 
 
 async def read_in_thread(call: Callable[[], T]) -> T:
@@ -161,6 +169,9 @@ async def completed(call: Callable[[], T]) -> T:
     except asyncio.CancelledError:
         await settled({work}, None)
         raise
+    finally:
+        # as in `in_thread`
+        del work
 
 
 async def settled(tasks: AbstractSet[asyncio.Future[T]], limit: float | None) -> None:
