@@ -13,13 +13,16 @@ from tempfile import NamedTemporaryFile, SpooledTemporaryFile
 from typing import Any
 
 import anyio
+import obstore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from obstore.store import MemoryStore
 
 from filecolumn import FileObject, SourceConsumedError
-from filecolumn.content import CHUNK_SIZE, Content, Source, source_of
+from filecolumn.content import Content, source_of
 from filecolumn.meter import Meter, Rechunker
+from filecolumn.source import CHUNK_SIZE, Source
 
 DATA = bytes(range(256)) * 12 * 1024  # 3 MiB
 
@@ -164,7 +167,14 @@ def on_disk(folder: Path, data: bytes) -> Path:
     return path
 
 
-Make = Callable[[Path, bytes], Content]
+Make = Callable[[Path, bytes], Any]
+
+
+def stored(data: bytes) -> MemoryStore:
+    store = MemoryStore()
+    obstore.put(store, "a", data)
+    return store
+
 
 REPLAYABLE: dict[str, Make] = {
     "bytes": lambda _, data: data,
@@ -175,6 +185,8 @@ REPLAYABLE: dict[str, Make] = {
     "spooled": lambda _, data: spooled(data),
     "list": lambda _, data: list(pieces(data)),
     "tuple": lambda _, data: tuple(pieces(data)),
+    "bytes of obstore": lambda _, data: obstore.get(stored(data), "a").bytes(),
+    "file of obstore": lambda _, data: obstore.open_reader(stored(data), "a"),
     "gappy memoryview": lambda _, data: memoryview(bytes(byte for byte in data for _ in "12"))[::2],
 }
 ONCE: dict[str, Make] = {
@@ -183,6 +195,7 @@ ONCE: dict[str, Make] = {
     "only read": lambda _, data: OnlyRead(data),
     "repeatable": lambda _, data: Repeatable(data),
     "body": lambda _, data: Body(data),
+    "bytes of obstore in pieces": lambda _, data: map(obstore.Bytes, pieces(data)),
 }
 ASYNC_REPLAYABLE: dict[str, Make] = {
     "upload": lambda _, data: Upload(data),
@@ -197,7 +210,11 @@ ASYNC_ONCE: dict[str, Make] = {
     "stream reader": lambda _, data: StreamReader(data),
     "whole parts": lambda _, data: WholeParts(data),
 }
-SYNC = REPLAYABLE | ONCE
+TWO_WAYS: dict[str, Make] = {
+    "answer of obstore": lambda _, data: obstore.get(stored(data), "a"),
+    "stream of obstore": lambda _, data: obstore.get(stored(data), "a").stream(),
+}
+SYNC = REPLAYABLE | ONCE | TWO_WAYS
 ASYNC = ASYNC_REPLAYABLE | ASYNC_ONCE
 
 
@@ -248,7 +265,7 @@ async def test_a_replayable_source_gives_the_same_twice_asynchronously(make: Mak
     assert await read_async(source) == await read_async(source) == DATA
 
 
-@each(ONCE)
+@each(ONCE | TWO_WAYS)
 def test_a_source_for_one_pass_refuses_a_second(make: Make, tmp_path: Path) -> None:
     source = source_of(make(tmp_path, DATA))
     assert not source.replayable
@@ -257,7 +274,7 @@ def test_a_source_for_one_pass_refuses_a_second(make: Make, tmp_path: Path) -> N
         next(source.chunks())
 
 
-@each(ONCE | ASYNC_ONCE)
+@each(ONCE | TWO_WAYS | ASYNC_ONCE)
 async def test_a_source_for_one_pass_refuses_a_second_asynchronously(make: Make, tmp_path: Path) -> None:
     source = source_of(make(tmp_path, DATA))
     assert not source.replayable

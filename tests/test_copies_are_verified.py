@@ -13,8 +13,8 @@ from filecolumn import ChecksumMismatchError, FileObject, ObjectNotFoundError, S
 from filecolumn.backends.base import PutMode, Stat, StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.content import CHUNK_SIZE
 from filecolumn.facts import FileFacts
+from filecolumn.source import CHUNK_SIZE
 from filecolumn.testing import Fault, FaultyBackend, WrappedBackend
 from filecolumn.transfer import Copy, copy, copy_async
 from tests.scenarios.drivers import Driver, contents

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import mmap
 import os
 import tarfile
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing, nullcontext
 from functools import partial
 from http.client import HTTPResponse
@@ -16,12 +17,14 @@ from tempfile import NamedTemporaryFile, SpooledTemporaryFile, TemporaryFile
 from typing import Any, cast
 
 import anyio
+import obstore
 import pytest
+from obstore.store import LocalStore
 
 from filecolumn import FileObject, FileTooLargeError, SourceConsumedError, SourceReadError
 from filecolumn.backends.base import StorageBackend
-from filecolumn.content import CHUNK_SIZE
 from filecolumn.policy import ContentPolicy
+from filecolumn.source import CHUNK_SIZE
 from tests.scenarios.files import Call, call, keys, memory
 
 __all__ = ("call", "memory")
@@ -43,6 +46,11 @@ class SaysNothing:
         self._file = io.BytesIO(data)
         self.read = self._file.read
         self.seek = self._file.seek
+        self.close = self._file.close
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
 
 
 class Raises(io.BytesIO):
@@ -65,6 +73,14 @@ class Forwards:
 
 class Stuck(io.BytesIO):
     """As a decompressor over a pipe."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        raise io.UnsupportedOperation("underlying stream is not seekable")
+
+
+class StuckAndSaysNothing:
+    def __init__(self, data: bytes) -> None:
+        self.read = io.BytesIO(data).read
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
         raise io.UnsupportedOperation("underlying stream is not seekable")
@@ -101,12 +117,14 @@ WRITTEN: dict[str, Callable[[], Any]] = {
     "named temporary": NamedTemporaryFile,
     "spooled": SpooledTemporaryFile,
     "rolled": partial(SpooledTemporaryFile, 10),
+    "memory map": partial(mmap.mmap, -1, len(DATA)),
 }
 READ: dict[str, Callable[[Path, bytes], Any]] = {
     "opened": lambda folder, data: on_disk(folder, data).open("rb"),
     "unbuffered": lambda folder, data: on_disk(folder, data).open("rb", buffering=0),
     "gzip": zipped,
     "forwarding": lambda _, data: Forwards(data),
+    "without seekable": lambda _, data: SaysNothing(data),
 }
 
 
@@ -135,8 +153,8 @@ async def test_a_file_that_somebody_has_read_from_is_stored_whole(
         content.close()
 
 
-@pytest.mark.parametrize("kind", [Unseekable, SaysNothing, Raises])
-async def test_a_file_that_cannot_seek_or_does_not_say_so_is_read_from_where_it_stands(
+@pytest.mark.parametrize("kind", [Unseekable, Raises])
+async def test_a_file_that_cannot_seek_or_raises_when_asked_is_read_from_where_it_stands(
     memory: StorageBackend, call: Call, kind: Callable[[bytes], Any]
 ) -> None:
     content = kind(b"0123456789")
@@ -165,7 +183,7 @@ async def test_the_rest_of_a_file_is_stored_by_an_iterator(memory: StorageBacken
     assert file.get_content() == DATA[1000:]
 
 
-@pytest.mark.parametrize("kind", [Stuck, StuckUpload])
+@pytest.mark.parametrize("kind", [Stuck, StuckAndSaysNothing, StuckUpload])
 async def test_a_file_that_does_not_go_back_is_refused_before_anything_is_stored(
     memory: StorageBackend, kind: Callable[[bytes], Any]
 ) -> None:
@@ -239,6 +257,24 @@ async def test_what_is_closed_while_it_is_read_says_so(memory: StorageBackend, c
     with pytest.raises(SourceConsumedError, match="is closed"):
         await call(FileObject("a.bin", content=Closing(DATA)), "save")
     assert keys(memory) == []
+
+
+async def test_a_file_that_is_asynchronous_without_showing_it_says_what_to_pass(
+    memory: StorageBackend, tmp_path: Path
+) -> None:
+    store = LocalStore(tmp_path)
+    await obstore.put_async(store, "a", DATA)
+    opened = await obstore.open_reader_async(store, "a")
+    file = FileObject("a.bin", content=opened)  # type: ignore[arg-type]
+    with pytest.raises(SourceReadError, match="asynchronous generator"):
+        await file.save_async()
+    assert keys(memory) == []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        while chunk := await opened.read(1 << 20):
+            yield chunk  # type: ignore[misc]
+
+    assert (await FileObject("a.bin", content=pieces()).save_async()).get_content() == DATA
 
 
 # ---- content that is cut short

@@ -6,14 +6,14 @@ Without a loop an upload is read by the file behind it; `chunks` of the others r
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Generator
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Generator, Iterable
 from typing import Protocol, cast
 
 from filecolumn.handles import AsyncReader, file_behind, innermost, is_closed, is_seekable
 from filecolumn.source import CHUNK_SIZE, Source, checked_chunk, closed, not_rewound, spent
-from filecolumn.sync_sources import FileSource
+from filecolumn.sync_sources import FileSource, IterableSource
 
-__all__ = ("AsyncIterableSource", "UploadSource")
+__all__ = ("AsyncIterableSource", "TwoWaySource", "UploadSource")
 
 
 class AsyncSeekable(Protocol):
@@ -54,6 +54,14 @@ class AsyncIterableSource(AsyncSource):
                 yield checked
 
 
+class TwoWaySource(AsyncIterableSource):
+    """Chunks of what any code can iterate over, and an event loop too, as the answers of obstore; in one pass only."""
+
+    def chunks(self) -> Generator[bytes]:
+        self._open()
+        yield from IterableSource(cast("Iterable[bytes]", self._chunks)).chunks()
+
+
 class UploadSource(AsyncSource):
     """An upload object or an asynchronous file: the whole of it if it can seek, whoever has read from it."""
 
@@ -90,10 +98,7 @@ class UploadSource(AsyncSource):
         seekable: object = getattr(self._upload, "seekable", None)
         if not callable(getattr(self._upload, "seek", None)) or inspect.iscoroutinefunction(seekable):
             return False
-        if self._file is not None:
-            return is_seekable(self._file)
-        # an upload that has `seek`, and does not say whether it works, is taken at its word
-        return seekable is None or is_seekable(self._upload)
+        return is_seekable(self._upload if self._file is None else self._file)
 
     async def _rewind(self) -> None:
         try:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterable, Iterable
 from tempfile import SpooledTemporaryFile
 from typing import Protocol, cast
 
-from filecolumn.async_sources import AsyncIterableSource, UploadSource
+from filecolumn.async_sources import AsyncIterableSource, TwoWaySource, UploadSource
 from filecolumn.handles import (
     AsyncReader,
     Reader,
@@ -22,15 +22,11 @@ from filecolumn.handles import (
     is_text,
     local_path,
 )
-from filecolumn.source import CHUNK_SIZE, Source
+from filecolumn.source import Source, bytes_in
 from filecolumn.sync_sources import BytesSource, FileSource, IterableSource, PathSource
 
 __all__ = (
-    "CHUNK_SIZE",
-    "AsyncReader",
     "Content",
-    "Reader",
-    "Source",
     "Upload",
     "source_of",
 )
@@ -71,20 +67,27 @@ def source_of(content: Content | _Refused) -> Source:
             return BytesSource(content)
         case os.PathLike():
             return PathSource(local_path(content))
-        case _ if is_async_reader(content):
-            return UploadSource(content)
-        case AsyncIterable():
-            return AsyncIterableSource(content)
+        case _ if is_async_reader(content) or isinstance(content, AsyncIterable):
+            return _async_source(content)
         # an upload that is no file itself, as those of aiohttp and Bottle, has one
         case _ if (file := content if is_reader(content) else file_behind(content)) is not None:
             return FileSource(file)
         case Iterable():
             return IterableSource(cast("Iterable[bytes]", content))
+        case _ if (view := bytes_in(content)) is not None:
+            return BytesSource(view)
         case _:
             raise TypeError(
                 f"content is a {type(content).__name__}; pass bytes, a Path, a binary file, "
                 "an upload object, or a (possibly asynchronous) iterable of bytes"
             )
+
+
+def _async_source(content: AsyncReader | AsyncIterable[bytes]) -> Source:
+    if is_async_reader(content):
+        return UploadSource(content)
+    chunks = cast("AsyncIterable[bytes]", content)
+    return TwoWaySource(chunks) if isinstance(chunks, Iterable) else AsyncIterableSource(chunks)
 
 
 def _hint(content: object) -> str | None:

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from dataclasses import replace
 
 from filecolumn.backends.threads import read_in_thread
-from filecolumn.content import Source
 from filecolumn.errors import SourceReadError, StorageError
 from filecolumn.facts import FileFacts
 from filecolumn.failpoints import failpoint
 from filecolumn.meter import Meter
 from filecolumn.policy import ContentPolicy
 from filecolumn.sniffing import HEAD_SIZE
+from filecolumn.source import Source
 
 __all__ = ("Feed",)
 

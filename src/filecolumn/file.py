@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Self, cast
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.content import Content, Source, Upload, source_of
+from filecolumn.content import Content, Upload, source_of
 from filecolumn.described import Described
 from filecolumn.errors import (
     CorruptFileMetadataError,
@@ -27,6 +27,7 @@ from filecolumn.public import name_methods_after
 from filecolumn.reading import ReadableFile
 from filecolumn.registry import storages
 from filecolumn.signed import SignableFile
+from filecolumn.source import Source
 from filecolumn.state import FileState, Phase
 from filecolumn.transfer import (
     Copy,

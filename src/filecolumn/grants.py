@@ -13,13 +13,13 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.content import Source
 from filecolumn.errors import FileTooLargeError, InvalidGrantError, NotSupportedError
 from filecolumn.facts import FileFacts, Json
 from filecolumn.meter import Meter
 from filecolumn.naming import guess_content_type, new_key
 from filecolumn.registry import storages
 from filecolumn.signing import Claims, UrlSigner
+from filecolumn.source import Source
 
 __all__ = ("INCOMING", "GrantedSource", "UploadGrant", "incoming_key", "too_large")
 

@@ -11,7 +11,7 @@ import inspect
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Protocol, TypeGuard, cast
@@ -87,9 +87,14 @@ def file_behind(upload: object) -> Reader | None:
 
 
 def is_seekable(file: object) -> bool:
-    """Return whether a file can be set back; one that does not say it, or not without an error, cannot."""
+    """Return whether a file can be set back; one that has `seek` and no `seekable` is taken at its word.
+
+    `mmap` has no `seekable` before Python 3.13 (https://docs.python.org/3/library/mmap.html#mmap.mmap.seekable).
+    """
     try:
-        return bool(file.seekable()) and callable(file.seek)  # type: ignore[attr-defined]
+        seekable: object = getattr(file, "seekable", None)
+        can_seek = True if seekable is None else bool(cast("Callable[[], object]", seekable)())
+        return can_seek and callable(getattr(file, "seek", None))
     except Exception:  # noqa: BLE001 - a member of a tar stream raises AttributeError, others what they like
         return False
 
@@ -97,7 +102,7 @@ def is_seekable(file: object) -> bool:
 def is_closed(file: object) -> bool:
     """Return whether a file, or that of an upload, says that it is closed."""
     # `is True`: a double of a test has every attribute
-    return any(getattr(each, "closed", None) is True for each in (file, file_behind(file)))
+    return any(getattr(layer, "closed", None) is True for layer in _layers(file))
 
 
 def is_text(file: object) -> bool:

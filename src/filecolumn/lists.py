@@ -56,7 +56,7 @@ class FileObjectList(list[FileObject]):
             return self
         new = FileObject.__new__
         files: list[FileObject] = []
-        # in place of its `_from_row`, as where a column's file is loaded
+        # written out, as where a column's file is loaded: calling `_from_row` for each file is too slow here
         for item in rows_of(row):
             file = new(FileObject)
             file._row = item

@@ -14,11 +14,11 @@ from typing import BinaryIO
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.backends.reader import NamedReader
 from filecolumn.backends.threads import completed
-from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import ChecksumMismatchError, NotSupportedError
 from filecolumn.facts import known_time
 from filecolumn.meter import Meter, Rechunker
 from filecolumn.naming import uuid7_hex
+from filecolumn.source import CHUNK_SIZE
 from filecolumn.value import FileValue
 
 __all__ = ("AsyncFile", "ReadableFile")

@@ -14,10 +14,22 @@ from functools import partial
 from filecolumn.backends.threads import read_in_thread
 from filecolumn.errors import SourceConsumedError, SourceReadError
 
-__all__ = ("CHUNK_SIZE", "Source", "checked_chunk", "closed", "not_rewound", "spent")
+__all__ = (
+    "CHUNK_SIZE",
+    "Source",
+    "asynchronous",
+    "bytes_in",
+    "checked_chunk",
+    "closed",
+    "not_rewound",
+    "spent",
+)
 
 CHUNK_SIZE = 1024 * 1024
 """Bytes read from a source at a time."""
+
+NO_LOOP = "no running event loop"
+"""What asyncio says in a thread without a loop."""
 
 
 class Source(ABC):
@@ -67,11 +79,19 @@ def checked_chunk(chunk: object) -> bytes:
     """Return as `bytes` what foreign code gave for a chunk; TypeError if it is something else."""
     if isinstance(chunk, bytes):
         return chunk
-    if isinstance(chunk, bytearray):
-        return bytes(chunk)
-    if isinstance(chunk, memoryview):
-        return chunk.tobytes()
+    if (view := bytes_in(chunk)) is not None:
+        return view.tobytes()
     raise TypeError(f"the content yielded a {type(chunk).__name__}; every chunk must be bytes")
+
+
+def bytes_in(value: object) -> memoryview | None:
+    """Return the memory of what has bytes, as a bytearray or the `Bytes` of obstore; None if *value* has none."""
+    try:
+        view = memoryview(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    # arrays of numbers are no bytes, though they have a memory
+    return view if isinstance(value, memoryview) or view.itemsize == 1 else None
 
 
 def spent(source: Source) -> SourceConsumedError:
@@ -91,9 +111,19 @@ def closed(file: object) -> SourceConsumedError:
 
 def not_rewound(file: object, error: Exception) -> SourceReadError:
     """Return the error for a file that says it can seek, and does not go back to its beginning."""
+    if isinstance(error, RuntimeError) and str(error) == NO_LOOP:
+        return asynchronous(file)
     return SourceReadError(
         f"this {_kind(file)} cannot be set back to its beginning ({type(error).__name__}: {error}); "
         "to store what is left of it, pass iter(partial(file.read, 1 << 20), b'')"
+    )
+
+
+def asynchronous(file: object) -> SourceReadError:
+    """Return the error for a file whose methods are asynchronous, and are no coroutine functions that would show it."""
+    return SourceReadError(
+        f"this {_kind(file)} can be read only by an event loop: pass an asynchronous generator that yields what "
+        "`await file.read(1 << 20)` returns until that is empty, and save it by save_async() or an async session"
     )
 
 

@@ -11,9 +11,10 @@ import os
 import stat
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 from filecolumn.handles import Reader, innermost, is_closed, is_seekable, known_length, size_of
-from filecolumn.source import CHUNK_SIZE, Source, checked_chunk, closed, not_rewound, spent
+from filecolumn.source import CHUNK_SIZE, Source, asynchronous, checked_chunk, closed, not_rewound, spent
 
 __all__ = ("BytesSource", "FileSource", "IterableSource", "PathSource")
 
@@ -100,10 +101,12 @@ class FileSource(Source):
 
     def _rewind(self) -> None:
         try:
-            self._file.seek(0)  # type: ignore[attr-defined]
+            moved = cast("object", self._file.seek(0))  # type: ignore[attr-defined]
         except Exception as error:
             self.check()
             raise not_rewound(self._file, error) from error
+        if inspect.isawaitable(moved):
+            raise asynchronous(self._file)
 
     def _read(self) -> object:
         try:

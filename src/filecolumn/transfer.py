@@ -18,7 +18,7 @@ import anyio
 
 from filecolumn.backends.base import PutMode, Stat, StorageBackend
 from filecolumn.backends.threads import in_thread, settled
-from filecolumn.content import Source, source_of
+from filecolumn.content import source_of
 from filecolumn.errors import (
     ChecksumMismatchError,
     FileColumnError,
@@ -34,6 +34,7 @@ from filecolumn.meter import Meter
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
 from filecolumn.policy import ANYTHING, ContentPolicy
 from filecolumn.sniffing import HEAD_SIZE, sniff
+from filecolumn.source import Source
 from filecolumn.workers import running_loop
 
 __all__ = (

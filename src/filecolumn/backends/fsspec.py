@@ -41,7 +41,6 @@ from filecolumn.backends.parts import batches, each_key
 from filecolumn.backends.serial import in_turns
 from filecolumn.backends.staged import STAGE_FOLDER, StagedFiles
 from filecolumn.backends.translate import ErrorTable, SourceGuard, translated
-from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import (
     InvalidKeyError,
     NotSupportedError,
@@ -50,6 +49,7 @@ from filecolumn.errors import (
     StorageError,
 )
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key
+from filecolumn.source import CHUNK_SIZE
 
 __all__ = ("FSSpecBackend",)
 

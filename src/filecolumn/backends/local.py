@@ -28,9 +28,9 @@ from filecolumn.backends.descriptors import (
     undone_on_error,
     write_all,
 )
-from filecolumn.content import CHUNK_SIZE
 from filecolumn.errors import NotSupportedError, ObjectNotFoundError, StorageError
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key, is_stage_name, uuid7_hex
+from filecolumn.source import CHUNK_SIZE
 
 __all__ = ("FOLDER_ATTEMPTS", "FileChunks", "LocalRoot", "check_system", "make_root")
 

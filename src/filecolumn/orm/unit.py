@@ -12,9 +12,9 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from filecolumn.content import Source
 from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
+from filecolumn.source import Source
 from filecolumn.transfer import Copy, Put
 
 __all__ = ("Assignment", "Frame", "Place", "Spot", "Upload", "Use", "Wanted", "assign")
