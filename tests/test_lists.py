@@ -259,6 +259,14 @@ def test_any_list_is_split_into_what_its_json_holds(
     assert repr(files) == repr(FileObjectList._from_row(row, None))
 
 
+@pytest.mark.parametrize("style", ["ours", "compact"])
+def test_a_list_is_loaded_without_decoding_it(style: str) -> None:
+    row = [{**each, "metadata": {"a": {"b": 1}}, "v": 1} for each in rows("a", "b")]
+    text = json.dumps(row, separators=SEPARATORS[style])
+    files = FileObjectList._from_row(text, None)
+    assert [type(each._row) for each in files] == [str, str]
+
+
 def test_a_list_holds_its_files_before_any_of_its_methods_is_called() -> None:
     files = FileObjectList._from_row(json.dumps(rows("a", "b")), None)
     assert list.__len__(files) == 2

@@ -168,9 +168,12 @@ def _split(text: str) -> list[str]:
     follows opens a string, so what is before it is in none.  What else follows a brace and a comma is left
     to the decoder.
     """
-    if text[:2] != "[{" or text[-2:] != "}]" or text.find("[", 1) > 0 or _UNCLEAR.search(text):
+    if text[:2] != "[{" or text[-2:] != "}]" or text.find("[", 1) > 0:
         return []
-    return [f"{{{content}}}" for content in text[2:-2].split("}, {")]
+    for between, unclear in _STYLES:
+        if not unclear.search(text):
+            return [f"{{{content}}}" for content in text[2:-2].split(between)]
+    return []
 
 
 def known_time(*candidates: float | None) -> float | None:
@@ -290,8 +293,12 @@ def _refuse_constant(name: str) -> object:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-# not between two objects, nor between an object and the next name in the object around it
-_UNCLEAR = re.compile(r"""\}(?:\s+,|,(?! \{"[a-z]| "[a-z_]+":))""")
+# What is between two objects, and what shows that there may be others: a comma after an object that is followed
+# neither by an object nor by the next name in the object around it.  As `json.dumps` writes, and as orjson does
+_STYLES = (
+    ("}, {", re.compile(r"""\}(?:\s+,|,(?! \{"[a-z]| "[a-z_]+":))""")),
+    ("},{", re.compile(r"""\}(?:\s+,|,(?!\{"[a-z]|"[a-z_]+":))""")),
+)
 
 
 def _shown(filename: str) -> str:
