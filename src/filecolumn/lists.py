@@ -97,9 +97,14 @@ class FileObjectList(list[FileObject]):
         """Take note of what the row holds, which is not what the list does; None if nobody knows."""
         self._held = files
 
-    def _flushed(self) -> None:
-        """Take note that the row holds the list as it is now."""
-        self._held = tuple(self)
+    def _flushed(self) -> tuple[FileObject, ...] | None:
+        """Take note that the row holds the list as it is now; return what it held before, if that is known."""
+        before, self._held = self._held, tuple(self)
+        return before
+
+    def _unflush(self, held: tuple[FileObject, ...]) -> None:
+        """Take back `_flushed`: the row holds *held* again."""
+        self._held = held
 
     def _swap(self, old: FileObject, new: FileObject, start: int) -> None:
         """Put *new* where *old* is, at *start* or behind it; the owner knows already."""

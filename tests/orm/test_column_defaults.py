@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import ForeignKey, create_engine, insert, select, update
 from sqlalchemy.exc import StatementError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
-from filecolumn import FileObject, NotSupportedError, PendingContentError
+from filecolumn import FileObject, NotSupportedError, PendingContentError, StoredObject
+from filecolumn.orm.defaults import RowContext
 from tests.scenarios.drivers import Driver, contents
 from tests.scenarios.more_models import Made, Remade
 from tests.scenarios.records import file, run
@@ -146,3 +147,86 @@ async def test_one_file_that_cannot_be_that_of_each_row_is_refused(
     with pytest.raises(NotSupportedError, match=r"let a function make it: default=lambda"):
         await run(driver, lambda s: s.add(Made(id=1)))
     assert contents() == before
+
+
+async def test_a_list_that_was_only_read_gets_what_its_column_makes(driver: Driver) -> None:
+    made, given, emptied = Made(id=1), Made(id=2, several=[]), Made(id=3)
+    assert [*made.several, *given.several, *emptied.several] == []
+    emptied.several.clear()
+    await run(driver, lambda s: s.add_all([made, given, emptied]))
+    assert contents() == sorted([*DEFAULTS, *[b"plain", b"shared"] * 2, b"", b"", b""])
+
+
+async def test_an_empty_list_that_was_given_is_kept_after_a_rollback(driver: Driver) -> None:
+    async with driver.session() as session:
+        session.add(given := Made(id=1, several=[]))
+        await session.flush()
+        await session.rollback()
+        session.add(given)
+        await session.commit()
+    assert contents() == sorted([b"plain", b"shared", b""])
+
+
+ASKED: list[type[object]] = []
+
+
+def nothing(context: object) -> None:
+    ASKED.append(type(context))
+
+
+class Base(DeclarativeBase): ...
+
+
+class Album(Base):
+    """Its row and that of its cover point to each other."""
+
+    __tablename__ = "albums"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    cover_id: Mapped[int | None] = mapped_column(ForeignKey("covers.id", use_alter=True, name="cover"))
+    cover: Mapped[Cover | None] = relationship(foreign_keys=cover_id, post_update=True)
+    last: Mapped[FileObject | None] = mapped_column(
+        StoredObject(backend="docs"), onupdate=lambda: FileObject("last", content=b"made")
+    )
+    sleeve: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"), default=nothing)
+
+
+class Cover(Base):
+    __tablename__ = "covers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    album_id: Mapped[int] = mapped_column(ForeignKey("albums.id"))
+    album: Mapped[Album] = relationship(foreign_keys=album_id)
+
+
+def test_a_flush_asks_once_for_a_file_that_is_not_made(storage: object) -> None:
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    ASKED.clear()
+    with Session(engine) as session:
+        session.add_all([Album(), Album()])
+        session.commit()
+    # SQLAlchemy asks again, with a context of its own
+    assert ASKED.count(RowContext) == 2
+    assert len(ASKED) == 4
+
+
+def test_an_update_past_the_flushs_own_says_what_helps(storage: object) -> None:
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        album = Album()
+        album.cover = Cover(album=album)
+        session.add(album)
+        with pytest.raises((PendingContentError, StatementError), match="post_update=True needs the column"):
+            session.commit()
+    change = update(Album).values(cover_id=None)
+    with Session(engine) as session:
+        session.execute(insert(Album).values(id=1))
+        with pytest.raises((PendingContentError, StatementError), match="needs the file in its values"):
+            session.execute(change)
+        session.rollback()
+        session.execute(insert(Album).values(id=1))
+        session.execute(change.values(last=file(b"given")))
+        session.commit()
+    assert contents() == [b"given"]

@@ -221,6 +221,29 @@ async def test_delete_in_a_rolled_back_savepoint_then_replace(driver: Driver, co
     await agree(driver, {1: b"new"})
 
 
+async def test_a_list_that_is_kept_over_an_undone_savepoint_can_be_changed(
+    driver: Driver, committed: None
+) -> None:
+    async with driver.session() as session:
+        (await session.one(Document, 1)).pages = [file(b"first"), file(b"second")]
+        await session.commit()
+    async with driver.session() as session:
+        document = await session.one(Document, 1)
+        pages = document.pages
+        with suppress(ZeroDivisionError):
+            async with session.begin_nested():
+                pages.pop()
+                await session.flush()
+                pages.append(file(b"undone"))
+                async with session.begin_nested():
+                    pages.reverse()
+                raise ZeroDivisionError
+        del pages[:]
+        pages.append(file(b"third"))
+        await session.commit()
+    assert contents() == [b"old", b"third"]
+
+
 async def test_file_of_an_undone_savepoint_can_be_used_outside(driver: Driver, committed: None) -> None:
     async with driver.session() as session:
         document, wanted = await session.one(Document, 1), file(b"wanted")

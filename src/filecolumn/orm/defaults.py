@@ -54,8 +54,11 @@ class _Parameters(dict[str, object]):
         )
 
 
-def fill_defaults(written: Collection[State]) -> None:
-    """Set the files that columns make for rows which are about to be written, and have no file for them."""
+def fill_defaults(written: Collection[State], asked: set[tuple[State, str]]) -> None:
+    """Set the files that columns make for rows which are about to be written, and have no file for them.
+
+    *asked* has the attributes that were made before in the same flush, if only to None; it gets these.
+    """
     for state in written:
         for attribute in file_attributes(state.mapper):
             made = attribute.column.default if state.key is None else attribute.column.onupdate
@@ -63,15 +66,29 @@ def fill_defaults(written: Collection[State]) -> None:
                 made is not None
                 and not _is_sql(made)
                 and not _is_empty(made)
+                and (state, attribute.key) not in asked
                 and _is_wanted(state, attribute)
             ):
+                asked.add((state, attribute.key))
                 _fill(state, attribute, made)
 
 
 def _is_wanted(state: State, attribute: FileAttribute) -> bool:
     if state.key is None:
-        return state.dict.get(attribute.key) is None
+        value = state.dict.get(attribute.key)
+        return value is None or _is_only_read(value, state, attribute.key)
     return not _is_changed(state, attribute.key) and _is_updated(state, attribute.column.table)
+
+
+def _is_only_read(value: object, state: State, key: str) -> bool:
+    """Return whether a value is the empty list that reading an attribute without a value puts into it."""
+    return (
+        isinstance(value, FileObjectList)
+        and not value
+        and key not in state.committed_state
+        # an empty list that was assigned has been in a row, if a rollback has made its instance new again
+        and value._row_files() is None
+    )
 
 
 def _is_updated(state: State, table: FromClause) -> bool:

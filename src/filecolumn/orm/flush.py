@@ -51,6 +51,7 @@ class FlushUnit:
         self._root = root
         self._recorder = Recorder(session, frame, bind)
         self._settled: dict[tuple[State, str], tuple[FileAttribute, Sequence[FileObject]]] = {}
+        self._made: set[tuple[State, str]] = set()
         self._deleted: set[State] = set()
         self._given_up: set[Spot] = set()
         self._arrived: list[tuple[State, str, Gift]] = []
@@ -58,7 +59,7 @@ class FlushUnit:
 
     def settle(self, written: Collection[State], deleted: Iterable[State]) -> None:
         """Make the files of rows that are about to be written or deleted what they are to be."""
-        fill_defaults(written)
+        fill_defaults(written, self._made)
         with self._recorder.claiming():
             self._settle(written, deleted)
 
@@ -122,8 +123,8 @@ class FlushUnit:
             value = state.dict.get(key)
             for file in files_in(value):
                 self._attach(file, attribute)
-            if isinstance(value, FileObjectList):
-                value._flushed()
+            if isinstance(value, FileObjectList) and (before := value._flushed()) is not None:
+                self._frame.rewritten_lists.setdefault(id(value), (value, before))
             if value is not None:
                 own(state, key, value)
         self._recorder.withdraw_all_but(self._frame.attached)

@@ -377,8 +377,9 @@ def _row_of(file: FileObject) -> Json:
     if not file.is_saved:
         raise PendingContentError(
             f"the content of {file.filename!r} is not stored, so no row can point to it; "
-            "save it first, or add the record through an ORM session (only its flushes store what default= and "
-            "onupdate= make)"
+            "save it first, or add the record through an ORM session. If default= and onupdate= made it: a statement "
+            "needs the file in its values, as only a flush stores what they make, and a class with a relationship of "
+            "post_update=True needs the column without onupdate="
         )
     return file.to_dict()
 

@@ -14,6 +14,7 @@ from enum import Enum
 
 from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
+from filecolumn.lists import FileObjectList
 from filecolumn.source import Source
 from filecolumn.transfer import Copy, Put
 
@@ -149,6 +150,10 @@ class Frame:
         default_factory=dict[int, tuple[FileObject, FileFacts]]
     )
     """Files whose facts a flush of this frame wrote anew, by `id`, and the facts before."""
+    rewritten_lists: dict[int, tuple[FileObjectList, tuple[FileObject, ...]]] = field(
+        default_factory=dict[int, tuple[FileObjectList, tuple[FileObject, ...]]]
+    )
+    """Lists that a flush of this frame wrote anew, by `id`, and what their rows held before."""
     committed: bool = False
     """Whether the database said so."""
     commit_sent: bool = False
@@ -166,6 +171,7 @@ class Frame:
         for place, files in inner.released.items():
             self.released.setdefault(place, []).extend(files)
         self.rewritten = inner.rewritten | self.rewritten
+        self.rewritten_lists = inner.rewritten_lists | self.rewritten_lists
         self.joined |= inner.joined
 
     def undo(self) -> set[Place]:
@@ -175,6 +181,8 @@ class Frame:
                 file._detach()
         for file, facts in self.rewritten.values():
             file._unflush(facts)
+        for files, held in self.rewritten_lists.values():
+            files._unflush(held)
         for upload in self.uploads.values():
             upload.revert()
         return {place for place, upload in self.uploads.items() if upload.deletable}
