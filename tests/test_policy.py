@@ -286,6 +286,31 @@ def test_what_runs_passes_under_no_other_name(content: bytes, declared: str) -> 
             decide({f".{extension}"}, content, f"a.{extension}", declared)
 
 
+@pytest.mark.parametrize("start", [HTML, b"<!--free--><script>alert(1)</script>", b"<?php echo 1; ?>", SVG])
+@pytest.mark.parametrize(
+    ("accept", "name"),
+    [
+        ({".pdf"}, "a.pdf"),
+        ({"video/*"}, "a.mp4"),
+        ({"video/*"}, "a.mov"),
+        ({".tar"}, "a.tar"),
+        ({".dcm"}, "a.dcm"),
+        ({".dwx"}, "a.dwx"),
+    ],
+)
+def test_a_page_with_a_signature_behind_it_passes_under_no_other_name(
+    start: bytes, accept: set[str], name: str
+) -> None:
+    for content in (
+        start + b"\x01\n%PDF-1.4\n%\xe2\xe3\xcf\xd3",
+        start + b"\0",
+        start.ljust(257) + b"ustar\0",
+        start.ljust(128) + b"DICM\0",
+    ):
+        with pytest.raises(ContentTypeRejectedError):
+            decide(accept, content, name)
+
+
 @pytest.mark.parametrize("wildcard", ["text/*", "application/*", "*/*"])
 @pytest.mark.parametrize(
     "declared",

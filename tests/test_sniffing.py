@@ -163,13 +163,102 @@ def test_a_cut_sample_has_a_type(name: str, size: int) -> None:
     assert "/" in sniff(SAMPLES[name][0][:size])
 
 
-@pytest.mark.parametrize("piece", [b"<!--", b"<?", b"<!a [", b"<!---->", b"<??>", b" ", b"<a:", b"<"])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"<!--",
+        b"<?",
+        b"<!a [",
+        b"<!---->",
+        b"<??>",
+        b" ",
+        b"<a:",
+        b"<",
+        b"<p",
+        b" on",
+        b" onaa",
+        b"`",
+        b"```\n",
+    ],
+)
 def test_a_hostile_head_costs_little(piece: bytes) -> None:
-    head = (b"<?xml?>" + piece * HEAD_SIZE)[:HEAD_SIZE]
     started = time.perf_counter()
-    for _ in range(20):
-        sniff(head)
+    for start in (b"<?xml?>", b"<p>", b"<p "):
+        for _ in range(20):
+            sniff((start + piece * HEAD_SIZE)[:HEAD_SIZE])
     assert time.perf_counter() - started < 2
+
+
+PAGES = [
+    (HTML, "text/html"),
+    (b"\xef\xbb\xbf \n" + HTML, "text/html"),
+    (b"<!--free--><script>alert(1)</script>", "text/html"),
+    (b"<!--skip--><html><script>alert(1)</script>", "text/html"),
+    (b"<div><script>alert(1)</script></div>", "text/html"),
+    (b"<?php system($_GET['c']); ?>", "application/x-httpd-php"),
+    (b"<svg onload=alert(1)>", "image/svg+xml"),
+    (b"#!/bin/sh\necho", SCRIPT),
+    (b"@echo off\r\n", "application/x-bat"),
+    (b"<p>wide", FRAGMENT),
+]
+
+
+@pytest.mark.parametrize(("start", "found"), PAGES)
+def test_what_runs_is_not_hidden_by_a_signature_behind_it(start: bytes, found: str) -> None:
+    """One byte that no text has used to be enough for the signatures that leave the beginning free."""
+    assert sniff(start + b"\x01\n%PDF-1.4\n%\xe2\xe3\xcf\xd3") == found
+    assert sniff(start.ljust(257) + b"ustar\0") == found
+    assert sniff(start.ljust(128) + b"DICM\2\0") == found
+    if found not in {SCRIPT, FRAGMENT, "application/x-bat"}:
+        assert sniff(start + b"\0") == found
+
+
+@pytest.mark.parametrize("atom", [b"free", b"skip", b"moov", b"wide", b"pnot", b"styp"])
+def test_letters_are_no_size_of_an_atom(atom: bytes) -> None:
+    assert sniff(b"The " + atom + b" of charge\0") == "application/octet-stream"
+    assert sniff(b"\0\x12\0\0" + atom + b"\0\0") == "video/quicktime"
+
+
+def test_an_archive_is_no_other_thing_that_it_says() -> None:
+    for told in ("application/pdf", "application/java-archive", "application/xhtml+xml", "application/json"):
+        assert sniff(zipped(("mimetype", told), ("a", "x"))) == "application/zip"
+    content = zipped(("mimetype", "image/png"), ("mimetypeapplication/epub+zip", "x"))
+    assert sniff(content) == "application/zip"
+    assert sniff(zipped(("mimetype", "application/x-krita"), ("a", "x"))) == "application/x-krita"
+
+
+def test_an_archive_says_its_type_behind_an_extra_field() -> None:
+    content = zipped(("mimetype", "application/epub+zip"), ("a", "x"))
+    end = 30 + len("mimetype")
+    content = content[:28] + b"\4\0" + content[30:end] + b"\xca\xfe\0\0" + content[end:]
+    assert sniff(content) == "application/epub+zip"
+
+
+CODE_IN_MARKDOWN = [
+    b"```html\n<script src=a.js></script>\n```\n",
+    b"  ~~~~\n<body onload=go()>\n~~~\n  ~~~~~\n",
+    b"```\n<script src=a.js></script>\n",
+    b"Put the `<script >` tag last.\n",
+    b"Write:\n\n    <script src=a.js>\n    </script>\n\n\t<iframe src=a>\n\nThat is all.",
+]
+
+
+@pytest.mark.parametrize("code", CODE_IN_MARKDOWN)
+def test_code_that_a_markdown_file_shows_does_not_run(code: bytes) -> None:
+    start = b"<p align=center>A project</p>\n\n"
+    assert sniff(start + code) == FRAGMENT
+    assert sniff(start + code.replace(b"\n", b"\r\n")) == FRAGMENT
+
+
+def test_what_stands_beside_code_runs() -> None:
+    for page in (
+        b"<p>\n```\n<b>\n```\n<script >",
+        b"<p>`a`<script >`b`",
+        b"<p>\n\n    <b>\n\n<script >",
+        b"<div>\n    <script >",
+        b"<script src=a>\n```\n```",
+    ):
+        assert sniff(page) == "text/html", page
 
 
 def test_markup_is_found_behind_white_space() -> None:

@@ -11,6 +11,7 @@ __all__ = (
     "ACTIVE",
     "DANGEROUS",
     "FRAGMENT",
+    "OFFICE",
     "SCRIPT",
     "TEXT",
     "UNKNOWN",
@@ -23,6 +24,7 @@ __all__ = (
     "is_known",
     "is_proven",
     "is_recording",
+    "may_be_zipped",
     "may_stand_for",
 )
 
@@ -118,7 +120,8 @@ _PROGRAMS = frozenset(
 DANGEROUS = ACTIVE | _PROGRAMS
 """What is not to pass under the name of a format that nobody can tell."""
 
-_OFFICE = "application/vnd.openxmlformats-officedocument."
+OFFICE = "application/vnd.openxmlformats-officedocument."
+"""What the types of Word, Excel and PowerPoint begin with."""
 _ODF = "application/vnd.oasis.opendocument."
 _INERT = frozenset(
     "application/epub+zip application/geo+json application/gzip application/json application/msword "
@@ -132,7 +135,7 @@ _INERT = frozenset(
 ) | frozenset(
     [
         *(
-            _OFFICE + part
+            OFFICE + part
             for part in ("wordprocessingml.document", "spreadsheetml.sheet", "presentationml.presentation")
         ),
         *(_ODF + part for part in ("text", "spreadsheet", "presentation", "graphics")),
@@ -214,7 +217,7 @@ _ALSO = {
     # sources of TypeScript and of translations, which browsers declare as film
     "video/mp2t": ("text", "xml"),
 }
-_ZIPPED = (_OFFICE, _ODF, "application/epub+zip", "application/vnd.ms-visio.")
+_ZIPPED = (OFFICE, _ODF, "application/epub+zip", "application/vnd.ms-visio.")
 _STRICT = frozenset(("7z", "gif", "jpeg", "pdf", "png", "rar", "text", "xml", "zip"))
 """Families of which every form has a signature that is known; bytes without one are something else."""
 
@@ -296,6 +299,12 @@ def may_stand_for(declared: str, named: str) -> bool:
     if name == XML:
         return canonical(declared).endswith("+xml")
     return _share(declared, named) and not (name in DANGEROUS or name in _CODE or name in _SCRIPTED)
+
+
+def may_be_zipped(told: str) -> bool:
+    """Return whether a ZIP archive that says to be *told* can be it: an archive, or what only its maker knows."""
+    name = canonical(told)
+    return _home(name) in {"zip", None} and name not in DANGEROUS and not is_active(name)
 
 
 def _share(one: str, other: str) -> bool:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ("signature_of",)
+from filecolumn.mediatypes import OFFICE, may_be_zipped
 
-_OFFICE = "application/vnd.openxmlformats-officedocument."
+__all__ = ("late_signature_of", "signature_of")
+
 _STARTS: dict[bytes, str] = {
     # pictures
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -100,13 +101,18 @@ _FIELDS: dict[bytes, str] = {
     rb"\xca\xfe\xba\xbe\0\0\0[\x01-\x1e]": "application/x-mach-binary",
     rb"\xca\xfe\xba\xbe\0.\0.": "application/java-vm",
     rb"\0\x01\0\0\0[\x01-\x40].{6}[ -~]{4}": "font/sfnt",
-    rb".{257}ustar": "application/x-tar",
-    rb".{128}DICM": "application/dicom",
 }
 _FORMS = tuple((re.compile(pattern, re.DOTALL), name) for pattern, name in _FIELDS.items())
+# Formats that leave their first bytes to others
+_LATE_FORMS = (
+    (re.compile(rb".{257}ustar", re.DOTALL), "application/x-tar"),
+    (re.compile(rb".{128}DICM", re.DOTALL), "application/dicom"),
+)
 
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/x-wav", b"AVI ": "video/x-msvideo"}
 _RIFF_MARKS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
+_LARGEST_SIZE = b"\x08"
+"""The first byte of 128 MiB: what has more, and is not the film itself, is a letter."""
 _ATOMS = frozenset((b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"))
 _BRANDS = {
     b"avif": "image/avif",
@@ -128,16 +134,16 @@ _BRANDS = {
 }
 _EBML = b"\x1aE\xdf\xa3"
 _PARTS = {
-    b"word/": _OFFICE + "wordprocessingml.document",
-    b"xl/": _OFFICE + "spreadsheetml.sheet",
-    b"ppt/": _OFFICE + "presentationml.presentation",
+    b"word/": OFFICE + "wordprocessingml.document",
+    b"xl/": OFFICE + "spreadsheetml.sheet",
+    b"ppt/": OFFICE + "presentationml.presentation",
 }
-_ENTRY = re.compile(rb"PK\x03\x04.{22}(..)..", re.DOTALL)
-_MIMETYPE = re.compile(rb"mimetype(application/[a-z0-9.+-]+)")
+_ENTRY = re.compile(rb"PK\x03\x04.{22}(..)(..)", re.DOTALL)
+_MIMETYPE = re.compile(rb"application/[a-z0-9.+-]+")
 
 
 def signature_of(head: bytes) -> str | None:
-    """Return the media type whose signature *head* has; None if it has none that is known."""
+    """Return the media type whose signature *head* begins with; None if it has none that is known."""
     found = next((name for start, name in _LONGEST_FIRST if head.startswith(start)), None)
     if found == "application/zip":
         return _zipped(head)
@@ -145,11 +151,17 @@ def signature_of(head: bytes) -> str | None:
         return found
     if head.startswith(_RIFF_MARKS):
         return _RIFF.get(head[8:12], "application/x-riff")
-    if head[4:8] in _ATOMS:
-        return _brand(head)
     if head.startswith(_EBML):
         return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
     return next((name for form, name in _FORMS if form.match(head)), None)
+
+
+def late_signature_of(head: bytes) -> str | None:
+    """Return the media type whose signature *head* has behind bytes of any kind, which may show something else."""
+    atom = head[4:8]
+    if atom in _ATOMS and (atom in {b"ftyp", b"mdat"} or head[:1] <= _LARGEST_SIZE):
+        return _brand(head)
+    return next((name for form, name in _LATE_FORMS if form.match(head)), None)
 
 
 def _brand(head: bytes) -> str:
@@ -173,9 +185,19 @@ def _zipped(head: bytes) -> str:
     for entry in _ENTRY.finditer(head):
         length = int.from_bytes(entry[1], "little")
         names.append(head[entry.end() : entry.end() + length])
-    if names[:1] == [b"mimetype"] and (told := _MIMETYPE.search(head)):
-        return told[1].decode()
+    if names[:1] == [b"mimetype"] and (told := _told(head)) and may_be_zipped(told):
+        return told
     if any(name in {b"[Content_Types].xml", b"_rels/.rels"} for name in names):
         parts = (_PARTS.get(name.partition(b"/")[0] + b"/") for name in names)
         return next((part for part in parts if part), "application/zip")
     return "application/zip"
+
+
+def _told(head: bytes) -> str | None:
+    """Return the content of the first entry, in which e-books and office files say their type."""
+    entry = _ENTRY.search(head)
+    if entry is None:
+        return None
+    lengths = (int.from_bytes(length, "little") for length in entry.groups())
+    told = _MIMETYPE.match(head, entry.end() + sum(lengths))
+    return told[0].decode() if told else None

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from filecolumn.mediatypes import FRAGMENT, SCRIPT, TEXT, UNKNOWN
-from filecolumn.signatures import signature_of
+from filecolumn.mediatypes import DANGEROUS, FRAGMENT, SCRIPT, TEXT, UNKNOWN, XML
+from filecolumn.signatures import late_signature_of, signature_of
 
 __all__ = ("HEAD_SIZE", "sniff")
 
@@ -40,11 +40,21 @@ _TEXT_SIGNATURES = (
 # Printers' commands or a mail's header may stand before it: https://www.iso.org/standard/75839.html, annex
 _LATE_PDF = re.compile(rb"%PDF-\d\.\d\s{1,2}%[\x80-\xff]{2}")
 _LATE_PDF_SIZE = 1024
+# An installer or a zipped program of Python may begin with a script, and XML may hold binary data
+_SEEN_IN_BINARY = DANGEROUS - {SCRIPT, XML} | {"application/pdf"}
 
 _HTML = re.compile(rb"<(?:!doctype html|html|head|script|iframe|style|title|body)[\s>]", re.IGNORECASE)
 _HTML_PARTS = re.compile(rb"<(?:h1|div|font|table|a|b|br|p)[\s>]|<!--", re.IGNORECASE)
 """Section 7.1 of the standard: what begins a page, and what begins many a Markdown file too."""
-_RUNS = re.compile(rb"<(?:script|iframe|object|embed|body|html)[\s>]|<[^>]*\son[a-z]+\s*=", re.IGNORECASE)
+# Each part ends at the next tag or is bounded: without that, the time grows with the square of the size
+_RUNS = re.compile(
+    rb"<(?:script|iframe|object|embed|body|html)[\s>]|<[^<>]*\son[a-z]{1,32}\s{0,8}=", re.IGNORECASE
+)
+# https://spec.commonmark.org/0.31.2/: fenced and indented code, and spans within a line
+_SHOWN_CODE = re.compile(
+    rb"^ {0,3}(`{3,}|~{3,}).*?(?:\n {0,3}\1|\Z)|(?<=\n)\r?\n(?:(?: {4}|\t)[^\n]*(?:\n|\Z))+|`[^`\n]+`",
+    re.DOTALL | re.MULTILINE,
+)
 _DECLARATION = re.compile(rb"<!(?:ENTITY|ELEMENT|ATTLIST|NOTATION)\s")
 _PAGES = frozenset((b"html", b"head", b"body", b"script", b"iframe", b"style", b"title"))
 _ROOT = re.compile(rb"<(?:[\w.-]+:)?([\w.-]+)")
@@ -65,9 +75,12 @@ def sniff(head: bytes) -> str:
         return _sniff_text(head)
     if signature := signature_of(head):
         return signature
-    if _LATE_PDF.search(head[:_LATE_PDF_SIZE]):
-        return "application/pdf"
-    return _sniff_text(head) if b"\0" not in odd and len(odd) * _RARE_IN_TEXT <= len(head) else UNKNOWN
+    shown = _sniff_text(head)
+    if late := late_signature_of(head):
+        # a page or a script may stand before it
+        return late if shown == TEXT else shown
+    is_text = b"\0" not in odd and len(odd) * _RARE_IN_TEXT <= len(head)
+    return shown if is_text or shown in _SEEN_IN_BINARY else UNKNOWN
 
 
 def _sniff_text(head: bytes) -> str:
@@ -95,7 +108,7 @@ def _sniff_markup(text: bytes) -> str:
         root and text.startswith(b"<!--") and not _HTML_PARTS.match(b"<%b>" % root)
     ):
         return TEXT
-    return "text/html" if _RUNS.search(text) else FRAGMENT
+    return "text/html" if _RUNS.search(_SHOWN_CODE.sub(b"\n", text)) else FRAGMENT
 
 
 def _root_of(text: bytes) -> bytes:
