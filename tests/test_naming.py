@@ -12,8 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from filecolumn import InvalidKeyError
+from filecolumn import InvalidKeyError, mediatypes
+from filecolumn.mediatypes import canonical, is_known
 from filecolumn.naming import (
+    RUNNABLE_EXTENSIONS,
     check_content_type,
     check_key,
     clean_filename,
@@ -230,6 +232,20 @@ def test_a_cleaned_filename_is_composed(name: str) -> None:
 )
 def test_only_a_harmless_extension_goes_into_a_key(name: str, extension: str) -> None:
     assert safe_extension(name) == extension
+
+
+def test_a_usual_extension_says_each_type_that_is_served() -> None:
+    """Except for what other formats are called too (`.msg`), and what is a PNG for most programs."""
+    extensions = "docx xlsx pptx odt ods odp odg epub geojson gz json doc pdf rtf parquet xls ppt rar sqlite 7z "
+    extensions += "bz2 ndjson tar xz yaml zip zst avif bmp gif heic heif jp2 jpg jxl png tiff psd webp ico "
+    extensions += "ics csv md txt tsv vcf vtt bin"
+    served = {canonical(guess_content_type(f"a.{extension}")) for extension in extensions.split()}
+    assert served == set(mediatypes._INERT) - {"application/vnd.ms-outlook", "image/apng"}
+
+
+def test_an_extension_with_a_type_that_is_known_needs_no_list_of_names() -> None:
+    types = {extension: guess_content_type(f"a{extension}") for extension in RUNNABLE_EXTENSIONS}
+    assert not {extension: name for extension, name in types.items() if is_known(name)}
 
 
 @given(TEXT | HOSTILE)

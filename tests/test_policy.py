@@ -261,6 +261,47 @@ def test_a_format_keeps_its_own_type(
     assert decide(accept, content, filename, declared) == row
 
 
+@pytest.mark.parametrize(
+    ("media_type", "content", "filename"),
+    [
+        ("text/calendar", b"BEGIN:VCALENDAR\r\n", "a.ics"),
+        ("text/vcard", b"BEGIN:VCARD\r\n", "a.vcf"),
+        ("application/geo+json", b'{"type": "Feature"}', "a.geojson"),
+        ("application/x-ndjson", b'{"a": 1}\n{"a": 2}\n', "a.ndjson"),
+        ("application/rtf", b"{\\rtf1 a}", "a.rtf"),
+        ("image/vnd.adobe.photoshop", b"8BPS\0\1", "a.psd"),
+        ("audio/midi", b"MThd\0\0\0\6\0\1", "a.mid"),
+        ("audio/webm", SAMPLES["a.webm"][0], "a.weba"),
+        ("video/ogg", SAMPLES["a.ogg"][0], "a.ogv"),
+        ("model/gltf+json", b'{"asset": {}}', "a.gltf"),
+        ("application/vnd.android.package-archive", SAMPLES["a.zip"][0], "a.apk"),
+        ("application/x-sh", b"#!/bin/csh -f\n", "a.csh"),
+    ],
+)
+def test_a_type_is_taken_under_its_usual_extension(media_type: str, content: bytes, filename: str) -> None:
+    for declared in ("application/octet-stream", media_type):
+        assert decide({media_type}, content, filename, declared) == media_type
+    assert decide({f".{filename.partition('.')[2]}"}, content, filename, "") == media_type
+
+
+@pytest.mark.parametrize(
+    ("media_type", "other", "content", "filename"),
+    [
+        ("text/vcard", "text/x-vcard", b"BEGIN:VCARD\r\n", "a.vcf"),
+        ("text/vcard", "text/directory", b"BEGIN:VCARD\r\n", "a.vcf"),
+        ("text/csv", "application/csv", b"a,b", "a.csv"),
+        ("text/csv", "text/x-csv", b"a,b", "blob"),
+        ("text/markdown", "text/x-markdown", b"# a", "blob"),
+        ("audio/midi", "audio/x-midi", b"MThd\0\0\0\6\0\1", "a.midi"),
+        ("audio/midi", "audio/mid", b"RIFF\x10\0\0\0RMIDdata", "a.mid"),
+        ("application/pdf", "application/x-pdf", PDF, "a.pdf"),
+    ],
+)
+def test_an_old_name_of_a_type_is_as_good(media_type: str, other: str, content: bytes, filename: str) -> None:
+    assert decide({media_type}, content, filename, other) == other
+    assert decide({other}, content, filename, media_type) == media_type
+
+
 OTHER_NAMES = "png pdf txt csv md json xml gpx docx zip mp3 mp4 ttf dwx xls doc".split()
 
 

@@ -41,6 +41,7 @@ SCRIPT = "application/x-sh"
 _NAMES = {
     "application/gzip": "application/x-gzip",
     "application/java-archive": "application/x-java-archive",
+    "application/pdf": "application/x-pdf",
     "application/postscript": "image/x-eps image/eps application/eps application/x-eps",
     "application/rtf": "text/rtf",
     "application/vnd.ms-cab-compressed": "application/x-cab application/x-cabinet",
@@ -57,6 +58,7 @@ _NAMES = {
     "application/x-sh": "application/x-shellscript text/x-sh text/x-shellscript",
     "application/x-shockwave-flash": "application/futuresplash application/vnd.adobe.flash.movie",
     "application/x-pkcs12": "application/pkcs12",
+    "application/x-ndjson": "application/ndjson application/jsonl application/x-jsonlines",
     "application/x-tex": "text/x-tex",
     "application/x-troff": "text/troff",
     "application/x-troff-ms": "text/x-troff-ms",
@@ -67,6 +69,7 @@ _NAMES = {
     "audio/aac": "audio/x-aac audio/aacp",
     "audio/aiff": "audio/x-aiff audio/x-aifc",
     "audio/flac": "audio/x-flac",
+    "audio/midi": "audio/mid audio/x-mid audio/x-midi",
     "audio/mp4": "audio/x-m4a audio/m4a",
     "audio/mpeg": "audio/mp3 audio/x-mp3 audio/mpeg3 audio/x-mpeg",
     "application/x-pn-realaudio": "application/ram audio/x-pn-realaudio",
@@ -79,11 +82,15 @@ _NAMES = {
     "image/png": "image/x-png",
     "image/vnd.dwg": "application/acad image/x-dwg",
     "image/x-icon": "image/vnd.microsoft.icon image/ico",
+    "text/csv": "application/csv text/x-csv",
     # https://mimesniff.spec.whatwg.org/#javascript-mime-type
     "text/javascript": "application/ecmascript application/javascript application/x-ecmascript "
     "application/x-javascript text/ecmascript text/javascript1.0 text/javascript1.1 text/javascript1.2 "
     "text/javascript1.3 text/javascript1.4 text/javascript1.5 text/jscript text/livescript text/x-ecmascript "
     "text/x-javascript",
+    "text/markdown": "text/x-markdown",
+    # https://www.rfc-editor.org/rfc/rfc6350: it takes the place of both
+    "text/vcard": "text/x-vcard text/directory",
     "text/x-awk": "application/x-awk",
     "text/x-gnuplot": "application/x-gnuplot",
     "text/x-groovy": "text/x-gradle",
@@ -166,7 +173,7 @@ _MEMBERS = {
     "jpeg": "image/jpeg image/mpo",
     "jpeg 2000": "image/jp2 image/jpm image/j2c image/x-jp2-codestream video/mj2",
     "jpeg xl": "image/jxl",
-    "midi": "audio/midi audio/x-midi",
+    "midi": "audio/midi",
     "mpeg": "video/mpeg video/mp2t video/mp2p",
     "mpeg audio": "audio/mpeg audio/aac audio/mp2 audio/x-mp2 audio/mpa",
     "ogg": "audio/ogg video/ogg application/ogg audio/opus audio/vorbis audio/speex audio/x-speex",
@@ -211,7 +218,6 @@ _ALSO = {
     # tags of MP3 before it, or Ogg around it
     "audio/flac": ("mpeg audio", "ogg"),
     "audio/midi": ("riff",),
-    "audio/x-midi": ("riff",),
     "application/xml-dtd": ("text",),
     "application/xml-external-parsed-entity": ("text",),
     # sources of TypeScript and of translations, which browsers declare as film
