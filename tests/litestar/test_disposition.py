@@ -93,6 +93,26 @@ def test_pictures_and_players_are_shown_if_that_is_wanted(kind: str) -> None:
     assert served_as("attachment", kind, INLINE_TYPES) == "attachment"
 
 
+@pytest.mark.parametrize("kind", ["image/jpg", "image/pjpeg", "image/x-ms-bmp", "IMAGE/JPG; q=1"])
+def test_another_name_of_a_picture_is_shown_too(kind: str) -> None:
+    assert served_as("inline", kind, INLINE_TYPES) == "inline"
+
+
+@pytest.mark.parametrize(
+    ("kind", "listed"),
+    [
+        ("text/javascript", "application/javascript"),
+        ("application/javascript", "text/javascript"),
+        ("image/jpeg", "image/jpg"),
+        ("text/xml", "application/xml"),
+        ("application/pdf", "Application/PDF"),
+    ],
+)
+def test_a_list_of_types_may_use_another_name(kind: str, listed: str) -> None:
+    assert served_type(kind, {listed}) == kind
+    assert served_as("inline", kind, {listed}) == "inline"
+
+
 @pytest.mark.parametrize(
     "kind", ["image/png,text/html", "a/b/c", "x" * 10_000, "image/png\r\nSet-Cookie: a=b", "", "image"]
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from filecolumn import storages
 from filecolumn.litestar.charset import LOOKED_AT
 from tests.litestar.application import objects
 
@@ -38,6 +40,11 @@ def announced(http: httpx.Client) -> set[str]:
         ("Müller".encode("utf-16"), PLAIN),
         ("日本語です".encode("shift-jis"), PLAIN),
         ("日本語です".encode("iso-2022-jp"), PLAIN),
+        # without a mark, letters of ASCII are UTF-8 with zeros between them
+        ("id;name\r\n1;Ann\r\n".encode("utf-16-le"), PLAIN),
+        ("id;name\r\n1;Ann\r\n".encode("utf-16-be"), PLAIN),
+        ("id;name\r\n1;Ann\r\n".encode("utf-32-le"), PLAIN),
+        (b"\x1b(I123\x1b(B", PLAIN),
         # \x1b[31m and \x1b(B are of terminals, and change no letters
         ("\x1b[31mrot: Ä\x1b(B\x1b[m".encode(), UTF_8),
         # a character that is cut at its end
@@ -66,6 +73,23 @@ def test_a_declared_charset_stays(http: httpx.Client, declared: str) -> None:
 def test_other_parameters_are_no_charset(http: httpx.Client) -> None:
     http.put("/raw/a.txt", content="Müller".encode(), headers={"Content-Type": "text/plain; format=flowed"})
     assert announced(http) == {"text/plain; format=flowed; charset=utf-8"}
+
+
+def test_a_range_reads_little_of_a_large_text_besides(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http.put("/raw/a.txt", content=b"a" * 1_000_000, headers={"Content-Type": PLAIN})
+    backend, asked = type(storages.get("files")), list[int | None]()
+    real = backend.get_async
+
+    async def get_async(self: Any, key: str, *, start: int = 0, length: int | None = None) -> Any:
+        asked.append(length)
+        return await real(self, key, start=start, length=length)
+
+    monkeypatch.setattr(backend, "get_async", get_async)
+    assert http.get(URL, headers={"Range": "bytes=0-9"}).headers["content-type"] == UTF_8
+    assert http.head(URL).headers["content-type"] == UTF_8
+    assert sorted(length or 1_000_000 for length in asked) == [10, 65_536, 65_536]
 
 
 def test_an_empty_text_has_any_charset(http: httpx.Client) -> None:

@@ -7,12 +7,14 @@ import re
 
 __all__ = ("LOOKED_AT", "has_no_charset", "with_charset")
 
-LOOKED_AT = 1024 * 1024
+LOOKED_AT = 64 * 1024
 """Bytes at the beginning of a text that decide; what follows them is taken to be the same."""
 
 _CHARSET = re.compile(r";\s*charset\s*=", re.IGNORECASE)
-# ISO-2022 says other letters in ASCII, after these; a browser decodes the Japanese one
-_ISO_2022 = b"\x1b$"
+# What is UTF-8 by its bytes only.  Wide text without a mark has zeros between its letters; ISO-2022-JP says
+# other letters in ASCII, after these: https://encoding.spec.whatwg.org/#iso-2022-jp-decoder.  Terminals use
+# `\x1b(B`, which goes back to ASCII
+_OTHERS = re.compile(rb"\0|\x1b(?:\$|\([IJ])")
 
 
 def has_no_charset(content_type: str) -> bool:
@@ -31,4 +33,4 @@ def with_charset(content_type: str, head: bytes, size: int) -> str:
         codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) >= size)
     except UnicodeDecodeError:
         return content_type
-    return content_type if _ISO_2022 in head else f"{content_type}; charset=utf-8"
+    return content_type if _OTHERS.search(head) else f"{content_type}; charset=utf-8"

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from urllib.parse import quote
 
 from filecolumn.errors import InvalidKeyError
-from filecolumn.mediatypes import is_inert
+from filecolumn.mediatypes import canonical, is_inert
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type, clean_filename, is_device_name
 from filecolumn.signed import Disposition
 
@@ -48,10 +48,10 @@ def served_type(content_type: str, inline_types: Collection[str]) -> str:
 
 
 def is_listed(content_type: str, types: Collection[str]) -> bool:
-    """Return whether a type is in *types*, which may hold wildcards such as `image/*`."""
+    """Return whether a type is in *types*, by any of its names; these may hold wildcards such as `image/*`."""
     kind = check_content_type(content_type).partition(";")[0].strip()
     # a wildcard is for what a browser shows or plays, never for what it runs
-    return kind in types or (is_inert(kind) and f"{kind.partition('/')[0]}/*" in types)
+    return canonical(kind) in map(canonical, types) or (is_inert(kind) and f"{kind.partition('/')[0]}/*" in types)
 
 
 def _download_name(filename: str) -> str:
