@@ -21,6 +21,7 @@ from filecolumn.naming import (
     clean_filename,
     guess_content_type,
     is_stage_name,
+    last_extension,
     new_key,
     safe_extension,
     slug,
@@ -80,6 +81,11 @@ JOINED = re.compile(
         ("s3://other/x", "x"),
         ("x/C:y", "y"),
         ("C:C:x", "x"),
+        ("C:Users", "Users"),
+        # a title is no drive
+        ("A: plan.txt", "A: plan.txt"),
+        ("C:B: minutes.pdf", "B: minutes.pdf"),
+        ("folder/Q: and A.txt", "Q: and A.txt"),
         # never decoded
         ("%2e%2e%2fx", "%2e%2e%2fx"),
         ("%252e", "%252e"),
@@ -234,9 +240,34 @@ def test_only_a_harmless_extension_goes_into_a_key(name: str, extension: str) ->
     assert safe_extension(name) == extension
 
 
+INVISIBLE_IN_NAMES = "\ufe0f\u034f\u3164\uffa0\u115f\u17b5\u180b\u2800\U000e0020\U000e0101\U0001d173"
+
+
+@pytest.mark.parametrize("hidden", INVISIBLE_IN_NAMES, ids=ascii)
+def test_an_extension_is_read_as_it_looks(hidden: str) -> None:
+    for name in (
+        f"a.p{hidden}hp",
+        f"a.php{hidden}",
+        f"a.{hidden}php",
+        f"a.php{hidden} .",
+        f"a.png.php{hidden * 9}",
+    ):
+        assert last_extension(name) == last_extension(clean_filename(name)) == ".php"
+        assert guess_content_type(name) == "application/x-httpd-php"
+    assert last_extension(f"photo.\u2764{hidden}") == ".\u2764"
+
+
+def test_an_emoji_keeps_what_it_is_made_of() -> None:
+    for name in ("\u2764\ufe0f.png", "\U0001f3f4\U000e0067\U000e0062\U000e007f.png", "1\ufe0f\u20e3.png"):
+        assert clean_filename(name) == name
+        assert last_extension(name) == ".png"
+
+
 def test_a_usual_extension_says_each_type_that_is_served() -> None:
     """Except for what other formats are called too (`.msg`), and what is a PNG for most programs."""
-    extensions = "docx xlsx pptx odt ods odp odg epub geojson gz json doc pdf rtf parquet xls ppt rar sqlite 7z "
+    extensions = (
+        "docx xlsx pptx odt ods odp odg epub geojson gz json doc pdf rtf parquet xls ppt rar sqlite 7z "
+    )
     extensions += "bz2 ndjson tar xz yaml zip zst avif bmp gif heic heif jp2 jpg jxl png tiff psd webp ico "
     extensions += "ics csv md txt tsv vcf vtt bin"
     served = {canonical(guess_content_type(f"a.{extension}")) for extension in extensions.split()}

@@ -183,7 +183,10 @@ RUNS = (
 
 
 @pytest.mark.parametrize(
-    "name", ["a.{}", "data:,a.{}", "a.gif.{}", "a.gif?.{}", "A.{}.", "a.{} ", "a.{}::$DATA"]
+    "name",
+    "a.{}|data:,a.{}|a.gif.{}|a.gif?.{}|A.{}.|a.{} |a.{}::$DATA|a.{}\ufe0f|a.\u3164{}|a.{}\U000e0020".split(
+        "|"
+    ),
 )
 @pytest.mark.parametrize("declared", ["image/gif", "application/octet-stream"])
 def test_a_picture_has_no_name_that_something_runs(name: str, declared: str) -> None:

@@ -66,7 +66,8 @@ _STRAY_JOINERS = re.compile(
 # Nothing in such a name has to be cleaned
 _CLEAN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._()+-]{0,253}[A-Za-z0-9])?", re.ASCII)
 _SEPARATORS = re.compile(r"[/\\]")
-_DRIVES = re.compile(r"^(?:[A-Za-z]:[\s\u200c\u200d]*)+")
+# A space makes a title of it: `A: plan.txt`
+_DRIVES = re.compile(r"^(?:[A-Za-z]:[\u200c\u200d]*(?!\s))+")
 _CONTENT_TYPE = re.compile(
     r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}"  # RFC 6838, section 4.2
     r'(?:[ \t]*;[ \t]*[a-z0-9!#$&^_.+-]+=(?:[a-z0-9!#$&^_.+-]+|"[ !#-\[\]-~]*"))*',
@@ -212,14 +213,22 @@ https://chromium.googlesource.com/chromium/src/+/main/components/safe_browsing/c
 _COMPRESSED_TYPES = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 # How Windows and its servers read a name: without these at its end
 _DROPPED = re.compile(r"(?:::\$[a-z_]+|[. ])+$", re.IGNORECASE)
+# Default_Ignorable_Code_Point of Unicode, and the empty Braille pattern.  Emoji and some scripts need them in
+# names; https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 
 def clean_filename(name: str | None) -> str:
-    """Return *name* as it may be shown: no folders, NFC, nothing invisible, at most 255 bytes.
+    """Return *name* as it may be shown: no folders, NFC, no controls, at most 255 bytes.
 
-    The joiners U+200C and U+200D stay where they change how the characters beside them look.  None, as
-    uploads without a name have, and a name with nothing left become `file`.  Raises InvalidKeyError for
-    a lone surrogate, which no database or header could carry.
+    What hides or turns letters is removed: bidirectional overrides, zero-width spaces, byte order marks.
+    The joiners U+200C and U+200D stay where they change how the characters beside them look, and so do
+    characters that emoji and scripts are made of, as U+FE0F; `last_extension` passes over them.  None, as
+    uploads without a name have, and a name with nothing left become `file`.  Raises InvalidKeyError for a
+    lone surrogate, which no database or header could carry.
     """
     if name is None:
         return DEFAULT_FILENAME
@@ -342,8 +351,9 @@ def guess_content_type(filename: str) -> str:
 
 
 def last_extension(filename: str) -> str:
-    """Return `.ext`, in lower case, as a desktop or a server goes by it; empty if there is none."""
-    _, dot, extension = _DROPPED.sub("", filename).rpartition(".")
+    """Return `.ext`, in lower case, as a reader sees it and a desktop or a server goes by it; empty if none is."""
+    seen = filename if filename.isascii() else _UNSEEN.sub("", filename)
+    _, dot, extension = _DROPPED.sub("", seen).rpartition(".")
     return f".{extension.lower()}" if dot else ""
 
 

@@ -51,7 +51,9 @@ def is_listed(content_type: str, types: Collection[str]) -> bool:
     """Return whether a type is in *types*, by any of its names; these may hold wildcards such as `image/*`."""
     kind = check_content_type(content_type).partition(";")[0].strip()
     # a wildcard is for what a browser shows or plays, never for what it runs
-    return canonical(kind) in map(canonical, types) or (is_inert(kind) and f"{kind.partition('/')[0]}/*" in types)
+    return canonical(kind) in map(canonical, types) or (
+        is_inert(kind) and f"{kind.partition('/')[0]}/*" in types
+    )
 
 
 def _download_name(filename: str) -> str:
