@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.base import SignMethod, StorageBackend
 from filecolumn.errors import NotSupportedError
 from filecolumn.grants import UploadGrant, configured_signer, incoming_key, upload_headers
 from filecolumn.naming import check_content_type, clean_filename, guess_content_type
@@ -30,9 +29,50 @@ class _Plan:
 
     backend: StorageBackend
     key: str
+    method: SignMethod
+    expires_in: float
     route: Callable[[], str] | None = None
     asks_storage: bool = True
     """Whether the storage is to sign, if it turns out to be able to."""
+
+    def url(self) -> str:
+        """Return what the storage signs, or the route where it does not; NotSupportedError if neither does."""
+        if self.route is not None and not self.asks_storage:
+            return self.route()
+        try:
+            return self.backend.sign(self.key, expires_in=self.expires_in, method=self.method)
+        except NotSupportedError:
+            if self.route is None:
+                raise
+            return self.route()
+
+    async def url_async(self) -> str:
+        """Call `url` asynchronously."""
+        if self.route is not None and not self.asks_storage:
+            return self.route()
+        try:
+            return await self.backend.sign_async(self.key, expires_in=self.expires_in, method=self.method)
+        except NotSupportedError:
+            if self.route is None:
+                raise
+            return self.route()
+
+
+@dataclass(frozen=True, slots=True)
+class _UploadPlan:
+    """What an upload claims, and who signs its URL."""
+
+    signer: UrlSigner
+    claims: Claims
+    signing: _Plan
+
+    def grant(self, url: str) -> UploadGrant:
+        return UploadGrant(
+            url=url,
+            token=self.signer.tokens.sign(replace(self.claims, purpose="grant", method="ATTACH")),
+            expires_at=self.claims.expires_at,
+            headers=upload_headers(self.signing.backend, self.claims.content_type),
+        )
 
 
 class SignableFile(ReadableFile):
@@ -62,31 +102,17 @@ class SignableFile(ReadableFile):
 
         Raises NotSupportedError where neither can sign, ValueError for more than 7 days.
         """
-        if for_upload and not self._can_be_placed:
-            return self.grant_upload(
-                expires_in=expires_in,
-                content_type=content_type,
-                max_size=max_size,
-                column=column,
-                subject=subject,
-            ).url
-        method: Literal["GET", "PUT"] = "PUT" if for_upload else "GET"
         plan = self._sign_plan(
             expires_in,
-            method,
+            for_upload=for_upload,
             disposition=disposition,
             filename=filename,
             content_type=content_type,
+            max_size=max_size,
+            column=column,
             subject=subject,
         )
-        if plan.route is not None and not plan.asks_storage:
-            return plan.route()
-        try:
-            return plan.backend.sign(plan.key, expires_in=expires_in, method=method)
-        except NotSupportedError:
-            if plan.route is None:
-                raise
-            return plan.route()
+        return plan.url()
 
     async def sign_async(
         self,
@@ -101,32 +127,17 @@ class SignableFile(ReadableFile):
         subject: str | None = None,
     ) -> str:
         """Call `sign` asynchronously."""
-        if for_upload and not self._can_be_placed:
-            grant = await self.grant_upload_async(
-                expires_in=expires_in,
-                content_type=content_type,
-                max_size=max_size,
-                column=column,
-                subject=subject,
-            )
-            return grant.url
-        method: Literal["GET", "PUT"] = "PUT" if for_upload else "GET"
         plan = self._sign_plan(
             expires_in,
-            method,
+            for_upload=for_upload,
             disposition=disposition,
             filename=filename,
             content_type=content_type,
+            max_size=max_size,
+            column=column,
             subject=subject,
         )
-        if plan.route is not None and not plan.asks_storage:
-            return plan.route()
-        try:
-            return await plan.backend.sign_async(plan.key, expires_in=expires_in, method=method)
-        except NotSupportedError:
-            if plan.route is None:
-                raise
-            return plan.route()
+        return await plan.url_async()
 
     def grant_upload(
         self,
@@ -144,13 +155,8 @@ class SignableFile(ReadableFile):
         *column* (such as `Document.file`), by *subject* (such as a user's id).
         Raises NotSupportedError without a signing key, ValueError for more than 7 days.
         """
-        signer = configured_signer()
-        claims, backend = self._upload_claims(expires_in, content_type, max_size, column, subject)
-        url = None
-        if backend.capabilities.signs_uploads:
-            with suppress(NotSupportedError):
-                url = backend.sign(claims.key, expires_in=expires_in, method="PUT")
-        return _grant(signer, claims, backend, url)
+        plan = self._upload_plan(expires_in, content_type, max_size, column, subject)
+        return plan.grant(plan.signing.url())
 
     async def grant_upload_async(
         self,
@@ -162,39 +168,36 @@ class SignableFile(ReadableFile):
         subject: str | None = None,
     ) -> UploadGrant:
         """Call `grant_upload` asynchronously."""
-        signer = configured_signer()
-        claims, backend = self._upload_claims(expires_in, content_type, max_size, column, subject)
-        url = None
-        if backend.capabilities.signs_uploads:
-            with suppress(NotSupportedError):
-                url = await backend.sign_async(claims.key, expires_in=expires_in, method="PUT")
-        return _grant(signer, claims, backend, url)
-
-    @property
-    def _can_be_placed(self) -> bool:
-        return self.is_saved or self._given_key is not None
+        plan = self._upload_plan(expires_in, content_type, max_size, column, subject)
+        return plan.grant(await plan.signing.url_async())
 
     def _sign_plan(
         self,
         expires_in: float,
-        method: Literal["GET", "PUT"],
         *,
+        for_upload: bool,
         disposition: Disposition | None,
         filename: str | None,
         content_type: str | None,
+        max_size: int | None,
+        column: object,
         subject: str | None,
     ) -> _Plan:
-        backend, key = self._signable(for_upload=method == "PUT")
+        if for_upload:
+            if self.is_saved:
+                return _Plan(*self._located(), "PUT", expires_in)
+            if self._given_key is not None:
+                return _Plan(self._storage(), self._given_key, "PUT", expires_in)
+            return self._upload_plan(expires_in, content_type, max_size, column, subject).signing
+        backend, key = self._located()
         asked = any(option is not None for option in (disposition, filename, content_type, subject))
-        if method == "PUT":
-            return _Plan(backend, key)
         signer = storages.signer
         if signer is None:
             if asked:
                 raise NotSupportedError(
                     f"storage {backend.key!r} signs no such options; give FileColumnPlugin a signing_key"
                 )
-            return _Plan(backend, key)
+            return _Plan(backend, key, "GET", expires_in)
         claims = download_claims(
             self,
             expires_at=expiry(time.time(), expires_in),
@@ -206,23 +209,21 @@ class SignableFile(ReadableFile):
         return _Plan(
             backend,
             key,
+            "GET",
+            expires_in,
             route=partial(signer.url, claims),
             asks_storage=backend.capabilities.signs and not asked,
         )
 
-    def _signable(self, *, for_upload: bool) -> tuple[StorageBackend, str]:
-        if for_upload and self._given_key is not None and not self.is_saved:
-            return self._storage(), self._given_key
-        return self._located()
-
-    def _upload_claims(
+    def _upload_plan(
         self,
         expires_in: float,
         content_type: str | None,
         max_size: int | None,
         column: object,
         subject: str | None,
-    ) -> tuple[Claims, StorageBackend]:
+    ) -> _UploadPlan:
+        signer = configured_signer()
         if self._phase is not Phase.PENDING or self._source is not None:
             raise ValueError(
                 "an upload is granted for a new file without content: FileObject(name).grant_upload()"
@@ -239,7 +240,11 @@ class SignableFile(ReadableFile):
             column="" if column is None else str(column),
             subject=subject or "",
         )
-        return claims, self._storage()
+        backend = self._storage()
+        route = partial(signer.url, claims)
+        asks_storage = backend.capabilities.signs_uploads
+        signing = _Plan(backend, claims.key, "PUT", expires_in, route=route, asks_storage=asks_storage)
+        return _UploadPlan(signer, claims, signing)
 
     def _bound_type(self, content_type: str | None) -> str:
         """Return the type that an upload must declare: what was said, and not what the name lets guess."""
@@ -271,13 +276,4 @@ def download_claims(
         size=-1 if file.size is None else file.size,
         checksum=file.checksum or "",
         subject=subject or "",
-    )
-
-
-def _grant(signer: UrlSigner, claims: Claims, backend: StorageBackend, url: str | None) -> UploadGrant:
-    return UploadGrant(
-        url=url if url is not None else signer.url(claims),
-        token=signer.tokens.sign(replace(claims, purpose="grant", method="ATTACH")),
-        expires_at=claims.expires_at,
-        headers=upload_headers(backend, claims.content_type),
     )
