@@ -132,9 +132,11 @@ class FileObject(GrantedFile):
         be one of that column's (BackendMismatchError).  Raises CorruptFileMetadataError for what is
         no row of a file, or of one that was not saved.
         """
-        if isinstance(row, str | bytes):
-            raise CorruptFileMetadataError("a row is a mapping, not its JSON: pass json.loads(text)")
-        facts = facts_from_row(deepcopy(dict(row)) if isinstance(row, Mapping) else row)
+        if not isinstance(row, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise CorruptFileMetadataError(
+                f"a file's row is a mapping, not a {type(row).__name__}; of its JSON pass json.loads(text)"
+            )
+        facts = facts_from_row(deepcopy(dict(row)))
         if row.get("v") and facts.foreign and facts.size is None:
             # `to_dict` of a file without a key: it would be taken for one that advanced-alchemy has stored
             raise CorruptFileMetadataError(
