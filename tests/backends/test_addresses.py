@@ -210,6 +210,8 @@ def test_what_stands_where_a_key_or_an_address_belongs_is_not_repeated(tmp_path:
         ("s3://KEY:PASS@bucket/", {}, r"s3fs: username=\.\.\. and password=\.\.\."),
         ("s3://arn:aws:s3:us-west-2:123456789012:accesspoint/mine", {}, "alias of an access point"),
         ("sftp://user:pass/word@host/p", {}, "percent-encode"),
+        ("ssh://user:pass#word@host/p", {}, "percent-encode"),
+        ("https://user:pass?word@host/p", {}, "percent-encode"),
         ("simpleCache::file://{0}/new", {}, "did you mean 'simplecache'"),
         ("blockcache2::file://{0}/new", {}, "did you mean 'blockcache'"),
         ("simplecahe::filecache::file://{0}/new", {}, "did you mean 'simplecache'"),

@@ -77,14 +77,15 @@ def check_address(url: str, *, access_points: bool = False) -> None:
 
 
 def check_userinfo(url: str) -> None:
-    """Raise ValueError for a password with a slash, which makes a part of it the host or the folder."""
+    """Raise ValueError for a password with a delimiter, which makes a part of it the host or the folder."""
     for link in url.split("::"):
         scheme, _, rest = link.partition("://")
-        host, _, path = rest.partition("/")
+        host, *after = re.split(r"[/?#]", rest, maxsplit=1)
         port = re.sub(r"^\[.*?\]", "", host.rpartition("@")[2]).partition(":")[2]
-        if scheme.lower() in _WITH_USERINFO and "@" in path and port and not port.isdecimal():
+        if scheme.lower() in _WITH_USERINFO and "@" in "".join(after) and port and not port.isdecimal():
             raise ValueError(
-                f"the URL {scheme.lower()}://... has a '/' in its user name or password: percent-encode it, as %2F"
+                f"the URL {scheme.lower()}://... has a '/', '?' or '#' in its user name or password: percent-encode it "
+                "(%2F, %3F, %23)"
             )
 
 
