@@ -138,6 +138,20 @@ async def test_a_page_taken_out_of_its_list_no_longer_writes_it(driver: Driver, 
     assert await held_in_list(driver) == [{"page": 1}]
 
 
+async def test_a_page_of_a_list_that_was_replaced_does_not_bring_the_list_back(
+    driver: Driver, committed: None
+) -> None:
+    async with driver.session() as session:
+        document = await session.one(Document, 1)
+        page = document.pages[0]
+        document.pages = []
+        await session.flush()
+        session.sync.expire(document)
+        page.update_metadata({"seen": True})
+        await session.commit()
+    assert await held_in_list(driver) == []
+
+
 async def test_metadata_of_a_new_file_is_changed_before_its_flush(
     driver: Driver, storage: StorageBackend
 ) -> None:

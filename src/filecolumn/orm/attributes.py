@@ -147,8 +147,9 @@ def _is_in(value: object, held: object) -> bool:
 def own(state: InstanceState[object], key: str, value: FileObject | FileObjectList) -> None:
     """Let a value of an attribute, and the files of a list, tell the instance of changes."""
     value._own(RowOwner(state, key))
-    if isinstance(value, FileObjectList) and value._row_files():
-        # one of its files may change when the attribute has expired, and nobody else holds the list
+    # one of its files may change when the attribute has expired, and nobody else holds the list; an empty one takes
+    # the place of one that had files, and loading it makes no `info`
+    if isinstance(value, FileObjectList) and (value._row_files() or "info" in vars(state)):
         state.info[_LISTS, key] = value
 
 
