@@ -99,6 +99,9 @@ class OnS3(BackendSuite):
 class TestS3OnMoto(OnS3):
     proves_signatures = False
 
+    def test_of_two_creations_at_one_moment_one_fails(self, backend: StorageBackend) -> None:
+        pytest.skip("moto looks for the key and stores it in two steps, in threads; radosgw does it in one")
+
     @pytest.fixture
     def server(self, moto: Endpoint) -> Endpoint:
         return moto
