@@ -120,12 +120,12 @@ class StorageBackend(ABC):
         concurrency = 8 if concurrency is None else concurrency
         if min(timeout, total_timeout, concurrency) <= 0 or max_retries < 0:
             raise ValueError("timeouts and concurrency must be above 0, max_retries at least 0")
-        self.key = key
-        self.timeout = timeout
-        self.total_timeout = total_timeout
-        self.max_retries = max_retries
-        self.concurrency = concurrency
-        self.verify_copies = verify_copies is None or verify_copies
+        self.key: str = key
+        self.timeout: float = timeout
+        self.total_timeout: float = total_timeout
+        self.max_retries: int = max_retries
+        self.concurrency: int = concurrency
+        self.verify_copies: bool = verify_copies is None or verify_copies
 
     @property
     @abstractmethod
