@@ -14,7 +14,12 @@ from filecolumn.policy import ContentPolicy
 from filecolumn.sniffing import HEAD_SIZE
 from filecolumn.source import Source
 
-__all__ = ("Feed",)
+__all__ = ("Feed", "metered")
+
+
+def metered(facts: FileFacts, meter: Meter) -> FileFacts:
+    """Return *facts* with the size and hash of what was read."""
+    return replace(facts, size=meter.size, checksum=meter.checksum)
 
 
 class Feed:
@@ -41,7 +46,7 @@ class Feed:
     @property
     def facts(self) -> FileFacts:
         """What is true of the content that has passed."""
-        return replace(self._facts, size=self._meter.size, checksum=self._meter.checksum)
+        return metered(self._facts, self._meter)
 
     def start(self) -> str:
         """Read the first bytes and return the media type; ContentRejectedError if they are not accepted."""

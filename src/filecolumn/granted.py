@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Self
 
 from filecolumn.facts import FileFacts
+from filecolumn.feed import metered
 from filecolumn.grants import (
     GrantedSource,
     check_received,
     check_size,
     granted_facts,
-    metered,
     verified_grant,
 )
 from filecolumn.meter import Meter

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import FileTooLargeError, InvalidGrantError, NotSupportedError
 from filecolumn.facts import FileFacts, Json
-from filecolumn.meter import Meter
 from filecolumn.naming import guess_content_type, new_key
 from filecolumn.registry import storages
 from filecolumn.signing import Claims, UrlSigner
@@ -133,11 +132,6 @@ def granted_facts(claims: Claims) -> FileFacts:
         size=claims.size if counted else None,
         checksum=claims.checksum if counted else None,
     )
-
-
-def metered(facts: FileFacts, meter: Meter) -> FileFacts:
-    """Return *facts* with the size and hash of what was read."""
-    return replace(facts, size=meter.size, checksum=meter.checksum)
 
 
 def receipt(claims: Claims, facts: FileFacts) -> Claims:

@@ -29,7 +29,7 @@ from filecolumn.errors import (
 )
 from filecolumn.facts import FileFacts, JsonObject, known_time
 from filecolumn.failpoints import failpoint
-from filecolumn.feed import Feed
+from filecolumn.feed import Feed, metered
 from filecolumn.meter import Meter
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
 from filecolumn.policy import ANYTHING, ContentPolicy
@@ -424,9 +424,7 @@ async def look_up_async(op: Found) -> FileFacts:
 
 
 def _found(op: Found, stat: Stat, meter: Meter | None) -> FileFacts:
-    facts = replace(op.facts, size=stat.size)
-    if meter is not None:
-        facts = replace(facts, size=meter.size, checksum=meter.checksum)
+    facts = replace(op.facts, size=stat.size) if meter is None else metered(op.facts, meter)
     stored_type = check_content_type(stat.content_type or "")
     if stored_type != DEFAULT_CONTENT_TYPE:
         facts = replace(facts, content_type=stored_type)
@@ -552,7 +550,7 @@ def _copied(op: Copy, stat: Stat, meter: Meter | None) -> FileFacts:
         known = op.facts if op.facts.size is not None else replace(op.facts, size=stat.size)
         return _with_stat(known, op.backend, stat)
     _compare(op.facts, meter)
-    return _with_stat(replace(op.facts, size=meter.size, checksum=meter.checksum), op.backend, stat)
+    return _with_stat(metered(op.facts, meter), op.backend, stat)
 
 
 def _compare(facts: FileFacts, meter: Meter) -> None:
