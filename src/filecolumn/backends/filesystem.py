@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from math import isfinite
@@ -199,9 +199,7 @@ def _known_options(kind: type[object]) -> tuple[list[str], bool]:
 
 def can_sign(fs: FileSystem) -> bool:
     """Return whether the filesystem makes signed URLs; one that wraps another, such as `dir`, asks that one."""
-    inner = wrapped_in(fs)
-    own = _function(fs, "sign") is not fsspec.AbstractFileSystem.sign
-    return own and (inner is None or can_sign(inner))
+    return all(_function(each, "sign") is not fsspec.AbstractFileSystem.sign for each in _called_by(fs))
 
 
 def is_read_only(fs: FileSystem) -> bool:
@@ -209,10 +207,10 @@ def is_read_only(fs: FileSystem) -> bool:
 
     What cannot remove a file is no storage: archives, also those that are open for writing, `http`, `git`.
     """
-    while (inner := wrapped_in(fs)) is not None:
-        fs = inner
-    protocols = {fs.protocol} if isinstance(fs.protocol, str) else {*fs.protocol}
-    return not (_removes(fs) and protocols.isdisjoint(_READ_ONLY))
+    *_, innermost = _called_by(fs)
+    names = innermost.protocol
+    protocols = {names} if isinstance(names, str) else {*names}
+    return not (_removes(innermost) and protocols.isdisjoint(_READ_ONLY))
 
 
 def _removes(fs: FileSystem) -> bool:
@@ -238,14 +236,17 @@ def wrapped_in(fs: FileSystem) -> FileSystem | None:
     return cast("FileSystem", inner) if isinstance(inner, fsspec.AbstractFileSystem) else None
 
 
-def uploads_on_close(fs: FileSystem) -> bool:
-    """Return whether a file that is written goes to the storage when it is closed: through a cache of whole files."""
+def _called_by(fs: FileSystem) -> Iterator[FileSystem]:
+    """Yield a filesystem, what it wraps, and so on to the innermost."""
     called: FileSystem | None = fs
     while called is not None:
-        if isinstance(called, WholeFileCacheFileSystem):
-            return True
+        yield called
         called = wrapped_in(called)
-    return False
+
+
+def uploads_on_close(fs: FileSystem) -> bool:
+    """Return whether a file that is written goes to the storage when it is closed: through a cache of whole files."""
+    return any(isinstance(each, WholeFileCacheFileSystem) for each in _called_by(fs))
 
 
 def protocol_of(fs: FileSystem) -> str:
