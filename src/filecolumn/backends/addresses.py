@@ -9,14 +9,12 @@ import re
 from collections.abc import Collection, Iterable
 from urllib.parse import unquote
 
-from filecolumn.backends.options import meant_by, options_of_scheme
+from filecolumn.backends.options import AZURE_SCHEMES, S3_SCHEMES, meant_by, options_of_scheme
 
 __all__ = ("check_address", "check_userinfo", "local_folder", "scheme_of", "secrets_of", "spelt_for")
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-_S3 = frozenset({"s3", "s3a"})
-_BUCKETS = frozenset({*_S3, "gs", "gcs"})
-_AZURE = frozenset({"az", "adl", "azure", "abfs", "abfss"})
+_BUCKETS = frozenset({*S3_SCHEMES, "gs", "gcs"})
 _BUCKET = re.compile(r"[A-Za-z0-9._-]*")
 # container@account.dfs.core.windows.net
 _CONTAINER = re.compile(r"(?:[A-Za-z0-9$-]+@)?[A-Za-z0-9$._-]*")
@@ -123,7 +121,7 @@ def _advice(address: str) -> str:
     if address.startswith(("/", "~", ".")):
         return f"for a folder, pass Path(...).absolute().as_uri(); or {_WRITE}"
     scheme = address.partition(":")[0]
-    if ":" in address and scheme in {*_BUCKETS, *_AZURE, "file", "memory", "http", "https"}:
+    if ":" in address and scheme in {*_BUCKETS, *AZURE_SCHEMES, "file", "memory", "http", "https"}:
         return f"write two slashes after {scheme + ':'!r}, or another scheme, such as 'file:///folder/' or 's3://bucket/'"
     return _WRITE
 
@@ -136,14 +134,14 @@ def _spelt(protocols: Collection[str], link: str) -> str:
 def _check_link(scheme: str, rest: str, *, access_points: bool) -> None:
     where = re.search(r"[?#\\]", rest)
     host = re.split(r"[?#\\]", rest.partition("/")[0])[0]
-    is_access_point = scheme in _S3 and _ACCESS_POINT.fullmatch(host) is not None
+    is_access_point = scheme in S3_SCHEMES and _ACCESS_POINT.fullmatch(host) is not None
     if is_access_point and not access_points:
         raise ValueError(
             "obstore takes the alias of an access point in the place of the bucket; its ARN is for FSSpecBackend"
         )
     if scheme in _BUCKETS and not (is_access_point or _BUCKET.fullmatch(host)):
         raise ValueError(_CREDENTIALS)
-    if scheme in _AZURE and not _CONTAINER.fullmatch(host):
+    if scheme in AZURE_SCHEMES and not _CONTAINER.fullmatch(host):
         raise ValueError(_CREDENTIALS)
     if where is None:
         return

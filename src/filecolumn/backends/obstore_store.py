@@ -17,10 +17,13 @@ from filecolumn.backends.addresses import check_address, local_folder, scheme_of
 from filecolumn.backends.base import Capabilities
 from filecolumn.backends.local import LocalRoot, check_system, make_root
 from filecolumn.backends.options import (
+    AZURE_SCHEMES,
     CLIENT_SETTINGS,
     RETRY_SETTINGS,
+    S3_SCHEMES,
     check_names,
     check_own,
+    given,
     options_of_scheme,
     unknown_option,
     without_values,
@@ -77,9 +80,9 @@ _KINDS: Mapping[type[object], Kind] = {
     HTTPStore: Kind("http", Capabilities()),
 }
 _SERVICES: Mapping[str, str] = {
-    **dict.fromkeys(("s3", "s3a"), "AWS"),
+    **dict.fromkeys(S3_SCHEMES, "AWS"),
     "gs": "GOOGLE",
-    **dict.fromkeys(("az", "adl", "azure", "abfs", "abfss"), "AZURE"),
+    **dict.fromkeys(AZURE_SCHEMES, "AZURE"),
 }
 """How the names of a service's environment variables begin, by the scheme of its URLs."""
 # what else is in `ClientConfig` is no text, or is ours
@@ -158,8 +161,7 @@ def _refusal(
 def _options_from_environment(scheme: str) -> dict[str, str]:
     """Return what variables such as `AWS_ALLOW_HTTP` say: obstore looks at them only if it is given no options."""
     service = _SERVICES.get(scheme)
-    found = {name: os.environ.get(f"{service}_{name.upper()}") for name in _FROM_ENVIRONMENT}
-    return {name: value for name, value in found.items() if value is not None}
+    return given({name: os.environ.get(f"{service}_{name.upper()}") for name in _FROM_ENVIRONMENT})
 
 
 def local_root(store: ObjectStore, *, fsync: bool) -> LocalRoot | None:

@@ -11,9 +11,11 @@ from difflib import get_close_matches
 from typing import TypeVar, cast
 
 __all__ = (
+    "AZURE_SCHEMES",
     "CLIENT_SETTINGS",
     "OWN_OPTIONS",
     "RETRY_SETTINGS",
+    "S3_SCHEMES",
     "check_names",
     "check_own",
     "given",
@@ -24,6 +26,9 @@ __all__ = (
 )
 
 T = TypeVar("T")
+
+S3_SCHEMES = ("s3", "s3a")
+AZURE_SCHEMES = ("az", "adl", "azure", "abfs", "abfss")
 
 OWN_OPTIONS = ("concurrency", "fsync", "max_retries", "timeout", "total_timeout", "verify_copies")
 """Those that every storage made from a URL has."""
@@ -70,11 +75,9 @@ _AZURE = (
     "msi_endpoint federated_token_file use_azure_cli skip_signature container_name"
 ).split()
 _SETTINGS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("s3", "s3a"), (*_S3, *(f"aws_{name}" for name in _S3))),
+    **dict.fromkeys(S3_SCHEMES, (*_S3, *(f"aws_{name}" for name in _S3))),
     "gs": (*_GCS, *(f"google_{name}" for name in _GCS)),
-    **dict.fromkeys(
-        ("az", "adl", "azure", "abfs", "abfss"), (*_AZURE, *(f"azure_storage_{name}" for name in _AZURE))
-    ),
+    **dict.fromkeys(AZURE_SCHEMES, (*_AZURE, *(f"azure_storage_{name}" for name in _AZURE))),
 }
 _SHORTEST_SECRET = 4
 

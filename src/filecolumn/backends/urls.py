@@ -10,13 +10,11 @@ from filecolumn.backends.addresses import local_folder, scheme_of
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.local import check_system
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.backends.options import given
+from filecolumn.backends.options import AZURE_SCHEMES, S3_SCHEMES, given
 
 __all__ = ("backend_from_url", "location_of_url")
 
-_OBSTORE_SCHEMES = frozenset(
-    {"file", "memory", "s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "http", "https"}
-)
+_OBSTORE_SCHEMES = frozenset({"file", "memory", *S3_SCHEMES, "gs", *AZURE_SCHEMES, "http", "https"})
 
 
 def backend_from_url(url: str, key: str, options: Mapping[str, object]) -> StorageBackend:
