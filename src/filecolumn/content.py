@@ -13,11 +13,13 @@ from tempfile import SpooledTemporaryFile
 from typing import Protocol, cast
 
 from filecolumn.async_sources import AsyncIterableSource, TwoWaySource, UploadSource
+from filecolumn.errors import ContentRejectedError
 from filecolumn.handles import (
     AsyncReader,
     Reader,
     file_behind,
     is_async_reader,
+    is_empty_input,
     is_reader,
     is_text,
     local_path,
@@ -28,6 +30,7 @@ from filecolumn.sync_sources import BytesSource, FileSource, IterableSource, Pat
 __all__ = (
     "Content",
     "Upload",
+    "checked_source",
     "source_of",
 )
 
@@ -81,6 +84,22 @@ def source_of(content: Content | _Refused) -> Source:
                 f"content is a {type(content).__name__}; pass bytes, a Path, a binary file, "
                 "an upload object, or a (possibly asynchronous) iterable of bytes"
             )
+
+
+def checked_source(content: Content) -> Source:
+    """Wrap content that can be read now; raises as `source_of`, and SourceConsumedError for what is closed.
+
+    An input of a form that was left empty is refused (ContentRejectedError): stored as an empty file
+    it would take the place of the one that the form was to keep.
+    """
+    source = source_of(content)
+    source.check()
+    if is_empty_input(content):
+        raise ContentRejectedError(
+            "no file was chosen: the upload has neither a name nor content, so keep what is there, or assign None",
+            code="no_file",
+        )
+    return source
 
 
 def _async_source(content: AsyncReader | AsyncIterable[bytes]) -> Source:

@@ -108,8 +108,9 @@ class CorruptFileMetadataError(FileColumnError, ValueError):
 
 
 class ContentRejectedError(FileColumnError, ValueError):
-    """The column's policy does not take the content; nothing of it is stored.
+    """The column's policy does not take the content, or it is an upload without a file (the code is `no_file`).
 
+    Nothing of it is stored.
     `field` is the attribute, `code` a word for programs, `params` the numbers and names in the
     message, fit for JSON.
     """

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Self, cast
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.content import Content, Upload, source_of
+from filecolumn.content import Content, Upload, checked_source
 from filecolumn.described import Described
 from filecolumn.errors import (
     CorruptFileMetadataError,
@@ -69,6 +69,9 @@ class FileObject(GrantedFile):
 
         Its name and its type are taken over, cleaned.  It is read when the file is saved or flushed,
         so within the request that brought it, and whole, whoever has read from it before.
+
+        Raises ContentRejectedError (code `no_file`) for what a browser sends for an input that was left
+        empty, an upload with neither a name nor content.  A named file may be empty.
         """
         return cls(
             name_of(upload) if filename is None else filename,
@@ -218,7 +221,7 @@ class FileObject(GrantedFile):
         if data is None and self._phase is Phase.STAGED:
             return None
         self._disowned()
-        source = self._source if data is None else source_of(data)
+        source = self._source if data is None else checked_source(data)
         if source is None:
             raise no_content(self)
         source.check()

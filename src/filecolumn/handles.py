@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterator
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import Protocol, TypeGuard, cast
+from typing import BinaryIO, Protocol, TypeGuard, cast
 
 __all__ = (
     "AsyncReader",
@@ -23,6 +23,7 @@ __all__ = (
     "innermost",
     "is_async_reader",
     "is_closed",
+    "is_empty_input",
     "is_reader",
     "is_seekable",
     "is_text",
@@ -103,6 +104,33 @@ def is_closed(file: object) -> bool:
     """Return whether a file, or that of an upload, says that it is closed."""
     # `is True`: a double of a test has every attribute
     return any(getattr(layer, "closed", None) is True for layer in _layers(file))
+
+
+def is_empty_input(content: object) -> bool:
+    """Return whether content is what a browser sends for an `<input type="file">` that was left empty.
+
+    That is an upload with an empty name and no bytes; a named file may have none, and some clients name none.
+    """
+    # asking a `GzipFile` for its `filename` is deprecated
+    if type(content).__module__ in _DECOMPRESSORS or getattr(content, "filename", None) != "":
+        return False
+    file = content if is_reader(content) else file_behind(content)
+    if file is None or is_closed(file) or not is_seekable(file):
+        return False
+    try:
+        return _length(cast("BinaryIO", file)) == 0
+    except (AttributeError, OSError, ValueError):
+        # what cannot be read says so when it is read
+        return False
+
+
+def _length(file: BinaryIO) -> int:
+    position = file.tell()
+    try:
+        file.seek(0, io.SEEK_END)
+        return file.tell()
+    finally:
+        file.seek(position)
 
 
 def is_text(file: object) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import EllipsisType
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.content import Content, source_of
+from filecolumn.content import Content, checked_source
 from filecolumn.errors import (
     BackendMismatchError,
     BackendNotRegisteredError,
@@ -26,7 +26,6 @@ from filecolumn.handles import local_path, name_of
 from filecolumn.naming import check_content_type, check_key, clean_filename, guess_content_type
 from filecolumn.readonly import read_only
 from filecolumn.registry import storages
-from filecolumn.source import Source
 from filecolumn.state import AllowedBackends, BackendsOfSeveral, FileState, Phase
 
 __all__ = ("FileValue", "storage_name")
@@ -53,7 +52,7 @@ class FileValue(FileState):
         if source_path is not None:
             content = _path_of(source_path)
         given_key = None if to_filename is None else check_key(to_filename)
-        source = _checked_source(content)
+        source = None if content is None else checked_source(content)
         name = clean_filename(_name_in(content) if isinstance(filename, EllipsisType) else filename)
         facts = FileFacts(
             filename=name,
@@ -220,14 +219,6 @@ def _name_in(content: Content | None) -> str:
             "a file opened by its name have one of their own"
         )
     return name
-
-
-def _checked_source(content: Content | None) -> Source | None:
-    if content is None:
-        return None
-    source = source_of(content)
-    source.check()
-    return source
 
 
 def storage_name(backend: str | StorageBackend | None) -> str | None:

@@ -10,35 +10,35 @@ from typing import Any
 
 import pytest
 
-from filecolumn import FileObject, SourceConsumedError
+from filecolumn import ContentRejectedError, FileObject, SourceConsumedError
 from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents
-from tests.scenarios.files import Call, call
+from tests.scenarios.files import Call, call, memory
 from tests.scenarios.models import Document
 from tests.scenarios.records import agree
 
-__all__ = ("call",)
+__all__ = ("call", "memory")
 
 DATA = bytes(range(256)) * 5000  # 1.28 MB: more than the frameworks keep in memory
 NAME, KIND = "a.bin", "application/octet-stream"
 
 
-def of_litestar(data: bytes) -> Any:
-    return import_module("litestar.datastructures").UploadFile(KIND, NAME, data)
+def of_litestar(data: bytes, name: str = NAME) -> Any:
+    return import_module("litestar.datastructures").UploadFile(KIND, name, data)
 
 
-def of_starlette(data: bytes) -> Any:
+def of_starlette(data: bytes, name: str = NAME) -> Any:
     structures = import_module("starlette.datastructures")
     headers = structures.Headers({"content-type": KIND})
-    return structures.UploadFile(io.BytesIO(data), size=len(data), filename=NAME, headers=headers)
+    return structures.UploadFile(io.BytesIO(data), size=len(data), filename=name, headers=headers)
 
 
-def of_fastapi(data: bytes) -> Any:
-    return import_module("fastapi").UploadFile(io.BytesIO(data), size=len(data), filename=NAME)
+def of_fastapi(data: bytes, name: str = NAME) -> Any:
+    return import_module("fastapi").UploadFile(io.BytesIO(data), size=len(data), filename=name)
 
 
-def of_werkzeug(data: bytes) -> Any:
-    return import_module("werkzeug.datastructures").FileStorage(io.BytesIO(data), NAME, "field", KIND)
+def of_werkzeug(data: bytes, name: str = NAME) -> Any:
+    return import_module("werkzeug.datastructures").FileStorage(io.BytesIO(data), name, "field", KIND)
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Field:
     content_type: str
 
 
-def of_fields(data: bytes) -> Any:
-    return Field("field", NAME, io.BytesIO(data), KIND)
+def of_fields(data: bytes, name: str = NAME) -> Any:
+    return Field("field", name, io.BytesIO(data), KIND)
 
 
 class DjangoFile:
@@ -76,14 +76,14 @@ class DjangoFile:
 
 
 EXTENDED = pytest.mark.extended
-UPLOADS = [
+OF_FORMS = [
     of_litestar,
     pytest.param(of_starlette, marks=EXTENDED),
     pytest.param(of_fastapi, marks=EXTENDED),
     pytest.param(of_werkzeug, marks=EXTENDED),
     of_fields,
-    DjangoFile,
 ]
+UPLOADS = [*OF_FORMS, DjangoFile]
 Make = Callable[[bytes], Any]
 
 
@@ -166,3 +166,31 @@ async def test_an_upload_whose_form_was_closed_says_so(
     with pytest.raises(SourceConsumedError, match="is closed"):
         FileObject.from_upload(upload)
     await agree(driver, {})
+
+
+@pytest.mark.parametrize("make_upload", OF_FORMS)
+async def test_an_input_that_was_left_empty_makes_no_file(
+    memory: StorageBackend, call: Call, make_upload: Callable[..., Any]
+) -> None:
+    upload = make_upload(b"", "")
+    for attempt in (lambda: ways(upload), lambda: FileObject(upload.filename, content=upload)):
+        with pytest.raises(ContentRejectedError, match="no file was chosen") as caught:
+            attempt()
+        assert caught.value.code == "no_file"
+    with pytest.raises(ContentRejectedError, match="no file was chosen"):
+        await call(FileObject("old.txt", content=b"old"), "save", upload)
+    behind(upload).close()
+    assert list(memory.list()) == []
+
+
+@pytest.mark.parametrize("make_upload", OF_FORMS)
+async def test_an_upload_without_content_or_without_a_name_is_a_file(
+    memory: StorageBackend, call: Call, make_upload: Callable[..., Any]
+) -> None:
+    empty, nameless = make_upload(b"", "empty.txt"), make_upload(b"data", "")
+    files = [
+        await call(FileObject.from_upload(upload, backend="docs"), "save") for upload in (empty, nameless)
+    ]
+    assert [(file.filename, file.get_content()) for file in files] == [("empty.txt", b""), ("file", b"data")]
+    for upload in (empty, nameless):
+        behind(upload).close()
