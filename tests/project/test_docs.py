@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -29,6 +30,8 @@ from filecolumn import storages
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if path.exists())
 NOT_RUN = frozenset({"shell", "toml", "text", "ini"})
+OF_APPS = {"docs/howto/admin.md": ("sqladmin",), "docs/howto/sqlmodel.md": ("fastapi", "sqlmodel")}
+"""Pages with packages of the dependency group `apps`, which the quick tests do without."""
 MODULE = "documented"
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|:{3,}|~{3,})(?P<info>.*)$")
@@ -103,9 +106,16 @@ def test_no_page_has_two_versions_of_a_passage() -> None:
     assert not [page_id(page) for page in PAGES if unfinished.search(page.read_text())]
 
 
+def runnable(page: Path) -> ParameterSet:
+    marks = (pytest.mark.extended,) if page_id(page) in OF_APPS else ()
+    return pytest.param(page, marks=marks, id=page_id(page))
+
+
 @pytest.mark.timeout(180)  # a page may run a whole suite
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
+@pytest.mark.parametrize("page", [runnable(page) for page in PAGES])
 def test_page_runs(page: Path, module: ModuleType, tmp_path: Path) -> None:
+    for package in OF_APPS.get(page_id(page), ()):
+        pytest.importorskip(package)
     with asyncio.Runner() as runner:
         try:
             for block in blocks(page.read_text(encoding="utf-8")):
