@@ -17,17 +17,15 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from filecolumn import FileObject, FileObjectList, StoredObject, storages
 from filecolumn.testing import assert_consistent
-from tests.litestar.raw import form
 from tests.litestar.server import LiveServer, serve
+from tests.project import browser_forms
+from tests.project.browser_forms import EMPTY, Part, filled
 from tests.project.test_docs import ROOT, blocks
 
 pytest.importorskip("sqladmin")
 pytestmark = pytest.mark.extended
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89"
-EMPTY = ("", b"")
-"""An input that was left empty, as browsers send it; HTTP libraries leave its name out."""
-Part = tuple[str, str | tuple[str, bytes]]
 
 
 class Base(DeclarativeBase): ...
@@ -93,17 +91,8 @@ def http(server: LiveServer) -> Iterator[httpx.Client]:
 
 
 def send(http: httpx.Client, path: str, *parts: Part, save: str = "Save") -> httpx.Response:
-    """Send a form as a browser does: all its inputs, those of files without a name if nothing was chosen."""
-    sent: dict[str, Any] = {"title": "T", "body": EMPTY, "cover": EMPTY, "pages": EMPTY}
-    chosen = [(name, value) for name, value in sent.items() if name not in dict(parts)] + list(parts)
-    pieces = [
-        (f'name="{name}"', value.encode())
-        if isinstance(value, str)
-        else (f'name="{name}"; filename="{value[0]}"\r\nContent-Type: application/octet-stream', value[1])
-        for name, value in [*chosen, ("save", save)]
-    ]
-    headers = {"Content-Type": "multipart/form-data; boundary=xyz"}
-    return http.post(f"/admin/paper/{path}", content=form(*pieces), headers=headers)
+    inputs = {"title": "T", "body": EMPTY, "cover": EMPTY, "pages": EMPTY, "save": save}
+    return browser_forms.send(http, f"/admin/paper/{path}", filled(inputs, *parts))
 
 
 def rows(engine: Engine) -> list[tuple[Any, ...]]:

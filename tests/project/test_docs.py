@@ -120,7 +120,7 @@ def test_page_runs(page: Path, module: ModuleType, tmp_path: Path) -> None:
         try:
             for block in blocks(page.read_text(encoding="utf-8")):
                 if block.language == "python":
-                    _run(block, page, module, runner)
+                    run_block(block, page, module, runner)
         finally:
             runner.run(_tidy(module))
     if any(tmp_path.glob("test_*.py")):
@@ -150,7 +150,7 @@ def test_a_block_without_a_language_is_found() -> None:
     ]
 
 
-def _run(block: Block, page: Path, module: ModuleType, runner: asyncio.Runner) -> None:
+def run_block(block: Block, page: Path, module: ModuleType, runner: asyncio.Runner) -> None:
     if block.file_name is not None:
         Path(block.file_name).write_text(block.text, encoding="utf-8")
         return
