@@ -111,3 +111,6 @@ def test_a_refused_file_changes_nothing(http: httpx.Client, part: Part, status: 
 
 def test_a_new_document_needs_a_file(http: httpx.Client) -> None:
     assert browser_forms.send(http, "/documents", [("title", "T"), ("body", EMPTY)]).status_code == 422
+    parts: list[Part] = [("title", "T"), ("body", ("b.txt", b"")), ("pages", ("1.txt", b"1"))]
+    answer = browser_forms.send(http, "/documents", parts)
+    assert (answer.status_code, [page["filename"] for page in answer.json()["pages"]]) == (201, ["1.txt"])
