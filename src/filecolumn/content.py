@@ -96,8 +96,7 @@ def checked_source(content: Content) -> Source:
     source.check()
     if is_empty_input(content):
         raise ContentRejectedError(
-            "no file was chosen: the upload has neither a name nor content, so keep what is there, or assign None",
-            code="no_file",
+            "no file was chosen: the upload has neither a name nor content", code="no_file"
         )
     return source
 
