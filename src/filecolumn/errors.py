@@ -108,9 +108,10 @@ class CorruptFileMetadataError(FileColumnError, ValueError):
 
 
 class ContentRejectedError(FileColumnError, ValueError):
-    """The column's policy does not take the content, or it is an upload without a file (the code is `no_file`).
+    """The column does not take the content; nothing of it is stored.
 
-    Nothing of it is stored.
+    Its policy refuses it, metadata is beyond its limits, or it is an upload without a file (the code is `no_file`).
+
     `field` is the attribute, `code` a word for programs, `params` the numbers and names in the
     message, fit for JSON.
     """

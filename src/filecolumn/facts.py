@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeGuard
+from itertools import chain
+from typing import TypeGuard, cast
 
-from filecolumn.errors import CorruptFileMetadataError, InvalidKeyError
+from filecolumn.errors import ContentRejectedError, CorruptFileMetadataError, InvalidKeyError
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type, clean_filename
 
 __all__ = (
@@ -184,20 +185,79 @@ def known_time(*candidates: float | None) -> float | None:
 def checked_metadata(metadata: JsonObject) -> JsonObject:
     """Return a private copy of the user's metadata.
 
-    Raises TypeError for what JSON cannot carry, and ValueError above 64 KiB of JSON or 8 levels.
+    Raises TypeError for what JSON cannot carry, and ContentRejectedError, a ValueError, above 64 KiB of JSON
+    or 8 levels.
     """
     if not metadata:
         return {}
+    _measure(metadata)
     try:
         text = json.dumps(metadata, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise TypeError(f"metadata must be what JSON can carry: {error}") from error
     if len(text) > MAX_METADATA_BYTES:
-        raise ValueError(f"metadata has {len(text)} bytes as JSON; at most {MAX_METADATA_BYTES} are allowed")
+        raise _too_large_metadata()
     copy: object = json.loads(text)
-    if _depth(copy) > MAX_METADATA_DEPTH or not _is_json_object(copy):
-        raise ValueError(f"metadata must be a mapping of at most {MAX_METADATA_DEPTH} levels")
+    if not _is_json_object(copy):
+        raise ValueError("metadata must be a mapping")
     return copy
+
+
+def _measure(metadata: object) -> None:
+    """Refuse metadata that is too large or too deep while it is looked at, since a client may have made it.
+
+    What is counted is the least that each value takes as JSON, so what passes is a small multiple of the limit.
+    """
+    left = MAX_METADATA_BYTES
+    waiting: list[tuple[object, tuple[object, ...]]] = [(metadata, ())]
+    while waiting:
+        value, around = waiting.pop()
+        items, size = _parts(value)
+        if items is not None:
+            if any(value is outer for outer in around):
+                raise TypeError("metadata must be what JSON can carry: it holds itself")
+            if len(around) == MAX_METADATA_DEPTH:
+                raise _too_deep_metadata()
+        left -= size
+        if left < 0:
+            raise _too_large_metadata()
+        waiting.extend((item, (*around, value)) for item in items or ())
+
+
+def _parts(value: object) -> tuple[Iterable[object] | None, int]:
+    """Return what is in a value, and the least bytes that the value takes as JSON."""
+    match value:
+        case dict():
+            whole = cast("dict[object, object]", value)
+            return chain(whole, whole.values()), 2 + 4 * len(whole)
+        case list() | tuple():
+            items = cast("Sequence[object]", value)
+            return items, 2 + len(items)
+        case str():
+            return None, len(value)
+        case int():
+            # a digit has less than four bits
+            return None, value.bit_length() // 4
+        case _:
+            return None, 0
+
+
+def _too_deep_metadata() -> ContentRejectedError:
+    return ContentRejectedError(
+        f"metadata must be a mapping of at most {MAX_METADATA_DEPTH} levels",
+        field="metadata",
+        code="metadata_too_deep",
+        params={"max_levels": MAX_METADATA_DEPTH},
+    )
+
+
+def _too_large_metadata() -> ContentRejectedError:
+    return ContentRejectedError(
+        f"metadata is too large as JSON; at most {MAX_METADATA_BYTES} bytes are allowed",
+        field="metadata",
+        code="metadata_too_large",
+        params={"max_size": MAX_METADATA_BYTES},
+    )
 
 
 def _decoded(value: object) -> object:
@@ -317,14 +377,6 @@ def _bounded(value: JsonObject) -> JsonObject:
 def _is_deeper(value: object, levels: int) -> bool:
     items = value.values() if _is_json_object(value) else value if _is_json_array(value) else ()
     return bool(items) and (levels == 0 or any(_is_deeper(item, levels - 1) for item in items))
-
-
-def _depth(value: object) -> int:
-    if _is_json_object(value):
-        return 1 + max(map(_depth, value.values()), default=0)
-    if _is_json_array(value):
-        return 1 + max(map(_depth, value), default=0)
-    return 0
 
 
 def _kind(value: object) -> str:
