@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filecolumn import CorruptFileMetadataError, FileObject
+from filecolumn import ContentRejectedError, CorruptFileMetadataError, FileObject
 from filecolumn.facts import FileFacts, checked_metadata, facts_from_row, row_from_facts, rows_of
 from filecolumn.naming import check_content_type, clean_filename
 
@@ -340,6 +341,39 @@ def test_metadata_may_have_8_levels() -> None:
     assert checked_metadata(nested(7)) == nested(7)
     with pytest.raises(ValueError, match="8 levels"):
         checked_metadata({"a": [[[[[[[[1]]]]]]]]})
+
+
+@pytest.mark.parametrize("levels", [8, 5_000, 500_000])
+def test_metadata_is_refused_before_it_is_walked_to_its_end(levels: int) -> None:
+    class Counted(list[Any]):
+        looked_at = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            Counted.looked_at += 1
+            return super().__iter__()
+
+    deep: list[Any] = []
+    for _ in range(levels):
+        deep = Counted([deep])
+    with pytest.raises(ContentRejectedError) as refused:
+        checked_metadata({"a": deep})
+    assert (refused.value.field, refused.value.code) == ("metadata", "metadata_too_deep")
+    assert Counted.looked_at < 10
+    while deep:
+        # as Python would, with a level of its own for each
+        deep = deep.pop()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[None] * 100_000, "x" * 10_000_000, 1 << 10_000_000, {"x": [1] * 40_000}],
+    ids=["list", "text", "number", "within"],
+)
+def test_metadata_is_refused_before_it_is_written(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json, "dumps", None)
+    with pytest.raises(ContentRejectedError, match="at most 65536") as refused:
+        checked_metadata({"a": value})
+    assert refused.value.code == "metadata_too_large"
 
 
 @pytest.mark.parametrize("metadata", [[1], "text", 5])

@@ -227,19 +227,20 @@ def _measure(metadata: object) -> None:
 def _parts(value: object) -> tuple[Iterable[object] | None, int]:
     """Return what is in a value, and the least bytes that the value takes as JSON."""
     match value:
+        # as `json.dumps` writes them: with brackets, commas, colons and blanks
         case dict():
             whole = cast("dict[object, object]", value)
-            return chain(whole, whole.values()), 2 + 4 * len(whole)
+            return chain(whole, whole.values()), max(2, 4 * len(whole))
         case list() | tuple():
             items = cast("Sequence[object]", value)
-            return items, 2 + len(items)
+            return items, max(2, 2 * len(items))
         case str():
-            return None, len(value)
+            return None, len(value) + 2
         case int():
             # a digit has less than four bits
-            return None, value.bit_length() // 4
+            return None, max(1, value.bit_length() // 4)
         case _:
-            return None, 0
+            return None, 1
 
 
 def _too_deep_metadata() -> ContentRejectedError:
