@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from filecolumn.content import Upload
-from filecolumn.errors import InvalidGrantError
+from filecolumn.errors import InvalidGrantError, NotSupportedError
 from filecolumn.facts import Json
 from filecolumn.file import FileObject
 from filecolumn.grants import verified_grant
@@ -77,6 +77,9 @@ def file_from_input(value: object, *, subject: str | None = None) -> FileObject:
                 return FileObject._granted(verified_grant(value, subject=subject))
             except InvalidGrantError as error:
                 raise ValueError(str(error)) from error
+            except NotSupportedError as error:
+                # without a signing key no text is a grant
+                raise ValueError(_EXPECTED) from error
         case list():
             raise ValueError("one file is expected here, and several were sent")
         case _ if callable(getattr(value, "read", None)) and hasattr(value, "filename"):

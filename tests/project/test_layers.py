@@ -68,6 +68,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "file",
         "lists",
         "interchange",
+        "forms",
         "pydantic_schema",
     ),
     # `testing` itself is above: it brings what compares rows and storages

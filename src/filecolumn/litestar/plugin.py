@@ -9,8 +9,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol, cast
 
 from click import Group
-from litestar import Litestar
+from litestar import Litestar, Request
 from litestar.config.app import AppConfig
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
@@ -26,6 +27,7 @@ from filecolumn.litestar.cli import files_group
 from filecolumn.litestar.commits import answer_failed_commit
 from filecolumn.litestar.config import FileColumnConfig
 from filecolumn.litestar.exceptions import exception_handlers
+from filecolumn.litestar.extraction import form_request, receive_forms
 from filecolumn.litestar.health import probe
 from filecolumn.litestar.openapi import FileSchemaPlugin
 from filecolumn.litestar.receiving import SUBJECT_STATE_KEY, RequestBodies, type_decoders, type_encoders
@@ -49,6 +51,7 @@ class _Settings(Protocol):
 
     exception_handlers: Mapping[object, object]
     lifespan: list[object]
+    request_class: type[Request[object, object, State]] | None
 
 
 class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
@@ -89,6 +92,7 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         app_config.middleware.insert(
             0, DefineMiddleware(RequestBodies, idle=config.body_idle, total=config.body_total)
         )
+        settings.request_class = form_request(settings.request_class)
         app_config.dependencies.setdefault("storages", Provide(_provide_storages, sync_to_thread=False))
         app_config.signature_types = [
             *app_config.signature_types,
@@ -116,10 +120,11 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Let the handlers of *route* flush what they have of files."""
+        """Let the handlers of *route* get the files of forms, and flush what they have of files."""
         if isinstance(route, HTTPRoute):
             for handler in route.route_handlers:
                 flush_after_handler(handler)
+            receive_forms(route)
 
     def on_cli_init(self, cli: Group) -> None:
         """Add `litestar files`."""

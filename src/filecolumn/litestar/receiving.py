@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Protocol, cast
+from collections.abc import AsyncIterator, Callable
 
 import anyio
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import Headers, State
 from litestar.enums import ScopeType
-from litestar.exceptions import ClientException, HTTPException
-from litestar.handlers import HTTPRouteHandler
+from litestar.exceptions import HTTPException
 from litestar.types import (
     ASGIApp,
     HTTPReceiveMessage,
@@ -32,6 +30,7 @@ from filecolumn.file import FileObject
 from filecolumn.grants import too_large
 from filecolumn.interchange import enc_hook, file_from_input, files_from_input
 from filecolumn.lists import FileObjectList
+from filecolumn.litestar.extraction import close_form
 from filecolumn.litestar.sessions import current_scope
 
 __all__ = (
@@ -145,6 +144,7 @@ class RequestBodies:
             await self._app(scope, receive, send)
         finally:
             current_scope.reset(token)
+            await close_form(scope)
 
 
 def _check_form(headers: Headers) -> bool:
@@ -200,26 +200,10 @@ def _is_file_type(kind: object) -> bool:
 
 
 def _decode(kind: type[object], value: object) -> FileObject | FileObjectList:
-    scope = current_scope.get()
-    subject = subject_of(scope)
-    try:
-        if issubclass(kind, FileObjectList):
-            return files_from_input(value, subject=subject)
-        return file_from_input(value, subject=subject)
-    except ValueError as error:
-        if scope is not None and _has_dto(scope):
-            # Litestar makes 400 of it elsewhere, with the field's name, and 500 in the form of a DTO
-            raise ClientException(detail=str(error)) from error
-        raise
-
-
-class _WithDto(Protocol):
-    def resolve_data_dto(self) -> object: ...
-
-
-def _has_dto(scope: Scope) -> bool:
-    handler = cast("Mapping[str, object]", scope).get("route_handler")
-    return isinstance(handler, HTTPRouteHandler) and cast("_WithDto", handler).resolve_data_dto() is not None
+    subject = subject_of(current_scope.get())
+    if issubclass(kind, FileObjectList):
+        return files_from_input(value, subject=subject)
+    return file_from_input(value, subject=subject)
 
 
 type_encoders: TypeEncodersMap = {FileObject: enc_hook, FileObjectList: enc_hook}

@@ -1,0 +1,225 @@
+"""Where a form is put into Litestar's way from a request to a handler's `data`; all that is not public of it.
+
+Litestar (2.25) runs the extractors of a handler's `KwargsModel`, one of which takes the form from `ScopeState.form`,
+or parses it into there; then a DTO or the handler's signature makes `data` of it.  Here the form is parsed
+before that, by `Request.form` or by an extractor of ours, and Litestar's extractor finds in its place what the
+model is to be made of.  Where an upgrade moves one of these, tests/litestar/test_forms.py fails.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from types import TracebackType
+from typing import ClassVar, Protocol, cast
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import FormMultiDict, State, UploadFile
+from litestar.enums import RequestEncodingType
+from litestar.exceptions import ClientException, ValidationException
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+from litestar.types import Empty, EmptyType, Scope
+from litestar.typing import FieldDefinition
+from litestar.utils.scope.state import ScopeState
+
+from filecolumn.forms import FormFiles, files_of_form
+from filecolumn.litestar.forms import close_files, read_form
+
+__all__ = ("close_form", "form_request", "receive_forms")
+
+_log = logging.getLogger("filecolumn")
+
+AnyRequest = Request[object, object, State]
+SentForm = dict[str, str | list[str] | UploadFile]
+Extractor = Callable[[dict[str, object], AnyRequest], Awaitable[None]]
+
+_FRAMEWORK = frozenset("litestar msgspec multipart multidict urllib http email json codecs encodings".split())
+"""Packages whose errors are about what the client sent, as long as no handler runs."""
+
+_FIELD = re.compile(r"`\$\.([^`]+)`$")
+_MISSING = re.compile(r"missing required field `([^`]+)`")
+
+
+class _Backend(Protocol):
+    annotation: object
+
+
+class _Dto(Protocol):
+    _dto_backends: ClassVar[Mapping[str, Mapping[str, _Backend]]]
+
+
+class _Model(Protocol):
+    """A `KwargsModel`."""
+
+    extractors: list[Extractor]
+    expected_form_data: tuple[RequestEncodingType | str, FieldDefinition] | None
+    expected_data_dto: type[_Dto] | None
+    expected_reserved_kwargs: set[str]
+
+
+class _Signature(Protocol):
+    parse_values_from_connection_kwargs: Callable[[AnyRequest, dict[str, object]], dict[str, object]]
+
+
+def form_request(base: type[AnyRequest] | None) -> type[AnyRequest]:
+    """Return a class of requests that read forms as we do; *base* is the application's own."""
+
+    class FormRequest(base or Request):  # type: ignore[misc]
+        __slots__ = ()
+
+        async def form(self) -> FormMultiDict:
+            request = cast("AnyRequest", self)
+            if request.content_type[0] == RequestEncodingType.MULTI_PART:
+                await _parse(request, None)
+            return await super().form()  # type: ignore[no-any-return]
+
+    # messages name the class that an application wrote
+    FormRequest.__name__ = FormRequest.__qualname__ = (base or Request).__name__
+    return cast("type[AnyRequest]", FormRequest)
+
+
+def receive_forms(route: HTTPRoute) -> None:
+    """Let the handlers of *route* get forms as we read them, and answer what a client sent wrong with 400."""
+    handlers = cast("Mapping[str, tuple[HTTPRouteHandler, _Model]]", route.route_handler_map)
+    # several methods share one model
+    for handler, model in {id(model): (handler, model) for handler, model in handlers.values()}.values():
+        extractors = list(model.extractors)
+        # those of the reserved names come first, in this order
+        for index, name in enumerate(model.expected_reserved_kwargs):
+            if name == "data" and model.expected_form_data is not None:
+                extractors[index] = _with_form(extractors[index], model, handler)
+        model.extractors = [_guarded(each) for each in extractors]
+        _guard_signature(handler)
+
+
+async def close_form(scope: Scope) -> None:
+    """Close the files of the form that a request brought, also if no handler came to it."""
+    form = ScopeState.from_scope(scope).form
+    if form is not Empty:
+        await close_files(cast("Mapping[str, object]", form).values())
+
+
+def _with_form(extract: Extractor, model: _Model, handler: HTTPRouteHandler) -> Extractor:
+    """Let an extractor of `data` find a form as the handler's model wants it."""
+    if model.expected_form_data is None:
+        return extract
+    encoding, definition = model.expected_form_data
+    limit: int | None = getattr(definition.kwarg_definition, "multipart_form_part_limit", None)
+    files = cache(lambda: _files(model, definition, handler))
+
+    async def extractor(values: dict[str, object], request: AnyRequest) -> None:
+        state = ScopeState.from_scope(request.scope)
+        if encoding == RequestEncodingType.MULTI_PART:
+            await _parse(request, limit)
+        elif request.content_type[0] == RequestEncodingType.URL_ENCODED:
+            await request.form()
+        sent = cast("dict[str, object] | EmptyType", state.form)
+        if sent is Empty:
+            await extract(values, request)
+            return
+        decided = files().decided(sent)
+        if files().is_list and not decided:
+            # of an empty form Litestar would take the first value
+            values["data"] = []
+            return
+        state.form = cast("SentForm", decided)
+        try:
+            await extract(values, request)
+        finally:
+            # for `request.form()` in the handler, and for who closes its files
+            state.form = cast("SentForm", sent)
+
+    return extractor
+
+
+async def _parse(request: AnyRequest, limit: int | None) -> None:
+    """Parse a multipart form, unless that was done."""
+    state = ScopeState.from_scope(request.scope)
+    if state.form is Empty:
+        form = await read_form(
+            request.stream(),
+            request.content_type[1].get("boundary", "").encode(),
+            max_parts=request.app.multipart_form_part_limit if limit is None else limit,
+        )
+        state.form = cast("SentForm", form)
+
+
+def _files(model: _Model, definition: FieldDefinition, handler: HTTPRouteHandler) -> FormFiles:
+    """Return the fields of a handler's `data` that have files."""
+    kind: object = definition.annotation
+    if model.expected_data_dto is not None:
+        # the names that a DTO renames are known there
+        backends = model.expected_data_dto._dto_backends
+        kind = backends[handler.handler_id]["data_backend"].annotation
+    try:
+        return files_of_form(kind)
+    except NameError:
+        # of an annotation that only its module's type checker can resolve: Litestar fails on it itself, and says why
+        return FormFiles({})
+
+
+def _guarded(extract: Extractor) -> Extractor:
+    async def extractor(values: dict[str, object], request: AnyRequest) -> None:
+        with _client_errors(request):
+            await extract(values, request)
+
+    return extractor
+
+
+def _guard_signature(handler: HTTPRouteHandler) -> None:
+    """Answer data that is nested too deeply with 400, also where `data` is made of it."""
+    signature = cast("_Signature", handler.signature_model)
+    parse = signature.parse_values_from_connection_kwargs
+
+    def guarded(connection: AnyRequest, kwargs: dict[str, object]) -> dict[str, object]:
+        with _client_errors(connection):
+            return parse(connection, kwargs)
+
+    signature.parse_values_from_connection_kwargs = guarded
+
+
+@contextmanager
+def _client_errors(request: AnyRequest) -> Generator[None]:
+    """Make 400 of what Litestar raises for a request that nobody could read.
+
+    Errors of the application's own code, in its models or DTOs, stay what they are.
+    """
+    try:
+        yield
+    except msgspec.ValidationError as error:
+        raise _invalid(request, error) from error
+    except RecursionError as error:
+        raise ClientException(detail="The data is nested too deeply") from error
+    except (LookupError, UnicodeError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not isinstance(error.__cause__, StopIteration):
+            raise
+        if _package(error.__traceback__) not in _FRAMEWORK:
+            raise
+        _log.warning("%s %r could not be read: %r", request.method, request.url.path, error)
+        raise ClientException(detail="The request cannot be read") from error
+
+
+def _package(traceback: TracebackType | None) -> str:
+    """Return the package of the code that raised."""
+    name = ""
+    while traceback is not None:
+        name = str(traceback.tb_frame.f_globals.get("__name__", ""))
+        traceback = traceback.tb_next
+    return name.partition(".")[0]
+
+
+def _invalid(request: AnyRequest, error: msgspec.ValidationError) -> ValidationException:
+    """Return what Litestar answers to data without a DTO."""
+    text = str(error)
+    found = _FIELD.search(text) or _MISSING.search(text)
+    message: dict[str, object] = {"message": text.partition(" - at ")[0], "source": "body"}
+    if found is not None:
+        message["key"] = found[1]
+    return ValidationException(
+        detail=f"Validation failed for {request.method} {request.url.path}", extra=[message]
+    )
