@@ -427,6 +427,37 @@ def test_a_body_that_is_no_form_is_400(http: httpx.Client, kind: Literal["none",
         )
 
 
+class OwnRequest(Request[Any, Any, Any]):
+    """Of the application."""
+
+    async def form(self) -> Any:
+        self.scope["state"]["asked"] = True
+        return await super().form()
+
+
+@post("/own")
+async def own(request: OwnRequest, data: MultipartBody[StructForm]) -> list[Any]:
+    await request.form()
+    return [type(request).__name__, request.state.asked, data.cover]
+
+
+class Other(Request[Any, Any, Any]):
+    """Of a handler."""
+
+
+@post("/other", request_class=Other)
+async def other(request: Other, data: MultipartBody[StructForm]) -> list[Any]:
+    return [type(request).__name__, isinstance(request, OwnRequest), data.cover]
+
+
+def test_an_application_keeps_its_class_of_requests() -> None:
+    app = Litestar([own, other], plugins=[plugin()], request_class=OwnRequest, logging_config=None)
+    with serve(app) as live, live.client() as http:
+        parts = (text("title", "T"), file_part("file"), empty("cover"))
+        assert send(http, "POST", "/own", *parts).json() == ["OwnRequest", True, None]
+        assert send(http, "POST", "/other", *parts).json() == ["Other", False, None]
+
+
 def test_an_input_left_empty_is_seen_behind_a_check_for_forgery() -> None:
     """The token is in the form, so the middleware reads the form before the handler's data is made."""
     csrf = CSRFConfig(secret="s" * 32)
