@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from importlib import import_module
 from typing import Annotated, Any, Generic, NewType, NotRequired, Optional, TypedDict, TypeVar
 
@@ -20,9 +20,12 @@ T = TypeVar("T")
 Picture = NewType("Picture", FileObject)
 Pictures = TypeAliasType("Pictures", list[FileObject] | None)
 ONE = FileField(is_list=False, is_optional=False)
+NEEDED = FileField(is_list=False, is_optional=False, is_required=True)
 MAYBE = FileField(is_list=False, is_optional=True)
 MANY = FileField(is_list=True, is_optional=False)
 MAYBE_MANY = FileField(is_list=True, is_optional=True)
+NEEDED_MANY = replace(MANY, is_required=True)
+NEEDED_MAYBE_MANY = replace(MAYBE_MANY, is_required=True)
 
 
 class Mine(FileObject): ...
@@ -65,13 +68,25 @@ class OfDict(TypedDict, total=False):
     [
         (
             OfStruct[FileObject],
-            {"firstPage": ONE, "allPages": MANY, "other": ONE},
+            {"firstPage": NEEDED, "allPages": NEEDED_MANY, "other": ONE},
         ),
         (
             Annotated[OfDataclass | None, "x"],
-            {"by_name": ONE, "aliased": MAYBE_MANY, "own": ONE, "pages": MANY, "old": MAYBE},
+            {
+                "by_name": NEEDED,
+                "aliased": NEEDED_MAYBE_MANY,
+                "own": ONE,
+                "pages": MANY,
+                "old": MAYBE,
+            },
         ),
-        (OfPydantic, {"plain": ONE, "short": MANY, "s": MANY, "choice": ONE, "a": ONE, "b": ONE}),
+        (
+            OfPydantic,
+            {
+                name: replace(MANY if name.startswith("s") else ONE, is_required=True)
+                for name in ("plain", "short", "s", "choice", "a", "b")
+            },
+        ),
         (OfDict | OfDataclass, {**files_of_form(OfDataclass).fields, "file": MAYBE}),
         (int, {}),
         (Any, {}),
@@ -88,8 +103,10 @@ def test_the_files_of_a_model_have_the_names_that_a_form_has(
 @pytest.mark.extended
 def test_attrs_classes_have_files_too() -> None:
     attrs = import_module("attrs")
-    model = attrs.make_class("OfAttrs", {"file": attrs.field(type=FileObject | None)})
-    assert files_of_form(model).fields == {"file": MAYBE}
+    model = attrs.make_class(
+        "OfAttrs", {"a": attrs.field(type=FileObject), "b": attrs.field(default=None, type=FileObject)}
+    )
+    assert files_of_form(model).fields == {"a": NEEDED, "b": ONE}
 
 
 def test_a_mapping_or_a_list_may_be_the_whole_form() -> None:
@@ -102,6 +119,9 @@ def test_a_mapping_or_a_list_may_be_the_whole_form() -> None:
     ("field", "parts", "expected"),
     [
         (ONE, [LEFT_EMPTY], None),
+        (NEEDED, [LEFT_EMPTY], None),
+        (replace(MAYBE, is_required=True), [LEFT_EMPTY], (None,)),
+        (NEEDED_MANY, [LEFT_EMPTY], ([],)),
         (ONE, [""], ("",)),
         (ONE, ["a"], ("a",)),
         (ONE, [LEFT_EMPTY, "a", LEFT_EMPTY], ("a",)),

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, dataclass, is_dataclass, replace
+from dataclasses import fields as dataclass_fields
+from importlib import import_module
+from typing import Annotated, Final, Protocol, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
@@ -38,6 +40,18 @@ _WRAPPERS = frozenset({"Required", "NotRequired", "ReadOnly", "Final"})
 """Special forms of `typing` and `typing_extensions` around the type of a field."""
 
 
+class _PydanticField(Protocol):
+    alias: object
+    validation_alias: object
+
+    def is_required(self) -> bool: ...
+
+
+class _AttrsField(Protocol):
+    name: str
+    default: object
+
+
 @dataclass(frozen=True, slots=True)
 class FileField:
     """A field whose type has files."""
@@ -46,16 +60,19 @@ class FileField:
     """Whether it takes several."""
     is_optional: bool
     """Whether an empty text makes None of it."""
+    is_required: bool = False
+    """Whether it has no default."""
 
     def decided(self, parts: Sequence[object]) -> tuple[object] | None:
         """Return what was sent for the field, in a tuple; None if nothing was.
 
-        A file input that was left empty says nothing.  An empty text is the explicit clear.  Several
-        parts for one file stay a list, which no file can be made of.
+        A file input that was left empty says nothing, so the field has its default; where the model has
+        none, it is what the type has for nothing.  An empty text is the explicit clear.  Several parts for one
+        file stay a list, which no file can be made of.
         """
         sent = [part for part in parts if part is not LEFT_EMPTY]
         filled = [part for part in sent if part != ""]
-        if not sent:
+        if not sent and not (self.is_required and (self.is_list or self.is_optional)):
             return None
         if self.is_list:
             return (filled,)
@@ -124,29 +141,38 @@ def files_of_form(model: object) -> FormFiles:
 
 
 def _fields(model: type[object], bound: _Bound) -> Iterator[tuple[str, FileField]]:
+    declared = _declared(model)
     for name, annotation in get_type_hints(model, include_extras=True).items():
         field = _file_field(annotation, bound)
         if field is not None:
-            for sent_name in _sent_names(model, name):
-                yield sent_name, field
+            names, is_required = declared.get(name, ({name}, False))
+            for sent_name in names:
+                yield sent_name, replace(field, is_required=is_required)
 
 
-def _sent_names(model: type[object], name: str) -> Iterable[str]:
-    """Return the names under which a form may send a field."""
-    own: Sequence[str] = getattr(model, "__struct_fields__", ())
-    if name in own:
-        # of msgspec, which may rename
-        encoded: Sequence[str] = getattr(model, "__struct_encode_fields__", own)
-        return (encoded[own.index(name)],)
+def _declared(model: type[object]) -> dict[str, tuple[Iterable[str], bool]]:
+    """Return for the fields of a model under which names a form may send them, and whether they have no default."""
+    if hasattr(model, "__struct_fields__"):
+        fields = import_module("msgspec.structs").fields(model)
+        return {each.name: ({each.encode_name}, each.required) for each in fields}
     of_pydantic: object = getattr(model, "__pydantic_fields__", None)
-    if isinstance(of_pydantic, Mapping) and name in of_pydantic:
-        info = cast("Mapping[str, object]", of_pydantic)[name]
+    if isinstance(of_pydantic, Mapping):
+        infos = cast("Mapping[str, _PydanticField]", of_pydantic)
         return {
-            name,
-            *_aliases(getattr(info, "validation_alias", None)),
-            *_aliases(getattr(info, "alias", None)),
+            name: ({name, *_aliases(info.validation_alias), *_aliases(info.alias)}, info.is_required())
+            for name, info in infos.items()
         }
-    return (name,)
+    if is_dataclass(model):
+        return {
+            each.name: ({each.name}, each.default is MISSING and each.default_factory is MISSING)
+            for each in dataclass_fields(model)
+        }
+    of_attrs = cast("Iterable[_AttrsField]", getattr(model, "__attrs_attrs__", ()))
+    required = cast("Iterable[str]", getattr(model, "__required_keys__", ()))
+    return {
+        **{each.name: ({each.name}, repr(each.default) == "NOTHING") for each in of_attrs},
+        **{name: ({name}, True) for name in required},
+    }
 
 
 def _aliases(alias: object) -> Iterator[str]:

@@ -232,6 +232,54 @@ EDITS = {
 }
 
 
+class BareStruct(Struct):
+    file: FileObject | None
+    pages: list[FileObject]
+
+
+@dataclass
+class BareData:
+    file: FileObject | None
+    pages: FileObjectList
+
+
+class BareModel(pydantic.BaseModel):
+    file: FileObject | None
+    pages: FileObjectList
+
+
+class BareDTO(FilesDTO, DataclassDTO[BareData]): ...
+
+
+def bare_shown(form: Any) -> list[Any]:
+    return [name_of(form.file), name_of(form.pages)]
+
+
+@post("/bare-struct")
+async def bare_struct(data: MultipartBody[BareStruct]) -> list[Any]:
+    return bare_shown(data)
+
+
+@post("/bare-dataclass")
+async def bare_dataclass(data: MultipartBody[BareData]) -> list[Any]:
+    return bare_shown(data)
+
+
+@post("/bare-pydantic")
+async def bare_pydantic(data: MultipartBody[BareModel]) -> list[Any]:
+    return bare_shown(data)
+
+
+@post("/bare-dto", dto=BareDTO, return_dto=None)
+async def bare_dto(data: MultipartBody[BareData]) -> list[Any]:
+    return bare_shown(data)
+
+
+BARE = {
+    handler.paths.copy().pop(): handler for handler in (bare_struct, bare_dataclass, bare_pydantic, bare_dto)
+}
+
+
 class PlainForm(Struct):
     title: str
     file: UploadFile | None = None
@@ -271,7 +319,16 @@ def plugin(**config: Any) -> FileColumnPlugin:
 @pytest.fixture(scope="module", params=["signed", "unsigned"])
 def live(request: pytest.FixtureRequest) -> Iterator[LiveServer]:
     key: dict[str, str] = {} if request.param == "unsigned" else {"signing_key": "0123456789abcdef" * 2}
-    handlers = [*WHOLE.values(), *EDITS.values(), plain, of_list, of_mapping, again, url_encoded]
+    handlers = [
+        *WHOLE.values(),
+        *EDITS.values(),
+        *BARE.values(),
+        plain,
+        of_list,
+        of_mapping,
+        again,
+        url_encoded,
+    ]
     with serve(Litestar(handlers, plugins=[plugin(**key)], logging_config=None)) as server:
         yield server
 
@@ -371,6 +428,17 @@ def test_an_edit_keeps_the_files_of_inputs_left_empty(http: httpx.Client, path: 
         answer = send(http, "PATCH", path, *parts)
         assert answer.status_code == 200, answer.text
         assert answer.json() == {**old, **expected}
+
+
+@pytest.mark.parametrize("path", BARE)
+def test_what_may_be_none_or_a_list_needs_no_default_for_an_input_left_empty(
+    http: httpx.Client, path: str
+) -> None:
+    assert send(http, "POST", path, empty("file"), empty("pages")).json() == [None, []]
+    assert send(http, "POST", path, text("file"), text("pages")).json() == [None, []]
+    answer = send(http, "POST", path, text("x"))
+    assert answer.status_code == 400
+    assert "file" in str(answer.json()["extra"])
 
 
 def test_a_struct_is_read_by_the_names_that_it_renames_to(http: httpx.Client) -> None:
