@@ -208,9 +208,12 @@ def test_data_of_many_levels_is_no_500(http: httpx.Client, levels: int) -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"title": "\xff"}', b'{"title": "\\ud800", "file": ""}', b"\xff\xfe{"])
-def test_json_that_is_no_text_is_400(http: httpx.Client, body: bytes) -> None:
+def test_json_that_is_no_text_is_400(
+    http: httpx.Client, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     for path in ("/json", "/json-dto", "/metadata"):
         assert http.post(path, content=body, headers={"Content-Type": "application/json"}).status_code == 400
+    assert "title" not in caplog.text
 
 
 @pytest.mark.parametrize(

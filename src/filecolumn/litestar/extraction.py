@@ -200,7 +200,9 @@ def _client_errors(request: AnyRequest) -> Generator[None]:
             raise
         if _package(error.__traceback__) not in _FRAMEWORK:
             raise
-        _log.warning("%s %r could not be read: %r", request.method, request.url.path, error)
+        # not what the error says: that of a decoder holds the whole body
+        kind = type(error).__name__
+        _log.warning("%s %r could not be read: %s", request.method, request.url.path, kind)
         raise ClientException(detail="The request cannot be read") from error
 
 
