@@ -3,51 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from advanced_alchemy.extensions.litestar import SQLAlchemyAsyncConfig, SQLAlchemyPlugin
 from advanced_alchemy.extensions.litestar.providers import create_service_provider
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import PermissionDeniedException
+from litestar.exceptions import InternalServerException
 from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.static_files import create_static_files_router
 
 from filecolumn.litestar import FileColumnConfig, FileColumnPlugin
 
+from .guard import add_headers, refuse_other_sites
 from .items import ItemController
 from .models import Item, ItemService
 from .settings import Settings
-from .status import show_status
+from .status import probe_storages, show_status
 
 __all__ = ("create_app",)
 
-OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 PAGES = Path(__file__).parent / "static"
-PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 
-async def guarded(response: Response[object]) -> Response[object]:
-    """Let a page load and run what comes from here only."""
-    response.headers.update(PAGE_HEADERS)
-    return response
-
-
-async def refuse_other_sites(request: Request[object, object, State]) -> None:
-    """Refuse what the page of another site sends, since nobody has to log in here.
-
-    A page can also make its own name lead to this machine; then the name is not one of ours.
-    """
-    if request.url.hostname not in OWN_NAMES:
-        raise PermissionDeniedException("The gallery is for this machine only")
-    is_foreign = request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}
-    if is_foreign and request.method not in {"GET", "HEAD", "OPTIONS"}:
-        raise PermissionDeniedException("This comes from another site")
+def no_such_page(_: Request[Any, Any, State], __: Exception) -> Response[dict[str, object]]:
+    """Answer for what the file system takes for no name: too long, below a file, with a null character."""
+    return Response({"status_code": 404, "detail": "There is no such page"}, status_code=404)
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -63,14 +46,22 @@ def create_app(settings: Settings | None = None) -> Litestar:
         models=[Item.metadata],
     )
     pages = create_static_files_router(
-        path="/", directories=[PAGES], html_mode=True, name="pages", after_request=guarded
+        path="/",
+        directories=[PAGES],
+        html_mode=True,
+        name="pages",
+        exception_handlers={InternalServerException: no_such_page, ValueError: no_such_page},
     )
     return Litestar(
-        route_handlers=[ItemController, show_status, pages],
+        route_handlers=[ItemController, show_status, probe_storages, pages],
         plugins=[SQLAlchemyPlugin(config=alchemy), FileColumnPlugin(files)],
         dependencies={"items": Provide(create_service_provider(ItemService, config=alchemy))},
         # advanced-alchemy 1.12 closes the connections of the first application in a process only
         on_shutdown=[alchemy.get_engine().dispose],
-        before_request=refuse_other_sites,
-        openapi_config=OpenAPIConfig(title="Gallery", version="1", path="/schema"),
+        guards=[refuse_other_sites],
+        before_send=[add_headers],
+        # as JSON only: the pages for people load scripts from other sites
+        openapi_config=OpenAPIConfig(
+            title="Gallery", version="1", path="/schema", render_plugins=[JsonRenderPlugin()]
+        ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from litestar import get
+from litestar import get, post
 from litestar.di import NamedDependency
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -14,7 +14,7 @@ from filecolumn.maintenance import Finding, check_async, status_async
 
 from .models import Item, ItemService
 
-__all__ = ("show_status",)
+__all__ = ("probe_storages", "show_status")
 
 EXAMPLES = 20
 """Findings that are shown; all of them are counted."""
@@ -64,7 +64,6 @@ class Backlog(msgspec.Struct):
 class Status(msgspec.Struct):
     """What the status page shows."""
 
-    storages: list[StorageOut]
     files: int
     size: int
     """Bytes of all files, as their rows say; thumbnails are not counted."""
@@ -73,20 +72,25 @@ class Status(msgspec.Struct):
     backlog: Backlog
 
 
-@get("/api/status", summary="Probe the storages, and compare them with the rows", tags=["status"])
+@get("/api/status", summary="Compare the rows with the storages", tags=["status"])
 async def show_status(items: NamedDependency[ItemService], db_engine: NamedDependency[AsyncEngine]) -> Status:
-    """Write, read and delete a few bytes in each storage, add up what the rows say, and look for what is wrong.
+    """Add up what the rows say, and look for what is wrong; nothing is written.
 
     Every object is listed and every row is read: a large application lets a job do that, once a day.
     """
-    health = await check_storages()
     sizes = select(func.count(), func.coalesce(func.sum(Item.file["size"].as_integer()), 0)).select_from(Item)
     files, size = (await items.repository.session.execute(sizes)).one()
-    storages = [
+    return Status(files, size, await compare(db_engine), await backlog(db_engine))
+
+
+@post("/api/status/probe", status_code=200, summary="Probe the storages", tags=["status"])
+async def probe_storages() -> list[StorageOut]:
+    """Write, read and delete a few bytes in each storage; no GET, since it does something."""
+    health = await check_storages()
+    return [
         StorageOut(name, found.is_healthy, found.seconds, found.error)
         for name, found in sorted(health.items())
     ]
-    return Status(storages, files, size, await compare(db_engine), await backlog(db_engine))
 
 
 async def compare(engine: AsyncEngine) -> CheckOut | None:

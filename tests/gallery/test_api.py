@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from schemathesis import Case
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
+from filecolumn import FileObject
 from tests.gallery.media import picture
 from tests.litestar.server import LiveServer
 from tests.samples import PDF
@@ -57,23 +58,118 @@ def send(http: httpx.Client, name: str, content: bytes, **options: object) -> ht
     return http.post("/api/items", files={"file": (name, content)}, **options)  # type: ignore[arg-type]
 
 
-def test_a_page_of_another_site_changes_nothing(http: httpx.Client) -> None:
-    for site in ("cross-site", "same-site"):
-        assert send(http, "a.pdf", PDF, headers={"Sec-Fetch-Site": site}).status_code == 403
-    assert send(http, "a.pdf", PDF, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 201
-    assert http.delete("/api/items/1", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
-    assert len(http.get("/api/items").json()) == 1
+FOREIGN = (
+    {"Origin": "https://other.example"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Origin": "http://localhost"},
+    {"Origin": "{own}", "Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+    {"Host": "other.example"},
+    {"Host": "other.example:80", "Origin": "http://other.example:80", "Sec-Fetch-Site": "same-origin"},
+    {"Host": "127.0.0.1.other.example"},
+)
+"""What a browser says of the page of another site, and of a name that such a site makes lead here."""
 
 
-def test_another_name_does_not_lead_here(http: httpx.Client) -> None:
-    assert http.get("/api/items", headers={"Host": "gallery.example"}).status_code == 403
+@pytest.mark.parametrize("headers", FOREIGN, ids=lambda headers: " ".join(headers.values()))
+def test_a_page_of_another_site_changes_nothing(
+    http: httpx.Client, gallery: LiveServer, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    headers = {name: value.format(own=gallery.url) for name, value in headers.items()}
+    assert send(http, "a.pdf", PDF).status_code == 201
+    upload = FileObject("b.pdf", backend="gallery").sign(for_upload=True, max_size=1000)
+    before = everything(tmp_path)
+    for method, path in (
+        ("POST", "/api/items"),
+        ("PUT", "/api/items/1"),
+        ("DELETE", "/api/items/1"),
+        ("POST", "/api/status/probe"),
+        ("PUT", upload),
+    ):
+        form = {} if path == upload else {"files": {"file": ("c.pdf", PDF)}}
+        answer = http.request(method, path, headers=headers, **form)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.headers.get("Access-Control-Allow-Origin")) == (403, None), path
+    assert everything(tmp_path) == before
 
 
-def test_pages_load_and_run_what_comes_from_here_only(http: httpx.Client) -> None:
-    for page in ("/", "/status.html", "/gallery.js"):
-        headers = http.get(page).headers
-        assert "default-src 'none'" in headers["Content-Security-Policy"]
-        assert headers["X-Content-Type-Options"] == "nosniff"
+def test_our_own_page_and_programs_may_change_things(http: httpx.Client, gallery: LiveServer) -> None:
+    own = {"Origin": gallery.url, "Sec-Fetch-Site": "same-origin"}
+    assert send(http, "a.pdf", PDF).status_code == 201
+    assert send(http, "b.pdf", PDF, headers=own).status_code == 201
+    upload = FileObject("c.pdf", backend="gallery").sign(for_upload=True, max_size=1000)
+    assert http.put(upload, content=PDF, headers=own).status_code == 201
+    assert http.delete("/api/items/1", headers=own).status_code == 204
+
+
+def everything(folder: Path) -> tuple[list[str], dict[str, int]]:
+    """What the database and the storage have."""
+    with closing(sqlite3.connect(folder / "gallery/gallery.db")) as database:
+        rows = list(database.iterdump())
+    files = (path for path in (folder / "gallery/files").rglob("*") if path.is_file())
+    return rows, {str(path): path.stat().st_mtime_ns for path in files}
+
+
+READ = (
+    "/",
+    "/status.html",
+    "/gallery.js",
+    "/api/status",
+    "/api/items",
+    "/api/items/policy",
+    "/api/items/1/content",
+    "/api/items/1/download",
+    "/api/items/1/thumbnail",
+    "/schema",
+    "/schema/openapi.json",
+)
+
+
+def test_reading_changes_nothing_and_nothing_of_it_can_be_embedded_elsewhere(
+    http: httpx.Client, tmp_path: Path
+) -> None:
+    send(http, "b.png", picture(tmp_path / "b.png").read_bytes())
+    before = everything(tmp_path)
+    embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+    framed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+    followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    for path in READ:
+        for headers, status in (({}, 200), (followed, 200), (embedded, 403), (framed, 403)):
+            assert http.get(path, headers=headers).status_code == status, path
+    assert http.get("/api/status/probe").status_code == 405
+    assert everything(tmp_path) == before
+
+
+def test_pages_load_and_run_what_comes_from_here_only(http: httpx.Client, tmp_path: Path) -> None:
+    send(http, "b.png", picture(tmp_path / "b.png").read_bytes())
+    answers = [http.get(path) for path in READ]
+    strange = (
+        "/nowhere",
+        "/%00",
+        f"/{'a' * 300}",
+        "/gallery.js/x",
+        "/schema/swagger",
+        "/api/items/9/content",
+    )
+    absent = [http.get(path) for path in strange]
+    assert {answer.status_code for answer in absent} == {404}
+    answers += absent
+    answers += [
+        http.get("/", headers={"Host": "other.example"}),
+        send(http, "a.svg", b"<svg/>"),
+        http.put("/"),
+    ]
+    for answer in answers:
+        headers = answer.headers
+        assert "default-src 'none'" in headers["Content-Security-Policy"], answer.url
+        assert headers["X-Content-Type-Options"] == "nosniff", answer.url
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin", answer.url
+        assert headers["Referrer-Policy"] in {"same-origin", "no-referrer"}, answer.url
+        if answer.headers.get("Content-Type", "").startswith("text/html"):
+            assert "frame-ancestors 'none'" in headers["Content-Security-Policy"], answer.url
+            assert "https://" not in answer.text, answer.url
 
 
 def test_a_picture_that_cannot_be_decoded_is_kept_without_a_thumbnail(
@@ -184,4 +280,4 @@ def test_the_status_is_shown_while_a_storage_does_not_answer(
     folder.write_bytes(b"no folder")
     status = http.get("/api/status").json()
     assert (status["files"], status["check"]) == (1, None)
-    assert [storage["healthy"] for storage in status["storages"]] == [False]
+    assert [storage["healthy"] for storage in http.post("/api/status/probe").json()] == [False]

@@ -268,12 +268,13 @@ def test_the_status_page_probes_the_storage_and_compares_it_with_the_rows(
 ) -> None:
     upload(page, pictures[0])
     page.get_by_role("link", name="Status").click()
-    expect(page.get_by_text("written, read and deleted")).to_be_visible()
+    expect(page.get_by_text("Not probed yet")).to_be_visible()
     expect(page.locator("#files")).to_contain_text("1")
     expect(page.locator("#verdict")).to_have_text("They agree")
     expect(page.locator("#compared")).to_contain_text("2 files in rows, thumbnails too, and 2 objects")
     expect(page.locator("#backlog strong")).to_have_text(["0", "0", "0"])
-    page.get_by_role("button", name="Check again").click()
+    page.get_by_role("button", name="Check now").click()
+    expect(page.get_by_text("written, read and deleted in")).to_be_visible()
     expect(page.locator("#news")).to_have_text("Checked. Rows and storages: They agree")
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

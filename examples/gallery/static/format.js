@@ -32,6 +32,16 @@ export function extensionOf(name) {
   return parts.length > 1 ? parts.at(-1).slice(0, 5) : "file";
 }
 
+// Characters without a shape hide what a name is: `in<U+202E>fdp.exe` looks like `inexe.pdf`. The server
+// takes them out of what it stores; this is for the names of files that are still here.
+const HIDDEN = /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}\u00ad\u180e\u200b\u2060-\u206f\ufeff]/gu;
+// Joiners shape Persian letters and emoji; beside a letter of ASCII they show nothing.
+const STRAY_JOINERS = /(?<=^|[\0-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?=$|[\0-\x7f])/gu;
+
+export function cleaned(name) {
+  return name.replace(HIDDEN, "").replace(STRAY_JOINERS, "").trim() || "file";
+}
+
 // What the server answers when it refuses a file (Litestar's JSON of an error), in words.
 export function reason(status, answer) {
   const problem = Array.isArray(answer?.extra) ? answer.extra[0] : undefined;

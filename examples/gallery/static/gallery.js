@@ -4,7 +4,7 @@ import { bytes, counted, extensionOf, kindOf, time } from "./format.js";
 import { Uploads, send } from "./uploads.js";
 
 const $ = (selector) => document.querySelector(selector);
-const RATIO = { image: 4 / 3, video: 16 / 9, audio: 1, document: 3 / 4 };
+const RATIO = { image: 4 / 3, video: 16 / 9, audio: 1.1, document: 0.9 };
 const SIGNS = {
   audio: "M9 18V6l10-2v12M9 18a2.5 2.5 0 1 1-5 0 2.5 2.5 0 0 1 5 0Zm10-2a2.5 2.5 0 1 1-5 0 2.5 2.5 0 0 1 5 0Z",
   document: "M7 3h7l5 5v12a1 1 0 0 1-1 1H7a1 1 0 0 1-1-1V4a1 1 0 0 1 1-1Zm7 0v5h5M9 13h6M9 17h6",
@@ -62,13 +62,13 @@ function face(item) {
 function tile(item) {
   const which = kindOf(item);
   const open = make("button", { type: "button", className: "open" });
-  open.setAttribute("aria-label", `Open ${item.name}, ${item.content_type}, ${bytes(item.size)}`);
+  open.setAttribute("aria-label", `Open ${item.name}, ${bytes(item.size)}, ${item.content_type}`);
   open.append(
-    face(item),
+    make("span", { className: "face" }, face(item)),
     make(
       "span",
       { className: "caption" },
-      make("span", { className: "name", textContent: item.name }),
+      make("span", { className: "name", textContent: item.name, dir: "auto" }),
       make("span", { className: "size", textContent: bytes(item.size) }),
     ),
   );
@@ -76,7 +76,7 @@ function tile(item) {
   const ratio = item.width && item.height ? item.width / item.height : RATIO[which];
   const element = make("li", { className: `tile ${which}` }, open);
   element.dataset.id = item.id;
-  element.style.setProperty("--ratio", Math.min(Math.max(ratio, 0.5), 2.4).toFixed(4));
+  element.style.setProperty("--ratio", Math.min(Math.max(ratio, 0.6), 2.4).toFixed(4));
   return element;
 }
 
@@ -110,11 +110,10 @@ function render(fresh) {
 function medium(item) {
   const which = kindOf(item);
   if (which === "image") return make("img", { src: item.content, alt: item.name });
-  if (which === "video") return make("video", { src: item.content, controls: true, playsInline: true, preload: "metadata" });
-  if (which === "audio") {
-    return make("div", { className: "sound" }, drawing(SIGNS.audio), make("audio", { src: item.content, controls: true }));
-  }
-  return make("div", { className: "sound" }, drawing(SIGNS.document), make("p", { textContent: "Download it to read it." }));
+  const player = { src: item.content, controls: true, preload: "metadata", ariaLabel: item.name };
+  if (which === "video") return make("video", { ...player, playsInline: true });
+  if (which === "audio") return make("div", { className: "low" }, drawing(SIGNS.audio), make("audio", player));
+  return make("div", { className: "low" }, drawing(SIGNS.document), make("p", { textContent: "Download it to read it." }));
 }
 
 function facts(item) {
@@ -144,6 +143,7 @@ function view(id) {
   $("#back").disabled = place <= 0;
   $("#on").disabled = place < 0 || place >= among.length - 1;
   if (!$("#viewer").open) $("#viewer").showModal();
+  $("#viewer").scrollTop = 0;
 }
 
 function step(by) {
@@ -194,7 +194,7 @@ $("#replacement").addEventListener("change", (event) => {
   event.target.value = "";
 });
 $("#delete").addEventListener("click", () => {
-  $("#sure-text").textContent = `“${shown.name}” and its content will be gone.`;
+  $("#sure-text").replaceChildren("“", make("bdi", { textContent: shown.name }), "” and its content will be gone.");
   $("#sure").returnValue = "";
   $("#sure").showModal();
 });
@@ -243,13 +243,24 @@ window.addEventListener("drop", (event) => {
   uploads.add([...event.dataTransfer.files]);
 });
 
-for (const button of $("#filters").children) {
+for (const button of $("#kinds").children) {
   button.addEventListener("click", () => {
     kind = button.dataset.kind;
-    for (const other of $("#filters").children) other.setAttribute("aria-pressed", String(other === button));
+    for (const other of $("#kinds").children) other.setAttribute("aria-pressed", String(other === button));
+    button.scrollIntoView({ block: "nearest", inline: "nearest" });
     render();
   });
 }
+
+// Where a screen is narrower than the filters, an edge with more behind it fades and has an arrow
+function hint() {
+  const { scrollLeft, scrollWidth, clientWidth } = $("#kinds");
+  $("#filters").classList.toggle("more-before", scrollLeft > 2);
+  $("#filters").classList.toggle("more-after", scrollWidth - clientWidth - scrollLeft > 2);
+}
+
+$("#kinds").addEventListener("scroll", hint, { passive: true });
+new ResizeObserver(hint).observe($("#kinds"));
 
 async function start() {
   try {

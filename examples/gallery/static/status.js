@@ -28,6 +28,7 @@ const KINDS = {
   corrupt: "an object is not what its row says",
   foreign: "a row refers to what is not its own",
   orphan: "an object that no row knows",
+  unreachable: "a row refers to a storage that cannot be reached",
   ledger: "the ledger says otherwise than the rows",
   unrecorded: "an object that the ledger does not know; no fault",
 };
@@ -54,7 +55,7 @@ function kind([name, count]) {
   const head = document.createElement("th");
   head.scope = "row";
   head.textContent = name;
-  row.append(head, cell(KINDS[name]), cell(count));
+  row.append(head, cell(KINDS[name] ?? ""), cell(count));
   row.lastChild.className = count && name !== "unrecorded" ? "bad" : "";
   return row;
 }
@@ -108,22 +109,35 @@ function age(seconds) {
   return counted(Math.round(seconds / 3600), "hour", "hours");
 }
 
-async function show() {
+async function answer(address, options) {
+  const response = await fetch(address, options);
+  if (!response.ok) throw new Error(`${response.status}`);
+  return response.json();
+}
+
+// Opening the page only reads, since a link of another site may have led here; the button probes too.
+async function show({ probe }) {
   $("main").setAttribute("aria-busy", "true");
+  $("#again").disabled = true;
   try {
-    const status = await (await fetch("/api/status")).json();
-    $("#storages").replaceChildren(...status.storages.map(storage));
+    if (probe) {
+      const storages = await answer("/api/status/probe", { method: "POST" });
+      $("#storages").replaceChildren(...storages.map(storage));
+    }
+    const status = await answer("/api/status");
     $("#files").replaceChildren(card(status.files, "files in rows"), card(bytes(status.size), "of content"));
     $("#backlog").replaceChildren(...backlog(status.backlog));
     const result = compare(status.check);
     $("#problem").hidden = true;
-    $("#news").textContent = `Checked. Rows and storages: ${result}`;
-  } catch {
+    $("#news").textContent = `${probe ? "Checked" : "Compared"}. Rows and storages: ${result}`;
+  } catch (error) {
     $("#problem").hidden = false;
-    $("#problem").textContent = "The server cannot be reached.";
+    $("#problem").textContent =
+      error instanceof TypeError ? "The server cannot be reached." : `The server answers with error ${error.message}.`;
   }
+  $("#again").disabled = false;
   $("main").removeAttribute("aria-busy");
 }
 
-$("#again").addEventListener("click", show);
-show();
+$("#again").addEventListener("click", () => show({ probe: true }));
+show({ probe: false });

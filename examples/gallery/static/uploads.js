@@ -1,6 +1,6 @@
 // The queue of uploads: a few at a time, each with a bar, a way to stop it, and its error.
 
-import { bytes, reason } from "./format.js";
+import { bytes, cleaned, reason } from "./format.js";
 
 const AT_A_TIME = 3;
 
@@ -84,7 +84,7 @@ export class Uploads {
       this.#onStored(item);
     } catch (error) {
       row.end(error.name === "AbortError" ? "stopped" : "failed", error.message);
-      this.#say(`${row.file.name}: ${error.message}`);
+      this.#say(`${row.name}: ${error.message}`);
     }
   }
 
@@ -111,12 +111,13 @@ class Row {
 
   constructor(file) {
     this.file = file;
+    this.name = cleaned(file.name);
     const id = `upload-${(Row.#number += 1)}`;
     this.element = document.createElement("li");
     const name = document.createElement("label");
     name.htmlFor = id;
-    name.textContent = file.name;
-    name.title = file.name;
+    name.textContent = this.name;
+    name.dir = "auto";
     this.#state = document.createElement("span");
     this.#state.className = "state";
     this.#state.textContent = "Waiting";
@@ -126,8 +127,8 @@ class Row {
     this.#bar.value = 0;
     this.#stop = document.createElement("button");
     this.#stop.type = "button";
-    this.#stop.className = "icon small";
-    this.#stop.setAttribute("aria-label", `Stop ${file.name}`);
+    this.#stop.className = "icon";
+    this.#stop.setAttribute("aria-label", `Stop ${this.name}`);
     this.#stop.innerHTML = '<svg aria-hidden="true" viewBox="0 0 24 24"><path d="m7 7 10 10M17 7 7 17"/></svg>';
     this.#stop.addEventListener("click", () => this.#abort.abort());
     this.element.append(name, this.#state, this.#stop, this.#bar);
