@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import wave
 from pathlib import Path
 
 import av
 from PIL import Image
 
-__all__ = ("film", "picture")
+__all__ = ("film", "picture", "sound")
 
 
 def picture(path: Path, size: tuple[int, int] = (900, 600), colour: str = "#3a7a6a") -> Path:
@@ -30,4 +31,14 @@ def film(path: Path, *, seconds: int = 30, rate: int = 2) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_image(noise)))
         container.mux(stream.encode())
     path.write_bytes(buffer.getvalue())
+    return path
+
+
+def sound(path: Path, *, seconds: int = 2) -> Path:
+    """Write silence, as WAV."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(seconds * 16_000))
     return path

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, Response, expect
+from playwright.sync_api import FloatRect, Locator, Page, Response, expect
 
-from tests.gallery.media import picture
+from tests.gallery.media import picture, sound
 from tests.litestar.server import LiveServer, until
 
 pytestmark = pytest.mark.timeout(120)
@@ -77,6 +77,7 @@ def test_a_bar_shows_how_far_an_upload_is(page: Page, films: Path) -> None:
     bar = page.get_by_role("progressbar", name=films.name)
     expect(bar).to_be_visible()
     expect(page.get_by_text(re.compile(r"[\d.]+ MB of [\d.]+ MB"))).to_be_visible()
+    assert violations(page) == []
     expect(page.get_by_text("Stored", exact=True)).to_be_visible(timeout=30_000)
     parts = page.evaluate("window.parts")
     assert parts == sorted(parts)
@@ -260,6 +261,65 @@ def test_it_is_accessible_and_fits(page: Page, pictures: list[Path], scheme: str
     assert violations(page) == []
     page.get_by_role("button", name="Delete").click()
     assert violations(page) == []
+
+
+def box(locator: Locator) -> FloatRect:
+    found = locator.bounding_box()
+    assert found is not None
+    return found
+
+
+@on_phone
+def test_a_sound_has_a_name_a_player_and_no_more_room_than_it_needs(page: Page, tmp_path: Path) -> None:
+    page.set_viewport_size({"width": 320, "height": 568})
+    # looks like `voiceexe.wav`, unless what turns the direction is taken out
+    upload(page, sound(tmp_path / "voice\u202evaw.exe\u200b.wav"))
+    name = "voicevaw.exe.wav"
+    expect(page.locator("#queue label")).to_have_text(name)
+    page.get_by_role("button", name="Hide finished uploads").click()
+    assert box(tile(page, name))["height"] < 568 * 0.4
+    tile(page, name).click()
+    assert box(page.locator("#stage"))["height"] < 568 * 0.5
+    audio = page.locator("#stage audio")
+    assert box(audio)["width"] >= 250
+    assert until(lambda: audio.evaluate("audio => audio.readyState") >= 1)
+    audio.click(position={"x": 28, "y": 27})
+    assert until(lambda: not audio.evaluate("audio => audio.paused"))
+    assert violations(page) == []
+
+
+@on_phone
+def test_names_are_read_without_pointing_at_them(page: Page, tmp_path: Path) -> None:
+    long = f"{'a picture of a picture of ' * 6}a wall.png"
+    names = ["תמונה.png", long]
+    upload(page, *(picture(tmp_path / name) for name in names))
+    for name in names:
+        caption = tile(page, name).locator(".name")
+        expect(caption).to_have_text(name)
+        picture_box = box(tile(page, name).locator("img"))
+        assert box(caption)["y"] >= picture_box["y"] + picture_box["height"]
+        assert caption.evaluate("name => name.checkVisibility({opacityProperty: true})")
+        assert caption.evaluate("name => getComputedStyle(name).unicodeBidi") == "isolate"
+    tile(page, long).click()
+    whole = page.locator("#viewer-name")
+    expect(whole).to_have_text(long)
+    assert whole.evaluate("name => name.scrollHeight <= name.clientHeight")
+
+
+@on_phone
+def test_the_filters_show_that_they_scroll(page: Page, pictures: list[Path]) -> None:
+    page.set_viewport_size({"width": 320, "height": 568})
+    upload(page, pictures[0])
+    filters = page.locator("#filters")
+    before, after = (
+        f"filters => getComputedStyle(filters, '::{side}').opacity" for side in ("before", "after")
+    )
+    assert until(lambda: filters.evaluate(after) == "1")
+    assert filters.evaluate(before) == "0"
+    page.get_by_role("button", name="Documents").focus()
+    assert until(lambda: (filters.evaluate(before), filters.evaluate(after)) == ("1", "0"))
+    page.set_viewport_size({"width": 900, "height": 600})
+    assert until(lambda: (filters.evaluate(before), filters.evaluate(after)) == ("0", "0"))
 
 
 @on_phone
