@@ -47,7 +47,7 @@ def is_followed_link(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
     """Tell whether it opens an address in a tab, which shows nothing to the page that led there."""
     headers = connection.headers
     opens_tab = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
-    return opens_tab and connection.scope["method"] in READING
+    return opens_tab and connection.scope.get("method") in READING
 
 
 async def add_headers(message: Message, _: Scope) -> None:
@@ -55,4 +55,5 @@ async def add_headers(message: Message, _: Scope) -> None:
     if message["type"] == "http.response.start":
         headers = MutableScopeHeaders.from_message(message)
         for name, value in HEADERS.items():
-            headers.setdefault(name, value)
+            if name not in headers:
+                headers[name] = value
