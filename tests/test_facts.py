@@ -389,3 +389,18 @@ def test_metadata_of_great_depth_is_refused(depth: int) -> None:
         metadata = {"a": metadata}
     with pytest.raises((TypeError, ValueError)):
         checked_metadata(metadata)
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"a": "x\0"}, {"\0": 1}, {"a": ["\ud800"]}, {"a": {"b": "\udc00"}}, {"a": "\\\0"}], ids=ascii
+)
+def test_metadata_with_characters_that_databases_refuse_is_refused(metadata: dict[str, Any]) -> None:
+    with pytest.raises(ContentRejectedError, match="unpaired surrogates") as refused:
+        FileObject("a.txt", content=b"x", metadata=metadata)
+    assert refused.value.code == "metadata_not_text"
+
+
+@pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "\\ud800", "é😀\n\x01", "\ud83d\ude00"], ids=ascii)
+def test_metadata_that_only_looks_like_these_is_kept(text: str) -> None:
+    kept = FileObject("a.txt", content=b"x", metadata={"a": text, text: 1}).metadata["a"]
+    assert kept == text.encode("utf-16", "surrogatepass").decode("utf-16")

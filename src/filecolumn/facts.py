@@ -177,6 +177,10 @@ def _split(text: str) -> list[str]:
     return []
 
 
+# In JSON without other escapes: https://www.postgresql.org/docs/current/datatype-json.html
+_UNSTORABLE = re.compile(r"[\ud800-\udfff]|(?<!\\)(?:\\\\)*\\u0000")
+
+
 def known_time(*candidates: float | None) -> float | None:
     """Return the first time that a row can hold; None if there is none, as when the clock is before 1970."""
     return next((time for time in candidates if time is not None and _fits(time)), None)
@@ -185,8 +189,8 @@ def known_time(*candidates: float | None) -> float | None:
 def checked_metadata(metadata: JsonObject) -> JsonObject:
     """Return a private copy of the user's metadata.
 
-    Raises TypeError for what JSON cannot carry, and ContentRejectedError, a ValueError, above 64 KiB of JSON
-    or 8 levels.
+    Raises TypeError for what JSON cannot carry, and ContentRejectedError, a ValueError, above 64 KiB of JSON,
+    8 levels, and for characters that PostgreSQL's JSONB refuses.
     """
     if not metadata:
         return {}
@@ -200,6 +204,12 @@ def checked_metadata(metadata: JsonObject) -> JsonObject:
     copy: object = json.loads(text)
     if not _is_json_object(copy):
         raise ValueError("metadata must be a mapping")
+    if "\\u" in text and _UNSTORABLE.search(json.dumps(copy, ensure_ascii=False)):
+        raise ContentRejectedError(
+            "metadata must be text without U+0000 and unpaired surrogates, which databases refuse in JSON",
+            field="metadata",
+            code="metadata_not_text",
+        )
     return copy
 
 
