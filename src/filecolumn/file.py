@@ -29,6 +29,7 @@ from filecolumn.registry import storages
 from filecolumn.signed import SignableFile
 from filecolumn.source import Source
 from filecolumn.state import FileState, Phase
+from filecolumn.taking import Take, take, take_async
 from filecolumn.transfer import (
     Copy,
     Found,
@@ -165,20 +166,27 @@ class FileObject(GrantedFile):
     def save(self, data: Content | None = None) -> FileObject:
         """Store the content now ("stage" it), or *data* in its place; a later flush only attaches it.
 
-        Nothing happens if there is no new content.  Raises ObjectExistsError instead of
-        overwriting, OwnedFileError for a file in a row, PendingContentError without content.
+        Nothing happens if there is no new content.  What came with a grant is copied.
+
+        Raises ObjectExistsError instead of overwriting, OwnedFileError for a file in a row,
+        PendingContentError without content.
         """
-        if (op := self._save_plan(data)) is not None:
+        if data is None and (taking := self._take_plan()) is not None:
+            self._stage(take(taking))
+        elif (op := self._save_plan(data)) is not None:
             replaced = self._place()
             with self._saving(op.source):
                 self._stage(put(op))
+            self._use_grant()
             if replaced is not None:
                 replaced[0].delete([replaced[1]])
         return self
 
     async def save_async(self, data: Content | None = None) -> FileObject:
         """Call `save` asynchronously; a cancelled one leaves nothing behind."""
-        if (op := self._save_plan(data)) is not None:
+        if data is None and (taking := self._take_plan()) is not None:
+            self._stage(await take_async(taking))
+        elif (op := self._save_plan(data)) is not None:
             replaced = self._place()
             try:
                 with self._saving(op.source):
@@ -186,19 +194,27 @@ class FileObject(GrantedFile):
             except asyncio.CancelledError:
                 await discard_async(op)
                 raise
+            self._use_grant()
             if replaced is not None:
                 await replaced[0].delete_async([replaced[1]])
         return self
 
     def copy(self, *, backend: str | None = None, filename: str | None = None) -> FileObject:
-        """Store a copy under a new key, by the storage itself where it can, and return its staged file."""
-        return self._from_staged(copy(self._copy_plan(backend, filename)))
+        """Store a copy under a new key, by the storage itself where it can, and return its staged file.
+
+        One of a file that a grant gives has the grant too: a row gets the one or the other.
+        """
+        if (taking := self._take_plan(backend, filename)) is not None:
+            return self._from_staged(take(taking), self._grant)
+        return self._from_staged(copy(self._copy_plan(backend, filename)), self._grant)
 
     async def copy_async(self, *, backend: str | None = None, filename: str | None = None) -> FileObject:
         """Call `copy` asynchronously; a cancelled one leaves nothing behind."""
+        if (taking := self._take_plan(backend, filename)) is not None:
+            return self._from_staged(await take_async(taking), self._grant)
         op = self._copy_plan(backend, filename)
         try:
-            return self._from_staged(await copy_async(op))
+            return self._from_staged(await copy_async(op), self._grant)
         except asyncio.CancelledError:
             await discard_async(op)
             raise
@@ -237,6 +253,13 @@ class FileObject(GrantedFile):
         target = storages.resolve(backend) if backend is not None else self._storage_name()
         copied = replace(facts, filename=name, backend=target)
         return Copy(origin, origin_key, storages.get(target), new_key(name), copied)
+
+    def _take_plan(self, backend: str | None = None, filename: str | None = None) -> Take | None:
+        """Return what copies an upload that no row has taken yet; None for any other file."""
+        if self._grant is None or self._phase is not Phase.GRANTED:
+            return None
+        op = self._copy_plan(backend, filename)
+        return Take(op.origin, op.origin_key, op.backend, op.key, op.facts, grant=self._grant)
 
     def _place(self) -> tuple[StorageBackend, str] | None:
         return self._located() if self.is_saved else None

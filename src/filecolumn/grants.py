@@ -9,23 +9,35 @@ it was checked, changes nothing that a row points to.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.errors import FileTooLargeError, InvalidGrantError, NotSupportedError
+from filecolumn.errors import FileTooLargeError, InvalidGrantError, NotSupportedError, ObjectNotFoundError
 from filecolumn.facts import FileFacts, Json
 from filecolumn.naming import guess_content_type, new_key
+from filecolumn.policy import ANYTHING, ContentPolicy
 from filecolumn.registry import storages
 from filecolumn.signing import Claims, UrlSigner
-from filecolumn.source import Source
 
-__all__ = ("INCOMING", "GrantedSource", "UploadGrant", "incoming_key", "too_large")
+__all__ = (
+    "INCOMING",
+    "TAKEN",
+    "GrantColumn",
+    "UploadGrant",
+    "check_size",
+    "column_of",
+    "find_columns_by",
+    "incoming_key",
+    "place_of_grant",
+    "too_large",
+    "used_error",
+)
 
 INCOMING = "incoming"
 """The folder of a storage that clients upload into; a bucket's lifecycle rule may empty it after 7 days."""
 
-_TAKEN = "the upload is not what was granted; upload it again"
+TAKEN = "the upload is not what was granted; upload it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,20 +66,37 @@ class UploadGrant:
         }
 
 
-class GrantedSource(Source):
-    """The content of an upload, read from its storage and held to the size that was granted."""
+@dataclass(frozen=True, slots=True)
+class GrantColumn:
+    """The column that an upload is granted for."""
 
-    any_thread: bool = True
+    name: str
+    """`Class.attribute`, or `table.column`."""
+    policy: ContentPolicy = ANYTHING
+    """What it takes, as far as this process knows the column."""
+    backend: str | None = None
+    """Where it stores."""
 
-    def __init__(self, claims: Claims) -> None:
-        self._claims = claims
 
-    def chunks(self) -> Generator[bytes]:
-        size = 0
-        for chunk in storages.get(self._claims.backend).get(self._claims.key):
-            size += len(chunk)
-            check_size(self._claims, size)
-            yield chunk
+ColumnFinder = Callable[[object], GrantColumn]
+"""Returns what an application calls a column; TypeError for what is none."""
+
+
+def _by_name(column: object) -> GrantColumn:
+    return GrantColumn(str(column))
+
+
+_finders: list[ColumnFinder] = [_by_name]
+
+
+def find_columns_by(finder: ColumnFinder) -> None:
+    """Let *finder* say what columns are: it knows the mapped classes, of which nothing is known here."""
+    _finders.append(finder)
+
+
+def column_of(column: object) -> GrantColumn:
+    """Return the column that an application names, by its attribute or the name of that; TypeError for others."""
+    return _finders[-1](column)
 
 
 def configured_signer() -> UrlSigner:
@@ -101,15 +130,29 @@ def check_size(claims: Claims, size: int) -> None:
     """Raise FileTooLargeError for more than was granted, InvalidGrantError for another size than was received."""
     if 0 <= claims.max_size < size:
         raise too_large(claims.filename, claims.max_size)
-    if claims.checksum and size > claims.size:
-        raise InvalidGrantError(_TAKEN)
+    if claims.checksum and size != claims.size:
+        raise InvalidGrantError(TAKEN)
 
 
-def check_received(claims: Claims, facts: FileFacts) -> None:
-    """Raise what is wrong with the content of an upload that was read: InvalidGrantError, FileTooLargeError."""
-    check_size(claims, facts.size or 0)
-    if claims.checksum and (claims.checksum, claims.size) != (facts.checksum, facts.size):
-        raise InvalidGrantError(_TAKEN)
+def place_of_grant(claims: Claims) -> tuple[str, str]:
+    """Return where the upload lies: the grants of one upload, its own and the route's receipt, are one grant."""
+    return storages.resolve(claims.backend), claims.key
+
+
+def used_error() -> InvalidGrantError:
+    """Return the error for a grant that has given a file before."""
+    return InvalidGrantError(
+        "a grant gives one file, and this one was used before, or its upload was given up by a sweep; upload the file "
+        "again with a grant of its own"
+    )
+
+
+def missing_upload(claims: Claims) -> ObjectNotFoundError:
+    """Return the error for a grant that nothing is uploaded for; its key is nobody's business."""
+    return ObjectNotFoundError(
+        f"nothing is uploaded with the grant of {claims.filename!r}: not yet, or a row has it by now, or it was "
+        "removed because it waited too long"
+    )
 
 
 def too_large(filename: str, limit: int) -> FileTooLargeError:

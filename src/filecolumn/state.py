@@ -1,12 +1,14 @@
 """`FileState`: where the content of one file is, who owns it, and each step by which that changes.
 
 Whoever stores, attaches, removes or takes back a file calls the step that says so; nobody else
-assigns `_phase`, `_source`, `_facts` or `_held`.  No step does any I/O.  The usual life:
+assigns `_phase`, `_source`, `_facts`, `_held` or `_grant`.  No step does any I/O.  The usual life:
 
     PENDING -- `_stage` --> STAGED -- `_attach` --> STORED -- `_remove` --> REMOVED
 
 A rollback goes back by `_detach` and `_unstage`; content that could be read only once is then
-CONSUMED.  A value that was loaded from a row keeps the row's text and reads it on first use.
+CONSUMED.  What a client has uploaded by itself begins as GRANTED, and is stored once more under a key
+of its own; a rollback goes back to the upload by `_regrant`.  A value that was loaded from a row keeps
+the row's text and reads it on first use.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ class BackendsOfSeveral(tuple[str | None, ...]):
 class Phase(Enum):
     """Where the content is."""
 
+    GRANTED = "granted"
+    """In the storage, where a client has put it; a row gets a copy."""
     PENDING = "pending"
     """With the caller, or nowhere yet."""
     STAGED = "staged"
@@ -128,10 +132,18 @@ class FileState(Described):
         return self
 
     @classmethod
-    def _from_staged(cls, facts: FileFacts) -> Self:
-        """Make the file of content that was stored just now."""
+    def _from_staged(cls, facts: FileFacts, grant: Claims | None = None) -> Self:
+        """Make the file of content that was stored just now, perhaps of what a *grant* gave."""
         self = cls._from_facts(facts, Phase.STAGED)
+        self._grant = grant
         self._staged_at = time.time()
+        return self
+
+    @classmethod
+    def _from_granted(cls, facts: FileFacts, grant: Claims) -> Self:
+        """Make the file of what a client has uploaded."""
+        self = cls._from_facts(facts, Phase.GRANTED)
+        self._grant = grant
         return self
 
     @classmethod
@@ -164,7 +176,7 @@ class FileState(Described):
     @property
     def is_saved(self) -> bool:
         """Whether the content is in the storage."""
-        return self._phase in {Phase.STAGED, Phase.STORED}
+        return self._phase in {Phase.GRANTED, Phase.STAGED, Phase.STORED}
 
     def _read_from(self, source: Source) -> None:
         """Let a flush or `save()` store what *source* gives."""
@@ -198,6 +210,22 @@ class FileState(Described):
             self._consume()
         else:
             self._phase, self._source = Phase.PENDING, source
+
+    def _regrant(self, key: str, facts: FileFacts, grant: Claims) -> None:
+        """Take back the `_stage` of a copy under *key*: what the client has uploaded waits for a row again."""
+        if self._known().key in {key, facts.key}:
+            self._facts, self._owner, self._held = facts, None, None
+            # the column's storages are those of the copy
+            self._phase, self._grant, self._allowed = Phase.GRANTED, grant, None
+
+    def _use_grant(self) -> Claims | None:
+        """Take note that the grant is used up, if the file has one, and return it."""
+        grant, self._grant = self._grant, None
+        return grant
+
+    def _free_grant(self, grant: Claims) -> None:
+        """Take back `_use_grant`."""
+        self._grant = grant
 
     def _consume(self) -> None:
         """Take note that the source is used up, and what it gave is not stored."""

@@ -43,6 +43,7 @@ __all__ = (
     "Inspect",
     "Operation",
     "Put",
+    "content_of",
     "copy",
     "copy_async",
     "discard",
@@ -373,7 +374,7 @@ async def copy_async(op: Copy) -> FileFacts:
     running_loop()
     if not op.within_storage:
         with _of_origin(op):
-            content = await _content_of(op)
+            content = await content_of(op)
         return await put_async(_put_of(op, source_of(content)))
     task = asyncio.ensure_future(op.backend.copy_async(op.origin_key, op.key))
     try:
@@ -516,7 +517,7 @@ def _put_of(op: Copy, content: Source) -> Put:
     return Put(op.backend, op.key, content, op.facts, op.fresh, is_copy=True)
 
 
-async def _content_of(op: Copy) -> Iterator[bytes] | AsyncIterator[bytes]:
+async def content_of(op: Copy) -> Iterator[bytes] | AsyncIterator[bytes]:
     """Return the content of the origin; where it is a folder, to be read in the thread that writes it too."""
     if op.backend is op.origin and not op.origin.copies_by_itself:
         doing = f"read {op.origin_key!r} in storage {op.origin.key!r}"

@@ -26,6 +26,7 @@ from filecolumn.handles import local_path, name_of
 from filecolumn.naming import check_content_type, check_key, clean_filename, guess_content_type
 from filecolumn.readonly import read_only
 from filecolumn.registry import storages
+from filecolumn.signing import Claims
 from filecolumn.state import AllowedBackends, BackendsOfSeveral, FileState, Phase
 
 __all__ = ("FileValue", "storage_name")
@@ -159,7 +160,7 @@ class FileValue(FileState):
         return hash(self._known().key)
 
     def _has_place(self) -> bool:
-        return self._phase in {Phase.STAGED, Phase.STORED, Phase.REMOVED}
+        return self._phase in {Phase.GRANTED, Phase.STAGED, Phase.STORED, Phase.REMOVED}
 
     def _identity(self) -> tuple[str | None, str | None]:
         facts = self._known()
@@ -185,14 +186,21 @@ class FileValue(FileState):
         # rows could come to share one object; it is copied instead, as a stored one is
         phase = {Phase.PENDING: Phase.CONSUMED, Phase.STAGED: Phase.STORED}.get(self._phase, self._phase)
         row = self._row if self._facts is None else None
-        return _restored, (type(self), self._facts, row, phase, self._allowed)
+        # a copy of what a grant has given is no second file
+        return _restored, (type(self), self._facts, row, phase, self._allowed, self._grant)
 
 
-def _restored(
-    cls: type[FileValue], facts: FileFacts | None, row: object, phase: Phase, allowed: AllowedBackends | None
+def _restored(  # noqa: PLR0917 - what `__reduce__` passes, also that of an older release
+    cls: type[FileValue],
+    facts: FileFacts | None,
+    row: object,
+    phase: Phase,
+    allowed: AllowedBackends | None,
+    grant: Claims | None = None,
 ) -> FileValue:
     value = cls._from_facts(facts, phase, allowed)
     value._row = row
+    value._grant = grant
     return value
 
 

@@ -69,7 +69,7 @@ def test_an_upload_goes_to_the_storage_and_its_grant_becomes_a_row(
 def test_the_checked_copy_is_made_by_the_storage_itself(live: LiveServer) -> None:
     grant = FileObject("b.txt", backend="files").grant_upload(max_size=len(CONTENT))
     assert httpx.put(grant.url, content=CONTENT, verify=False).status_code == 200
-    file = asyncio.run(FileObject.from_grant_async(grant.token))
+    file = asyncio.run(FileObject.from_grant(grant.token).save_async())
     assert httpx.put(grant.url, content=b"replaced", verify=False).status_code == 200
     assert file.get_content() == CONTENT
     assert file.checksum == "sha256:" + hashlib.sha256(CONTENT).hexdigest()

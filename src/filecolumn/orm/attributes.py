@@ -26,6 +26,7 @@ __all__ = (
     "file_attribute",
     "file_attributes",
     "files_in",
+    "files_of_classes",
     "known_attributes",
     "mapper_of",
     "mappers_of",
@@ -208,6 +209,13 @@ def known_attributes() -> Iterator[FileAttribute]:
     """Yield the file attributes of all mappers that are configured."""
     for _, attributes in list(_known.values()):
         yield from attributes
+
+
+def files_of_classes() -> Iterator[tuple[type[object], FileAttribute]]:
+    """Yield the file attributes of all mappers that are configured, with their classes."""
+    for class_, (_, attributes) in list(_known.items()):
+        for attribute in attributes:
+            yield class_, attribute
 
 
 def _find(mapper: Mapper[object]) -> Iterator[FileAttribute]:

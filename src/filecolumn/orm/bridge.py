@@ -23,6 +23,7 @@ from filecolumn.backends.threads import in_thread, settled
 from filecolumn.backends.translate import reason_of
 from filecolumn.errors import FileColumnError, StorageError
 from filecolumn.facts import FileFacts
+from filecolumn.taking import Take, take, take_async
 from filecolumn.transfer import (
     CLEANUP_LIMIT,
     Copy,
@@ -127,6 +128,8 @@ def _perform(op: Operation) -> FileFacts:
     match op:
         case Put():
             return put(op)
+        case Take():
+            return take(op)
         case Copy():
             return copy(op)
         case Inspect():
@@ -137,6 +140,8 @@ async def _perform_async(op: Operation) -> FileFacts:
     match op:
         case Put():
             return await put_async(op)
+        case Take():
+            return await take_async(op)
         case Copy():
             return await copy_async(op)
         case Inspect():

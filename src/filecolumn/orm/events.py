@@ -25,6 +25,7 @@ from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.failpoints import failpoint
 from filecolumn.file import FileObject
+from filecolumn.grants import find_columns_by
 from filecolumn.lists import FileObjectList
 from filecolumn.orm import creation, unions
 from filecolumn.orm.attributes import (
@@ -41,6 +42,7 @@ from filecolumn.orm.attributes import (
 from filecolumn.orm.bulk import install_for
 from filecolumn.orm.flush import FlushUnit
 from filecolumn.orm.frames import current_frames, end_frame, mark_committed
+from filecolumn.orm.granting import find_column
 from filecolumn.orm.type import Claim, StoredObject, claim, release
 
 __all__ = ("install",)
@@ -60,6 +62,7 @@ _PICKLED = "filecolumn.values"
 
 def install() -> None:
     """Listen for mappers; called once, by importing filecolumn."""
+    find_columns_by(find_column)
     creation.listen()
     unions.listen()
     event.listen(Mapper, "mapper_configured", _on_mapper_configured)

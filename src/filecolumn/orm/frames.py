@@ -96,6 +96,10 @@ class SessionFrame(Frame):
         recorded = (noted for frame in self._and_outer() for noted in (frame.added, frame.found))
         return next((noted[place] for noted in recorded if place in noted), None)
 
+    def has_used(self, upload: Place) -> bool:
+        """Return whether this transaction has used up the grant of an upload."""
+        return any(upload in frame.used for frame in self._and_outer())
+
     def noted_column(self, at: LedgerAt, column: Column[object]) -> str | None:
         """Return the id of a column that this transaction has noted."""
         key = at, column

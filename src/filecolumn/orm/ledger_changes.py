@@ -11,14 +11,14 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 
 from filecolumn.errors import FileColumnError, ObjectExistsError
 from filecolumn.file import FileObject
+from filecolumn.grants import place_of_grant
 from filecolumn.orm.frames import SessionFrame
 from filecolumn.orm.giving import Gift
 from filecolumn.orm.held import Held
 from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.recording import FOUND_TAKEN, Changes, LedgerAt
 from filecolumn.orm.slots import place_of
-from filecolumn.orm.unit import Place, Spot, Use
-from filecolumn.registry import storages
+from filecolumn.orm.unit import GrantUse, Place, Spot, Use
 
 __all__ = ("LedgerChanges",)
 
@@ -30,6 +30,7 @@ class LedgerChanges:
         self._frame = frame
         self._recorder = recorder
         self._changes: defaultdict[LedgerAt, Changes] = defaultdict(Changes)
+        self._uses: dict[Place, tuple[GrantUse, Hashable]] = {}
 
     def add_given(self, gifts: Iterable[Gift]) -> None:
         """Add what rows get, unless this transaction has recorded it as new."""
@@ -77,18 +78,18 @@ class LedgerChanges:
     def write(self) -> None:
         """Write all that was added into the ledgers."""
         self._recorder.record(self._changes)
+        for upload, (use, home) in self._uses.items():
+            self._recorder.note_use(upload, use, home)
 
     def _use_up(self, file: FileObject, home: Hashable) -> None:
         """Remove what a client uploaded, now that a row has a copy; the ledger refuses it a second time."""
-        grant, file._grant = file._grant, None
-        if grant is None:
+        if (grant := file._grant) is None:
             return
-        place = storages.resolve(grant.backend), grant.key
+        upload = place_of_grant(grant)
+        self._uses[upload] = GrantUse(grant, file, place_of(file)), home
         if isinstance(home, LedgerAt):
-            self._changes[home].used[place] = file._known()
-            self._changes[home].removed.add(place)
-        else:
-            self._frame.removed.add(place)
+            self._changes[home].used[upload] = file._known()
+            self._changes[home].removed.add(upload)
 
 
 def _is_in_its_column(file: FileObject) -> bool:

@@ -17,6 +17,7 @@ from sqlalchemy.pool import Pool, SingletonThreadPool, StaticPool
 from filecolumn.backends.parts import batches
 from filecolumn.facts import FileFacts
 from filecolumn.failpoints import failpoint
+from filecolumn.grants import place_of_grant, used_error
 from filecolumn.orm.attributes import row_attributes
 from filecolumn.orm.columns import column_ids, name_of, note_columns, translation_of
 from filecolumn.orm.engines import refuse_without_transactions
@@ -31,6 +32,7 @@ from filecolumn.orm.recording import (
     claim,
     describe,
     doom_unchecked,
+    knows_any,
     reassert,
     record,
     speaking,
@@ -40,7 +42,7 @@ from filecolumn.orm.slots import Slot
 from filecolumn.orm.sources import is_in_table
 from filecolumn.orm.statements import has_connection
 from filecolumn.orm.type import StoredObject
-from filecolumn.orm.unit import Place
+from filecolumn.orm.unit import GrantUse, Place
 from filecolumn.registry import storages
 
 __all__ = ("Recorder",)
@@ -59,6 +61,8 @@ class Recorder:
         self._connections: dict[LedgerAt, Connection] = {}
         self._added: dict[Place, LedgerAt] = {}
         self._claimed: dict[Place, LedgerAt] = {}
+        self._used: dict[Place, GrantUse] = {}
+        self._used_at: dict[Place, LedgerAt] = {}
         self._moved: defaultdict[LedgerAt, set[Place]] = defaultdict(set)
 
     def home(self, mapper: Mapper[object]) -> Hashable:
@@ -160,6 +164,60 @@ class Recorder:
         for at, described in by_ledger.items():
             describe(self._connections[at], at.ledger, described)
 
+    def check_grants(self, slots: Iterable[Slot]) -> None:
+        """Raise InvalidGrantError if a grant would give a second file, here or by what has committed before."""
+        uploads: defaultdict[Mapper[object], set[Place]] = defaultdict(set)
+        given: set[Place] = set()
+        for slot in slots:
+            if (grant := slot.file._grant) is None:
+                continue
+            upload = place_of_grant(grant)
+            if upload in given or self._frame.has_used(upload):
+                raise used_error()
+            given.add(upload)
+            uploads[slot.state.mapper].add(upload)
+        for mapper, places in uploads.items():
+            if self._knows_any(mapper, places):
+                raise used_error()
+
+    def _knows_any(self, mapper: Mapper[object], places: Collection[Place]) -> bool:
+        """Return whether the ledger of *mapper* has one of *places*, without a transaction that lasts for it."""
+        bind = self._session.get_bind(**(self._bind or {"mapper": mapper}))
+        ledger = _ledger_of(mapper)
+        if ledger is None or not has_ledgers(bind.dialect):
+            return False
+        with speaking(ledger):
+            if isinstance(bind, Engine) and not has_connection(self._session) and _may_connect(bind):
+                with bind.connect() as connection:
+                    return knows_any(connection, ledger, places)
+            at = self.home(mapper)
+            assert isinstance(at, LedgerAt)  # noqa: S101 - its metadata has a ledger
+            return knows_any(self._connections[at], ledger, places)
+
+    def note_use(self, upload: Place, use: GrantUse, home: Hashable) -> None:
+        """Note that a grant is used up; where there is no ledger, the commit removes its upload without one."""
+        use.file._use_grant()
+        self._used[upload] = self._frame.used[upload] = use
+        if isinstance(home, LedgerAt):
+            self._used_at[upload] = home
+        else:
+            self._frame.removed.add(upload)
+
+    def _free_grants(self, attached: Collection[Place]) -> None:
+        """Take back the uses of grants whose files no row came to hold."""
+        freed: defaultdict[LedgerAt, set[Place]] = defaultdict(set)
+        for upload, use in list(self._used.items()):
+            if use.place in attached:
+                continue
+            use.file._free_grant(use.grant)
+            for noted in (self._used, self._frame.used, self._frame.doomed):
+                noted.pop(upload, None)
+            self._frame.removed.discard(upload)
+            if (at := self._used_at.pop(upload, None)) is not None:
+                freed[at].add(upload)
+        for at, uploads in freed.items():
+            withdraw(self._connections[at], at.ledger, uploads)
+
     def record(self, changes: Mapping[LedgerAt, Changes]) -> None:
         """Write what is new, kept and removed, each key once in a transaction."""
         for at, change in changes.items():
@@ -177,6 +235,7 @@ class Recorder:
     def withdraw_all_but(self, attached: Collection[Place]) -> None:
         """Forget what this flush recorded as new and did not give to a row after all."""
         self._withdraw({place: at for place, at in self._added.items() if place not in attached})
+        self._free_grants(attached)
 
     def _withdraw(self, recorded: Mapping[Place, LedgerAt]) -> None:
         strays: defaultdict[LedgerAt, set[Place]] = defaultdict(set)

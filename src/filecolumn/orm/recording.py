@@ -36,6 +36,7 @@ from filecolumn.errors import (
     StaleUploadError,
 )
 from filecolumn.facts import FileFacts
+from filecolumn.grants import used_error
 from filecolumn.orm.columns import has_triggers, licence_floor
 from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.prepared import prepared
@@ -56,6 +57,7 @@ __all__ = (
     "is_at",
     "is_one_of",
     "keys_at",
+    "knows_any",
     "not_recorded",
     "reassert",
     "record",
@@ -81,7 +83,6 @@ FOUND_TAKEN = (
     "is a row's already, or was deleted, or given up by a sweep: assign that row's file, which is copied, or copy "
     "the object to a new key"
 )
-_ATTACHED = "was attached before; give the file fresh content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +135,10 @@ def record(connection: Connection, ledger: Ledger, changes: Changes) -> set[Plac
     """
     with speaking(ledger):
         held_in = changes.held_in
+        # first: a transaction that may go on after the refusal is to have nothing of the rest
+        _insert_used(connection, ledger, changes.used)
         _insert_live(connection, ledger, changes.stored, held_in, StaleUploadError, _FENCED)
         _insert_live(connection, ledger, changes.staged, held_in, StaleUploadError, _SWEPT)
-        _insert_live(connection, ledger, changes.used, held_in, InvalidGrantError, _ATTACHED)
         _insert_live(
             connection, ledger, changes.found, held_in, ObjectExistsError, FOUND_TAKEN, checked=False
         )
@@ -319,6 +321,23 @@ def _insert_live(  # noqa: PLR0917 - what is added, where, and how it is refused
         connection.execute(inserted(ledger, State.LIVE, checked=checked), rows)
     except IntegrityError as error:
         raise _refusal(added, refused, why) from error
+
+
+def _insert_used(connection: Connection, ledger: Ledger, used: Mapping[Place, FileFacts]) -> None:
+    try:
+        _insert_live(connection, ledger, used, {}, InvalidGrantError, "")
+    except InvalidGrantError as error:
+        # without the key, which is in the client's token
+        raise used_error() from error.__cause__
+
+
+def knows_any(connection: Connection, ledger: Ledger, places: Collection[Place]) -> bool:
+    """Return whether the ledger has one of the keys, in any state."""
+    found = (
+        connection.execute(select(ledger.table.c.key).where(is_one_of(ledger, batch)).limit(1)).first()
+        for batch in batches(sorted(places), BATCH)
+    )
+    return any(row is not None for row in found)
 
 
 def _refusal(places: Iterable[Place], refused: type[FileColumnError], why: str) -> FileColumnError:

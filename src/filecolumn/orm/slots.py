@@ -19,9 +19,11 @@ from filecolumn.file import FileObject, no_content
 from filecolumn.lists import FileObjectList
 from filecolumn.orm import bridge
 from filecolumn.orm.attributes import FileAttribute, files_in
+from filecolumn.orm.granting import names_of
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
 from filecolumn.state import Phase
+from filecolumn.taking import Take
 from filecolumn.templates import KeyContext
 from filecolumn.transfer import Copy, Put
 
@@ -35,6 +37,7 @@ __all__ = (
     "place_of",
     "put_for",
     "slots_of",
+    "take_for",
     "target_of",
 )
 
@@ -76,10 +79,13 @@ def check_slot(slot: Slot) -> None:
     """Raise what would make the slot's file impossible."""
     file, kind = slot.file, slot.attribute.type
     _check_grant(slot)
+    if file._phase is Phase.GRANTED:
+        kind.policy.check_size(file.size, slot.attribute.key)
+        return
     if file._phase is Phase.STORED:
         # a corrupt file of a list that gets another one cannot be written again
         file._known()
-        if file._allowed is None and file._grant is None:
+        if file._allowed is None:
             file._restrict(kind._allowed)
         return
     if not file.is_saved and file._source is None:
@@ -118,15 +124,16 @@ def check_passes(files: Iterable[FileObject]) -> None:
 
 
 def _check_grant(slot: Slot) -> None:
-    """Raise InvalidGrantError for content that a client was to upload for another column."""
-    if (grant := slot.file._grant) is None or not grant.column:
+    """Raise InvalidGrantError for a grant of another column, or one that ended long before the flush."""
+    if (grant := slot.file._grant) is None:
         return
-    names = {
-        f"{mapper.class_.__name__}.{slot.attribute.key}" for mapper in slot.state.mapper.iterate_to_root()
-    }
-    if grant.column not in names:
+    if grant.column and grant.column not in names_of(slot.state.mapper, slot.attribute):
         raise InvalidGrantError(
             f"{slot.file.filename!r} was uploaded for {grant.column}, not for this column"
+        )
+    if time.time() - grant.expires_at > MAX_ATTACH_AGE:
+        raise InvalidGrantError(
+            f"the grant of {slot.file.filename!r} ended more than {MAX_ATTACH_AGE / 3600:g} hours ago; upload it again"
         )
 
 
@@ -149,6 +156,24 @@ def copy_for(slot: Slot) -> Copy:
     facts = replace(slot.file._known(), backend=name)
     key = _key(slot, given=False)
     return Copy(origin, origin_key, storages.get(name), key, facts, slot.attribute.type.makes_unique_keys)
+
+
+def take_for(slot: Slot) -> Take:
+    """Plan to store what a client has uploaded for the slot."""
+    copying, kind = copy_for(slot), slot.attribute.type
+    grant = slot.file._grant
+    assert grant is not None  # noqa: S101 - of each file that is GRANTED
+    return Take(
+        copying.origin,
+        copying.origin_key,
+        copying.backend,
+        copying.key,
+        copying.facts,
+        copying.fresh,
+        grant=grant,
+        policy=kind.policy,
+        field=slot.attribute.key,
+    )
 
 
 def target_of(slot: Slot) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
-from filecolumn.errors import ObjectExistsError
+from filecolumn.errors import ObjectExistsError, ObjectNotFoundError
 from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
 from filecolumn.orm import bridge
 from filecolumn.orm.recorder import Recorder
-from filecolumn.orm.slots import Slot, check_passes, check_slot, copy_for, put_for
+from filecolumn.orm.slots import Slot, check_passes, check_slot, copy_for, put_for, take_for
 from filecolumn.orm.unit import Frame, Place, Upload, Use
 from filecolumn.state import Phase
 from filecolumn.transfer import Copy, Inspect, Operation, Put, overwriting_error
@@ -26,8 +26,10 @@ __all__ = ("copied_for", "store_pending")
 def store_pending(slots: Sequence[Slot], frame: Frame, recorder: Recorder) -> None:
     """Check everything first, then store: bad input is refused before anything is stored."""
     pending = {id(slot.file): slot for slot in reversed(slots) if not slot.file.is_saved}
+    granted = [slot for slot in slots if slot.file._phase is Phase.GRANTED]
     for slot in slots:
         check_slot(slot)
+    recorder.check_grants(slots)
     check_passes(slot.file for slot in pending.values())
     uploads: dict[Put | Copy, Upload] = {}
     slot_of: dict[Put | Copy, Slot] = {}
@@ -35,7 +37,18 @@ def store_pending(slots: Sequence[Slot], frame: Frame, recorder: Recorder) -> No
         op = put_for(slot)
         uploads[op] = Upload(op, slot.file, slot.file._known(), op.source)
         slot_of[op] = slot
-    _transfer(uploads, slot_of, frame, recorder)
+    for slot in granted:
+        taking = take_for(slot)
+        file, facts = slot.file, slot.file._known()
+        restore = partial(file._regrant, taking.key, facts, taking.grant)
+        uploads[taking] = Upload(taking, file, restore=restore)
+        slot_of[taking] = slot
+    try:
+        _transfer(uploads, slot_of, frame, recorder)
+    except ObjectNotFoundError:
+        # another transaction may have used the grant since, and removed the upload with its commit
+        recorder.check_grants(slots)
+        raise
 
 
 def copied_for(
@@ -49,7 +62,8 @@ def copied_for(
         if use is Use.COPY:
             op = copy_for(slot)
             copy = files[index] = FileObject._from_facts(op.facts, Phase.PENDING)
-            copy._grant = slot.file._grant
+            if (grant := slot.file._grant) is not None:
+                copy._free_grant(grant)
             slot.swap(slot.file, copy)
             copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
             slot_of[op] = slot

@@ -374,7 +374,7 @@ def _row_of(file: FileObject) -> Json:
     """Return the JSON of a saved file: the guard on every path into a row, whatever listens or not."""
     if not isinstance(file, FileObject):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"a column of files holds FileObject, not {type(file).__name__}")
-    if not file.is_saved:
+    if not file.is_saved or file._phase is Phase.GRANTED:
         raise PendingContentError(
             f"the content of {file.filename!r} is not stored, so no row can point to it; "
             "save it first, or add the record through an ORM session. If default= and onupdate= made it: a statement "
@@ -394,7 +394,7 @@ def _comparable(value: object, *, before: bool) -> object:
 
 def _row_form(value: object, *, before: bool) -> object:
     match value:
-        case FileObject() if not value.is_saved:
+        case FileObject() if not value.is_saved or value._phase is Phase.GRANTED:
             return object()
         case FileObject():
             return value._row_facts() if before else value._known()

@@ -15,10 +15,11 @@ from enum import Enum
 from filecolumn.facts import FileFacts
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
+from filecolumn.signing import Claims
 from filecolumn.source import Source
 from filecolumn.transfer import Copy, Put
 
-__all__ = ("Assignment", "Frame", "Place", "Spot", "Upload", "Use", "Wanted", "assign")
+__all__ = ("Assignment", "Frame", "GrantUse", "Place", "Spot", "Upload", "Use", "Wanted", "assign")
 
 Place = tuple[str, str]
 """Key of the storage (aliases resolved), and key in it."""
@@ -92,6 +93,16 @@ def assign(
     return Assignment([use or Use.COPY for use in uses], frozenset(before - kept))
 
 
+@dataclass(frozen=True, slots=True)
+class GrantUse:
+    """A grant that a flush has used up."""
+
+    grant: Claims
+    file: FileObject
+    place: Place
+    """Where the file is that a row got for it."""
+
+
 @dataclass(slots=True)
 class Upload:
     """Content that a frame stored, or began to."""
@@ -146,6 +157,8 @@ class Frame:
     """What a flush of this frame took from all rows."""
     released: dict[Place, list[FileObject]] = field(default_factory=dict[Place, list[FileObject]])
     """The session's own files of what a flush of this frame took from all rows."""
+    used: dict[Place, GrantUse] = field(default_factory=dict[Place, GrantUse])
+    """The grants that a flush of this frame has used up, by where their uploads lie."""
     rewritten: dict[int, tuple[FileObject, FileFacts]] = field(
         default_factory=dict[int, tuple[FileObject, FileFacts]]
     )
@@ -168,6 +181,7 @@ class Frame:
         self.uploads |= inner.uploads
         self.attached |= inner.attached
         self.removed |= inner.removed
+        self.used |= inner.used
         for place, files in inner.released.items():
             self.released.setdefault(place, []).extend(files)
         self.rewritten = inner.rewritten | self.rewritten
@@ -179,6 +193,8 @@ class Frame:
         for place, file in self.attached.items():
             if place not in self.uploads:
                 file._detach()
+        for use in self.used.values():
+            use.file._free_grant(use.grant)
         for file, facts in self.rewritten.values():
             file._unflush(facts)
         for files, held in self.rewritten_lists.values():
