@@ -440,3 +440,27 @@ def test_without_accept_only_a_disproved_claim_is_corrected(
     content: bytes, filename: str, declared: str, row: str
 ) -> None:
     assert decide(None, content, filename, declared) == row
+
+
+@pytest.mark.parametrize(
+    ("accept", "name", "declared", "is_refused"),
+    [
+        ({"image/*"}, "a", "image/png", False),
+        ({"image/*"}, "a.png", "application/pdf", True),
+        ({"image/*"}, "a", "image/svg+xml", True),
+        ({"image/*"}, "a", "application/octet-stream", False),
+        ({"text/csv"}, "a.csv", "text/plain", False),
+        ({".csv"}, "a.csv", "application/vnd.ms-excel", False),
+        ({"*/*"}, "a", "text/html", True),
+        (None, "a", "text/html", False),
+    ],
+)
+def test_a_declared_type_is_judged_before_there_is_any_content(
+    accept: set[str] | None, name: str, declared: str, is_refused: bool
+) -> None:
+    policy = ContentPolicy.of(None, accept)
+    if is_refused:
+        with pytest.raises(ContentTypeRejectedError):
+            policy.check_declared(declared, name)
+    else:
+        policy.check_declared(declared, name)

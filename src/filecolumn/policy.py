@@ -68,6 +68,16 @@ class ContentPolicy:
                 params={"max_size": self.max_size},
             )
 
+    def check_declared(self, declared: str, filename: str) -> None:
+        """Raise ContentTypeRejectedError for a declared type with which no content of that name is accepted."""
+        if self.accept is None or bare(declared) in {"", UNKNOWN}:
+            return
+        named = guess_content_type(filename)
+        # the name decides where it only says more than the type does: text/plain for a table
+        is_named = self._takes(named, named) and (agree(named, declared) or agree(declared, named))
+        if not (is_named or self._takes(declared, declared) or self._lists(filename)):
+            raise self._refusal(bare(declared), None)
+
     def type_of(self, head: bytes, filename: str, declared: str, field: str | None = None) -> tuple[str, str]:
         """Return the media type of content that begins with *head*, and what its bytes show.
 

@@ -10,8 +10,9 @@ from typing import Literal
 
 from filecolumn.backends.base import SignMethod, StorageBackend
 from filecolumn.errors import NotSupportedError
-from filecolumn.grants import UploadGrant, configured_signer, incoming_key, upload_headers
+from filecolumn.grants import UploadGrant, column_of, configured_signer, incoming_key, upload_headers
 from filecolumn.naming import check_content_type, clean_filename, guess_content_type
+from filecolumn.policy import ANYTHING, ContentPolicy
 from filecolumn.reading import ReadableFile
 from filecolumn.registry import storages
 from filecolumn.signing import Claims, UrlSigner, expiry
@@ -150,10 +151,13 @@ class SignableFile(ReadableFile):
     ) -> UploadGrant:
         """Return what a client needs to upload this file's content by itself, within *expires_in* seconds.
 
-        The content goes straight to a storage that can sign, else through the plugin's route.  A file
+        The content goes straight to a storage that can sign, else through the plugin's route.  One file
         made of the token with `from_grant` fits only what is said here: at most *max_size* bytes, into
-        *column* (such as `Document.file`), by *subject* (such as a user's id).
-        Raises NotSupportedError without a signing key, ValueError for more than 7 days.
+        *column* (such as `Document.file`, or its name), by *subject* (such as a user's id).  What the column
+        takes is part of that: its `max_size` if it is smaller, its storage if the file names none.
+
+        Raises ContentTypeRejectedError for a *content_type* that the column does not accept, NotSupportedError
+        without a signing key, ValueError for more than 7 days or a *max_size* below 0.
         """
         plan = self._upload_plan(expires_in, content_type, max_size, column, subject)
         return plan.grant(plan.signing.url())
@@ -228,19 +232,26 @@ class SignableFile(ReadableFile):
             raise ValueError(
                 "an upload is granted for a new file without content: FileObject(name).grant_upload()"
             )
+        bound = None if column is None else column_of(column)
+        policy = ANYTHING if bound is None else bound.policy
+        content_type = self._bound_type(content_type)
+        policy.check_declared(content_type, self.filename)
+        asked = ContentPolicy.of(max_size, None)
+        sizes = [size for size in (asked.max_size, policy.max_size) if size is not None]
+        named = self.backend_key or (None if bound is None else bound.backend)
         claims = Claims(
             purpose="upload",
             method="PUT",
-            backend=self._storage_name(),
+            backend=storages.resolve(named or storages.default),
             key=incoming_key(self.filename),
             expires_at=expiry(time.time(), expires_in),
             filename=self.filename,
-            content_type=self._bound_type(content_type),
-            max_size=-1 if max_size is None else max_size,
-            column="" if column is None else str(column),
+            content_type=content_type,
+            max_size=min(sizes, default=-1),
+            column="" if bound is None else bound.name,
             subject=subject or "",
         )
-        backend = self._storage()
+        backend = storages.get(claims.backend)
         route = partial(signer.url, claims)
         asks_storage = backend.capabilities.signs_uploads
         signing = _Plan(backend, claims.key, "PUT", expires_in, route=route, asks_storage=asks_storage)

@@ -47,6 +47,8 @@ class FileColumnConfig:
     """Says whose a request is; URLs and grants that name a subject are for that one only."""
     guards: Sequence[Guard] = ()
     """Litestar guards of the signed routes."""
+    max_upload_size: int | None = 100 * 1024 * 1024
+    """Bytes of an upload to `files_path` whose grant says no size, neither itself nor its column; None is any size."""
     engine: EngineSource | None = None
     """The database of the files, or what returns it, such as `alchemy.get_engine`; for the drain in the background."""
     models: Sequence[Models] = ()

@@ -44,7 +44,7 @@ _MAPPED: Mapping[type[Exception], _Mapped] = {
     FileTooLargeError: _Mapped(413, "The file is too large"),
     ContentTypeRejectedError: _Mapped(415, "Files of this type are not accepted"),
     ContentRejectedError: _Mapped(422, "The file is not accepted"),
-    InvalidGrantError: _Mapped(403, "The signature is not valid, or has expired"),
+    InvalidGrantError: _Mapped(403, "The signature is not valid, has expired, or was used before"),
     InvalidKeyError: _Mapped(400, "The name of the file cannot be used"),
     ObjectNotFoundError: _Mapped(404, "The file is not there"),
     ObjectExistsError: _Mapped(409, "The file is there already"),

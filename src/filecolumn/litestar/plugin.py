@@ -35,6 +35,7 @@ from filecolumn.litestar.response import SERVING_STATE_KEY, FileObjectResponse
 from filecolumn.litestar.routes import signed_routes
 from filecolumn.litestar.sessions import flush_after_handler
 from filecolumn.orm.attributes import known_attributes
+from filecolumn.policy import ContentPolicy
 from filecolumn.registry import StorageRegistry, storages
 from filecolumn.signing import TokenSigner, UrlSigner
 
@@ -64,6 +65,7 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
     def __init__(self, config: FileColumnConfig | None = None) -> None:
         """Take the configuration; ValueError for a signing key that is too short, or a storage of another key."""
         self.config: FileColumnConfig = config or FileColumnConfig()
+        ContentPolicy.of(self.config.max_upload_size, None)
         for key, backend in self.config.backends.items():
             if isinstance(backend, StorageBackend) and backend.key != key:
                 raise ValueError(

@@ -68,8 +68,9 @@ def _upload_route(path: str, config: FileColumnConfig, signer: UrlSigner) -> HTT
     )
     async def upload(request: AnyRequest) -> dict[str, Json]:
         claims = _verified(signer, "upload", request)
-        _check_announced(request, claims)
-        facts = await _receive(request, claims)
+        limit = config.max_upload_size if claims.max_size < 0 else claims.max_size
+        _check_announced(request, claims, limit)
+        facts = await _receive(request, claims, limit)
         return {
             "grant": signer.tokens.sign(receipt(claims, facts)),
             "filename": facts.filename,
@@ -98,24 +99,23 @@ def _facts(claims: Claims) -> FileFacts:
     )
 
 
-def _check_announced(request: AnyRequest, claims: Claims) -> None:
+def _check_announced(request: AnyRequest, claims: Claims, limit: int | None) -> None:
     """Refuse by the headers what the body could only repeat."""
     check_encoding(request.headers)
     announced = request.content_length
-    if announced is not None and 0 <= claims.max_size < announced:
-        raise too_large(claims.filename, claims.max_size)
+    if announced is not None and limit is not None and limit < announced:
+        raise too_large(claims.filename, limit)
     declared = check_content_type(request.headers.get("content-type", ""))
     if claims.content_type not in {"", DEFAULT_CONTENT_TYPE, declared}:
         raise HTTPException(status_code=415, detail="The upload was granted for another type")
 
 
-async def _receive(request: AnyRequest, claims: Claims) -> FileFacts:
+async def _receive(request: AnyRequest, claims: Claims, limit: int | None) -> FileFacts:
     backend = storages.get(claims.backend)
     if not claims.key:
         raise InvalidGrantError("the signature names no place")
     if await backend.exists_async(claims.key):
-        raise ObjectExistsError(f"{claims.key!r} was uploaded already")
-    limit = None if claims.max_size < 0 else claims.max_size
+        raise ObjectExistsError(f"{claims.filename!r} was uploaded already with this grant")
     content = source_of(body_chunks(request, claims.filename, limit))
     # not fresh: whoever uses the URL twice and hangs up must not remove what came first
     op = Put(backend, claims.key, content, granted_facts(claims), fresh=False, looked_for=True)
