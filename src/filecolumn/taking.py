@@ -1,7 +1,7 @@
 """What a client has uploaded, stored once more for a row: copied first, then counted, hashed and judged.
 
 The client may change its upload at any time, and nobody but us knows the key of the copy.  So all
-that is said of the content is said of the copy, by the storage's own copying where it can.
+that is said of the content is said of the copy.
 """
 
 from __future__ import annotations
@@ -53,6 +53,15 @@ class Take(Copy):
         return replace(self.policy, max_size=min(known, default=None))
 
     @property
+    def is_copied(self) -> bool:
+        """Whether the storage copies by itself, which keeps the type that the client has declared to it.
+
+        It does for what the server has received, or `from_grant` was asked for.  What only came as a token, from
+        which nobody knows the size, goes through this process, and is stored with the type that it shows.
+        """
+        return self.within_storage and self.facts.size is not None
+
+    @property
     def is_read_whole(self) -> bool:
         """Whether what the storage has copied by itself is read: the server may have counted it already."""
         return self.backend.verify_copies or not self.grant.checksum
@@ -88,7 +97,7 @@ def take(op: Take) -> FileFacts:
     with _of_upload(op):
         op.check_size(op.origin.stat(op.origin_key).size)
         try:
-            if op.within_storage:
+            if op.is_copied:
                 facts = _judged(op, copy(op.copying))
             else:
                 facts = put(op.putting(source_of(op.origin.get(op.origin_key))))
@@ -104,7 +113,7 @@ async def take_async(op: Take) -> FileFacts:
     with _of_upload(op):
         op.check_size((await op.origin.stat_async(op.origin_key)).size)
         try:
-            if op.within_storage:
+            if op.is_copied:
                 facts = await _judged_async(op, await copy_async(op.copying))
             else:
                 facts = await put_async(op.putting(source_of(await content_of(op))))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import insert, text, update
+from sqlalchemy import create_engine, insert, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from filecolumn import (
     ContentTypeRejectedError,
@@ -22,6 +23,7 @@ from filecolumn import (
     InvalidGrantError,
     ObjectNotFoundError,
     PendingContentError,
+    StoredObject,
     storages,
 )
 from filecolumn.backends.base import Stat, StorageBackend
@@ -514,3 +516,68 @@ def test_claims_of_a_receipt_name_the_place_of_the_grant(storage: StorageBackend
     grant = granted()
     one, other = claims_of(grant.token), claims_of(receipt_of(grant))
     assert replace(other, size=-1, checksum="", content_type="") == one
+
+
+class Base(DeclarativeBase): ...
+
+
+class Unrecorded(Base):
+    __tablename__ = "unrecorded"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject] = mapped_column(StoredObject(backend="docs", ledger=False))
+
+
+def test_a_grant_gives_one_file_within_a_transaction_without_a_ledger_too(storage: StorageBackend) -> None:
+    token = granted().token
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Unrecorded(file=FileObject.from_grant(token)))
+        session.flush()
+        session.rollback()
+        assert len(incoming()) == len(stored()) == 1
+        session.add(Unrecorded(file=FileObject.from_grant(token)))
+        session.flush()
+        session.add(second := Unrecorded(file=FileObject.from_grant(token)))
+        with pytest.raises(InvalidGrantError):
+            session.flush()
+        session.expunge(second)
+        session.commit()
+    engine.dispose()
+    assert contents() == [BODY]
+    with pytest.raises(ObjectNotFoundError):
+        FileObject.from_grant(token)
+
+
+@pytest.mark.parametrize("driver", ["async-file"], indirect=True)
+@pytest.mark.parametrize("storage", ["obstore-memory"], indirect=True)
+async def test_a_flush_that_is_cancelled_while_it_reads_the_copy_leaves_only_the_upload(
+    driver: Driver, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = FileObject.from_grant(granted().token)
+    before, reading = stored(), asyncio.Event()
+
+    async def silent(key: str, **_: object) -> AsyncIterator[bytes]:
+        assert not key.startswith("incoming/")
+        reading.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def work() -> None:
+        async with driver.session() as session:
+            session.add(Document(id=1, file=file))
+            await session.commit()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage, "get_async", silent)
+        task = asyncio.create_task(work())
+        await asyncio.wait_for(reading.wait(), 20)
+        assert len(stored()) == 2
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert stored() == before
+    async with driver.session() as session:
+        session.add(Document(id=1, file=file))
+        await session.commit()
+    assert contents() == [BODY]

@@ -6,15 +6,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from filecolumn import FileObject, StoredObject, storages
+from filecolumn import FileObject, InvalidGrantError, StoredObject, storages
 from filecolumn.backends.base import StorageBackend
+from filecolumn.interchange import file_from_input
+from filecolumn.signing import TokenSigner, UrlSigner
 from tests.backends.places import S3Folder
 from tests.backends.test_fsspec_suite import fsspec_on_s3
 from tests.backends.test_obstore_suite import obstore_on_s3
+from tests.samples import PNG
 from tests.servers import moto
 from tests.servers.process import Endpoint
 
@@ -93,6 +97,42 @@ def test_a_batch_of_deletes_is_one_request(requests: Requests, backend: StorageB
     assert requests.made() == ["POST"]
     backend.delete(f"d/{number}" for number in range(1001))
     assert requests.made() == ["POST"] * 2
+
+
+@pytest.mark.parametrize("way", ["from_grant", "JSON"])
+def test_an_upload_of_a_client_is_copied_by_the_storage_or_stored_with_its_true_type(
+    requests: Requests, backend: StorageBackend, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(storages, "signer", UrlSigner(TokenSigner("only for this test, and 32 bytes"), "/f"))
+    grant = FileObject("a.png", backend="s").grant_upload(column=Document.file)
+    assert httpx.put(grant.url, content=PNG, headers={"Content-Type": "text/html"}).is_success
+    (upload,) = (key for key in keys(backend) if key.startswith("incoming/"))
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    requests.made()
+    make = FileObject.from_grant if way == "from_grant" else file_from_input
+    with Session(engine, expire_on_commit=False) as session:
+        session.add_all([Document(file=make(grant.token)) for _ in range(2)])
+        with pytest.raises(InvalidGrantError):
+            session.flush()
+        assert set(requests.made()) <= {"HEAD"}, "nothing is copied"
+        session.rollback()
+        session.add(document := Document(file=make(grant.token)))
+        session.commit()
+        assert document.file is not None
+        made = requests.made()
+        assert document.file.content_type == "image/png"
+        assert document.file.get_content() == PNG
+    assert made.count("PUT") == made.count("GET") == 1, made
+    assert upload not in keys(backend)
+    if way == "JSON":
+        url = document.file.sign()
+        assert httpx.get(url).headers["content-type"] == "image/png"
+    engine.dispose()
+
+
+def keys(backend: StorageBackend) -> list[str]:
+    return [stat.key for stat in backend.list()]
 
 
 def test_fifty_files_are_fifty_requests_and_their_removal_is_one(requests: Requests) -> None:

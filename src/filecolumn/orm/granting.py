@@ -24,7 +24,7 @@ def find_column(column: object) -> GrantColumn:
         case str():
             return _named(column)
         case QueryableAttribute():
-            return _of_attribute(cast("QueryableAttribute[Any]", column))
+            return _of_attribute(column)
         case Column() if isinstance(column.type, StoredObject):
             return _described(f"{column.table.description}.{column.name}", column.type)
         case _:
