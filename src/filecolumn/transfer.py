@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator
 from collections.abc import Set as AbstractSet
@@ -30,6 +29,7 @@ from filecolumn.errors import (
 from filecolumn.facts import FileFacts, JsonObject, known_time
 from filecolumn.failpoints import failpoint
 from filecolumn.feed import Feed, metered
+from filecolumn.logs import warn
 from filecolumn.meter import Meter
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
 from filecolumn.policy import ANYTHING, ContentPolicy
@@ -57,8 +57,6 @@ __all__ = (
     "put",
     "put_async",
 )
-
-_log = logging.getLogger("filecolumn")
 
 T = TypeVar("T")
 
@@ -452,7 +450,7 @@ def _delete(op: Put | Copy) -> None:
     try:
         op.backend.delete([op.key])
     except Exception as error:  # noqa: BLE001 - it must not take the place of the error that it follows
-        _log.warning("%s stays in storage %r: %s", op.key, op.backend.key, error)
+        warn("%s stays in storage %r: %s", op.key, op.backend.key, error)
 
 
 async def _delete_async(op: Put | Copy) -> None:
@@ -460,7 +458,7 @@ async def _delete_async(op: Put | Copy) -> None:
         try:
             await op.backend.delete_async([op.key])
         except Exception as error:  # noqa: BLE001 - it must not take the place of what it follows
-            _log.warning("%s stays in storage %r: %s", op.key, op.backend.key, error)
+            warn("%s stays in storage %r: %s", op.key, op.backend.key, error)
 
 
 def _succeeded(task: asyncio.Future[T]) -> bool:

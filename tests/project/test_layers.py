@@ -37,6 +37,7 @@ LAYERS: dict[float, tuple[str, ...]] = {
         "backends.threads",
         "backends.parts",
         "backends.translate",
+        "logs",
         "backends.options",
         "backends.addresses",
     ),

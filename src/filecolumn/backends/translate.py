@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from filecolumn.errors import FileColumnError, ObjectNotFoundError, StorageError
 
-__all__ = ("ErrorTable", "SourceGuard", "is_panic", "reason_of", "translated", "without_secrets")
+__all__ = ("ErrorTable", "SourceGuard", "is_panic", "reason_of", "redacted", "translated", "without_secrets")
 
 ErrorTable = Mapping[type[BaseException], type[FileColumnError]]
 """The first class that matches decides, so subclasses come first."""
@@ -125,5 +125,9 @@ def reason_of(error: BaseException) -> str:
     if len(line) > _LONGEST_LINE:
         # half of a secret would not be known for one
         line = line[:_LONGEST_LINE].rpartition(" ")[0] + " ..."
-    known = _LIKELY_SECRETS.sub("", without_secrets(line))
-    return _NAMED_SECRETS.sub(r"\1...", known)[:_LONGEST_REASON]
+    return redacted(line)[:_LONGEST_REASON]
+
+
+def redacted(text: str) -> str:
+    """Return *text*, whose length is bounded, without what may be a credential in a message of another program."""
+    return _NAMED_SECRETS.sub(r"\1...", _LIKELY_SECRETS.sub("", without_secrets(text)))

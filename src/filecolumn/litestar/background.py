@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -16,6 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from filecolumn.backends.threads import completed
+from filecolumn.logs import warn
 from filecolumn.maintenance import (
     DrainReport,
     Models,
@@ -26,8 +26,6 @@ from filecolumn.maintenance import (
 )
 
 __all__ = ("BACKGROUND_STATE_KEY", "Background", "EngineSource")
-
-_log = logging.getLogger("filecolumn")
 
 EngineSource = AsyncEngine | Engine | Callable[[], AsyncEngine | Engine]
 """An engine, or what returns one at start-up, such as `alchemy.get_engine`."""
@@ -96,7 +94,7 @@ class Background:
                     await completed(sweep)
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, the next drain is tried
             self.error = type(error).__name__
-            _log.warning("the drain in the background failed, and is tried again: %s: %s", self.error, error)
+            warn("the drain in the background failed, and is tried again: %s: %s", self.error, error)
         else:
             self.error = None
             self.ended_at = time.monotonic()

@@ -6,7 +6,6 @@ behind it, the last of all, makes another response of the one that is about to b
 
 from __future__ import annotations
 
-import logging
 from collections.abc import MutableMapping
 from typing import cast
 
@@ -15,16 +14,15 @@ from litestar.types import Message, Scope
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from filecolumn.litestar.exceptions import failed_commit, http_content
+from filecolumn.litestar.exceptions import failed_commit, http_content, logged_path
+from filecolumn.logs import warn
 
 __all__ = ("answer_failed_commit", "watch_commit")
-
-_log = logging.getLogger("filecolumn")
 
 _STATE = "_filecolumn_commits"
 
 # headers of the response that is not sent
-_DESCRIBING = (b"content-", b"etag", b"last-modified", b"location")
+_DESCRIBING = (b"content-", b"etag", b"last-modified", b"location", b"cache-control", b"expires")
 
 _FAILURE = failed_commit()
 _BODY = encode_json(http_content(_FAILURE))
@@ -69,7 +67,7 @@ async def answer_failed_commit(message: Message, scope: Scope) -> None:
     if message["type"] == "http.response.start":
         commits.is_answered = any(watch.has_failed for watch in commits.watches)
         if commits.is_answered:
-            _log.warning("%s: the commit after the handler failed", scope["path"])
+            warn("%s: the commit after the handler failed", logged_path(scope))
             kept = [pair for pair in message["headers"] if not pair[0].lower().startswith(_DESCRIBING)]
             message["status"] = _FAILURE.status_code
             message["headers"] = [*kept, *_headers()]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.enums import MediaType
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import Scope
 
 from filecolumn.errors import (
     ChecksumMismatchError,
@@ -26,12 +28,21 @@ from filecolumn.errors import (
     StaleUploadError,
     StorageError,
 )
+from filecolumn.logs import warn
 
-__all__ = ("exception_handlers", "failed_commit", "http_content", "http_exception")
+__all__ = (
+    "SIGNED_ROUTES",
+    "exception_handlers",
+    "failed_commit",
+    "http_content",
+    "http_exception",
+    "logged_path",
+)
+
+SIGNED_ROUTES = ("filecolumn:download", "filecolumn:upload")
+"""The names of the routes whose paths carry tokens."""
 
 ExceptionHandler = Callable[[Request[object, object, State], Exception], Response[object]]
-
-_log = logging.getLogger("filecolumn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,9 @@ def http_exception(error: Exception) -> HTTPException:
     """Return the HTTP error for one of ours; 500 for one that is the application's own mistake."""
     mapped = next((found for kind in type(error).__mro__ if (found := _MAPPED.get(kind))), None)
     if mapped is None:
-        return HTTPException(status_code=500, detail="Internal Server Error")
+        return HTTPException(
+            status_code=500, detail="Internal Server Error", headers={"Cache-Control": "no-store"}
+        )
     extra = [_extra(error)] if isinstance(error, ContentRejectedError) else None
     return _http(mapped, extra)
 
@@ -80,7 +93,8 @@ def http_content(error: HTTPException) -> dict[str, object]:
 
 
 def _http(mapped: _Mapped, extra: list[dict[str, object]] | None = None) -> HTTPException:
-    headers = {"Retry-After": "5"} if mapped.status == 503 else None
+    # a cache is not to go on with an error when it is over, such as a file that is not there yet
+    headers = {"Cache-Control": "no-store", **({"Retry-After": "5"} if mapped.status == 503 else {})}
     return HTTPException(status_code=mapped.status, detail=mapped.detail, extra=extra, headers=headers)
 
 
@@ -89,12 +103,21 @@ def _extra(error: ContentRejectedError) -> dict[str, object]:
 
 
 def _respond(request: Request[object, object, State], error: Exception) -> Response[object]:
-    # what the client is not told is here; a name cannot break the line, since messages quote it with repr
-    _log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+    # what the client is not told is here
+    warn("%s %s: %s: %s", request.method, logged_path(request.scope), type(error).__name__, error)
     known = http_exception(error)
     return Response(
         http_content(known), status_code=known.status_code, headers=known.headers, media_type=MediaType.JSON
     )
+
+
+def logged_path(scope: Scope) -> str:
+    """Return the path of a request as a log may have it: without the token of a signed URL."""
+    handler = cast("Mapping[str, object]", scope).get("route_handler")
+    if isinstance(handler, HTTPRouteHandler) and handler.name in SIGNED_ROUTES:
+        # that it was refused does not mean that it opens nothing, as when the storage was away
+        return f"{scope['path_template'].rpartition('/')[0]}/…"
+    return scope["path"]
 
 
 exception_handlers: dict[int | type[Exception], ExceptionHandler] = {kind: _respond for kind in _MAPPED}  # noqa: C420 - typed so that Litestar takes it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -34,14 +33,13 @@ from filecolumn.litestar.receiving import SUBJECT_STATE_KEY, RequestBodies, type
 from filecolumn.litestar.response import SERVING_STATE_KEY, FileObjectResponse
 from filecolumn.litestar.routes import signed_routes
 from filecolumn.litestar.sessions import flush_after_handler
+from filecolumn.logs import warn
 from filecolumn.orm.attributes import known_attributes
 from filecolumn.policy import ContentPolicy
 from filecolumn.registry import StorageRegistry, storages
 from filecolumn.signing import TokenSigner, UrlSigner
 
 __all__ = ("FileColumnPlugin",)
-
-_log = logging.getLogger("filecolumn")
 
 # test clients and reloads start several applications in one process, over the same storages
 _users: Counter[int] = Counter()
@@ -178,7 +176,7 @@ def warn_of_body_limits(app: Litestar, backends: Collection[str]) -> None:
     for attribute in known_attributes():
         accepted = getattr(attribute.type, "max_size", None)
         if accepted is not None and accepted > largest and attribute.type.backend in backends:
-            _log.warning(
+            warn(
                 "the column %s.%s accepts files of %d bytes, and Litestar refuses bodies of more than %d: "
                 "raise request_max_body_size of its handler",
                 attribute.table,

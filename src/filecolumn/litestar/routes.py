@@ -15,6 +15,7 @@ from filecolumn.facts import FileFacts, Json
 from filecolumn.file import FileObject
 from filecolumn.grants import check_subject, granted_facts, receipt, too_large
 from filecolumn.litestar.config import FileColumnConfig
+from filecolumn.litestar.exceptions import SIGNED_ROUTES
 from filecolumn.litestar.receiving import body_chunks, check_encoding, subject_of
 from filecolumn.litestar.response import FileObjectResponse
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
@@ -40,7 +41,7 @@ def _download_route(path: str, config: FileColumnConfig, signer: UrlSigner) -> H
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
         include_in_schema=False,
         guards=list(config.guards),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-        name="filecolumn:download",
+        name=SIGNED_ROUTES[0],
     )
     async def download(request: AnyRequest) -> FileObjectResponse:
         claims = _verified(signer, "download", request)
@@ -62,7 +63,7 @@ def _upload_route(path: str, config: FileColumnConfig, signer: UrlSigner) -> HTT
         status_code=201,
         include_in_schema=False,
         guards=list(config.guards),  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-        name="filecolumn:upload",
+        name=SIGNED_ROUTES[1],
         request_max_body_size=None,
         exclude_from_csrf=True,
     )

@@ -6,7 +6,6 @@ its lease has ended.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -18,6 +17,7 @@ from sqlalchemy import Connection, Engine, delete, select, update
 from filecolumn.backends.parts import batches
 from filecolumn.errors import InvalidKeyError
 from filecolumn.failpoints import failpoint
+from filecolumn.logs import warn
 from filecolumn.maintenance.claims import insist
 from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
 from filecolumn.maintenance.view import View, look_at, snapshot
@@ -33,8 +33,6 @@ from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
 
 __all__ = ("DrainReport", "drain")
-
-_log = logging.getLogger("filecolumn")
 
 BATCH = 100
 DELETE_LIMIT = 120.0
@@ -306,7 +304,7 @@ class _Drain:
         keys = self._view.referenced(connection, {key for _, key in ours})
         restored = {place for place in ours if place[1] in keys}
         if restored:
-            _log.warning("rows refer to doomed keys, which stay: %s", sorted(restored))
+            warn("rows refer to doomed keys, which stay: %s", sorted(restored))
             connection.execute(
                 update(self._ledger.table)
                 .where(is_one_of(self._ledger, restored))

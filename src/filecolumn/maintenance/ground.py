@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import FileColumnError
+from filecolumn.logs import note
 from filecolumn.maintenance.survey import Survey as RowSurvey
 from filecolumn.maintenance.view import View, look_at
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey
@@ -28,8 +28,6 @@ from filecolumn.orm.place import (
 from filecolumn.registry import storages
 
 __all__ = ("Ground", "folded", "folds_names", "survey_ground")
-
-_log = logging.getLogger("filecolumn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ def _raise_generation(engine: Engine, ledger: Ledger) -> None:
     except OperationalError as error:
         if error.connection_invalidated:
             raise
-        _log.info("the generation of the database is not raised by this run: %s", str(error.orig))
+        note("the generation of the database is not raised by this run: %s", error.orig or error)
 
 
 def _without_ledger(backend: StorageBackend) -> Standing:

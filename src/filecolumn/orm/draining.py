@@ -6,7 +6,6 @@ whoever is killed in between leaves work that another finishes.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -17,6 +16,7 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.parts import batches
 from filecolumn.errors import BackendNotRegisteredError
 from filecolumn.failpoints import failpoint
+from filecolumn.logs import warn
 from filecolumn.orm import bridge
 from filecolumn.orm.ledger import MAX_ERROR, Ledger, State, now_ms
 from filecolumn.orm.locks import brief
@@ -36,8 +36,6 @@ __all__ = (
     "mark_refused",
     "mark_withheld",
 )
-
-_log = logging.getLogger("filecolumn")
 
 FENCE_RETENTION = 7 * 24 * 3600.0
 """Seconds that the ledger remembers a key after its object was deleted; at least twice `MAX_ATTACH_AGE`."""
@@ -79,7 +77,7 @@ def conclude(at: LedgerAt, places: Collection[Place], generation: int | None = N
     refused = delete_objects(place for place in places if place not in withheld)
     failpoint("drain.after_delete")
     if refused:
-        _log.warning("objects that no row refers to stay until the next drain: %s", refused)
+        warn("objects that no row refers to stay until the next drain: %s", refused)
     try:
         with brief(at.engine) as connection:
             deleted = set(places) - refused.keys() - withheld.keys()
@@ -89,7 +87,7 @@ def conclude(at: LedgerAt, places: Collection[Place], generation: int | None = N
             failpoint("drain.before_gone")
     except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
         # as text: a record that is kept would keep the connection, with its locks
-        _log.warning("the ledger is not up to date until the next drain: %s", str(error))
+        warn("the ledger is not up to date until the next drain: %s", error)
 
 
 def _withheld(at: LedgerAt, places: Collection[Place], generation: int | None) -> dict[Place, str]:

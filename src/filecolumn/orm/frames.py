@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import NotSupportedError
 from filecolumn.failpoints import failpoint
+from filecolumn.logs import warn
 from filecolumn.orm.columns import column_ids
 from filecolumn.orm.draining import conclude, delete_objects
 from filecolumn.orm.outcome import Token, has_left, has_put
@@ -35,8 +35,6 @@ __all__ = (
 
 BindArguments = dict[str, Any]
 """What a session chooses its connection by, as SQLAlchemy types it."""
-
-_log = logging.getLogger("filecolumn")
 
 
 @dataclass(slots=True, eq=False)
@@ -195,7 +193,7 @@ def end_frame(transaction: SessionTransaction) -> None:
     elif frame.commit_sent:
         _ask(frame)
     elif frame.goes_on():
-        _log.warning(
+        warn(
             "a session ended without commit or rollback inside a transaction that goes on; its files are kept: %s",
             sorted(frame.uploads),
         )
@@ -234,10 +232,10 @@ def _ask(frame: SessionFrame) -> None:
         try:
             resolve(frame)
         except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
-            _log.warning("COMMIT was sent and not answered, nor is the question how it ended: %s", str(error))
+            warn("COMMIT was sent and not answered, nor is the question how it ended: %s", error)
         if frame.outcome is not None:
             return
-    _log.warning("COMMIT was sent and not answered; its files are kept: %s", sorted(frame.uploads))
+    warn("COMMIT was sent and not answered; its files are kept: %s", sorted(frame.uploads))
 
 
 def _finish(frame: SessionFrame) -> None:
@@ -295,9 +293,9 @@ def _frame_of(transaction: SessionTransaction) -> SessionFrame:
 
 def _tell_of_no_end(frame: SessionFrame) -> None:
     if places := sorted(frame.removed | frame.uploads.keys()):
-        _log.warning("a transaction was dropped or cut off at its end; its files are kept: %s", places)
+        warn("a transaction was dropped or cut off at its end; its files are kept: %s", places)
 
 
 def _delete(places: Iterable[Place]) -> None:
     if refused := delete_objects(places):
-        _log.warning("objects that no row refers to stay until the next sweep: %s", refused)
+        warn("objects that no row refers to stay until the next sweep: %s", refused)

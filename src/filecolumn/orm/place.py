@@ -14,7 +14,6 @@ it stops storing only where the ledger has live keys in another place under the 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -30,6 +29,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import BackendMismatchError, FileColumnError, ObjectExistsError, ObjectNotFoundError
+from filecolumn.logs import line_of, note, warn
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey, uuid7_hex
 from filecolumn.orm import bridge
 from filecolumn.orm.creation import DATABASE_ID
@@ -54,8 +54,6 @@ __all__ = (
     "standing_to_remove",
     "take_place",
 )
-
-_log = logging.getLogger("filecolumn")
 
 PLACE = ReservedKey(f"{RESERVED_FOLDER}/place")
 SHARED = ReservedKey(f"{RESERVED_FOLDER}/shared")
@@ -249,8 +247,8 @@ def standing_to_remove(
     try:
         standing = _examined_apart(engine, ledger, backend, to_remove=True)
     except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
-        why = f"whose storage {backend.key!r} is cannot be told: {str(error) or type(error).__name__}"
-        _log.warning("objects that no row refers to stay until the next drain: %s", why)
+        why = f"whose storage {backend.key!r} is cannot be told: {line_of(error)}"
+        warn("objects that no row refers to stay until the next drain: %s", why)
         return Standing(withheld=why)
     if standing.withheld:
         _warn(backend, standing.withheld)
@@ -265,7 +263,7 @@ def _raise_daily(engine: Engine, ledger: Ledger, backend: StorageBackend) -> Non
     try:
         raise_generation(engine, ledger, [backend], at_most_daily=True)
     except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
-        _log.info("the generation of the database is not raised today: %s", str(error))
+        note("the generation of the database is not raised today: %s", error)
 
 
 def generation_in(connection: Connection, ledger: Ledger) -> int:
@@ -466,7 +464,7 @@ class Survey:
         if not any(_is_there(backend, key, size) for key, size in live):
             return Standing(refused=_not_known(backend), withheld=_not_known(backend))
         if claim:
-            _log.warning("storage %r had lost its mark, which is written again", backend.key)
+            warn("storage %r had lost its mark, which is written again", backend.key)
             try:
                 _create(backend, PLACE, {"id": known, "by": self.identity.id, "empty": False})
             except FileColumnError as error:
@@ -693,7 +691,7 @@ def _try_to_write(backend: StorageBackend, key: ReservedKey, content: Mapping[st
     try:
         _write(backend, key, content)
     except FileColumnError as error:
-        _log.info("storage %r does not take the mark %s: %s", backend.key, key, error)
+        note("storage %r does not take the mark %s: %s", backend.key, key, error)
 
 
 def _create(backend: StorageBackend, key: ReservedKey, content: Mapping[str, object]) -> None:
@@ -751,7 +749,7 @@ def _is_empty(backend: StorageBackend) -> bool:
 def _warn(backend: StorageBackend, why: str) -> None:
     if (backend.key, why) not in _warned:
         _warned.add((backend.key, why))
-        _log.warning("nothing is removed from storage %r: %s", backend.key, why)
+        warn("nothing is removed from storage %r: %s", backend.key, why)
 
 
 def _other_place(backend: StorageBackend) -> str:

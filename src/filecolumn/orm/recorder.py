@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Collection, Generator, Hashable, Iterable, Mapping
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from filecolumn.backends.parts import batches
 from filecolumn.facts import FileFacts
 from filecolumn.failpoints import failpoint
 from filecolumn.grants import place_of_grant, used_error
+from filecolumn.logs import warn
 from filecolumn.orm.attributes import row_attributes
 from filecolumn.orm.columns import column_ids, name_of, note_columns, translation_of
 from filecolumn.orm.engines import refuse_without_transactions
@@ -46,8 +46,6 @@ from filecolumn.orm.unit import GrantUse, Place
 from filecolumn.registry import storages
 
 __all__ = ("Recorder",)
-
-_log = logging.getLogger("filecolumn")
 
 
 class Recorder:
@@ -265,7 +263,7 @@ class Recorder:
         """Let keys live that their rows still hold after the SQL that was to take them away."""
         if not places:
             return
-        _log.warning(
+        warn(
             "rows of %s still hold files after they were replaced or deleted, as a trigger or policy has it; "
             "the files stay: %s",
             ", ".join(tables),
@@ -343,4 +341,4 @@ def _engine_for(engine: Engine, translation: Mapping[str | None, str | None]) ->
 @cache
 def _warn_of_basic_mode(dialect: str) -> None:
     """Warn once."""
-    _log.warning("filecolumn keeps no ledger on %s: removal of files does not survive a crash", dialect)
+    warn("filecolumn keeps no ledger on %s: removal of files does not survive a crash", dialect)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from filecolumn.errors import (
 )
 from filecolumn.facts import FileFacts
 from filecolumn.grants import used_error
+from filecolumn.logs import warn
 from filecolumn.orm.columns import has_triggers, licence_floor
 from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.prepared import prepared
@@ -64,8 +64,6 @@ __all__ = (
     "speaking",
     "withdraw",
 )
-
-_log = logging.getLogger("filecolumn")
 
 BATCH = 1000
 """Keys in one statement."""
@@ -500,7 +498,7 @@ def _state(key: str, value: int) -> State | None:
     try:
         return State(value)
     except ValueError:
-        _log.warning(
+        warn(
             "the ledger has %r in state %d, which a newer release of filecolumn wrote; it is left alone",
             key,
             value,
