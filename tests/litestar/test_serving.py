@@ -161,7 +161,8 @@ def test_every_answer_has_the_safe_headers(stored: httpx.Client, tmp_path: Path)
         stored.get(URL, headers={"If-None-Match": "*"}),
     ]
     for answer in answers:
-        assert answer.headers["cache-control"] == "private, no-cache"
+        refused = answer.status_code >= 400
+        assert answer.headers["cache-control"] == ("no-store" if refused else "private, no-cache")
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
@@ -195,6 +196,32 @@ def test_what_may_run_is_never_shown(
     assert answer.headers["content-disposition"].partition(";")[0] == disposition
     assert answer.headers["content-type"] == served
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "show", "sandboxed"),
+    [
+        ("a.webm", "video/webm", "1", False),
+        ("a.webm", "video/webm", "0", True),
+        ("a.mp3", "AUDIO/mpeg; a=b", "1", False),
+        ("a.txt", "text/plain", "1", True),
+        ("a.html", "text/html", "1", True),
+    ],
+)
+def test_only_what_is_played_is_shown_without_a_sandbox(
+    http: httpx.Client, name: str, kind: str, show: str, sandboxed: bool
+) -> None:
+    kept = {"a.webm": b"\x1aE\xdf\xa3\x01webm", "a.mp3": b"ID3\x04\x00\x00\x00\x00\x00\x00"}
+    http.put(f"/raw/{name}", content=kept.get(name, b"x"), headers={"Content-Type": kind})
+    answer = http.get(URL, params={"show": show})
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'; img-src 'self'; media-src 'self'" in policy
+    assert policy.startswith("sandbox") is sandboxed
+    # what updates the copy of a browser has the same
+    for headers in ({"If-None-Match": "*"}, {"Range": "bytes=0-0"}):
+        assert (
+            http.get(URL, params={"show": show}, headers=headers).headers["content-security-policy"] == policy
+        )
 
 
 def test_a_row_without_its_object_is_404(stored: httpx.Client, tmp_path: Path) -> None:

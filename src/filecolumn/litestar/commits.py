@@ -14,6 +14,7 @@ from litestar.types import Message, Scope
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from filecolumn.litestar.caching import uncached
 from filecolumn.litestar.exceptions import failed_commit, http_content, logged_path
 from filecolumn.logs import warn
 
@@ -22,7 +23,7 @@ __all__ = ("answer_failed_commit", "watch_commit")
 _STATE = "_filecolumn_commits"
 
 # headers of the response that is not sent
-_DESCRIBING = (b"content-", b"etag", b"last-modified", b"location", b"cache-control", b"expires")
+_DESCRIBING = (b"content-", b"etag", b"last-modified", b"location")
 
 _FAILURE = failed_commit()
 _BODY = encode_json(http_content(_FAILURE))
@@ -68,7 +69,9 @@ async def answer_failed_commit(message: Message, scope: Scope) -> None:
         commits.is_answered = any(watch.has_failed for watch in commits.watches)
         if commits.is_answered:
             warn("%s: the commit after the handler failed", logged_path(scope))
-            kept = [pair for pair in message["headers"] if not pair[0].lower().startswith(_DESCRIBING)]
+            kept = [
+                pair for pair in uncached(message["headers"]) if not pair[0].lower().startswith(_DESCRIBING)
+            ]
             message["status"] = _FAILURE.status_code
             message["headers"] = [*kept, *_headers()]
     elif message["type"] == "http.response.body" and commits.is_answered:

@@ -22,6 +22,7 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.litestar.background import BACKGROUND_STATE_KEY, Background
+from filecolumn.litestar.caching import settle_caching
 from filecolumn.litestar.cli import files_group
 from filecolumn.litestar.commits import answer_failed_commit
 from filecolumn.litestar.config import FileColumnConfig
@@ -43,6 +44,8 @@ __all__ = ("FileColumnPlugin",)
 
 # test clients and reloads start several applications in one process, over the same storages
 _users: Counter[int] = Counter()
+
+_LAST_HOOKS = (answer_failed_commit, settle_caching)
 
 
 class _Settings(Protocol):
@@ -93,6 +96,8 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
             0, DefineMiddleware(RequestBodies, idle=config.body_idle, total=config.body_total)
         )
         settings.request_class = form_request(settings.request_class)
+        # where nothing runs the lifespan these are here, if not the last
+        app_config.before_send.extend(_LAST_HOOKS)
         app_config.dependencies.setdefault("storages", Provide(_provide_storages, sync_to_thread=False))
         app_config.signature_types = [
             *app_config.signature_types,
@@ -136,8 +141,8 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         if self._signer is not None:
             storages.signer = self._signer
         # the last of all hooks, whatever the order of the plugins is
-        if answer_failed_commit not in app.before_send:
-            app.before_send.append(answer_failed_commit)
+        others = [hook for hook in app.before_send if hook not in _LAST_HOOKS]
+        app.before_send = [*others, *_LAST_HOOKS]
         try:
             if self.config.check_on_startup:
                 for backend in registered:

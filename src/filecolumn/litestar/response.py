@@ -18,6 +18,7 @@ from litestar.types import Receive, ResponseCookies, ResponseHeaders, Scope, Sen
 
 from filecolumn.errors import NotSupportedError
 from filecolumn.file import FileObject
+from filecolumn.litestar.caching import about_a_file, kept_by_caches
 from filecolumn.litestar.charset import LOOKED_AT, has_no_charset, with_charset
 from filecolumn.litestar.sending import beginning, close, exactly, send_all
 from filecolumn.litestar.serving import (
@@ -98,8 +99,6 @@ class FileObjectResponse(Response[FileObject]):
         type_encoders: TypeEncodersMap | None = None,
     ) -> ASGIResponse:
         serving = self._serving_for(request)
-        # what a shared cache keeps must not carry one user's cookies to the next (CVE-2024-26144)
-        is_public = "public" in serving.cache_control
         return FileASGIResponse(
             self.content,
             serving,
@@ -109,7 +108,7 @@ class FileObjectResponse(Response[FileObject]):
             redirect=self._redirect,
             x_accel=self._x_accel,
             background=self.background or background,
-            cookies=() if is_public else itertools.chain(self.cookies, cookies or ()),
+            cookies=itertools.chain(self.cookies, cookies or ()),
             headers={**(headers or {}), **self.headers},
         )
 
@@ -164,6 +163,9 @@ class FileASGIResponse(ASGIResponse):
         self._size = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wanted = {"cache-control": self._serving.cache_control}
+        wanted.update((name.lower(), str(value)) for name, value in self._extra.items())
+        about_a_file(scope, [(name.encode(), value.encode()) for name, value in wanted.items()])
         async with AsyncExitStack() as stack:
             method = self._request.method
             decided = await self._decide(method)
@@ -172,7 +174,9 @@ class FileASGIResponse(ASGIResponse):
             # whatever the storage refuses is an error response still; from here on it is a cut
             first, content_type = await self._seen(decided, chunks)
             self._set_start(decided, content_type)
-            await self.start_response(send)
+            # without the plugin nobody sees what is added to these on their way out
+            headers = kept_by_caches(decided.status, self.encode_headers(), scope)
+            await send({"type": "http.response.start", "status": decided.status, "headers": headers})
             if chunks is None:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             elif not await send_all(first, chunks, receive, send):

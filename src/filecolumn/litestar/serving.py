@@ -15,7 +15,10 @@ __all__ = ("CONTENT_SECURITY_POLICY", "Answer", "Representation", "Serving", "an
 CONTENT_SECURITY_POLICY = (
     "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 )
-"""A document that is shown runs nothing and belongs to no origin; pictures and players still show."""
+"""A document that is shown runs nothing and belongs to no origin; pictures still show."""
+
+_PLAYER_POLICY = CONTENT_SECURITY_POLICY.removeprefix("sandbox; ")
+"""In a sandbox the page that a browser makes around a sound or a film is not allowed to load it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,10 @@ class Serving:
     cache_control: str = "private, no-cache"
     """The `Cache-Control` of each answer with a file."""
     content_security_policy: str = CONTENT_SECURITY_POLICY
-    """The `Content-Security-Policy`: by default what is shown runs no script and loads nothing."""
+    """The `Content-Security-Policy`: by default what is shown runs no script, and loads nothing but itself.
+
+    The default is sent without `sandbox` for sound and films that are shown, which would not play.
+    """
     cross_origin: str = "same-origin"
     """The `Cross-Origin-Resource-Policy`: which pages may embed the file."""
 
@@ -73,14 +79,13 @@ def answer(method: str, headers: Mapping[str, str], file: Representation, servin
     common = _common_headers(file, validators, serving)
     outcome = evaluate(headers, validators)
     if outcome is not Outcome.SEND:
-        length = {"Content-Length": "0"} if outcome is Outcome.FAILED else {}
-        return Answer(outcome.value, {**common, **length})
+        return Answer(outcome.value, {**common, **(_REFUSED if outcome is Outcome.FAILED else {})})
     described = {**common, **_described(file, serving)}
     wanted = None
     if method == "GET" and range_is_current(headers.get("if-range"), validators):
         wanted = requested_range(headers.get("range"), file.size)
     if wanted is Unsatisfiable.RANGE:
-        return Answer(416, {**common, "Content-Range": f"bytes */{file.size}", "Content-Length": "0"})
+        return Answer(416, {**common, **_REFUSED, "Content-Range": f"bytes */{file.size}"})
     if wanted is None:
         return Answer(200, {**described, "Content-Length": str(file.size)}, 0, file.size, is_whole=True)
     span = f"bytes {wanted.start}-{wanted.start + wanted.length - 1}/{file.size}"
@@ -99,6 +104,9 @@ def request_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return found
 
 
+_REFUSED: Mapping[str, str] = {"Cache-Control": "no-store", "Content-Length": "0"}
+
+
 def secure_headers(serving: Serving) -> dict[str, str]:
     """Return the headers that every answer with or about a file has."""
     return {
@@ -111,12 +119,23 @@ def secure_headers(serving: Serving) -> dict[str, str]:
 
 
 def _common_headers(file: Representation, validators: Validators, serving: Serving) -> dict[str, str]:
+    # a 304 too: it updates what the browser has kept of the file
     headers = {**secure_headers(serving), "Accept-Ranges": "bytes"}
+    headers["Content-Security-Policy"] = _policy(file, serving)
     if validators.etag is not None:
         headers["ETag"] = validators.etag
     if validators.http_date is not None:
         headers["Last-Modified"] = validators.http_date
     return headers
+
+
+def _policy(file: Representation, serving: Serving) -> str:
+    """Return the policy; one that the application has given stays as it is."""
+    if serving.content_security_policy != CONTENT_SECURITY_POLICY:
+        return serving.content_security_policy
+    is_shown = served_as(serving.disposition, file.content_type, serving.inline_types) == "inline"
+    is_played = served_type(file.content_type, serving.inline_types).startswith(("audio/", "video/"))
+    return _PLAYER_POLICY if is_shown and is_played else CONTENT_SECURITY_POLICY
 
 
 def _described(file: Representation, serving: Serving) -> dict[str, str]:

@@ -1,0 +1,91 @@
+"""What caches may keep of the answer to a request for a file, decided on its final headers, whoever set them.
+
+What a shared cache keeps must not carry one user's cookies to the next (CVE-2024-26144), and no cache
+may go on with an error, or with a redirect to a URL that expires.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import cast
+
+from litestar.types import Message, Scope
+
+__all__ = ("about_a_file", "is_shared", "kept_by_caches", "settle_caching", "uncached")
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+_MARK = "_filecolumn_about_a_file"
+
+_FOR_CACHES = frozenset({b"cache-control", b"expires", b"pragma"})
+# Those of CDNs (RFC 9213 and before it), which go before `Cache-Control` there: `CDN-Cache-Control`, also with a
+# vendor's name in front, `Surrogate-Control`, Akamai's `Edge-Control`, nginx's `X-Accel-Expires`
+_FOR_SHARED_CACHES = re.compile(rb"(?:.+-)?cdn-cache-control|surrogate-control|edge-control|x-accel-expires")
+
+
+def about_a_file(scope: Scope, headers: Headers) -> None:
+    """Take note that what answers the request is a file, with *headers* for caches, or says why it is not."""
+    cast("MutableMapping[str, object]", scope)[_MARK] = is_shared(headers)
+
+
+async def settle_caching(message: Message, scope: Scope) -> None:
+    """Settle what caches may keep of an answer about a file; a `before_send` hook, the last of all."""
+    if message["type"] == "http.response.start":
+        message["headers"] = kept_by_caches(message["status"], message["headers"], scope)
+
+
+def kept_by_caches(status: int, headers: Headers, scope: Scope) -> list[tuple[bytes, bytes]]:
+    """Return *headers* without what must not be kept, if they are about a file.
+
+    Nobody keeps an error or a redirect.  Cookies do not go with a file that a shared cache may keep, nor
+    with the errors of one.
+    """
+    known = list(headers)
+    about = cast("Mapping[str, object]", scope).get(_MARK)
+    if about is None:
+        return known
+    without_cookies = [pair for pair in known if pair[0].lower() != b"set-cookie"]
+    if status >= 400 or (300 <= status < 400 and status != 304):
+        return [*uncached(without_cookies if about else known), (b"cache-control", b"no-store")]
+    return without_cookies if about or is_shared(known) else known
+
+
+def uncached(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return *headers* without those that are for caches."""
+    return [pair for pair in headers if not _is_for_caches(pair[0].lower())]
+
+
+def is_shared(headers: Headers) -> bool:
+    """Return whether a shared cache may keep an answer with *headers*.
+
+    It may keep what nothing forbids (RFC 9111, section 3): only `private` and `no-store` do, and next to
+    `public` or `s-maxage` not for each cache.  `private` for some fields forbids no cache the others.
+    """
+    lines: dict[bytes, list[str]] = {b"cache-control": []}
+    for name, value in headers:
+        if _is_for_caches(lowered := name.lower()) and lowered not in {b"expires", b"pragma"}:
+            lines.setdefault(lowered, []).append(value.decode("latin-1"))
+    return any(_allows(name, ",".join(values)) for name, values in lines.items())
+
+
+def _is_for_caches(name: bytes) -> bool:
+    return name in _FOR_CACHES or _FOR_SHARED_CACHES.fullmatch(name) is not None
+
+
+def _allows(name: bytes, value: str) -> bool:
+    if name == b"x-accel-expires":
+        return value.strip() not in {"0", "off"}
+    directives = _directives(value)
+    if directives & {"public", "s-maxage"}:
+        return True
+    return not directives & {"private", "no-store"}
+
+
+def _directives(value: str) -> frozenset[str]:
+    """Return the names of the directives; `private` only if it is for the whole answer."""
+    # a quoted argument may hold commas
+    outside = '""'.join(value.split('"')[::2])
+    found = (directive.partition("=") for directive in outside.split(","))
+    names = ((name.strip().lower(), is_qualified) for name, is_qualified, _ in found)
+    return frozenset(name for name, is_qualified in names if not (name == "private" and is_qualified))

@@ -1,0 +1,191 @@
+"""What caches may keep of an answer about a file, decided on its final headers, whoever set them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar, Request, Response, get
+from litestar.config.csrf import CSRFConfig
+from litestar.datastructures import Cookie, MutableScopeHeaders
+from litestar.middleware.session.client_side import CookieBackendConfig
+from litestar.params import FromPath
+from litestar.types import Message, Scope
+
+from filecolumn import FileObject, storages
+from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.litestar import FileColumnConfig, FileColumnPlugin, FileObjectResponse, exception_handlers
+from filecolumn.litestar.caching import is_shared
+from tests.litestar.server import serve
+
+PUBLIC = "public, max-age=31536000, immutable"
+
+LATER = "Thu, 01 Jan 2099 00:00:00 GMT"
+
+WAYS: dict[str, dict[str, Any]] = {
+    "argument": {"cache_control": PUBLIC},
+    "spelling": {"cache_control": "max-age=60,PuBlIc"},
+    "s-maxage": {"cache_control": "s-maxage=60"},
+    "nothing forbids it": {"cache_control": "max-age=60"},
+    "header": {"headers": {"cAchE-control": PUBLIC}},
+    "surrogate": {"headers": {"Surrogate-Control": "max-age=60"}},
+    "CDN": {"headers": {"Acme-CDN-Cache-Control": "max-age=60"}},
+    "nginx": {"headers": {"X-Accel-Expires": "60"}},
+    "private": {},
+    "not stored": {"headers": {"Cache-Control": "no-store", "CDN-Cache-Control": "no-store"}},
+    # made public on the way out
+    "after": {},
+    "hook": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("lines", "shared"),
+    [
+        (["public"], True),
+        ([" , PUBLIC ,"], True),
+        (["private, max-age=60"], False),
+        (["private", "s-maxage=60"], True),
+        (['private="set-cookie"'], True),
+        (['private="x", no-store'], False),
+        (['no-cache="public, x", private'], False),
+        (["no-store"], False),
+        (["no-cache"], True),
+        (["max-age=60"], True),
+        (["privately"], True),
+        (["PRIVATE;x"], True),
+        ([""], True),
+        ([], True),
+    ],
+)
+def test_what_a_shared_cache_may_keep(lines: list[str], shared: bool) -> None:
+    assert is_shared([(b"Cache-Control", line.encode()) for line in lines]) is shared
+
+
+def make_public(response: Response[Any]) -> Response[Any]:
+    response.headers["Cache-Control"] = PUBLIC
+    return response
+
+
+@get("/{way:str}")
+async def file(request: Request[Any, Any, Any], way: FromPath[str]) -> FileObjectResponse:
+    request.set_session({"user": "ann"})
+    options = {"cookies": [Cookie("own", value="secret")], **WAYS[way]}
+    return FileObjectResponse(request.app.state["file"], request, **options)
+
+
+@get("/after", after_request=make_public)
+async def after(request: Request[Any, Any, Any]) -> FileObjectResponse:
+    return FileObjectResponse(request.app.state["file"], request, cookies={"own": "secret"})
+
+
+@get("/other")
+async def other() -> Response[str]:
+    """Tell what is no file, with cookies, as the application wants it."""
+    return Response("", headers={"Cache-Control": PUBLIC}, cookies={"own": "secret"})
+
+
+async def hook(message: Message, scope: Scope) -> None:
+    if message["type"] == "http.response.start":
+        headers = MutableScopeHeaders.from_message(message)
+        headers.add("Set-Cookie", "hook=secret")
+        if scope["path"] == "/hook":
+            headers["Cache-Control"] = PUBLIC
+
+
+@pytest.fixture
+def stored() -> FileObject:
+    storages.register_backend("memory://", "m")
+    return FileObject("a.txt", content=b"hello", backend="m").save()
+
+
+@pytest.fixture
+def public(stored: FileObject) -> Iterator[httpx.Client]:
+    """Cookies come from responses, the session, the protection against CSRF and a hook."""
+    app = Litestar(
+        [file, after, other],
+        plugins=[FileColumnPlugin(FileColumnConfig(backends={"m": storages.get("m")}))],
+        csrf_config=CSRFConfig(secret="s" * 32),
+        middleware=[CookieBackendConfig(secret=b"s" * 16).middleware],
+        before_send=[hook],
+    )
+    app.state["file"] = stored
+    with serve(app) as live, live.client() as http:
+        yield http
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_that_shared_caches_may_keep_sets_no_cookie(public: httpx.Client, way: str) -> None:
+    etag = public.get(f"/{way}").headers["etag"]
+    for headers, status in (
+        ({}, 200),
+        ({"Range": "bytes=0-0"}, 206),
+        ({"If-None-Match": etag}, 304),
+        ({"If-Match": '"x"'}, 412),
+        ({"Range": "bytes=9-"}, 416),
+    ):
+        public.cookies.clear()
+        answer = public.get(f"/{way}", headers=headers)
+        assert answer.status_code == status
+        assert ("set-cookie" in answer.headers) is (
+            way in {"private", "not stored"} or (way == "hook" and status >= 400)
+        )
+        if status >= 400:
+            assert answer.headers.get_list("cache-control") == ["no-store"]
+            assert not {"surrogate-control", "acme-cdn-cache-control", "x-accel-expires"} & set(
+                answer.headers
+            )
+        else:
+            assert answer.headers["cache-control"] == public.get(f"/{way}").headers["cache-control"]
+
+
+def test_what_is_no_file_is_left_alone(public: httpx.Client) -> None:
+    assert len(public.get("/other").headers.get_list("set-cookie")) == 3
+
+
+def test_without_the_plugin_the_response_decides_for_what_it_sees(stored: FileObject) -> None:
+    app = Litestar([file], middleware=[CookieBackendConfig(secret=b"s" * 16).middleware])
+    app.state["file"] = stored
+    with serve(app) as live, live.client() as http:
+        assert "own=" not in http.get("/header").headers["set-cookie"]
+        assert "own=" in http.get("/private").headers["set-cookie"]
+        answer = http.get("/argument", headers={"Range": "bytes=9-"})
+        assert (answer.status_code, answer.headers["cache-control"]) == (416, "no-store")
+
+
+def test_errors_and_redirects_are_kept_by_nobody() -> None:
+    # a URL of S3 is signed without a request to it
+    cloud = ObstoreBackend(
+        "cloud", "s3://bucket/", region="us-east-1", access_key_id="a", secret_access_key="b"
+    )
+    storages.register_backend("memory://", "gone")
+    gone = FileObject("a.txt", content=b"x", backend="gone").save()
+    gone.backend.delete(str(gone.path))
+    in_cloud = FileObject.from_dict({**gone.to_dict(), "backend": "cloud"})
+
+    @get("/{place:str}")
+    async def serve_it(request: Request[Any, Any, Any], place: FromPath[str]) -> FileObjectResponse:
+        return FileObjectResponse(
+            in_cloud if place == "cloud" else gone,
+            redirect=True,
+            cache_control=PUBLIC,
+            headers={"Expires": LATER},
+        )
+
+    config = FileColumnConfig(
+        backends={"cloud": cloud, "gone": gone.backend}, signing_key="x" * 32, check_on_startup=False
+    )
+    storages.register_backend(cloud)
+    for plugins, handlers in (([], exception_handlers), ([FileColumnPlugin(config)], None)):
+        app = Litestar([serve_it], plugins=plugins, exception_handlers=handlers or {})
+        with serve(app) as live, live.client() as http:
+            for path, status in (("/cloud", 307), ("/gone", 404)):
+                answer = http.get(path)
+                assert answer.status_code == status
+                assert answer.headers.get_list("cache-control") == ["no-store"]
+                assert "expires" not in answer.headers
+            if plugins:
+                refused = http.get("/files/x")
+                assert (refused.status_code, refused.headers["cache-control"]) == (403, "no-store")
