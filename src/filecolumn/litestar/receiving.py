@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import (
     ASGIApp,
     HTTPReceiveMessage,
+    Message,
     Receive,
     Scope,
     Send,
@@ -22,6 +23,7 @@ from litestar.types import (
     TypeEncodersMap,
     WebSocketReceiveMessage,
 )
+from multipart import ParserError
 
 from filecolumn.async_sources import AsyncIterableSource
 from filecolumn.backends.base import StorageBackend
@@ -57,7 +59,7 @@ BATCH_SIZE = 512 * 1024
 MAX_FORM_TYPE = 256
 """Characters of the `Content-Type` of a form; RFC 2046, section 5.1.1 allows a boundary of 70."""
 
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def file_from_body(
@@ -124,8 +126,19 @@ def check_encoding(headers: Headers) -> None:
         raise HTTPException(status_code=415, detail="Compressed uploads are not accepted")
 
 
+class CutBodyError(ParserError, HTTPException):
+    """A body that did not come to its end, or not in time.
+
+    Litestar's parser of forms closes the files of its parts for an error of its own kind, and would leave
+    them open for any other.
+    """
+
+    def __init__(self, status_code: int, detail: str) -> None:
+        HTTPException.__init__(self, status_code=status_code, detail=detail)
+
+
 class RequestBodies:
-    """Middleware that bounds how long a client may take to send a body, and refuses compressed forms."""
+    """Middleware that lets a body end only where it is complete, in bounded time, and refuses compressed forms."""
 
     def __init__(self, app: ASGIApp, *, idle: float, total: float) -> None:
         self._app = app
@@ -136,9 +149,11 @@ class RequestBodies:
         if scope["type"] == ScopeType.WEBSOCKET:
             await self._app(scope, receive, send)
             return
-        if scope["method"] in _WITH_BODY:
-            is_form = _check_form(Headers.from_scope(scope))
-            receive = _bounded(receive, idle=self._idle, total=self._total, is_form=is_form)
+        if scope["method"] not in _WITHOUT_BODY:
+            headers = Headers.from_scope(scope)
+            _check_form(headers)
+            body = _Body(receive, send, _announced(headers), idle=self._idle, total=self._total)
+            receive, send = body.receive, body.send
         token = current_scope.set(scope)
         try:
             await self._app(scope, receive, send)
@@ -147,44 +162,77 @@ class RequestBodies:
             await close_form(scope)
 
 
-def _check_form(headers: Headers) -> bool:
-    """Return whether the body is a form; refuse one whose parts could not be bounded."""
+def _check_form(headers: Headers) -> None:
+    """Refuse a form whose parts could not be bounded."""
     content_type = headers.get("content-type", "")
     if not content_type.lower().startswith("multipart/"):
-        return False
+        return
     check_encoding(headers)
     if len(content_type) > MAX_FORM_TYPE:
         raise HTTPException(status_code=400, detail="The boundary of the form is too long")
-    return True
 
 
-def _bounded(receive: Receive, *, idle: float, total: float, is_form: bool) -> Receive:
-    """Return *receive* with an end to its wait, until the body is complete.
+def _announced(headers: Headers) -> int | None:
+    """Return how many bytes the body has to have; None if that is not known."""
+    length = headers.get("content-length", "")
+    # middleware outside may have decoded what the client sent, and left its length as it was
+    is_as_sent = headers.get("content-encoding", "identity").strip().lower() in {"", "identity"}
+    if "transfer-encoding" in headers or not (is_as_sent and length.isascii() and length.isdigit()):
+        return None
+    return int(length)
 
-    A form that is cut ends as if it were complete: Litestar's parser refuses it then, and closes the
-    files of its parts, which it would leave open for any other error.
+
+class _Body:
+    """The body of one request: what stands for its end comes only when all of it has come.
+
+    A form may look complete before it is, when its closing boundary is there.  An error in place of
+    the rest keeps the handler from what it would store.
     """
-    end = time.monotonic() + total
-    is_complete = False
 
-    async def bounded() -> HTTPReceiveMessage | WebSocketReceiveMessage:
-        nonlocal is_complete
-        if is_complete:
-            return await receive()
+    def __init__(
+        self, receive: Receive, send: Send, announced: int | None, *, idle: float, total: float
+    ) -> None:
+        self._receive = receive
+        self._send = send
+        self._announced = announced
+        self._idle = idle
+        self._end = time.monotonic() + total
+        self._size = 0
+        self._is_over = False
+        """Whether nothing of the body is expected: it is complete, or it is answered already."""
+        self._cut: tuple[int, str] | None = None
+
+    async def send(self, message: Message) -> None:
+        """Send; who has begun to answer waits for the client to leave, and not for the body."""
+        self._is_over = True
+        await self._send(message)
+
+    async def receive(self) -> HTTPReceiveMessage | WebSocketReceiveMessage:
+        """Receive; CutBodyError for a client that is silent or leaves before the body has ended."""
+        if self._cut is not None and not self._is_over:
+            # whoever goes on after the error must not take what follows for the rest
+            raise CutBodyError(*self._cut)
+        if self._is_over:
+            return await self._receive()
         try:
-            with anyio.fail_after(max(min(idle, end - time.monotonic()), 0)):
-                message = await receive()
+            with anyio.fail_after(max(min(self._idle, self._end - time.monotonic()), 0)):
+                message = await self._receive()
         except TimeoutError:
-            is_complete = True
-            if is_form:
-                return {"type": "http.request", "body": b"", "more_body": False}
-            raise HTTPException(status_code=408, detail="The body did not come in time") from None
-        is_complete = message["type"] != "http.request" or not message["more_body"]
-        if is_form and message["type"] == "http.disconnect":
-            return {"type": "http.request", "body": b"", "more_body": False}
+            raise self._cut_off(408, "The body did not come in time") from None
+        if self._is_over:
+            return message
+        if message["type"] != "http.request":
+            raise self._cut_off(400, "The body ended before it was complete")
+        self._size += len(message["body"])
+        if not message["more_body"]:
+            if self._announced is not None and self._size < self._announced:
+                raise self._cut_off(400, "The body is shorter than its Content-Length")
+            self._is_over = True
         return message
 
-    return bounded
+    def _cut_off(self, status: int, detail: str) -> CutBodyError:
+        self._cut = status, detail
+        return CutBodyError(status, detail)
 
 
 def subject_of(scope: Scope | None) -> str | None:
