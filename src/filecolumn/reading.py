@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from io import SEEK_SET
@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.backends.reader import NamedReader
-from filecolumn.backends.threads import completed
+from filecolumn.backends.threads import aclosing, closing, completed
 from filecolumn.errors import ChecksumMismatchError, NotSupportedError
 from filecolumn.facts import known_time
 from filecolumn.meter import Meter, Rechunker
@@ -40,8 +40,10 @@ class AsyncFile:
         wanted = left if size < 0 else min(size, left)
         if wanted == 0:
             return b""
-        chunks = await self._backend.get_async(self._key, start=self._position, length=wanted)
-        content = b"".join([chunk async for chunk in chunks])
+        async with aclosing(
+            await self._backend.get_async(self._key, start=self._position, length=wanted)
+        ) as chunks:
+            content = b"".join([chunk async for chunk in chunks])
         self._position += len(content)
         return content
 
@@ -79,8 +81,9 @@ class ReadableFile(FileValue):
         """Yield the content from byte *start*, at most *length* bytes, in chunks of *chunk_size* bytes."""
         backend, key = self._located()
         cut = Rechunker(chunk_size)
-        for chunk in backend.get(key, start=start, length=length):
-            yield from cut.feed(chunk)
+        with closing(backend.get(key, start=start, length=length)) as chunks:
+            for chunk in chunks:
+                yield from cut.feed(chunk)
         yield from cut.end()
 
     async def stream_async(
@@ -89,15 +92,11 @@ class ReadableFile(FileValue):
         """Call `stream` asynchronously."""
         backend, key = self._located()
         cut = Rechunker(chunk_size)
-        chunks = await backend.get_async(key, start=start, length=length)
-        try:
+        # else it holds its descriptor or connection until the event loop comes to it
+        async with aclosing(await backend.get_async(key, start=start, length=length)) as chunks:
             async for chunk in chunks:
                 for piece in cut.feed(chunk):
                     yield piece
-        finally:
-            # else it holds its descriptor or connection until the event loop comes to it
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
         for piece in cut.end():
             yield piece
 
@@ -123,8 +122,8 @@ class ReadableFile(FileValue):
         target = self._target(path, is_folder=os.path.isdir(path))
         part = target.with_name(f".{uuid7_hex()}.part")
         try:
-            with part.open("xb") as file:
-                for chunk in self.stream():
+            with part.open("xb") as file, closing(self.stream()) as chunks:
+                for chunk in chunks:
                     file.write(chunk)
             os.replace(part, target)
         finally:
@@ -183,15 +182,17 @@ class ReadableFile(FileValue):
         Raises NotSupportedError for a row without a checksum, such as advanced-alchemy wrote.
         """
         meter = Meter()
-        for chunk in self._verifiable().stream():
-            meter.feed(chunk)
+        with closing(self._verifiable().stream()) as chunks:
+            for chunk in chunks:
+                meter.feed(chunk)
         self._compare(meter)
 
     async def verify_async(self) -> None:
         """Call `verify` asynchronously."""
         meter = Meter()
-        async for chunk in self._verifiable().stream_async():
-            meter.feed(chunk)
+        async with aclosing(self._verifiable().stream_async()) as chunks:
+            async for chunk in chunks:
+                meter.feed(chunk)
         self._compare(meter)
 
     def _verifiable(self) -> ReadableFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from filecolumn.backends.base import PutMode, Stat, StorageBackend
-from filecolumn.backends.threads import in_thread, settled
+from filecolumn.backends.threads import aclosing, close, closing, in_thread, settled
 from filecolumn.content import source_of
 from filecolumn.errors import (
     ChecksumMismatchError,
@@ -350,7 +350,8 @@ def copy(op: Copy) -> FileFacts:
     if not op.within_storage:
         with _of_origin(op):
             content = op.origin.get(op.origin_key)
-        return put(_put_of(op, source_of(content)))
+        with closing(content):
+            return put(_put_of(op, source_of(content)))
     with _of_origin(op):
         try:
             stat = op.backend.copy(op.origin_key, op.key)
@@ -373,6 +374,10 @@ async def copy_async(op: Copy) -> FileFacts:
     if not op.within_storage:
         with _of_origin(op):
             content = await content_of(op)
+        if isinstance(content, AsyncIterator):
+            async with aclosing(content):
+                return await put_async(_put_of(op, source_of(content)))
+        # a thread that was left to itself may read it still: with that thread it ends
         return await put_async(_put_of(op, source_of(content)))
     task = asyncio.ensure_future(op.backend.copy_async(op.origin_key, op.key))
     try:
@@ -396,14 +401,16 @@ async def copy_async(op: Copy) -> FileFacts:
 
 def inspect(op: Inspect) -> FileFacts:
     """Return the facts with what the first stored bytes show, and the size if it was not known."""
-    head = b"".join(op.backend.get(op.key, length=HEAD_SIZE))
+    with closing(op.backend.get(op.key, length=HEAD_SIZE)) as chunks:
+        head = b"".join(chunks)
     size = op.backend.stat(op.key).size if op.facts.size is None else op.facts.size
     return replace(op.facts, size=size, sniffed=sniff(head))
 
 
 async def inspect_async(op: Inspect) -> FileFacts:
     """Call `inspect` asynchronously."""
-    head = b"".join([chunk async for chunk in await op.backend.get_async(op.key, length=HEAD_SIZE)])
+    async with aclosing(await op.backend.get_async(op.key, length=HEAD_SIZE)) as chunks:
+        head = b"".join([chunk async for chunk in chunks])
     size = (await op.backend.stat_async(op.key)).size if op.facts.size is None else op.facts.size
     return replace(op.facts, size=size, sniffed=sniff(head))
 
@@ -520,27 +527,28 @@ async def content_of(op: Copy) -> Iterator[bytes] | AsyncIterator[bytes]:
     if op.backend is op.origin and not op.origin.copies_by_itself:
         doing = f"read {op.origin_key!r} in storage {op.origin.key!r}"
         return await in_thread(
-            partial(op.origin.get, op.origin_key), limit=op.origin.total_timeout, doing=doing
+            partial(op.origin.get, op.origin_key),
+            limit=op.origin.total_timeout,
+            doing=doing,
+            unwanted=close,
         )
     return await op.origin.get_async(op.origin_key)
 
 
 def _read_back(chunks: Iterator[bytes]) -> Meter:
     meter = Meter()
-    for chunk in chunks:
-        meter.feed(chunk)
+    with closing(chunks):
+        for chunk in chunks:
+            meter.feed(chunk)
     return meter
 
 
 async def _read_back_async(chunks: AsyncIterator[bytes]) -> Meter:
     meter = Meter()
-    try:
+    # else it holds its connection until the event loop comes to it
+    async with aclosing(chunks):
         async for chunk in chunks:
             meter.feed(chunk)
-    finally:
-        # else it holds its connection until the event loop comes to it
-        if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()
     return meter
 
 

@@ -132,10 +132,16 @@ def start(call: Callable[[], T]) -> Future[T]:
 class LoopCall(Generic[T]):
     """A blocking call in a thread, for which an event loop waits."""
 
-    __slots__ = ("_call", "_context", "_loop", "future")
+    __slots__ = ("_call", "_context", "_loop", "_unwanted", "future")
 
-    def __init__(self, call: Callable[[], T], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        call: Callable[[], T],
+        loop: asyncio.AbstractEventLoop,
+        unwanted: Callable[[T], object] | None = None,
+    ) -> None:
         self._call = call
+        self._unwanted = unwanted
         self._context = copy_context()
         self._loop = loop
         self.future: asyncio.Future[T] = loop.create_future()
@@ -146,21 +152,32 @@ class LoopCall(Generic[T]):
         if self.future.cancelled():
             return _nothing
         try:
-            return partial(self._tell, partial(self.future.set_result, self._context.run(self._call)))
+            result = self._context.run(self._call)
+            return partial(self._tell, partial(self.future.set_result, result), partial(self._drop, result))
         except BaseException as error:  # noqa: BLE001 - it is raised where the call is waited for
-            return partial(self._tell, partial(self.future.set_exception, _holdable(error)))
+            return partial(self._tell, partial(self.future.set_exception, _holdable(error)), _nothing)
         finally:
             # the error has this frame, which is not to have the error
             del self
 
-    def _tell(self, settle: Callable[[], None]) -> None:
-        with suppress(RuntimeError):
-            # raised if the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._settle, settle)
+    def _tell(self, settle: Callable[[], None], drop: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._settle, settle, drop)
+        except RuntimeError:
+            # the loop is closed: nobody waits any more
+            drop()
 
-    def _settle(self, settle: Callable[[], None]) -> None:
+    def _settle(self, settle: Callable[[], None], drop: Callable[[], None]) -> None:
         if not self.future.done():
             settle()
+        elif self._unwanted is not None:
+            with suppress(RuntimeError):
+                # raised by a system that starts no more threads
+                start(drop)
+
+    def _drop(self, result: T) -> None:
+        if self._unwanted is not None:
+            self._unwanted(result)
 
 
 def _holdable(error: BaseException) -> BaseException:
@@ -190,9 +207,12 @@ class Workers:
         self._add(partial(_run, call, future))
         return future
 
-    def call(self, call: Callable[[], T]) -> LoopCall[T]:
-        """Run *call* in a thread, for the running event loop, with the caller's context variables."""
-        called = LoopCall(call, running_loop())
+    def call(self, call: Callable[[], T], unwanted: Callable[[T], object] | None = None) -> LoopCall[T]:
+        """Run *call* in a thread, for the running event loop, with the caller's context variables.
+
+        *unwanted* gets its result, in a thread too, when nobody waits for it any more; it raises nothing.
+        """
+        called = LoopCall(call, running_loop(), unwanted)
         self._add(called.run)
         return called
 

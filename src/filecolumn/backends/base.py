@@ -17,7 +17,7 @@ from typing import BinaryIO, Literal, NoReturn, TypeVar
 
 from filecolumn.backends.local import LocalRoot
 from filecolumn.backends.reader import RangeReader
-from filecolumn.backends.threads import Progress, Pushed, in_thread, pull
+from filecolumn.backends.threads import Progress, Pushed, aclosing, close, closing, in_thread, pull
 from filecolumn.backends.translate import without_secrets
 from filecolumn.errors import (
     InvalidKeyError,
@@ -228,7 +228,8 @@ class StorageBackend(ABC):
 
     def get_bytes(self, key: str) -> bytes:
         """Return the whole content of *key*."""
-        return b"".join(self.get(key))
+        with closing(self.get(key)) as chunks:
+            return b"".join(chunks)
 
     def copy(self, source: str, target: str) -> Stat:
         """Copy *source* to the new key *target*.
@@ -236,7 +237,8 @@ class StorageBackend(ABC):
         Note for implementers: this default sends the content through this process.
         """
         check_key(target)
-        return self.put(target, self.get(source))
+        with closing(self.get(source)) as chunks:
+            return self.put(target, chunks)
 
     def sign(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
         """Return a URL that reads (or with `PUT` writes) *key* for *expires_in* seconds."""
@@ -278,9 +280,10 @@ class StorageBackend(ABC):
 
     async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """Call `get` asynchronously."""
-        doing = f"read {key!r}"
-        chunks = await self._in_thread(partial(self.get, key, start=start, length=length), doing)
-        return pull(chunks, limit=self.total_timeout, doing=self._doing(doing))
+        doing, limit = self._doing(f"read {key!r}"), self.total_timeout
+        opening = partial(self.get, key, start=start, length=length)
+        chunks = await in_thread(opening, limit=limit, doing=doing, unwanted=close)
+        return pull(chunks, limit=limit, doing=doing)
 
     async def stat_async(self, key: str) -> Stat:
         """Call `stat` asynchronously."""
@@ -313,7 +316,8 @@ class StorageBackend(ABC):
 
     async def get_bytes_async(self, key: str) -> bytes:
         """Call `get_bytes` asynchronously."""
-        return b"".join([chunk async for chunk in await self.get_async(key)])
+        async with aclosing(await self.get_async(key)) as chunks:
+            return b"".join([chunk async for chunk in chunks])
 
     async def copy_async(self, source: str, target: str) -> Stat:
         """Call `copy` asynchronously."""

@@ -40,7 +40,7 @@ from filecolumn.backends.options import given
 from filecolumn.backends.parts import batches, each_key
 from filecolumn.backends.serial import in_turns
 from filecolumn.backends.staged import STAGE_FOLDER, StagedFiles
-from filecolumn.backends.translate import ErrorTable, SourceGuard, translated
+from filecolumn.backends.translate import ErrorTable, SourceGuard, TranslatedChunks, translated
 from filecolumn.errors import (
     InvalidKeyError,
     NotSupportedError,
@@ -170,7 +170,7 @@ class FSSpecBackend(StorageBackend):
                 # some servers open a folder, and refuse to read it
                 self.stat(key)
                 chunks = self._staged.read(self._path(key), start, length)
-        return self._read(key, chunks)
+        return TranslatedChunks(chunks, lambda: self._translated(f"read {key!r}"))
 
     def stat(self, key: str) -> Stat:
         with self._translated(f"describe {key!r}"):
@@ -272,10 +272,6 @@ class FSSpecBackend(StorageBackend):
     def _refuse_taken(self, key: str, mode: PutMode) -> None:
         if mode == "create" and info_of(self._files, self._path(key)) is not None:
             raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten")
-
-    def _read(self, key: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        with self._translated(f"read {key!r}"):
-            yield from chunks
 
     def _walk(self, folder: str) -> Iterator[tuple[str, Mapping[str, object]]]:
         """Yield key and description of each object below *folder*."""

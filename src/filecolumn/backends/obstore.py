@@ -32,7 +32,7 @@ from filecolumn.backends.obstore_base import PART_SIZE, PARTS_IN_FLIGHT, Obstore
 from filecolumn.backends.obstore_terms import range_options, stat_of_meta, stat_of_put
 from filecolumn.backends.parts import batches, each_key, first_part
 from filecolumn.backends.threads import fed
-from filecolumn.backends.translate import SourceGuard
+from filecolumn.backends.translate import SourceGuard, TranslatedChunks
 from filecolumn.errors import StorageError
 from filecolumn.naming import RESERVED_FOLDER, check_key
 from filecolumn.public import name_methods_after
@@ -173,11 +173,7 @@ class ObstoreBackend(ObstoreAsync):
         check_range(start, length)
         with self._translated(f"read {key!r}"):
             chunks = root.read(key, start, length)
-        return self._read_local(key, chunks)
-
-    def _read_local(self, key: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        with self._translated(f"read {key!r}"):
-            yield from chunks
+        return TranslatedChunks(chunks, lambda: self._translated(f"read {key!r}"))
 
     def _delete_local(self, root: LocalRoot, keys: str | Iterable[str]) -> None:
         for key in each_key(keys):

@@ -6,6 +6,8 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol, cast
 
+from filecolumn.backends.threads import closing
+
 __all__ = ("NamedReader", "RangeReader", "Ranges")
 
 BUFFER_SIZE = 1024 * 1024
@@ -53,9 +55,10 @@ class RangeReader(io.RawIOBase):
         wanted = min(len(buffer), self._size - self._position)
         filled = 0
         if wanted > 0:
-            for chunk in self._ranges(start=self._position, length=wanted):
-                buffer[filled : filled + len(chunk)] = chunk
-                filled += len(chunk)
+            with closing(self._ranges(start=self._position, length=wanted)) as chunks:
+                for chunk in chunks:
+                    buffer[filled : filled + len(chunk)] = chunk
+                    filled += len(chunk)
         self._position += filled
         return filled
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
 from collections.abc import Set as AbstractSet
 from concurrent.futures import CancelledError, Future, wait
-from contextlib import suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from queue import Full, Queue
 from tempfile import TemporaryFile
-from threading import get_ident, main_thread
-from types import GeneratorType
-from typing import TypeVar
+from threading import Lock, get_ident, main_thread
+from typing import Generic, TypeVar, cast
 
 import anyio
 
@@ -23,7 +31,12 @@ from filecolumn.workers import InterpreterEndsError, Workers, running_loop, star
 __all__ = (
     "THREADS",
     "Progress",
+    "Pulled",
     "Pushed",
+    "aclose",
+    "aclosing",
+    "close",
+    "closing",
     "completed",
     "fed",
     "in_thread",
@@ -115,12 +128,18 @@ class Progress:
 
 
 async def in_thread(
-    call: Callable[[], T], *, limit: float, doing: str, progress: Progress | None = None, puts: bool = False
+    call: Callable[[], T],
+    *,
+    limit: float,
+    doing: str,
+    progress: Progress | None = None,
+    puts: bool = False,
+    unwanted: Callable[[T], object] | None = None,
 ) -> T:
     """Run *call*, which a storage answers, in a worker thread and return its result; StorageError as for `watched`.
 
     *puts* says that it reads content, and waits for that too.  A thread cannot be stopped: it is left to end by
-    itself, after the limit and when the caller is cancelled.
+    itself, after the limit and when the caller is cancelled; *unwanted* gets what it returns then.
     """
     seen = Progress() if progress is None else progress
 
@@ -128,7 +147,7 @@ async def in_thread(
         seen.begin()
         return call()
 
-    work = (_puts if puts else _calls).call(begun).future
+    work = (_puts if puts else _calls).call(begun, unwanted).future
     try:
         if await _stalls(work, limit, seen):
             raise _no_progress(doing, limit) if seen.has_begun else _no_thread(doing, limit)
@@ -314,20 +333,107 @@ def _spooled(chunks: Iterable[bytes], consume: Callable[[Iterator[bytes]], T]) -
         return consume(iter(partial(spool.read, SPOOLED_CHUNK), b""))
 
 
-async def pull(items: Iterator[T], *, limit: float, doing: str) -> AsyncIterator[T]:
+def pull(items: Iterator[T], *, limit: float, doing: str) -> Pulled[T]:
     """Read blocking *items* on the event loop; each is awaited in a worker thread."""
+    return Pulled(items, limit=limit, doing=doing)
 
-    def step() -> T | _End:
-        return next(items, _End())
 
+class Pulled(AsyncIterator[T]):
+    """Blocking items for an event loop; `aclose` closes what gives them, whatever a thread does with it just now."""
+
+    def __init__(self, items: Iterator[T], *, limit: float, doing: str) -> None:
+        self._steps = _Steps(items)
+        self._limit = limit
+        self._doing = doing
+
+    async def __anext__(self) -> T:
+        try:
+            item = await in_thread(self._steps.next, limit=self._limit, doing=self._doing)
+        except BaseException:
+            # cancelled, or given up: the thread closes the items when it has come back
+            await self.aclose()
+            raise
+        if isinstance(item, _End):
+            raise StopAsyncIteration
+        return item
+
+    async def aclose(self) -> None:
+        """Read no more, and wait until the items are closed, at most as long as for one of them."""
+        if not self._steps.leave():
+            return
+        closed = asyncio.wrap_future(_calls.submit(self._steps.close))
+        # a cancellation ends the wait, and not what is waited for
+        await asyncio.wait({closed}, timeout=self._limit)
+
+
+class _Steps(Generic[T]):
+    """Items of which each is taken in a thread; whoever is the last to use them closes them."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+        self._lock = Lock()
+        self._is_running = False
+        self._is_left = False
+
+    def next(self) -> T | _End:
+        """Return the next item; the items are closed behind the last one, and when nobody wants another."""
+        with self._lock:
+            if self._is_left:
+                return _End()
+            self._is_running = True
+        is_over = True
+        try:
+            item = next(self._items, _End())
+            is_over = isinstance(item, _End)
+            return item
+        finally:
+            with self._lock:
+                self._is_running = False
+                is_closing = self._is_left or is_over
+                self._is_left = is_closing
+            if is_closing:
+                self.close()
+
+    def leave(self) -> bool:
+        """Want no further item; return whether the items have to be closed by the caller."""
+        with self._lock:
+            is_left, self._is_left = self._is_left, True
+            return not (is_left or self._is_running)
+
+    def close(self) -> None:
+        """Close the items; what a storage says to that helps nobody any more."""
+        with suppress(Exception):
+            close(self._items)
+
+
+def close(items: Iterator[object]) -> None:
+    """Close what gives *items*, if it can be closed: a generator, or chunks of a file."""
+    closing: object = getattr(items, "close", None)
+    if callable(closing):
+        closing()
+
+
+async def aclose(items: AsyncIterator[object]) -> None:
+    """Close what gives *items*, as `close` does; also for a caller that is cancelled."""
+    closing = getattr(items, "aclose", None)
+    if closing is not None:
+        with anyio.CancelScope(shield=True):
+            await cast("Callable[[], Awaitable[None]]", closing)()
+
+
+@contextmanager
+def closing(items: Iterator[T]) -> Generator[Iterator[T]]:
+    """Close *items* at the end of the block, however it ends."""
     try:
-        while not isinstance(item := await in_thread(step, limit=limit, doing=doing), _End):
-            yield item
+        yield items
     finally:
-        await in_thread(partial(_close, items), limit=limit, doing=doing)
+        close(items)
 
 
-def _close(items: Iterator[T]) -> None:
-    # A generator in an abandoned step is still running: it is closed when that step has ended
-    if isinstance(items, GeneratorType) and not items.gi_running:
-        items.close()
+@asynccontextmanager
+async def aclosing(items: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T]]:
+    """Close *items* at the end of the block, however it ends."""
+    try:
+        yield items
+    finally:
+        await aclose(items)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 
+from filecolumn.backends.threads import close
 from filecolumn.errors import FileColumnError, ObjectNotFoundError, StorageError
 
-__all__ = ("ErrorTable", "SourceGuard", "is_panic", "reason_of", "redacted", "translated", "without_secrets")
+__all__ = (
+    "ErrorTable",
+    "SourceGuard",
+    "TranslatedChunks",
+    "is_panic",
+    "reason_of",
+    "redacted",
+    "translated",
+    "without_secrets",
+)
 
 ErrorTable = Mapping[type[BaseException], type[FileColumnError]]
 """The first class that matches decides, so subclasses come first."""
@@ -80,6 +90,27 @@ class SourceGuard:
             raise TypeError(f"content comes in chunks of bytes, not {type(chunk).__name__}")
         self.size += len(chunk)
         return chunk
+
+
+class TranslatedChunks(Iterator[bytes]):
+    """Chunks whose errors become ours; `close` closes what gives them, also before the first one."""
+
+    def __init__(
+        self, chunks: Iterator[bytes], translating: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._chunks = chunks
+        self._translating = translating
+
+    def __next__(self) -> bytes:
+        with self._translating():
+            chunk = next(self._chunks, None)
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    def close(self) -> None:
+        """Close what gives the chunks."""
+        close(self._chunks)
 
 
 @contextmanager

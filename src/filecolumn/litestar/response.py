@@ -230,7 +230,10 @@ class FileASGIResponse(ASGIResponse):
         length = None if decided.is_whole else decided.length
         content = await backend.get_async(key, start=decided.start, length=length)
         stack.push_async_callback(close, content)
-        return exactly(content, decided.length)
+        chunks = exactly(content, decided.length)
+        # first what reads, then what is read
+        stack.push_async_callback(chunks.aclose)
+        return chunks
 
     async def _seen(self, decided: Answer, chunks: AsyncGenerator[bytes] | None) -> tuple[bytes, str | None]:
         """Return the first piece of the body, and the type that goes with it: that of text depends on its bytes."""

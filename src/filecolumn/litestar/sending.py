@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from inspect import isasyncgen
-from typing import Protocol, cast
 
 import anyio
 from litestar.types import Receive, Send
 
+from filecolumn.backends.threads import aclose as close
+from filecolumn.backends.threads import aclosing
 from filecolumn.errors import StorageError
 
 __all__ = ("beginning", "close", "exactly", "send_all")
 
 SEND_TIMEOUT = 60.0
 """Seconds that a client may take to receive one chunk, before its connection is given up."""
-
-
-class _Closable(Protocol):
-    async def aclose(self) -> None: ...
 
 
 async def send_all(first: bytes, rest: AsyncIterator[bytes], receive: Receive, send: Send) -> bool:
@@ -60,20 +56,21 @@ async def exactly(chunks: AsyncIterator[bytes], length: int) -> AsyncGenerator[b
     So a small answer that is not the file is an error, and of a large one no client sees the end.
     """
     held, size = b"", 0
-    async for chunk in chunks:
-        if not chunk:
-            continue
-        is_first = not size
-        size += len(chunk)
-        if size > length:
-            break
-        if held:
-            yield held
-            held = b""
-        if is_first or size == length:
-            held = chunk
-        else:
-            yield chunk
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if not chunk:
+                continue
+            is_first = not size
+            size += len(chunk)
+            if size > length:
+                break
+            if held:
+                yield held
+                held = b""
+            if is_first or size == length:
+                held = chunk
+            else:
+                yield chunk
     if size != length:
         raise StorageError(f"the storage has {'more' if size > length else size} bytes, of {length}")
     yield held
@@ -86,10 +83,3 @@ async def beginning(chunks: AsyncIterator[bytes], size: int) -> bytes:
         parts.append(chunk)
         size -= len(chunk)
     return b"".join(parts)
-
-
-async def close(chunks: AsyncIterator[bytes]) -> None:
-    """Close the storage's stream, also when the request is cancelled; a stream that is not a generator has no end."""
-    if isasyncgen(chunks):
-        with anyio.CancelScope(shield=True):
-            await cast("_Closable", chunks).aclose()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from filecolumn.backends.base import Stat
+from filecolumn.backends.threads import closing
 from filecolumn.errors import (
     BackendMismatchError,
     BackendNotRegisteredError,
@@ -163,8 +164,9 @@ class Confirmer:
 
         def read() -> str:
             meter = Meter()
-            for chunk in backend.get(file.key):
-                meter.feed(chunk)
+            with closing(backend.get(file.key)) as chunks:
+                for chunk in chunks:
+                    meter.feed(chunk)
             return meter.checksum
 
         return bridge.blocking(read, limit=READ_LIMIT, doing=f"read {file.key!r} in storage {backend.key!r}")

@@ -19,6 +19,7 @@ from threading import Lock
 from typing import Literal
 
 from filecolumn.backends.base import Capabilities, PutMode, SignMethod, Stat, StorageBackend
+from filecolumn.backends.threads import aclose, close
 
 __all__ = ("Operation", "Passage", "SlowBackend", "WrappedBackend")
 
@@ -216,14 +217,22 @@ class _Wait(Passage):
 
 
 def _altered(chunks: Iterable[bytes], passage: Passage) -> Iterator[bytes]:
-    for chunk in chunks:
-        yield passage.alter(chunk)
-        passage.passed()
-    passage.ended()
+    try:
+        for chunk in chunks:
+            yield passage.alter(chunk)
+            passage.passed()
+        passage.ended()
+    finally:
+        if isinstance(chunks, Iterator):
+            close(chunks)
 
 
 async def _altered_async(chunks: AsyncIterable[bytes], passage: Passage) -> AsyncIterator[bytes]:
-    async for chunk in chunks:
-        yield passage.alter(chunk)
-        passage.passed()
-    passage.ended()
+    try:
+        async for chunk in chunks:
+            yield passage.alter(chunk)
+            passage.passed()
+        passage.ended()
+    finally:
+        if isinstance(chunks, AsyncIterator):
+            await aclose(chunks)
