@@ -41,6 +41,10 @@ class Profile:
     """In the storage that is checked, swept and drained."""
     stream_mib: int
     """Of one file that is stored and read in bounded memory."""
+    requests: int
+    """Small ones to a server, twice."""
+    uploads: int
+    """To a server, and downloads, twice."""
 
 
 PROFILES = {
@@ -56,6 +60,8 @@ PROFILES = {
         soak_seconds=3,
         objects=5_000,
         stream_mib=64,
+        requests=300,
+        uploads=20,
     ),
     "ci": Profile(
         examples=40,
@@ -69,6 +75,8 @@ PROFILES = {
         soak_seconds=4,
         objects=10_000,
         stream_mib=128,
+        requests=1_000,
+        uploads=100,
     ),
     "soak": Profile(
         examples=1_000,
@@ -82,6 +90,8 @@ PROFILES = {
         soak_seconds=7_200,
         objects=1_000_000,
         stream_mib=5_120,
+        requests=10_000,
+        uploads=2_000,
     ),
 }
 NAME = os.environ.get("FILECOLUMN_TEST_PROFILE") or "quick"
