@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
+from typing import cast
 
 from filecolumn.backends.translate import reason_of, redacted
 from filecolumn.errors import FileColumnError
@@ -43,8 +44,10 @@ def line_of(value: object) -> str:
 
     Of an error that is not ours only the first line counts: drivers add the statement with its parameters.
     """
-    is_foreign = isinstance(value, BaseException) and not isinstance(value, FileColumnError)
-    text = reason_of(value) if is_foreign else str(value) or type(value).__name__
+    if isinstance(value, BaseException) and not isinstance(value, FileColumnError):
+        text = reason_of(value)
+    else:
+        text = str(value) or type(value).__name__
     if len(text) > LONGEST:
         # half of a secret would not be known for one
         text = text[:LONGEST].rpartition(" ")[0] + " ..."
@@ -67,9 +70,11 @@ def _shown(value: object) -> object:
         case str() | BaseException():
             return line_of(value)
         case Mapping():
-            return _listed(value, (f"{line_of(key)}: {line_of(found)}" for key, found in value.items()))
+            pairs = cast("Mapping[object, object]", value)
+            return _listed(pairs, (f"{line_of(key)}: {line_of(found)}" for key, found in pairs.items()))
         case Collection():
-            return _listed(value, map(line_of, value))
+            members = cast("Collection[object]", value)
+            return _listed(members, map(line_of, members))
         case _:
             return line_of(value)
 

@@ -389,16 +389,18 @@ class _Steps(Generic[T]):
         finally:
             with self._lock:
                 self._is_running = False
-                is_closing = self._is_left or is_over
-                self._is_left = is_closing
+                # another thread may have left it meanwhile
+                self._is_left |= is_over
+                is_closing = self._is_left
             if is_closing:
                 self.close()
 
     def leave(self) -> bool:
         """Want no further item; return whether the items have to be closed by the caller."""
         with self._lock:
-            is_left, self._is_left = self._is_left, True
-            return not (is_left or self._is_running)
+            is_first = not self._is_left
+            self._is_left = True
+            return is_first and not self._is_running
 
     def close(self) -> None:
         """Close the items; what a storage says to that helps nobody any more."""

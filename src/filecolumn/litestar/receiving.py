@@ -23,7 +23,7 @@ from litestar.types import (
     TypeEncodersMap,
     WebSocketReceiveMessage,
 )
-from multipart import ParserError
+from multipart import ParserError  # type: ignore[import-untyped]
 
 from filecolumn.async_sources import AsyncIterableSource
 from filecolumn.backends.base import StorageBackend
@@ -126,7 +126,7 @@ def check_encoding(headers: Headers) -> None:
         raise HTTPException(status_code=415, detail="Compressed uploads are not accepted")
 
 
-class CutBodyError(ParserError, HTTPException):
+class CutBodyError(ParserError, HTTPException):  # type: ignore[misc]  # the parser ships no types
     """A body that did not come to its end, or not in time.
 
     Litestar's parser of forms closes the files of its parts for an error of its own kind, and would leave
