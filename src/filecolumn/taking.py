@@ -6,10 +6,11 @@ that is said of the content is said of the copy.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from filecolumn.backends.threads import aclosing, closing
 from filecolumn.content import source_of
 from filecolumn.errors import InvalidGrantError, ObjectNotFoundError
 from filecolumn.facts import FileFacts
@@ -100,7 +101,8 @@ def take(op: Take) -> FileFacts:
             if op.is_copied:
                 facts = _judged(op, copy(op.copying))
             else:
-                facts = put(op.putting(source_of(op.origin.get(op.origin_key))))
+                with closing(op.origin.get(op.origin_key)) as chunks:
+                    facts = put(op.putting(source_of(chunks)))
                 op.check(facts)
         except BaseException as error:
             discard(_own(op, error))
@@ -116,7 +118,7 @@ async def take_async(op: Take) -> FileFacts:
             if op.is_copied:
                 facts = await _judged_async(op, await copy_async(op.copying))
             else:
-                facts = await put_async(op.putting(source_of(await content_of(op))))
+                facts = await _put_async(op)
                 op.check(facts)
         except BaseException as error:
             await discard_async(_own(op, error))
@@ -124,13 +126,22 @@ async def take_async(op: Take) -> FileFacts:
         return facts
 
 
+async def _put_async(op: Take) -> FileFacts:
+    content = await content_of(op)
+    if not isinstance(content, AsyncIterator):
+        return await put_async(op.putting(source_of(content)))
+    async with aclosing(content):
+        return await put_async(op.putting(source_of(content)))
+
+
 def _judged(op: Take, facts: FileFacts) -> FileFacts:
     op.check_size(facts.size or 0)
     if op.is_read_whole:
-        feed = Feed(source_of(op.backend.get(op.key)), facts, op.limits, op.field)
-        feed.start()
-        for _ in feed.chunks():
-            pass
+        with closing(op.backend.get(op.key)) as chunks:
+            feed = Feed(source_of(chunks), facts, op.limits, op.field)
+            feed.start()
+            for _ in feed.chunks():
+                pass
         op.check(feed.facts)
         return feed.facts
     head = None
@@ -142,21 +153,17 @@ def _judged(op: Take, facts: FileFacts) -> FileFacts:
 async def _judged_async(op: Take, facts: FileFacts) -> FileFacts:
     op.check_size(facts.size or 0)
     if op.is_read_whole:
-        chunks = await op.backend.get_async(op.key)
-        feed = Feed(source_of(chunks), facts, op.limits, op.field)
-        try:
+        async with aclosing(await op.backend.get_async(op.key)) as chunks:
+            feed = Feed(source_of(chunks), facts, op.limits, op.field)
             await feed.start_async()
             async for _ in feed.chunks_async():
                 pass
-        finally:
-            # else it holds its connection until the event loop comes to it
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
         op.check(feed.facts)
         return feed.facts
     head = None
     if op.policy.accept is not None:
-        head = b"".join([chunk async for chunk in await op.backend.get_async(op.key, length=HEAD_SIZE)])
+        async with aclosing(await op.backend.get_async(op.key, length=HEAD_SIZE)) as chunks:
+            head = b"".join([chunk async for chunk in chunks])
     return _unread(op, head, facts)
 
 
