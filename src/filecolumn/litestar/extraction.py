@@ -8,7 +8,6 @@ model is to be made of.  Where an upgrade moves one of these, tests/litestar/tes
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -29,10 +28,9 @@ from litestar.utils.scope.state import ScopeState
 
 from filecolumn.forms import FormFiles, files_of_form
 from filecolumn.litestar.forms import close_files, read_form
+from filecolumn.logs import warn
 
 __all__ = ("close_form", "form_request", "receive_forms")
-
-_log = logging.getLogger("filecolumn")
 
 AnyRequest = Request[object, object, State]
 SentForm = dict[str, str | list[str] | UploadFile]
@@ -202,7 +200,7 @@ def _client_errors(request: AnyRequest) -> Generator[None]:
             raise
         # not what the error says: that of a decoder holds the whole body
         kind = type(error).__name__
-        _log.warning("%s %r could not be read: %s", request.method, request.url.path, kind)
+        warn("%s %s could not be read: %s", request.method, request.url.path, kind)
         raise ClientException(detail="The request cannot be read") from error
 
 
