@@ -78,11 +78,12 @@ def test_sweep_asks_and_drain_asks(world: World, storage: StorageBackend, run: R
     assert (waiting.exit_code, lines(waiting)[-1]["deleted"]) == (0, 0), "it is in quarantine"
     assert "quarantine" in run("status").stdout
     world.make_due()
-    assert run("drain", "--dry-run").exit_code == 0
+    assert run("drain", "--dry-run").exit_code == 1, "it would delete something"
     assert keys() == {key, "lost"}
     result = run("--json", "drain", "--yes")
     assert (result.exit_code, lines(result)[-1]["deleted"]) == (0, 1)
     assert keys() == {key}
+    assert (run("drain", "--dry-run").exit_code, run("sweep", "--dry-run").exit_code) == (0, 0)
 
 
 def test_a_refusal_is_3_and_a_stuck_key_is_1(world: World, storage: StorageBackend, run: Run) -> None:

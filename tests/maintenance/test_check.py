@@ -283,10 +283,3 @@ def test_commits_during_a_check_are_no_faults(database: World) -> None:
         stop.set()
         thread.join(20)
     assert errors == []
-
-
-def test_unreadable_storage_names_are_missing_not_a_crash(database: World, tmp_path: Path) -> None:
-    [key] = database.add(b"one")
-    storages.unregister_backend("docs")
-    assert found(check(database.engine, Base)) == [(K.MISSING, key, (1,))]
-    assert os.listdir(tmp_path)

@@ -1,101 +1,47 @@
-"""The commands.
+"""The commands, for `filecolumn` and for `litestar files` alike.
 
 Exit codes: 0 nothing is wrong, 1 something was found, 2 wrong usage, 3 refused or failed.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import click
 import rich_click
-from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from click.core import ParameterSource
 
 from filecolumn import maintenance
-from filecolumn.cli.output import Output
-from filecolumn.cli.project import Project, read_project
-from filecolumn.errors import FileColumnError
+from filecolumn.cli.project import Given, read_project
+from filecolumn.cli.running import FOUND, JSON, OPENING, MaintenanceCommand, Running, confirm, end, opened
+from filecolumn.cli.words import CHECK, COLUMN, DRAIN, FINDINGS, STATUS, SWEEP, explained
+from filecolumn.maintenance.required import require_storages_of
 
-__all__ = ("main",)
+__all__ = ("COMMANDS", "TRIGGERS", "TRIGGERS_HELP", "json_option", "main", "with_options")
 
-FOUND = 1
-FAILED = 3
+F = TypeVar("F", bound=Callable[..., None])
 
-T = TypeVar("T")
-
-Options = Callable[[T], T]
-
-
-class Failed(click.ClickException):
-    """What was to be done was refused, or failed."""
-
-    exit_code = FAILED
-
-
-@rich_click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--app",
-    multiple=True,
-    metavar="MODULE:BASE",
-    help="The models: a declarative base or MetaData. All of the database; repeat it.",
-)
-@click.option("--url", envvar="FILECOLUMN_URL", help="The database, with a sync or async driver.")
-@click.option("--setup", metavar="MODULE:CALL", help="A function that registers the storages.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each thing.")
-@click.version_option(package_name="filecolumn")
-@click.pass_context
-def main(
-    context: click.Context, app: Sequence[str], url: str | None, setup: str | None, as_json: bool
-) -> None:
-    """Keep storages and rows in agreement.
-
-    Options that are the same every time may stand in pyproject.toml: [tool.filecolumn] with app, url
-    and setup.
-
-    Exit codes: 0 nothing is wrong, 1 something was found, 2 wrong usage, 3 refused or failed.
-    """
-    context.obj = partial(_Command, app, url, setup, as_json)
-
-
-class _Command:
-    """One command that runs."""
-
-    def __init__(self, app: Sequence[str], url: str | None, setup: str | None, as_json: bool) -> None:
-        self.project: Project = read_project(app, url, setup)
-        self.output: Output = Output(as_json=as_json)
-
-    def run(self, work: Callable[[Engine], T]) -> T:
-        """Return what *work* returns; its errors end the command."""
-        try:
-            with self.output:
-                return self.project.run(work)
-        except (FileColumnError, SQLAlchemyError, ValueError, OSError) as error:
-            raise Failed(str(error)) from error
-
-    def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask before something is deleted."""
-        if yes:
-            return
-        try:
-            agreed = click.confirm(question, err=True)
-        except click.Abort:
-            raise Failed("nobody answered, so nothing is done; --yes answers beforehand") from None
-        if not agreed:
-            raise Failed("nothing is done")
-
-
-def _end(code: int) -> NoReturn:
-    raise click.exceptions.Exit(code)
-
+_GIVEN = "filecolumn.given"
 
 _yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 _only = click.option("--storage", "only", multiple=True, metavar="KEY", help="Only this storage; repeat it.")
 
 
-@main.command()
+def _command(name: str, words: str = "") -> Callable[[F], MaintenanceCommand]:
+    """Make a command of a function; *words* explains its report."""
+
+    def make(body: F) -> MaintenanceCommand:
+        text = f"{(body.__doc__ or '').rstrip()}\n\n{words}" if words else body.__doc__
+        made: MaintenanceCommand = rich_click.command(name, cls=MaintenanceCommand, help=text)(body)
+        return made
+
+    return make
+
+
+@_command("drain", explained(DRAIN))
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many objects.")
 @click.option(
     "--batch", type=click.IntRange(1, 1000), default=100, show_default=True, help="Objects at a time."
@@ -108,40 +54,44 @@ _only = click.option("--storage", "only", multiple=True, metavar="KEY", help="On
     help="Seconds until another drain may take over.",
 )
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many objects a second.")
-@click.option("--dry-run", is_flag=True, help="Only say how much is due.")
+@click.option("--dry-run", is_flag=True, help="Only show what is due; exit code 1 if a run would change something.")
+@_only
 @_yes
-@click.pass_obj
 def drain(
-    command_of: Callable[[], _Command],
     *,
     limit: int | None,
     batch: int,
     lease: float,
     rate: float | None,
     dry_run: bool,
+    only: Sequence[str],
     yes: bool,
 ) -> None:
     """Delete what transactions have given up and what sweeps have claimed.
 
     Exit code 1: a storage refused some of it, or something is in doubt and nothing was deleted for it.
     """
-    command = command_of()
-    models = command.project.models
-    due = command.run(lambda engine: maintenance.status(engine, *models))
-    if dry_run:
-        command.output.report(due, title="Due")
-        return
-    if due.due:
-        command.confirm(f"Delete {due.due} objects that no row refers to?", yes=yes)
-    report = command.run(
-        lambda engine: maintenance.drain(engine, *models, limit=limit, batch=batch, lease=lease, rate=rate)
-    )
-    command.output.report(report, title="Drained")
-    if report.refused or report.withheld:
-        _end(FOUND)
+    names = only or None
+
+    def work(run: Running) -> bool:
+        if dry_run or not yes:
+            require_storages_of(run.engine, *run.models, only=names, in_rows=False)
+            due = maintenance.status(run.engine, *run.models, only=names)
+            if dry_run:
+                run.output.report(due, title="Due")
+                return bool(due.due or due.forgettable)
+            if due.due:
+                confirm(f"Delete {due.due} objects that no row refers to?", yes=yes)
+        report = maintenance.drain(
+            run.engine, *run.models, limit=limit, batch=batch, lease=lease, rate=rate, only=names
+        )
+        run.output.report(report, title="Drained")
+        return bool(report.refused or report.withheld)
+
+    _end_if_found(work)
 
 
-@main.command()
+@_command("sweep", explained(SWEEP))
 @click.option(
     "--grace",
     type=click.FloatRange(min=0),
@@ -165,12 +115,12 @@ def drain(
 @click.option(
     "--force", is_flag=True, help="Claim more than 100 objects and 1 % of all, or 10 and 1 % of a column."
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be claimed; exit code 1 if anything.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only show what would be claimed; exit code 1 if a run would change something."
+)
 @_only
 @_yes
-@click.pass_obj
 def sweep(
-    command_of: Callable[[], _Command],
     *,
     grace: float,
     quarantine: float,
@@ -182,29 +132,31 @@ def sweep(
     yes: bool,
 ) -> None:
     """Find objects that no row refers to, and give them to the next drain."""
-    command = command_of()
-    if not dry_run:
-        command.confirm("Claim every object without a row, for the next drain to delete?", yes=yes)
-    report = command.run(
-        lambda engine: maintenance.sweep(
-            engine,
-            *command.project.models,
+    names = only or None
+
+    def work(run: Running) -> bool:
+        if not (dry_run or yes):
+            require_storages_of(run.engine, *run.models, only=names)
+            confirm("Claim every object without a row, for the next drain to delete?", yes=yes)
+        report = maintenance.sweep(
+            run.engine,
+            *run.models,
             grace=grace,
             quarantine=quarantine,
             unreferenced=unreferenced,
             rate=rate,
             force=force,
             dry_run=dry_run,
-            only=only or None,
-            progress=command.output.progress,
+            only=names,
+            progress=run.output.progress,
         )
-    )
-    command.output.report(report, title="Would be swept" if dry_run else "Swept")
-    if dry_run and report.found:
-        _end(FOUND)
+        run.output.report(report, title="Would be swept" if dry_run else "Swept")
+        return bool(report.pending)
+
+    _end_if_found(work)
 
 
-@main.command()
+@_command("check", explained({**CHECK, **FINDINGS}))
 @click.option("--verify", is_flag=True, help="Read every object and compare its hash.")
 @click.option("--repair", is_flag=True, help="Put right what can be without losing anything.")
 @click.option(
@@ -216,59 +168,55 @@ def sweep(
 )
 @_only
 @_yes
-@click.pass_obj
-def check(
-    command_of: Callable[[], _Command],
-    *,
-    verify: bool,
-    repair: bool,
-    grace: float,
-    only: Sequence[str],
-    yes: bool,
-) -> None:
+def check(*, verify: bool, repair: bool, grace: float, only: Sequence[str], yes: bool) -> None:
     """Compare rows, ledger and storages, and name each thing that is wrong.
 
-    Exit code 1: something is.
+    Exit code 1: something is.  Without --repair it changes nothing.
     """
-    command = command_of()
-    if repair:
-        command.confirm("Change the ledger, and give what no row refers to to the next drain?", yes=yes)
-    report = command.run(
-        lambda engine: maintenance.check(
-            engine,
-            *command.project.models,
+    names = only or None
+
+    def work(run: Running) -> bool:
+        if repair and not yes:
+            require_storages_of(run.engine, *run.models, only=names)
+            confirm("Change the ledger, and give what no row refers to to the next drain?", yes=yes)
+        report = maintenance.check(
+            run.engine,
+            *run.models,
             verify=verify,
             repair=repair,
             grace=grace,
-            only=only or None,
-            on_finding=command.output.finding,
-            progress=command.output.progress,
+            only=names,
+            on_finding=run.output.finding,
+            progress=run.output.progress,
         )
-    )
-    command.output.report(report, title="Checked")
-    if not report.is_clean:
-        _end(FOUND)
+        run.output.report(report, title="Checked")
+        return not report.is_clean
+
+    _end_if_found(work)
 
 
-@main.command()
+@_command("status", explained(STATUS))
 @click.option(
     "--max-age", type=click.FloatRange(min=0), help="Exit with 1 if anything is due for more seconds."
 )
-@click.pass_obj
-def status(command_of: Callable[[], _Command], max_age: float | None) -> None:
+@_only
+def status(*, max_age: float | None, only: Sequence[str]) -> None:
     """Show pending deletions: how many, how old, which are stuck or withheld, and what a sweep cannot judge.
 
-    Exit code 1: something is stuck or withheld, triggers are missing, or something is due for longer than --max-age.
+    Exit code 1: something is stuck or withheld, a column cannot be read, triggers are missing, or something
+    is due for longer than --max-age.
     """
-    command = command_of()
-    report = command.run(lambda engine: maintenance.status(engine, *command.project.models))
-    command.output.report(report, title="Ledger")
-    is_late = max_age is not None and report.oldest_due_seconds > max_age
-    if report.stuck or report.withheld or report.hidden or report.missing_triggers or is_late:
-        _end(FOUND)
+
+    def work(run: Running) -> bool:
+        report = maintenance.status(run.engine, *run.models, only=only or None)
+        run.output.report(report, title="Ledger")
+        is_late = max_age is not None and report.oldest_due_seconds > max_age
+        return bool(report.stuck or report.withheld or report.hidden or report.missing_triggers or is_late)
+
+    _end_if_found(work)
 
 
-@main.command()
+@_command("adopt")
 @click.option("--moved", is_flag=True, help="The content was copied to where the storages are now.")
 @click.option("--new-place", is_flag=True, help="The storages start anew where they are now.")
 @click.option(
@@ -276,110 +224,225 @@ def status(command_of: Callable[[], _Command], max_age: float | None) -> None:
 )
 @_only
 @_yes
-@click.pass_obj
-def adopt(
-    command_of: Callable[[], _Command],
-    *,
-    moved: bool,
-    new_place: bool,
-    sole: bool,
-    only: Sequence[str],
-    yes: bool,
-) -> None:
+def adopt(*, moved: bool, new_place: bool, sole: bool, only: Sequence[str], yes: bool) -> None:
     """Say that the storages are this database's: after it moved, or was restored."""
-    command = command_of()
+    names = only or None
     question = "Is this the database whose files are in these storages? From now on it may delete them"
     if sole:
         question = "Is this the only database that stores there? Sweeps will claim every object that no row refers to"
-    command.confirm(question, yes=yes)
-    names = command.run(
-        lambda engine: maintenance.adopt(
-            engine, *command.project.models, only=only or None, moved=moved, new_place=new_place, sole=sole
+
+    def work(run: Running) -> None:
+        if not yes:
+            require_storages_of(run.engine, *run.models, only=names)
+            confirm(question, yes=yes)
+        adopted = maintenance.adopt(
+            run.engine, *run.models, only=names, moved=moved, new_place=new_place, sole=sole
         )
-    )
-    command.output.say(f"adopted: {', '.join(names)}")
+        run.output.result({"adopted": adopted}, f"adopted: {', '.join(adopted) or 'no storage is registered'}")
+
+    opened(work)
 
 
-@main.command()
-@click.pass_obj
-def migrate(command_of: Callable[[], _Command]) -> None:
+@_command("migrate")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done; exit code 1 if anything.")
+def migrate(*, dry_run: bool) -> None:
     """Bring the ledger's tables to this release, for databases without Alembic."""
-    command = command_of()
-    done = command.run(lambda engine: maintenance.migrate(engine, *command.project.models))
-    for sentence in done or ["nothing to do"]:
-        command.output.say(sentence)
+
+    def work(run: Running) -> bool:
+        done = maintenance.migrate(run.engine, *run.models, dry_run=dry_run)
+        run.output.result({"changes": done, "dry_run": dry_run}, "\n".join(done) or "nothing to do")
+        return dry_run and bool(done)
+
+    _end_if_found(work)
 
 
-@main.command()
+@_command("undelete")
 @click.argument("key")
 @click.option("--storage", metavar="KEY", help="The storage, if several have the key.")
-@click.pass_obj
-def undelete(command_of: Callable[[], _Command], key: str, storage: str | None) -> None:
+def undelete(*, key: str, storage: str | None) -> None:
     """Take KEY back from the quarantine or the retention."""
-    command = command_of()
-    name = command.run(
-        lambda engine: maintenance.undelete(engine, *command.project.models, key=key, storage=storage)
-    )
-    command.output.say(f"{key} in {name} stays")
+
+    def work(run: Running) -> None:
+        name = maintenance.undelete(run.engine, *run.models, key=key, storage=storage)
+        run.output.result({"undeleted": {"storage": name, "key": key}}, f"{key} in {name} stays")
+
+    opened(work)
 
 
-@main.command()
+@_command("columns", explained(COLUMN))
 @click.option("--renamed", nargs=2, metavar="OLD NEW", help="A migration has renamed table.column.")
 @click.option("--forget", metavar="NAME", help="This table.column is gone for good.")
-@click.pass_obj
-def columns(command_of: Callable[[], _Command], renamed: tuple[str, str] | None, forget: str | None) -> None:
+def columns(*, renamed: tuple[str, str] | None, forget: str | None) -> None:
     """Show the file columns that the ledger has recorded, or say what became of one.
 
     Exit code 1: one of them cannot be read, so that nothing is deleted.
     """
-    command = command_of()
-    models = command.project.models
-    if renamed is not None:
-        old, new = renamed
-        command.run(lambda engine: maintenance.rename_file_column(engine, *models, old=old, new=new))
-    if forget is not None:
-        command.run(lambda engine: maintenance.forget_file_column(engine, *models, name=forget))
-    found = command.run(lambda engine: maintenance.list_file_columns(engine, *models))
-    for column in found:
-        command.output.report(column, title=column.name)
-    if any(column.problem for column in found):
-        _end(FOUND)
+
+    def work(run: Running) -> bool:
+        if renamed is not None:
+            old, new = renamed
+            maintenance.rename_file_column(run.engine, *run.models, old=old, new=new)
+        if forget is not None:
+            maintenance.forget_file_column(run.engine, *run.models, name=forget)
+        found = maintenance.list_file_columns(run.engine, *run.models)
+        for column in found:
+            run.output.report(column, title=column.name)
+        return any(column.problem for column in found)
+
+    _end_if_found(work)
 
 
-@main.command("copy-files")
+@_command("copy-files")
 @click.argument("source")
 @click.argument("target")
-@click.pass_obj
-def copy_files(command_of: Callable[[], _Command], source: str, target: str) -> None:
+def copy_files(*, source: str, target: str) -> None:
     """Say that a migration copied files by SQL from the column SOURCE to TARGET, as table.column.
 
     Columns of one table: rows without a file in TARGET get that of SOURCE first.
     """
-    command = command_of()
-    count = command.run(
-        lambda engine: maintenance.copy_files(engine, *command.project.models, source=source, target=target)
+
+    def work(run: Running) -> None:
+        count = maintenance.copy_files(run.engine, *run.models, source=source, target=target)
+        run.output.result({"keys": count}, f"{count} keys are looked up before they are deleted")
+
+    opened(work)
+
+
+@_command("install")
+def install() -> None:
+    """Create the triggers, anew where they are there, and say which: created, replaced or unchanged."""
+
+    def work(run: Running) -> None:
+        changes: list[maintenance.TriggerChange] = []
+        warnings = maintenance.install_triggers(run.engine, *run.models, on_trigger=changes.append)
+        _tell(run, changes, nothing="no table with a file column is in the database, so there is none to watch")
+        for warning in warnings:
+            run.output.result({"warning": warning}, f"warning: {warning}")
+
+    opened(work)
+
+
+@_command("remove")
+def remove() -> None:
+    """Drop the triggers, and say which."""
+
+    def work(run: Running) -> None:
+        changes: list[maintenance.TriggerChange] = []
+        maintenance.remove_triggers(run.engine, *run.models, on_trigger=changes.append)
+        _tell(run, changes, nothing="no triggers are there")
+
+    opened(work)
+
+
+def _tell(run: Running, changes: Sequence[maintenance.TriggerChange], *, nothing: str) -> None:
+    for change in changes:
+        run.output.trigger(change)
+    if not changes:
+        run.output.say(nothing)
+
+
+def _end_if_found(work: Callable[[Running], bool]) -> None:
+    """Do *work* with the project, and end with exit code 1 if it found something."""
+    if opened(work):
+        end(FOUND)
+
+
+COMMANDS: tuple[MaintenanceCommand, ...] = (
+    check,
+    sweep,
+    drain,
+    status,
+    adopt,
+    migrate,
+    undelete,
+    columns,
+    copy_files,
+)
+TRIGGERS: tuple[MaintenanceCommand, ...] = (install, remove)
+TRIGGERS_HELP = "Let the database note what raw SQL takes away."
+
+
+def with_options(command: MaintenanceCommand, options: Sequence[click.Option]) -> MaintenanceCommand:
+    """Return a command with more options, which stand behind its own."""
+    made = copy.copy(command)
+    made.params = [*command.params, *options]
+    return made
+
+
+def json_option() -> click.Option:
+    """Return the option by which results are JSON, for a group or a command."""
+    return click.Option(
+        ["--json", "as_json"],
+        is_flag=True,
+        expose_value=False,
+        callback=_note_json,
+        help="Print JSON, a line for each thing.",
     )
-    command.output.say(f"{count} keys are looked up before they are deleted")
 
 
-@main.group()
+def _note_json(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.meta[JSON] = True
+
+
+def project_options() -> list[click.Option]:
+    """Return the options that say what to work on, which may stand before and behind a command's name."""
+    option = partial(click.Option, expose_value=False, callback=_note)
+    return [
+        option(
+            ["--app"],
+            multiple=True,
+            metavar="MODULE:NAME",
+            help="The models: a declarative base or MetaData, all of the database, repeat it; or a Litestar "
+            "application with FileColumnPlugin, or what makes one.",
+        ),
+        option(
+            ["--url"],
+            envvar="FILECOLUMN_URL",
+            metavar="URL",
+            help="The database, with a sync or async driver (FILECOLUMN_URL).",
+        ),
+        option(["--setup"], metavar="MODULE:CALL", help="A function that registers the storages."),
+        json_option(),
+    ]
+
+
+def _note(context: click.Context, option: click.Parameter, value: str | Sequence[str] | None) -> None:
+    """Take note of an option; one on the command line counts more than the environment, the last one most."""
+    given: Given = context.meta.setdefault(_GIVEN, Given())
+    if not value or option.name is None:
+        return
+    if not isinstance(value, str):
+        given.app += value
+        return
+    is_written = context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    if is_written or getattr(given, option.name) is None:
+        setattr(given, option.name, value)
+
+
+@rich_click.group(
+    context_settings={"help_option_names": ["-h", "--help"]}, params=project_options()
+)
+@click.version_option(package_name="filecolumn")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Keep storages and rows in agreement.
+
+    Options that are the same every time may stand in pyproject.toml: [tool.filecolumn] with app, url
+    and setup.  They may stand before and behind a command's name.
+
+    Exit codes: 0 nothing is wrong, 1 something was found, 2 wrong usage, 3 refused or failed.
+    """
+    given: Given = context.meta.setdefault(_GIVEN, Given())
+    context.meta[OPENING] = partial(read_project, given)
+
+
+@main.group(params=project_options(), help=TRIGGERS_HELP)
 def triggers() -> None:
-    """Let the database note what raw SQL takes away."""
+    """Take the options of the commands."""
 
 
-@triggers.command()
-@click.pass_obj
-def install(command_of: Callable[[], _Command]) -> None:
-    """Create the triggers, anew where they are there."""
-    command = command_of()
-    warnings = command.run(lambda engine: maintenance.install_triggers(engine, *command.project.models))
-    for warning in warnings:
-        command.output.say(f"warning: {warning}")
-
-
-@triggers.command()
-@click.pass_obj
-def remove(command_of: Callable[[], _Command]) -> None:
-    """Drop the triggers."""
-    command = command_of()
-    command.run(lambda engine: maintenance.remove_triggers(engine, *command.project.models))
+for _each in COMMANDS:
+    main.add_command(with_options(_each, project_options()))
+for _each in TRIGGERS:
+    triggers.add_command(with_options(_each, project_options()))

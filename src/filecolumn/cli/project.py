@@ -7,7 +7,8 @@ import inspect
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -19,75 +20,114 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, registry
-from sqlalchemy.util.concurrency import greenlet_spawn
 
+from filecolumn.cli.engines import run_in_loop, run_on
+from filecolumn.cli.output import Output
+from filecolumn.cli.running import Failed, Project, Running, in_one_line
+from filecolumn.errors import FileColumnError
 from filecolumn.maintenance import Models
 
-__all__ = ("Project", "read_project")
+__all__ = ("Given", "UrlProject", "engine_of", "read_project")
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
-    """An application, ready to be maintained."""
+@dataclass(slots=True)
+class Given:
+    """What options say."""
 
-    models: Sequence[Models]
+    app: list[str] = field(default_factory=list[str])
+    url: str | None = field(default=None, repr=False)
+    setup: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UrlProject:
+    """Models, a database by its URL, and the storages that are registered."""
+
+    models: tuple[Models, ...]
     url: str = field(repr=False)
 
-    def run(self, work: Callable[[Engine], T]) -> T:
-        """Call *work* with the engine of the database, in an event loop if its driver is asynchronous."""
-        dialect = make_url(self.url).get_dialect()
-        if not dialect.is_async:
-            engine = create_engine(self.url)
-            try:
-                return work(engine)
-            finally:
-                engine.dispose()
-        return asyncio.run(self._run_async(work))
+    def run(self, work: Callable[[Running], T], output: Output) -> T:
+        """Call *work* with the database, in an event loop if its driver is asynchronous."""
+        engine = engine_of(self.url)
 
-    async def _run_async(self, work: Callable[[Engine], T]) -> T:
-        engine: AsyncEngine = create_async_engine(self.url)
+        def call(engine: Engine) -> T:
+            return work(Running(engine, self.models, output))
+
+        if isinstance(engine, AsyncEngine):
+            return asyncio.run(run_in_loop(engine, call))
         try:
-            return await greenlet_spawn(work, engine.sync_engine)
+            return run_on(engine, call)
         finally:
-            await engine.dispose()
+            engine.dispose()
 
 
-def read_project(app: Sequence[str], url: str | None, setup: str | None) -> Project:
-    """Import what the options or the table `[tool.filecolumn]` name; click's UsageError says what is missing."""
-    table = _table()
-    sys.path.insert(0, os.getcwd())
-    named = app or _strings(table.get("app"))
-    if not named:
-        raise click.UsageError(
-            "which models? Give --app package.module:Base, or app = [...] in [tool.filecolumn] of pyproject.toml"
-        )
-    setup = setup or _string(table.get("setup"))
-    if setup is not None:
-        prepare: Callable[[], object] = _imported(setup)
-        prepared = prepare()
-        if inspect.iscoroutine(prepared):
-            asyncio.run(_awaited(prepared))
-    models = [_models(name) for name in named]
-    url = url or _string(table.get("url"))
-    if url is None:
-        raise click.UsageError(
-            "which database? Give --url, the variable FILECOLUMN_URL, or url = '...' in [tool.filecolumn]"
-        )
+def engine_of(url: str) -> Engine | AsyncEngine:
+    """Return an engine for a URL with a sync or async driver; click's UsageError if there can be none."""
     try:
-        make_url(url)
-    except (ArgumentError, ValueError):
-        # the error quotes it, with its password
+        parsed = make_url(url)
+        return create_async_engine(parsed) if parsed.get_dialect().is_async else create_engine(parsed)
+    except (ArgumentError, ValueError, TypeError):
+        # the error may quote it, with its password
         raise click.UsageError(
             "the URL of the database cannot be read; write dialect+driver://user:password@host/name, with special "
             "characters of the password percent-encoded"
         ) from None
-    return Project(models, url)
+    except ImportError as error:
+        raise click.UsageError(
+            f"the driver of the database's URL is not installed: {in_one_line(error)}"
+        ) from error
 
 
-async def _awaited(coroutine: Coroutine[object, object, T]) -> T:
-    return await coroutine
+def read_project(given: Given) -> Project:
+    """Import what the options or the table `[tool.filecolumn]` name; click's UsageError says what is missing."""
+    table = _table()
+    sys.path.insert(0, os.getcwd())
+    named = given.app or _strings(table.get("app"))
+    if not named:
+        raise click.UsageError(
+            "which models? Give --app package.module:Base, or app = [...] in [tool.filecolumn] of pyproject.toml; it "
+            "may be a Litestar application with FileColumnPlugin too"
+        )
+    if (setup := given.setup or _string(table.get("setup"))) is not None:
+        _set_up(setup)
+    found = [_made(name) for name in named]
+    models = tuple(_models(name, each) for name, each in zip(named, found, strict=True) if not _is_app(each))
+    url = given.url or _string(table.get("url"))
+    if url is not None:
+        engine_of(url)
+    apps = [each for each in found if _is_app(each)]
+    if len(apps) > 1:
+        raise click.UsageError(f"{len(apps)} applications are named; maintain the files of each by themselves")
+    if apps:
+        # it is there: somebody has made an application of it
+        project_of: Callable[..., Project] = import_module("filecolumn.litestar.project").project_of
+        return project_of(apps[0], models=models, url=url)
+    if url is None:
+        raise click.UsageError(
+            "which database? Give --url, the variable FILECOLUMN_URL, or url = '...' in [tool.filecolumn]"
+        )
+    return UrlProject(models, url)
+
+
+def _set_up(name: str) -> None:
+    """Call the function that registers the storages."""
+    prepare = _imported(name)
+    if not callable(prepare):
+        raise click.UsageError(f"{name!r} is no function that registers storages")
+    try:
+        prepared: object = prepare()
+        if inspect.isawaitable(prepared):
+            asyncio.run(_awaited(prepared))
+    except FileColumnError as error:
+        raise Failed(f"{name!r} does not register the storages: {in_one_line(error)}") from error
+    except Exception as error:
+        raise Failed(f"{name!r} failed: {_where(error)}") from error
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 def _table() -> Mapping[str, Any]:
@@ -98,7 +138,7 @@ def _table() -> Mapping[str, Any]:
         if path.is_file():
             try:
                 found: Mapping[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-            except tomllib.TOMLDecodeError as error:
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise click.UsageError(f"{path} cannot be read: {error}") from error
             tool: Mapping[str, Any] = found.get("tool", {})
             table: Mapping[str, Any] = tool.get("filecolumn", {})
@@ -108,19 +148,47 @@ def _table() -> Mapping[str, Any]:
 
 def _imported(name: str) -> Any:  # noqa: ANN401 - whatever the user has
     module, colon, attribute = name.partition(":")
-    if not colon:
+    if not (colon and module and attribute):
         raise click.UsageError(f"{name!r}: write package.module:name")
     try:
         found: object = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise click.UsageError(f"{name!r} cannot be imported: {error}") from error
+        raise click.UsageError(f"{name!r} cannot be imported: {in_one_line(error)}") from error
+    except Exception as error:
+        # the module's own
+        raise click.UsageError(f"{name!r} cannot be imported: {_where(error)}") from error
     return found
 
 
-def _models(name: str) -> Models:
+def _where(error: Exception) -> str:
+    """Return what an error of the user's code says, and where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {in_one_line(error)}{place}"
+
+
+def _made(name: str) -> object:
+    """Return what is imported by *name*, or what it returns if it is a factory."""
     found: object = _imported(name)
+    if _is_app(found) or isinstance(found, type | MetaData | registry) or hasattr(found, "metadata"):
+        return found
+    if not callable(found):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        raise click.UsageError(f"{name!r} is no application, and calling it failed: {_where(error)}") from error
+
+
+def _is_app(found: object) -> bool:
+    # nobody has made an application of a framework that is not imported
+    litestar = sys.modules.get("litestar")
+    return litestar is not None and isinstance(found, litestar.Litestar)
+
+
+def _models(name: str, found: object) -> Models:
     if isinstance(found, MetaData | registry):
         return found
     if isinstance(found, type) and issubclass(declared := cast("type[object]", found), DeclarativeBase):
@@ -128,10 +196,10 @@ def _models(name: str) -> Models:
     metadata = getattr(found, "metadata", None)
     if isinstance(metadata, MetaData):
         return metadata
-    raise click.UsageError(f"{name!r} is no declarative base, registry or MetaData")
+    raise click.UsageError(f"{name!r} is no declarative base, registry or MetaData, and no Litestar application")
 
 
-def _strings(value: object) -> list[str]:
+def _strings(value: object) -> Sequence[str]:
     if isinstance(value, str):
         return [value]
     return [str(item) for item in cast("list[object]", value)] if isinstance(value, list) else []

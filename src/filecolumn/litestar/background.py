@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,8 @@ from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from filecolumn.backends.threads import completed
-from filecolumn.logs import warn
+from filecolumn.errors import BackendNotRegisteredError
+from filecolumn.logs import note, warn
 from filecolumn.maintenance import (
     DrainReport,
     Models,
@@ -24,6 +25,7 @@ from filecolumn.maintenance import (
     sweep_when_due,
     sweep_when_due_async,
 )
+from filecolumn.registry import storages
 
 __all__ = ("BACKGROUND_STATE_KEY", "Background", "EngineSource")
 
@@ -83,18 +85,26 @@ class Background:
     async def _drain(self) -> None:
         try:
             engine = self.engine() if callable(self.engine) else self.engine
-            if isinstance(engine, AsyncEngine):
-                self.last = await drain_async(engine, *self.models)
-                if self.sweep_unreferenced:
-                    await sweep_when_due_async(engine, *self.models, unreferenced=True)
-            else:
-                self.last = await completed(lambda: drain(engine, *self.models))
-                if self.sweep_unreferenced:
-                    sweep = partial(sweep_when_due, engine, *self.models, unreferenced=True)
-                    await completed(sweep)
+            try:
+                self.last = await self._maintain(engine, None)
+            except BackendNotRegisteredError as error:
+                # other processes of the database may have the other storages
+                note("the drain in the background deletes in the registered storages only: %s", error)
+                self.last = await self._maintain(engine, storages.registered_backends())
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, the next drain is tried
             self.error = type(error).__name__
             warn("the drain in the background failed, and is tried again: %s: %s", self.error, error)
         else:
             self.error = None
             self.ended_at = time.monotonic()
+
+    async def _maintain(self, engine: AsyncEngine | Engine, only: Collection[str] | None) -> DrainReport:
+        if isinstance(engine, AsyncEngine):
+            report = await drain_async(engine, *self.models, only=only)
+            if self.sweep_unreferenced:
+                await sweep_when_due_async(engine, *self.models, unreferenced=True, only=only)
+            return report
+        report = await completed(lambda: drain(engine, *self.models, only=only))
+        if self.sweep_unreferenced:
+            await completed(partial(sweep_when_due, engine, *self.models, unreferenced=True, only=only))
+        return report

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import click
 from litestar import Litestar
 from litestar.cli._utils import LitestarGroup  # gives the application to commands that ask for it
 from rich_click import RichCommand
 
+from filecolumn.cli.commands import COMMANDS, TRIGGERS, TRIGGERS_HELP, json_option, with_options
+from filecolumn.cli.running import OPENING, MaintenanceCommand
 from filecolumn.litestar.health import check_storages
 from filecolumn.registry import storages
 
@@ -47,7 +52,32 @@ async def _probe(app: Litestar) -> bool:
     return all(found.is_healthy for found in health.values())
 
 
-files_group: LitestarGroup = LitestarGroup(name="files", help="Look after the storages of files.")
+def _of_application(command: MaintenanceCommand) -> MaintenanceCommand:
+    """Return a command that works on what the plugin of the application knows."""
+    body: Callable[..., object] = command.callback or (lambda: None)
+
+    def run(app: Litestar, **options: Any) -> object:  # noqa: ANN401 - the command's own
+        # the plugin has this module's commands
+        project_of: Callable[[Litestar], object] = import_module("filecolumn.litestar.project").project_of
+        click.get_current_context().meta[OPENING] = lambda: project_of(app)
+        return body(**options)
+
+    made = with_options(command, [json_option()])
+    made.callback = run
+    return made
+
+
+files_group: LitestarGroup = LitestarGroup(
+    name="files",
+    help="Look after files: their storages, their rows and the ledger.",
+    params=[json_option()],
+)
+_triggers = LitestarGroup(name="triggers", help=TRIGGERS_HELP, params=[json_option()])
+for _each in COMMANDS:
+    files_group.add_command(_of_application(_each))
+for _each in TRIGGERS:
+    _triggers.add_command(_of_application(_each))
+files_group.add_command(_triggers)
 files_group.add_command(RichCommand(name="storages", callback=list_storages, help=list_storages.__doc__))
 files_group.add_command(RichCommand(name="probe", callback=probe_storages, help=probe_storages.__doc__))
 files_group.add_command(

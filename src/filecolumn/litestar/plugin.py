@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Collection, Generator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Protocol, cast
 
 from click import Group
@@ -76,6 +76,7 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
             raise ValueError("the drain in the background needs both engine=... and models=[Base]")
         self.background: Background | None = None
         """The drain of this application, with its lag."""
+        self._has_duties = True
         self._signer: UrlSigner | None = None
         if self.config.signing_key is not None:
             base_url = f"{self.config.base_url.rstrip('/')}{self.config.files_path.rstrip('/')}"
@@ -118,7 +119,7 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
             )
             app_config.state[BACKGROUND_STATE_KEY] = self.background
             # last in, first out: it ends before engines are disposed of
-            settings.lifespan.append(_running(self.background))
+            settings.lifespan.append(self._drained)
         if self._signer is not None:
             storages.signer = self._signer
             app_config.route_handlers.extend(signed_routes(config, self._signer))
@@ -135,6 +136,21 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         """Add `litestar files`."""
         cli.add_command(files_group)
 
+    @contextmanager
+    def without_duties(self) -> Generator[None]:
+        """Let the application start without a look at its storages and a drain in the background.
+
+        So do commands: they say themselves which storages cannot be reached, and delete nothing unasked.
+        """
+        before, self._has_duties = self._has_duties, False
+        try:
+            yield
+        finally:
+            self._has_duties = before
+
+    def _drained(self, app: Litestar) -> AbstractAsyncContextManager[None]:
+        return self.background.running() if self.background and self._has_duties else nullcontext()
+
     @asynccontextmanager
     async def _lifespan(self, app: Litestar) -> AsyncGenerator[None]:
         registered = [self._register(key, value) for key, value in self.config.backends.items()]
@@ -144,10 +160,11 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         others = [hook for hook in app.before_send if hook not in _LAST_HOOKS]
         app.before_send = [*others, *_LAST_HOOKS]
         try:
-            if self.config.check_on_startup:
-                for backend in registered:
-                    await probe(backend)
-            warn_of_body_limits(app, self.config.backends)
+            if self._has_duties:
+                if self.config.check_on_startup:
+                    for backend in registered:
+                        await probe(backend)
+                warn_of_body_limits(app, self.config.backends)
             yield
         finally:
             for backend in registered:
@@ -162,13 +179,6 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
             backend = storages.register_backend(value, key)
         _users[id(backend)] += 1
         return backend
-
-
-def _running(background: Background) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
-    def lifespan(app: Litestar) -> AbstractAsyncContextManager[None]:
-        return background.running()
-
-    return lifespan
 
 
 def warn_of_body_limits(app: Litestar, backends: Collection[str]) -> None:

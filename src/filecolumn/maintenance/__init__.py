@@ -21,7 +21,13 @@ from filecolumn.maintenance.owning import adopt
 from filecolumn.maintenance.status import ColumnStatus, StatusReport, status
 from filecolumn.maintenance.survey import Progress, no_progress
 from filecolumn.maintenance.sweep import QUARANTINE, SWEEP_GRACE, SweepReport, sweep, sweep_when_due
-from filecolumn.maintenance.triggers import attach_triggers, install_triggers, remove_triggers
+from filecolumn.maintenance.triggers import (
+    OnTrigger,
+    TriggerChange,
+    attach_triggers,
+    install_triggers,
+    remove_triggers,
+)
 from filecolumn.maintenance.undelete import undelete
 
 __all__ = (
@@ -35,10 +41,12 @@ __all__ = (
     "FindingKind",
     "Models",
     "OnFinding",
+    "OnTrigger",
     "Progress",
     "RowReference",
     "StatusReport",
     "SweepReport",
+    "TriggerChange",
     "adopt",
     "adopt_async",
     "attach_triggers",
@@ -78,10 +86,11 @@ async def drain_async(
     batch: int = 100,
     lease: float = 300.0,
     rate: float | None = None,
+    only: Collection[str] | None = None,
 ) -> DrainReport:
     """Call `drain` asynchronously."""
     return await greenlet_spawn(
-        drain, engine.sync_engine, *models, limit=limit, batch=batch, lease=lease, rate=rate
+        drain, engine.sync_engine, *models, limit=limit, batch=batch, lease=lease, rate=rate, only=only
     )
 
 
@@ -137,17 +146,23 @@ async def sweep_async(
     )
 
 
-async def status_async(engine: AsyncEngine, *models: Models) -> StatusReport:
+async def status_async(
+    engine: AsyncEngine, *models: Models, only: Collection[str] | None = None
+) -> StatusReport:
     """Call `status` asynchronously."""
-    return await greenlet_spawn(status, engine.sync_engine, *models)
+    return await greenlet_spawn(status, engine.sync_engine, *models, only=only)
 
 
 async def sweep_when_due_async(
-    engine: AsyncEngine, *models: Models, interval: float = 24 * 3600.0, unreferenced: bool = False
+    engine: AsyncEngine,
+    *models: Models,
+    interval: float = 24 * 3600.0,
+    unreferenced: bool = False,
+    only: Collection[str] | None = None,
 ) -> SweepReport | None:
     """Call `sweep_when_due` asynchronously."""
     return await greenlet_spawn(
-        sweep_when_due, engine.sync_engine, *models, interval=interval, unreferenced=unreferenced
+        sweep_when_due, engine.sync_engine, *models, interval=interval, unreferenced=unreferenced, only=only
     )
 
 
@@ -170,9 +185,9 @@ async def undelete_async(engine: AsyncEngine, *models: Models, key: str, storage
     return await greenlet_spawn(undelete, engine.sync_engine, *models, key=key, storage=storage)
 
 
-async def migrate_async(engine: AsyncEngine, *models: Models) -> list[str]:
+async def migrate_async(engine: AsyncEngine, *models: Models, dry_run: bool = False) -> list[str]:
     """Call `migrate` asynchronously."""
-    return await greenlet_spawn(migrate, engine.sync_engine, *models)
+    return await greenlet_spawn(migrate, engine.sync_engine, *models, dry_run=dry_run)
 
 
 async def list_file_columns_async(engine: AsyncEngine, *models: Models) -> list[ColumnReport]:
@@ -195,11 +210,15 @@ async def copy_files_async(engine: AsyncEngine, *models: Models, source: str, ta
     return await greenlet_spawn(copy_files, engine.sync_engine, *models, source=source, target=target)
 
 
-async def install_triggers_async(engine: AsyncEngine, *models: Models) -> list[str]:
+async def install_triggers_async(
+    engine: AsyncEngine, *models: Models, on_trigger: OnTrigger | None = None
+) -> list[str]:
     """Call `install_triggers` asynchronously."""
-    return await greenlet_spawn(install_triggers, engine.sync_engine, *models)
+    return await greenlet_spawn(install_triggers, engine.sync_engine, *models, on_trigger=on_trigger)
 
 
-async def remove_triggers_async(engine: AsyncEngine, *models: Models) -> None:
+async def remove_triggers_async(
+    engine: AsyncEngine, *models: Models, on_trigger: OnTrigger | None = None
+) -> None:
     """Call `remove_triggers` asynchronously."""
-    await greenlet_spawn(remove_triggers, engine.sync_engine, *models)
+    await greenlet_spawn(remove_triggers, engine.sync_engine, *models, on_trigger=on_trigger)

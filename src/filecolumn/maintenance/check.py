@@ -17,11 +17,20 @@ from filecolumn.maintenance.ground import Ground, survey_ground
 from filecolumn.maintenance.models import Models, known_metadatas, only_ledger, refuse_autocommit
 from filecolumn.maintenance.places import Places
 from filecolumn.maintenance.repair import Repairer
+from filecolumn.maintenance.required import require_ledger, require_storages
 from filecolumn.maintenance.scratch import Scratch
-from filecolumn.maintenance.survey import Progress, Survey, database_time, no_progress
+from filecolumn.maintenance.survey import (
+    Progress,
+    Survey,
+    database_time,
+    no_progress,
+    said,
+    why_unreachable,
+)
 from filecolumn.maintenance.triggers import missing_triggers
 from filecolumn.maintenance.unreferenced import mark_shared
 from filecolumn.orm.recording import speaking
+from filecolumn.registry import storages
 
 __all__ = ("GRACE", "check")
 
@@ -67,10 +76,16 @@ def check(
     ledger entries without a row are given to the next drain, keys of rows are recorded as live.
     *grace* is in seconds, *only* names the storages to look at.  *on_finding* is told of each
     finding; the report keeps the first 1,000.  Memory does not grow with their number.
+
+    A storage that cannot be reached is a finding, and the check goes on with the others.
+    BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
+    not registered in this process (or *only* does), and MissingLedgerError without the ledger's tables.
     """
     refuse_autocommit(engine)
     metadatas = known_metadatas(models)
     ledger = only_ledger(metadatas)
+    require_ledger(engine, ledger)
+    require_storages(engine, ledger, metadatas, only=only)
     with nullcontext() if ledger is None else speaking(ledger):
         ground = survey_ground(engine, ledger, metadatas, claim=repair)
     places = Places(only)
@@ -82,13 +97,14 @@ def check(
     with Scratch() as scratch:
         confirmer = Confirmer(survey, ground, grace)
         for finding in _findings(survey, scratch, confirmer, ground, report, verify=verify):
-            done = finding if repairer is None else repairer.repair(finding)
+            is_lost = finding.storage is not None and confirmer.is_lost(places.name_of(finding.storage))
+            done = finding if repairer is None or is_lost else repairer.repair(finding)
             report.add(done)
             if on_finding is not None:
                 on_finding(done)
         if repairer is not None and ledger is not None:
             repairer.record_columns(scratch)
-            if only is None and ground.view.is_complete:
+            if places.is_complete and ground.view.is_complete:
                 mark_shared(survey, scratch, started)
     return report
 
@@ -107,29 +123,47 @@ def _findings(
         yield from confirm.unreadable(unreadable)
     ground.hide(survey)
     survey.read_ledger(scratch)
-    survey.read_storages(scratch)
+    for name, error in survey.read_storages(scratch):
+        yield _unreachable(name, said(error))
     scratch.index()
     report.files, report.entries, report.objects = map(scratch.count, ("held", "entry", "listed"))
     for name in ("missing", "size"):
         for page in scratch.held(_QUERIES[name]):
             yield from confirm.unlike(page)
+            yield from _lost(confirm)
     for page in scratch.held(_QUERIES["several"]):
         yield from confirm.shared(page)
     if verify:
         for page in scratch.held(_QUERIES["whole"]):
             yield from confirm.contents(page)
+            yield from _lost(confirm)
             survey.progress("verified", len(page))
     if survey.ledger is not None:
         yield from _against_ledger(scratch, confirm)
     for objects in scratch.listed(_QUERIES["unknown"]):
         yield from confirm.orphans(objects)
+        yield from _lost(confirm)
+
+
+def _lost(confirm: Confirmer) -> Iterator[Finding]:
+    """Yield the storages that have stopped to answer since they were listed."""
+    for name, why in confirm.newly_lost():
+        yield _unreachable(name, why)
+
+
+def _unreachable(name: str, why: str) -> Finding:
+    detail = f"the storage cannot be reached, so nothing is known of what is in it: {why}"
+    return Finding(kind=FindingKind.UNREACHABLE, detail=detail, storage=name)
 
 
 def _about_the_whole(survey: Survey, ground: Ground) -> Iterator[Finding]:
     """Yield what is wrong with storages, columns and triggers as such."""
     for name, standing in ground.standings.items():
         if standing.refused:
-            yield Finding(kind=FindingKind.PLACE, detail=standing.refused, storage=name)
+            # a bucket that is not there has no mark either
+            why = why_unreachable(storages.get(name))
+            place = Finding(kind=FindingKind.PLACE, detail=standing.refused, storage=name)
+            yield _unreachable(name, why) if why else place
         elif standing.withheld and survey.ledger is not None:
             yield Finding(kind=FindingKind.WITHHELD, detail=standing.withheld, storage=name)
     if not ground.view.is_complete:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from filecolumn.errors import MaintenanceRefusedError
 from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
+from filecolumn.maintenance.required import require_ledger
 from filecolumn.maintenance.view import View, look_at
 from filecolumn.orm.columns import ColumnName, RecordedColumn, forget_column, rename_column
 from filecolumn.orm.ledger import Ledger, State
@@ -33,6 +34,7 @@ def list_file_columns(engine: Engine, *models: Models) -> list[ColumnReport]:
     """Return the file columns that have ever taken a key, with what keeps them from being read."""
     refuse_autocommit(engine)
     ledger, metadatas = known_ledger(models)
+    require_ledger(engine, ledger)
     columns = ledger.table.c
     count = (
         select(columns.held_in, func.count())
@@ -58,6 +60,7 @@ def rename_file_column(engine: Engine, *models: Models, old: str, new: str) -> N
     MaintenanceRefusedError if *old* was never recorded, is still there, or *new* is not there.
     """
     ledger, metadatas = known_ledger(models)
+    require_ledger(engine, ledger)
     with speaking(ledger), engine.begin() as connection:
         view = look_at(connection, ledger, metadatas)
         recorded, name = _find(view, old), _parse(new)
@@ -78,6 +81,7 @@ def forget_file_column(engine: Engine, *models: Models, name: str) -> None:
     MaintenanceRefusedError if it was never recorded, or is still there.
     """
     ledger, metadatas = known_ledger(models)
+    require_ledger(engine, ledger)
     with speaking(ledger), engine.begin() as connection:
         view = look_at(connection, ledger, metadatas)
         recorded = _find(view, name)

@@ -22,7 +22,14 @@ from filecolumn.maintenance.claims import entries_of
 from filecolumn.maintenance.findings import Finding, FindingKind, RowReference
 from filecolumn.maintenance.ground import Ground
 from filecolumn.maintenance.scratch import Entry, HeldFile, ListedObject
-from filecolumn.maintenance.survey import Survey, Unreadable, database_time
+from filecolumn.maintenance.survey import (
+    UNREACHABLE,
+    Survey,
+    Unreadable,
+    database_time,
+    said,
+    why_unreachable,
+)
 from filecolumn.meter import Meter
 from filecolumn.orm import bridge
 from filecolumn.orm.ledger import State
@@ -45,6 +52,20 @@ class Confirmer:
         self._survey = survey
         self._ground = ground
         self._oldest = database_time(survey.engine) - grace
+        self._lost: dict[str, str] = {}
+        """Why a storage does not answer any more, by its name."""
+        self._told: set[str] = set()
+
+    def newly_lost(self) -> Iterator[tuple[str, str]]:
+        """Yield the storages that have stopped to answer, each once, and why: nothing more is asked of them."""
+        for name, why in self._lost.items():
+            if name not in self._told:
+                self._told.add(name)
+                yield name, why
+
+    def is_lost(self, name: str) -> bool:
+        """Return whether a storage has stopped to answer."""
+        return name in self._lost
 
     def unreadable(self, page: Sequence[Unreadable]) -> Iterator[Finding]:
         """Yield the rows that still cannot be read, or name a storage that is not their column's."""
@@ -61,10 +82,14 @@ class Confirmer:
         return self._held((file, self._unlike(file)) for file in page)
 
     def _unlike(self, file: HeldFile) -> Problem | None:
+        if file.place in self._lost:
+            return None
         try:
             stat = self._stat(file.place, file.key)
         except (BackendNotRegisteredError, InvalidKeyError) as error:
             return FindingKind.MISSING, str(error)
+        except UNREACHABLE as error:
+            return self._unreachable(file.place, error)
         if stat is None:
             return FindingKind.MISSING, "the row refers to an object that is not there"
         if file.size not in {None, stat.size}:
@@ -75,11 +100,22 @@ class Confirmer:
         """Yield the rows whose object has other content."""
         return self._held((file, self._other_content(file)) for file in page)
 
+    def _unreachable(self, place: str, error: Exception) -> Problem | None:
+        """Return that an object cannot be read; None if that is because its storage does not answer at all."""
+        if why := why_unreachable(storages.get(place)):
+            self._lost[place] = why
+            return None
+        return FindingKind.UNREACHABLE, f"the object cannot be read: {said(error)}"
+
     def _other_content(self, file: HeldFile) -> Problem | None:
+        if file.place in self._lost:
+            return None
         try:
             found = self._checksum(file)
-        except ObjectNotFoundError:
+        except (ObjectNotFoundError, BackendNotRegisteredError, InvalidKeyError):
             return self._unlike(file)
+        except UNREACHABLE as error:
+            return self._unreachable(file.place, error)
         if found == file.checksum:
             return None
         return FindingKind.CORRUPT, f"the content is {found}, the row says {file.checksum}"
@@ -129,14 +165,21 @@ class Confirmer:
                 continue
             if entry is None and self._ground.why_mixed(listed.place):
                 continue
-            if self._stat(listed.place, listed.key) is not None:
-                detail = "it was deleted, and is there again" if late else "no row and no ledger knows it"
-                yield Finding(
-                    kind=FindingKind.ORPHAN,
-                    detail=detail,
-                    storage=entry.backend if entry is not None else listed.place,
-                    key=listed.key,
-                )
+            if (problem := self._orphan(listed, late=late)) is not None:
+                kind, detail = problem
+                name = entry.backend if entry is not None else listed.place
+                yield Finding(kind=kind, detail=detail, storage=name, key=listed.key)
+
+    def _orphan(self, listed: ListedObject, *, late: bool) -> Problem | None:
+        if listed.place in self._lost:
+            return None
+        try:
+            if self._stat(listed.place, listed.key) is None:
+                return None
+        except UNREACHABLE as error:
+            return self._unreachable(listed.place, error)
+        detail = "it was deleted, and is there again" if late else "no row and no ledger knows it"
+        return FindingKind.ORPHAN, detail
 
     def is_old(self, listed: ListedObject) -> bool:
         """Return whether an object is older than the grace; one without a date is so for a grace of 0."""

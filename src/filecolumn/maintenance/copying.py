@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sqlalchemy import Dialect, Engine
 
 from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
+from filecolumn.maintenance.required import require_ledger
 from filecolumn.maintenance.trigger_sql import identifier, qualified
 from filecolumn.orm.columns import ColumnName, note_columns, translated
 from filecolumn.orm.ledger import LEDGER
@@ -30,6 +31,7 @@ def copy_files(engine: Engine, *models: Models, source: str, target: str) -> int
     """
     ledger, _ = known_ledger(models)
     refuse_autocommit(engine)
+    require_ledger(engine, ledger)
     with engine.begin() as connection:
         schema = translated(connection, ledger.table.schema)
         columns = named_column(source, schema), named_column(target, schema)

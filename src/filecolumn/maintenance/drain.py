@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy import Connection, Engine, delete, select, true, update
 
 from filecolumn.backends.parts import batches
 from filecolumn.errors import InvalidKeyError
@@ -20,6 +20,7 @@ from filecolumn.failpoints import failpoint
 from filecolumn.logs import warn
 from filecolumn.maintenance.claims import insist
 from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
+from filecolumn.maintenance.required import ledger_names, require_ledger, require_storages
 from filecolumn.maintenance.view import View, look_at, snapshot
 from filecolumn.naming import check_key, uuid7_hex
 from filecolumn.orm import bridge
@@ -27,7 +28,14 @@ from filecolumn.orm.draining import FENCE_RETENTION, delete_objects, mark_gone, 
 from filecolumn.orm.ledger import Ledger, State, now_ms
 from filecolumn.orm.locks import lock_sqlite
 from filecolumn.orm.outcome import TOKEN
-from filecolumn.orm.place import generation_in, has_mark, look_at_places, standing_to_remove, why_shared
+from filecolumn.orm.place import (
+    generation_in,
+    has_mark,
+    look_at_places,
+    note_other_names,
+    standing_to_remove,
+    why_shared,
+)
 from filecolumn.orm.recording import is_one_of, speaking
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
@@ -83,26 +91,37 @@ def drain(
     batch: int = BATCH,
     lease: float = LEASE,
     rate: float | None = None,
+    only: Collection[str] | None = None,
 ) -> DrainReport:
     """Delete what is due, at most *limit* objects, and return what was done.
 
     Each key is looked up in all file columns before its object is deleted: those of *models*, the
     declarative bases (or `MetaData`) of all models in the database, and those that the ledger has
     recorded.  *lease* is in seconds and longer than a batch takes; *rate* is the number of objects to
-    delete in a second at most.
+    delete in a second at most; *only* names the storages to delete in.
 
     A storage that refuses is no error here: the key is tried again later, at growing intervals.  Nor
     is doubt: objects are withheld where a column cannot be read, the storage is not the place that the
     ledger knows, or the database is a copy.
+
+    BackendNotRegisteredError, before anything is done, where the ledger has keys of a storage that is not
+    registered in this process (or *only* names one), and MissingLedgerError without the ledger's tables.
     """
     refuse_autocommit(engine)
     ledger, metadatas = known_ledger(models)
+    require_ledger(engine, ledger)
+    # rows that the ledger does not know have nothing that is due
+    require_storages(engine, ledger, metadatas, only=only, in_rows=False)
     with speaking(ledger), engine.connect() as connection:
         view = look_at(connection, ledger, metadatas)
         # what fails meanwhile is not taken up by this run again
         until = connection.scalar(select(now_ms())) or 0
         generation = generation_in(connection, ledger)
-    run = _Drain(engine, ledger, view, until, lease, generation)
+        if only is not None:
+            # a storage may have another name in the ledger
+            note_other_names(connection, ledger)
+    names = None if only is None else ledger_names(only)
+    run = _Drain(engine, ledger, view, until, lease, generation, names)
     left = limit
     while claims := run.claim(batch, ROUND if left is None else min(ROUND, left)):
         run.look_up(claims)
@@ -123,7 +142,14 @@ class _Drain:
     """One run of a drain."""
 
     def __init__(  # noqa: PLR0917 - what one run goes by
-        self, engine: Engine, ledger: Ledger, view: View, until: int, lease: float, generation: int
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        view: View,
+        until: int,
+        lease: float,
+        generation: int,
+        names: Collection[str] | None,
     ) -> None:
         self._engine = engine
         self._ledger = ledger
@@ -131,6 +157,7 @@ class _Drain:
         self._until = until
         self._lease = lease
         self._generation = generation
+        self._names = names
         self._looked_at = 0.0
         self._found: set[str] = set()
         self._marks: dict[tuple[str, str], bool] = {}
@@ -152,6 +179,7 @@ class _Drain:
 
     def _claim(self, connection: Connection, size: int) -> list[Claim]:
         columns = self._ledger.table.c
+        is_chosen = true() if self._names is None else columns.backend.in_(self._names)
         due = (
             select(
                 columns.backend, columns.key, columns.attempts, columns.held_in, columns.unreferenced_since
@@ -159,6 +187,7 @@ class _Drain:
             .where(
                 self._ledger.is_waiting, columns.state == State.DOOMED.value, columns.due_at <= self._until
             )
+            .where(is_chosen)
             .order_by(columns.due_at)
             .limit(size)
             .with_for_update(skip_locked=True)

@@ -33,6 +33,8 @@ class FindingKind(StrEnum):
     """A column that may hold keys cannot be read completely, so nothing is concluded from what is not found."""
     TRIGGERS = "triggers"
     """Triggers that were installed are not there any more."""
+    UNREACHABLE = "unreachable"
+    """A storage, or an object in it, could not be asked: nothing is known of it, and nothing is repaired there."""
     UNRECORDED = "unrecorded"
     """A row's object is not in the ledger: it was written without one, or is to be checked by the next
     drain. No fault."""

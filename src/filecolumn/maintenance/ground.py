@@ -21,6 +21,7 @@ from filecolumn.orm.ledger import Ledger
 from filecolumn.orm.place import (
     Standing,
     Survey,
+    examined,
     is_marked,
     raise_generation,
     why_shared,
@@ -71,7 +72,7 @@ def survey_ground(
         return Ground(view, {each.key: _without_ledger(each) for each in storages.all()}, float("inf"))
     with engine.begin() as connection:
         survey = Survey(connection, ledger, only_looks=not claim)
-        standings = {each.key: survey.examine(each, claim=claim, to_remove=True) for each in storages.all()}
+        standings = {each.key: examined(survey, each, claim=claim) for each in storages.all()}
     with engine.connect() as connection:
         view = look_at(connection, ledger, metadatas)
         newest = connection.scalar(select(func.max(ledger.table.c.created_at)))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Column, Connection, Engine, MetaData, inspect
+from sqlalchemy import Column, Connection, Engine, MetaData, Table, inspect
 
 from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
 from filecolumn.maintenance.trigger_sql import ddl, qualified
 from filecolumn.orm.columns import recorded_columns, translated
-from filecolumn.orm.creation import record_tables
+from filecolumn.orm.creation import new_columns, record_tables
 from filecolumn.orm.ledger import LEDGER, Ledger, add_ledger, ledger_of
 
 __all__ = ("ADDED_COLUMNS", "added_columns", "ledger_tables", "migrate", "missing_columns")
@@ -18,13 +18,21 @@ ADDED_COLUMNS = ("held_in", "fresh", "unreferenced_since")
 """What the first release's ledger does not have."""
 
 
-def migrate(engine: Engine, *models: Models) -> list[str]:
+def migrate(engine: Engine, *models: Models, dry_run: bool = False) -> list[str]:
     """Create what the ledger of *models* lacks in the database, and return what was done, in sentences.
 
-    It adds tables and columns, and takes nothing away; where nothing is missing it does nothing.
+    It adds tables and columns, and takes nothing away; where nothing is missing it does nothing.  With
+    *dry_run* the sentences say what would be done.
     """
     ledger, metadatas = known_ledger(models)
     refuse_autocommit(engine)
+    if dry_run:
+        with engine.connect() as connection:
+            return [
+                *_missing_columns(connection, ledger),
+                *(f"create the table {table.name}" for table in _missing_tables(connection, ledger)),
+                *_unrecorded(connection, ledger, metadatas),
+            ]
     with engine.begin() as connection:
         before = _recorded(connection, ledger)
         return [
@@ -54,6 +62,27 @@ def missing_columns(connection: Connection, schema: str | None) -> list[str]:
     return [name for name in ADDED_COLUMNS if name not in present]
 
 
+def _missing_columns(connection: Connection, ledger: Ledger) -> Iterator[str]:
+    schema = translated(connection, ledger.table.schema)
+    if inspect(connection).has_table(LEDGER, schema=schema):
+        for name in missing_columns(connection, schema):
+            yield f"add the column {name} to the table {LEDGER}"
+
+
+def _unrecorded(connection: Connection, ledger: Ledger, metadatas: Sequence[MetaData]) -> Iterator[str]:
+    has_meta = inspect(connection).has_table(
+        ledger.meta.name, schema=translated(connection, ledger.meta.schema)
+    )
+    known = {each.name for each in recorded_columns(connection, ledger)} if has_meta else set()
+    found = {
+        str(name)
+        for metadata in metadatas
+        for name in new_columns(connection, ledger, metadata, (), known)
+    }
+    for name in sorted(found):
+        yield f"record the file column {name}"
+
+
 def _add_columns(connection: Connection, ledger: Ledger) -> Iterator[str]:
     schema = translated(connection, ledger.table.schema)
     if not inspect(connection).has_table(LEDGER, schema=schema):
@@ -68,12 +97,16 @@ def _add_columns(connection: Connection, ledger: Ledger) -> Iterator[str]:
         yield f"added the column {name} to the table {LEDGER}"
 
 
-def _create_tables(connection: Connection, ledger: Ledger) -> Iterator[str]:
+def _missing_tables(connection: Connection, ledger: Ledger) -> list[Table]:
     has_table = inspect(connection).has_table
     tables = (ledger.table, ledger.meta)
-    missing = [
+    return [
         table for table in tables if not has_table(table.name, schema=translated(connection, table.schema))
     ]
+
+
+def _create_tables(connection: Connection, ledger: Ledger) -> Iterator[str]:
+    missing = _missing_tables(connection, ledger)
     if missing:
         ledger.table.metadata.create_all(connection, tables=missing)
     for table in missing:

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from filecolumn.errors import MaintenanceRefusedError
 from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
 from filecolumn.maintenance.places import Places
+from filecolumn.maintenance.required import require_ledger, require_storages
 from filecolumn.orm.place import SILENT, Survey, forget_standings, other_writers, take_place
 from filecolumn.orm.recording import speaking
 
@@ -33,10 +34,13 @@ def adopt(
 
     MaintenanceRefusedError where the storage is not the one that the database knows and neither
     *moved* nor *new_place* is said, and for *sole* while another database was seen there in the last
-    30 days.
+    30 days.  BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage
+    that is not registered in this process (or *only* does), and MissingLedgerError without the ledger's tables.
     """
     refuse_autocommit(engine)
-    ledger, _ = known_ledger(models)
+    ledger, metadatas = known_ledger(models)
+    require_ledger(engine, ledger)
+    require_storages(engine, ledger, metadatas, only=only)
     places = Places(only)
     with speaking(ledger), engine.begin() as connection:
         survey = Survey(connection, ledger)

@@ -28,6 +28,8 @@ class Places:
             self._names[backend.key] = first.setdefault(location, backend.key)
         self._chosen = None if only is None else {self.name_of(storages.get(key).key) for key in only}
         self.names: list[str] = [name for name in first.values() if self.is_chosen(name)]
+        self.is_complete: bool = only is None
+        """Whether all storages are looked at."""
 
     def name_of(self, backend: str) -> str:
         """Return the one name of the storage that *backend* means; an unknown one keeps its own."""
@@ -40,6 +42,7 @@ class Places:
         if out:
             self.names = [name for name in self.names if name not in out]
             self._chosen = set(self.names)
+            self.is_complete = False
 
     def is_chosen(self, name: str) -> bool:
         """Return whether the storage *name* is to be looked at; one that is not registered is, if all are."""

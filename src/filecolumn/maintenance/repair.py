@@ -7,12 +7,11 @@ from functools import partial
 
 from sqlalchemy import select, update
 
-from filecolumn.errors import ObjectNotFoundError
 from filecolumn.maintenance.claims import adopt_live, doom_gone, fence, insist, restore
 from filecolumn.maintenance.findings import Finding, FindingKind
 from filecolumn.maintenance.ground import Ground
 from filecolumn.maintenance.scratch import Scratch
-from filecolumn.maintenance.survey import Survey, pages_of
+from filecolumn.maintenance.survey import UNREACHABLE, Survey, pages_of
 from filecolumn.maintenance.sweep import QUARANTINE
 from filecolumn.maintenance.unreferenced import note_unreferenced
 from filecolumn.orm import bridge
@@ -68,7 +67,7 @@ class Repairer:
         backend = storages.get(place[0])
         try:
             stat = bridge.asked(backend, partial(backend.stat, place[1]), f"describe {place[1]!r}")
-        except ObjectNotFoundError:
+        except UNREACHABLE:
             return True
         return stat.last_modified is None or stat.last_modified > self._ground.newest
 

@@ -191,6 +191,11 @@ class Scratch:
             [(o.place, o.key, o.size, o.modified) for o in objects],
         )
 
+    def forget_place(self, place: str) -> None:
+        """Forget all that is known of a storage which cannot be listed."""
+        for table in ("held", "entry", "listed"):
+            self._run(partial(self._fetch, f"DELETE FROM {table} WHERE place = ?", (place,)))  # noqa: S608 - ours
+
     def add_suspects(self, suspects: Iterable[tuple[str, Suspect]]) -> None:
         """Add objects that look unused, each with the name of its storage."""
         self._add(

@@ -6,16 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from sqlalchemy import Connection, Engine, MetaData, func, select
+from sqlalchemy import Connection, Engine, MetaData, and_, func, select, true
 
 from filecolumn.maintenance.ground import survey_ground
 from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
+from filecolumn.maintenance.required import ledger_names, require_ledger, unregistered_in_ledger
 from filecolumn.maintenance.triggers import missing_triggers
 from filecolumn.maintenance.unreferenced import by_column
 from filecolumn.orm.columns import ColumnName
 from filecolumn.orm.draining import WITHHELD
 from filecolumn.orm.ledger import Ledger, State, now_ms
+from filecolumn.orm.place import note_other_names
 from filecolumn.orm.recording import speaking
+from filecolumn.registry import storages
 
 __all__ = ("STUCK", "ColumnStatus", "StatusReport", "status")
 
@@ -35,6 +38,8 @@ class StatusReport:
     """To be deleted now."""
     gone: int
     """Deleted, and remembered so that they are not used again."""
+    forgettable: int
+    """Gone for so long that the next drain forgets them."""
     oldest_due_seconds: float
     """How long the one that waits longest is due; 0 if none is."""
     retried: int
@@ -79,13 +84,23 @@ class ColumnStatus:
     """Whether a sweep can judge them: not while no column is recorded for them, or it cannot be read."""
 
 
-def status(engine: Engine, *models: Models) -> StatusReport:
-    """Return what the ledger says; *models* are the declarative bases (or `MetaData`) of the models."""
+def status(engine: Engine, *models: Models, only: Collection[str] | None = None) -> StatusReport:
+    """Return what the ledger says; *models* are the declarative bases (or `MetaData`) of the models.
+
+    *only* names the storages whose keys are counted; the numbers by column are of all.  Storages need
+    not be registered: `places` names those that are not.  MissingLedgerError without the ledger's tables.
+    """
     refuse_autocommit(engine)
     ledger, metadatas = known_ledger(models)
+    require_ledger(engine, ledger)
     columns = ledger.table.c
-    doomed = columns.state == State.DOOMED.value
-    by_state = select(columns.backend, columns.state, func.count()).group_by(columns.backend, columns.state)
+    is_chosen = true() if only is None else columns.backend.in_(_ledger_names(engine, ledger, only))
+    doomed = and_(columns.state == State.DOOMED.value, is_chosen)
+    by_state = (
+        select(columns.backend, columns.state, func.count())
+        .where(is_chosen)
+        .group_by(columns.backend, columns.state)
+    )
     waiting = select(
         func.count(),
         func.min(columns.due_at),
@@ -98,7 +113,12 @@ def status(engine: Engine, *models: Models) -> StatusReport:
         .where(doomed, columns.last_error.startswith(WITHHELD))
         .group_by(columns.last_error)
     )
-    restored = select(func.count()).where(columns.state == State.LIVE.value, columns.last_error.is_not(None))
+    restored = select(func.count()).where(
+        columns.state == State.LIVE.value, columns.last_error.is_not(None), is_chosen
+    )
+    forgettable = select(func.count()).where(
+        ledger.is_waiting, columns.state == State.GONE.value, columns.due_at <= now_ms(), is_chosen
+    )
     with speaking(ledger), engine.connect() as connection:
         by_storage: dict[str, dict[str, int]] = {}
         for backend, state, count in connection.execute(by_state):
@@ -116,6 +136,7 @@ def status(engine: Engine, *models: Models) -> StatusReport:
             most_attempts=most_attempts or 0,
             stuck=connection.scalar(stuck) or 0,
             restored=connection.scalar(restored) or 0,
+            forgettable=connection.scalar(forgettable) or 0,
             by_storage=by_storage,
             quarantined=connection.scalar(quarantined) or 0,
             withheld={
@@ -143,12 +164,20 @@ def _ground(
         if str(ground.view.read_name(connection, ledger, name)) in ground.view.hidden
     }
     doubts = {name: ground.why_not(name) for name in ground.standings}
+    doubts |= dict.fromkeys(unregistered_in_ledger(engine, ledger), "it is not registered in this process")
     return _GroundFacts(
         by_column=_by_column(connection, ledger, names, hidden),
         places={name: why for name, why in doubts.items() if why},
         hidden=dict(ground.view.hidden),
         missing_triggers=missing_triggers(connection, metadatas),
     )
+
+
+def _ledger_names(engine: Engine, ledger: Ledger, only: Collection[str]) -> set[str]:
+    if storages.all():
+        with engine.connect() as connection:
+            note_other_names(connection, ledger)
+    return ledger_names(only)
 
 
 def _by_column(

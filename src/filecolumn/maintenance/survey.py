@@ -49,11 +49,25 @@ from filecolumn.orm.references import (
 )
 from filecolumn.state import AllowedBackends
 
-__all__ = ("PAGE", "Progress", "Survey", "Unreadable", "database_time", "files_of_row", "listing_pages")
+__all__ = (
+    "PAGE",
+    "UNREACHABLE",
+    "Progress",
+    "Survey",
+    "Unreadable",
+    "database_time",
+    "files_of_row",
+    "listing_pages",
+    "said",
+    "why_unreachable",
+)
 
 PAGE = 1000
 LISTING_LIMIT = 600.0
 """Seconds that an event loop waits for one page of a listing."""
+
+UNREACHABLE = (FileColumnError, OSError)
+"""What a storage raises that cannot be asked."""
 
 PrimaryKey = tuple[object, ...]
 """Its values in a row; empty in a table that has none."""
@@ -153,16 +167,21 @@ class Survey:
             count += len(page)
             self.progress("ledger", count)
 
-    def read_storages(self, scratch: Scratch) -> None:
-        """Add what the storages list."""
+    def read_storages(self, scratch: Scratch) -> Iterator[tuple[str, Exception]]:
+        """Add what the storages list; yield the name of one that cannot be listed, and why: nothing is known of it."""
         count = 0
         for name, backend in self.places.backends():
-            for page in listing_pages(backend):
-                scratch.add_objects(
-                    ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page
-                )
-                count += len(page)
-                self.progress("objects", count)
+            try:
+                for page in listing_pages(backend):
+                    scratch.add_objects(
+                        ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page
+                    )
+                    count += len(page)
+                    self.progress("objects", count)
+            except UNREACHABLE as error:
+                scratch.forget_place(name)
+                self.places.leave_out([name])
+                yield name, error
 
     def _row_pages(self, column: Column[object]) -> Iterator[Sequence[Row[Any]]]:
         table = column.table
@@ -264,6 +283,20 @@ def listing_pages(backend: StorageBackend) -> Iterator[list[Stat]]:
     doing = f"list storage {backend.key!r}"
     while page := bridge.blocking(lambda: list(islice(listing, PAGE)), limit=LISTING_LIMIT, doing=doing):
         yield page
+
+
+def why_unreachable(backend: StorageBackend) -> str:
+    """Return why a storage cannot be listed; empty if it can."""
+    try:
+        bridge.asked(backend, lambda: next(iter(backend.list()), None), "list objects")
+    except UNREACHABLE as error:
+        return said(error)
+    return ""
+
+
+def said(error: Exception) -> str:
+    """Return what an error says; some of the operating system's say nothing."""
+    return str(error) or type(error).__name__
 
 
 def database_time(engine: Engine) -> float:

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from filecolumn.backends.parts import batches
 from filecolumn.errors import MaintenanceRefusedError
@@ -22,6 +22,7 @@ from filecolumn.maintenance.claims import doom_gone, doom_live, entries_of, fenc
 from filecolumn.maintenance.ground import Ground, folded, folds_names, survey_ground
 from filecolumn.maintenance.models import Models, known_metadatas, only_ledger, refuse_autocommit
 from filecolumn.maintenance.places import Places
+from filecolumn.maintenance.required import require_ledger, require_storages
 from filecolumn.maintenance.scratch import ListedObject, Scratch, Suspect, Suspicion
 from filecolumn.maintenance.survey import PAGE, Progress, Survey, database_time, listing_pages, no_progress
 from filecolumn.maintenance.unreferenced import (
@@ -34,8 +35,8 @@ from filecolumn.maintenance.unreferenced import (
 from filecolumn.naming import RESERVED_FOLDER
 from filecolumn.orm import bridge
 from filecolumn.orm.draining import delete_objects
-from filecolumn.orm.ledger import State, now_ms, read_meta, set_meta
-from filecolumn.orm.recording import speaking
+from filecolumn.orm.ledger import Ledger, State, now_ms, read_meta, set_meta
+from filecolumn.orm.recording import BATCH, is_one_of, speaking
 from filecolumn.orm.slots import MAX_ATTACH_AGE
 from filecolumn.orm.unit import Place
 from filecolumn.registry import storages
@@ -78,6 +79,8 @@ class SweepReport:
 
     Those in the cloud are not listed: a rule of the bucket has to end them.
     """
+    pending: int = 0
+    """How many keys and left-overs a run would claim, note or delete; only in a dry run."""
     withheld: dict[str, str] = field(default_factory=dict[str, str])
     """Why nothing was concluded about a storage, or about all of them (under an empty name)."""
 
@@ -111,14 +114,20 @@ def sweep(
     the number of objects to list in a second at most; *only* names the storages to sweep.  Without
     a ledger the objects are deleted at once, and nothing where a ledger is registered.
 
+    A *dry_run* claims nothing; its report's `pending` says how much a run would change.
+
     Raises MaintenanceRefusedError when one storage lies inside another or, unless *force* is true,
     more would be claimed than 100 objects and 1 % of all, or of a column 10 keys and 1 %.
+    BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
+    not registered in this process (or *only* does), and MissingLedgerError without the ledger's tables.
     """
     refuse_autocommit(engine)
     metadatas = known_metadatas(models)
     ledger = only_ledger(metadatas)
     if ledger is None and grace < MAX_ATTACH_AGE:
         raise ValueError(f"without a ledger the grace must be {MAX_ATTACH_AGE:g} seconds or more")
+    require_ledger(engine, ledger)
+    require_storages(engine, ledger, metadatas, only=only)
     with nullcontext() if ledger is None else speaking(ledger):
         ground = survey_ground(engine, ledger, metadatas, claim=not dry_run)
     places = Places(only)
@@ -130,30 +139,49 @@ def sweep(
         run = _Sweep(survey, scratch, ground, rules, rate)
         run.look()
         if dry_run:
-            run.count_unreferenced()
+            run.count_pending()
         else:
             run.refuse_too_many()
             run.claim()
-            if only is None and ground.view.is_complete:
+            if places.is_complete and ground.view.is_complete:
                 mark_shared(survey, scratch, started)
         run.clear_unfinished(dry_run=dry_run)
     return run.report
 
 
 def sweep_when_due(
-    engine: Engine, *models: Models, interval: float = DAY, unreferenced: bool = False
+    engine: Engine,
+    *models: Models,
+    interval: float = DAY,
+    unreferenced: bool = False,
+    only: Collection[str] | None = None,
 ) -> SweepReport | None:
-    """Sweep, unless some process of the database began to within *interval* seconds; then return None."""
-    ledger = only_ledger(known_metadatas(models))
+    """Sweep, unless some process of the database began to within *interval* seconds; then return None.
+
+    Raises what `sweep` does; where a storage is not registered, the next process may still sweep.
+    """
+    metadatas = known_metadatas(models)
+    ledger = only_ledger(metadatas)
     if ledger is None:
         return None
-    with speaking(ledger), engine.begin() as connection:
-        now = (connection.scalar(select(now_ms())) or 0) / 1000
-        last = float(read_meta(connection, ledger, SWEPT).get(SWEPT, "0"))
-        if now - last < interval:
+    require_ledger(engine, ledger)
+    with speaking(ledger), engine.connect() as connection:
+        if _due_now(connection, ledger, interval) is None:
+            return None
+    require_storages(engine, ledger, metadatas, only=only)
+    with engine.begin() as connection:
+        now = _due_now(connection, ledger, interval)
+        if now is None:
             return None
         set_meta(connection, ledger, SWEPT, f"{now:.0f}")
-    return sweep(engine, *models, unreferenced=unreferenced)
+    return sweep(engine, *models, unreferenced=unreferenced, only=only)
+
+
+def _due_now(connection: Connection, ledger: Ledger, interval: float) -> float | None:
+    """Return the database's time if a sweep is due; else None."""
+    now = (connection.scalar(select(now_ms())) or 0) / 1000
+    last = float(read_meta(connection, ledger, SWEPT).get(SWEPT, "0"))
+    return now if now - last >= interval else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +265,32 @@ class _Sweep:
                 suspects.append((listed.place, Suspect(entry.backend, listed.key, Suspicion.RETURNED)))
         self._scratch.add_suspects(suspects)
 
-    def count_unreferenced(self) -> None:
-        """Count the live keys that no row refers to, also none in a column that the models do not name."""
-        pages = self._scratch.suspects(Suspicion.UNREFERENCED)
-        self.report.unreferenced = sum(len(self._unreferenced(page)) for page in pages)
+    def count_pending(self) -> None:
+        """Count what a run would claim or note, and the live keys that no row refers to in any column."""
+        for suspicion in (Suspicion.ORPHAN, Suspicion.RETURNED):
+            for page in self._scratch.suspects(suspicion):
+                judged = (suspect for suspect in page if self._may_judge(suspect))
+                self.report.pending += len(self._unreferenced(judged))
+        self.report.unreferenced = 0
+        for page in self._scratch.suspects(Suspicion.UNREFERENCED):
+            places = self._unreferenced(page)
+            self.report.unreferenced += len(places)
+            if self._survey.ledger is not None:
+                self.report.pending += self._count_noted_now(self._survey.ledger, places)
+
+    def _count_noted_now(self, ledger: Ledger, places: list[Place]) -> int:
+        """Return how many live keys without a row a run would note, or claim because they were noted long ago."""
+        columns = ledger.table.c
+        is_noted_long = columns.unreferenced_since <= now_ms() - int(self._rules.quarantine * 1000)
+        is_pending = columns.unreferenced_since.is_(None)
+        if self._rules.unreferenced:
+            is_pending |= columns.held_in.is_not(None) & is_noted_long
+        query = select(func.count()).where(columns.state == State.LIVE.value, is_pending)
+        with self._survey.engine.connect() as connection:
+            return sum(
+                connection.scalar(query.where(is_one_of(ledger, batch))) or 0
+                for batch in batches(sorted(places), BATCH)
+            )
 
     def refuse_too_many(self) -> None:
         """Raise MaintenanceRefusedError if more would be claimed than can be right."""
@@ -337,6 +387,8 @@ class _Sweep:
                 if not dry_run:
                     doing = f"delete {len(batch)} unfinished uploads, the first {batch[0]!r}"
                     bridge.asked(backend, partial(backend.delete_unfinished, batch), doing)
+                else:
+                    self.report.pending += len(batch)
                 self.report.unfinished += len(batch)
 
     def _slow_down(self, count: int, started: float) -> None:

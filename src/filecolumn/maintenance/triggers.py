@@ -6,13 +6,16 @@ What they note waits for the next drain, which looks for other rows with the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import Column, Connection, Engine, MetaData, Table, event, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from filecolumn.errors import MissingLedgerError
 from filecolumn.maintenance.models import Models, known_metadatas, only_ledger
+from filecolumn.maintenance.required import require_ledger
 from filecolumn.maintenance.trigger_sql import (
     Target,
     create_statements,
@@ -28,11 +31,13 @@ from filecolumn.maintenance.trigger_sql import (
 )
 from filecolumn.orm.columns import TRIGGERS, translated
 from filecolumn.orm.ledger import LEDGER, META, ledger_of
-from filecolumn.orm.references import file_columns, read_columns
+from filecolumn.orm.references import as_text, file_columns, read_columns
 from filecolumn.orm.type import StoredObject
 from filecolumn.registry import storages
 
 __all__ = (
+    "OnTrigger",
+    "TriggerChange",
     "attach_triggers",
     "install_triggers",
     "missing_triggers",
@@ -42,29 +47,81 @@ __all__ = (
 )
 
 
-def install_triggers(engine: Engine, *models: Models) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerChange:
+    """What became of one trigger."""
+
+    column: str
+    """The file column that it watches, as `table.column`, with the schema if that is not the ledger's."""
+    name: str
+    """The trigger's name."""
+    done: Literal["created", "replaced", "unchanged", "removed"]
+    """What was done; one that is unchanged was created anew, and is what it was."""
+
+
+OnTrigger = Callable[[TriggerChange], None]
+"""Told of each trigger."""
+
+
+def install_triggers(engine: Engine, *models: Models, on_trigger: OnTrigger | None = None) -> list[str]:
     """Create the triggers of all file columns, anew where they are there, and return warnings.
 
-    *models* are the declarative bases (or `MetaData`) of the models.  A warning names a foreign key
-    of MariaDB or MySQL whose cascade fires no trigger.
+    *models* are the declarative bases (or `MetaData`) of the models.  *on_trigger* is told of each
+    trigger, when all are committed.  A warning names a foreign key of MariaDB or MySQL whose cascade
+    fires no trigger.  MissingLedgerError without the ledger's tables.
     """
     metadatas = known_metadatas(models)
-    if only_ledger(metadatas) is None:
+    ledger = only_ledger(metadatas)
+    if ledger is None:
         raise ValueError("triggers write into the ledger, and these models have none")
+    # a trigger that cannot write there refuses what statements do
+    require_ledger(engine, ledger)
     with engine.begin() as connection:
         columns = _watchable(connection, metadatas)
-        write_triggers(connection, [target_of(connection, column) for column in columns])
-        return list(_warnings(connection, columns))
+        targets = [target_of(connection, column) for column in columns]
+        before = [_definitions(connection, target) for target in targets]
+        write_triggers(connection, targets)
+        after = [_definitions(connection, target) for target in targets]
+        warnings = list(_warnings(connection, columns))
+    _tell(on_trigger, targets, before, after)
+    return warnings
 
 
-def remove_triggers(engine: Engine, *models: Models) -> None:
-    """Drop the triggers of all file columns, where they are."""
+def remove_triggers(engine: Engine, *models: Models, on_trigger: OnTrigger | None = None) -> None:
+    """Drop the triggers of all file columns, where they are; *on_trigger* is told of each that was there."""
     with engine.begin() as connection:
-        for column in _watchable(connection, known_metadatas(models)):
-            target = target_of(connection, column)
+        targets = [
+            target_of(connection, column) for column in _watchable(connection, known_metadatas(models))
+        ]
+        before = [_definitions(connection, target) for target in targets]
+        for target in targets:
             _execute(connection, drop_statements(target, connection.dialect))
             if inspect(connection).has_table(META, schema=target.ledger_schema):
                 _execute(connection, forget_statements(target, connection.dialect))
+    _tell(on_trigger, targets, before, [{} for _ in targets])
+
+
+def _tell(
+    on_trigger: OnTrigger | None,
+    targets: Sequence[Target],
+    before: Sequence[Mapping[str, str]],
+    after: Sequence[Mapping[str, str]],
+) -> None:
+    if on_trigger is None:
+        return
+    for target, old, new in zip(targets, before, after, strict=True):
+        for name in sorted({*old, *new}):
+            on_trigger(TriggerChange(column=str(target), name=name, done=_done(old.get(name), new.get(name))))
+
+
+def _done(
+    old: str | None, new: str | None
+) -> Literal["created", "replaced", "unchanged", "removed"]:
+    if old is None:
+        return "created"
+    if new is None:
+        return "removed"
+    return "unchanged" if old == new else "replaced"
 
 
 def attach_triggers(metadata: MetaData) -> None:
@@ -84,7 +141,7 @@ def missing_triggers(connection: Connection, metadatas: Iterable[MetaData]) -> l
     for column in _watchable(connection, metadatas):
         target = target_of(connection, column)
         expected = set(trigger_names(target, connection.dialect))
-        present = expected & _installed(connection, target)
+        present = expected & _installed(connection, target).keys()
         if target.ledger_schema not in known:
             known[target.ledger_schema] = _facts(connection, target.ledger_schema)
         # a release before this one left no fact, and fewer triggers
@@ -164,24 +221,32 @@ def _facts(connection: Connection, ledger_schema: str | None) -> set[str]:
 
 
 _IN_POSTGRESQL = """
-SELECT t.tgname FROM pg_catalog.pg_trigger t
+SELECT t.tgname, pg_get_triggerdef(t.oid) || chr(10) || p.prosrc FROM pg_catalog.pg_trigger t
+JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
 JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND c.relname = :table AND
 """
 _IN_MYSQL = """
-SELECT trigger_name FROM information_schema.triggers
+SELECT trigger_name, CONCAT(action_timing, ' ', event_manipulation, ' ', action_statement)
+FROM information_schema.triggers
 WHERE event_object_schema = coalesce(:schema, database()) AND event_object_table = :table
 """
 
 
-def _installed(connection: Connection, target: Target) -> set[str]:
-    """Return the names of the triggers of a column's table that fire."""
+def _definitions(connection: Connection, target: Target) -> dict[str, str]:
+    """Return the triggers of a column that are there, by their names: what the database says that they do."""
+    names = trigger_names(target, connection.dialect)
+    return {name: text for name, text in _installed(connection, target).items() if name in names}
+
+
+def _installed(connection: Connection, target: Target) -> dict[str, str]:
+    """Return the triggers of a column's table that fire, by their names, with what they do."""
     names = {"table": target.table, "schema": target.schema}
     match connection.dialect.name:
         case "sqlite":
             master = qualified(connection.dialect.identifier_preparer, target.schema, "sqlite_master")
-            query = f"SELECT name FROM {master} WHERE type = 'trigger' AND lower(tbl_name) = lower(:table)"  # noqa: S608
+            query = f"SELECT name, sql FROM {master} WHERE type = 'trigger' AND lower(tbl_name) = lower(:table)"  # noqa: S608
             del names["schema"]
         case "postgresql":
             query = _IN_POSTGRESQL + (
@@ -191,7 +256,7 @@ def _installed(connection: Connection, target: Target) -> set[str]:
                 del names["schema"]
         case _:
             query = _IN_MYSQL
-    return set(connection.scalars(text(query), names))
+    return {as_text(name): as_text(what) for name, what in connection.execute(text(query), names)}
 
 
 def _hides_triggers(connection: Connection) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, select, update
 from filecolumn.errors import BackendNotRegisteredError, MaintenanceRefusedError, ObjectNotFoundError
 from filecolumn.maintenance.claims import insist
 from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
+from filecolumn.maintenance.required import require_ledger
 from filecolumn.orm import bridge
 from filecolumn.orm.ledger import State
 from filecolumn.orm.locks import lock_sqlite
@@ -29,6 +30,7 @@ def undelete(engine: Engine, *models: Models, key: str, storage: str | None = No
     """
     refuse_autocommit(engine)
     ledger, _ = known_ledger(models)
+    require_ledger(engine, ledger)
     columns = ledger.table.c
     with speaking(ledger), engine.connect() as connection:
         look_at_places(connection, ledger)

@@ -11,7 +11,7 @@ from filecolumn.orm.columns import ColumnName, name_of, note_columns, recorded_c
 from filecolumn.orm.ledger import Ledger, add_meta, has_ledgers, ledger_of
 from filecolumn.orm.type import StoredObject
 
-__all__ = ("DATABASE_ID", "listen", "record_tables")
+__all__ = ("DATABASE_ID", "listen", "new_columns", "record_tables")
 
 DATABASE_ID = "database"
 """Name of the fact that holds the database's id."""
@@ -39,16 +39,17 @@ def record_tables(
     """Record the database's id, if it has none, and the file columns of *metadata* that are there."""
     add_meta(connection, ledger, {DATABASE_ID: uuid7_hex()})
     known = {each.name for each in recorded_columns(connection, ledger)}
-    note_columns(connection, ledger, _new_columns(connection, ledger, metadata, created, known))
+    note_columns(connection, ledger, new_columns(connection, ledger, metadata, created, known))
 
 
-def _new_columns(
+def new_columns(
     connection: Connection,
     ledger: Ledger,
     metadata: MetaData,
     created: Sequence[Table],
     known: set[ColumnName],
 ) -> Iterator[ColumnName]:
+    """Yield the file columns of *metadata* that are in the database, or just *created*, and not *known*."""
     for table in metadata.tables.values():
         names = {
             name_of(connection, ledger, table, column.name)

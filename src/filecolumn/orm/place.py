@@ -44,10 +44,13 @@ __all__ = (
     "Identity",
     "Standing",
     "Survey",
+    "examined",
     "forget_standings",
     "generation_in",
     "identity_in",
     "is_in_memory",
+    "is_retired",
+    "note_other_names",
     "note_registered",
     "raise_generation",
     "register",
@@ -347,6 +350,19 @@ class Survey:
                 return found
         return None
 
+    def note_other_name(self, backend: StorageBackend) -> None:
+        """Let a storage have the name under which the ledger knows its place, if that is another one."""
+        if self._is_in_memory or not backend.capabilities.persistent:
+            return
+        try:
+            mark = read_mark(backend)
+        except FileColumnError:
+            return
+        if mark is None or self.known_place(backend) not in {None, mark.id} or _is_copied(backend, mark.id):
+            return
+        if first := self._first_name(mark.id, ""):
+            storages.note_place(backend.key, first)
+
     def _lost_mark(self, backend: StorageBackend, mark: Mark | None) -> bool:
         """Return whether a storage without a mark still is the place that the ledger knows."""
         live = self._newest_live(backend)
@@ -442,7 +458,7 @@ class Survey:
         before = self._facts.pop(_place_fact(name), None)
         if before is None:
             return
-        retired = f"{name[:50]}@{before[-12:]}"
+        retired = _retired(name, before)
         set_meta(self._connection, self._ledger, _place_fact(retired), before)
         self._facts[_place_fact(retired)] = before
         columns = self._ledger.table.c
@@ -660,6 +676,18 @@ def _place_fact(name: str) -> str:
     return f"{_PLACE_FACT}{name}"[:64]
 
 
+def _retired(name: str, place: str) -> str:
+    """Return the name for the keys of a place that has lost its own name to another place."""
+    return f"{name[:50]}@{place[-12:]}"
+
+
+def is_retired(name: str, facts: Mapping[str, str]) -> bool:
+    """Return whether a name in the ledger is that of a place which the database has left for another one."""
+    before, at, _ = name.rpartition("@")
+    place = facts.get(_place_fact(name))
+    return bool(at) and place is not None and _retired(before, place) == name
+
+
 def _seen_key(ledger: str) -> ReservedKey:
     return ReservedKey(f"{RESERVED_FOLDER}/writers/{ledger}/seen")
 
@@ -827,7 +855,23 @@ def _system_identifier(connection: Connection) -> object:
 def look_at_places(connection: Connection, ledger: Ledger) -> dict[str, Standing]:
     """Return the ledger's standing in each registered storage, as far as marks say it; nothing is written."""
     survey = Survey(connection, ledger, only_looks=True)
-    return {backend.key: survey.examine(backend, to_remove=True) for backend in storages.all()}
+    return {backend.key: examined(survey, backend) for backend in storages.all()}
+
+
+def note_other_names(connection: Connection, ledger: Ledger) -> None:
+    """Let storages have the names under which the ledger knows their places; nothing is written."""
+    survey = Survey(connection, ledger, only_looks=True)
+    for backend in storages.all():
+        survey.note_other_name(backend)
+
+
+def examined(survey: Survey, backend: StorageBackend, *, claim: bool = False) -> Standing:
+    """Return the ledger's standing to remove in a storage; one that does not answer is in doubt, and no error."""
+    try:
+        return survey.examine(backend, claim=claim, to_remove=True)
+    except FileColumnError as error:
+        why = f"whose storage {backend.key!r} is cannot be told: {error}"
+        return Standing(withheld=why, mixed=why)
 
 
 def why_shared(backend: StorageBackend) -> str:

@@ -58,7 +58,9 @@ __all__ = (
     "is_one_of",
     "keys_at",
     "knows_any",
+    "missing_ledger",
     "not_recorded",
+    "older_ledger",
     "reassert",
     "record",
     "speaking",
@@ -274,18 +276,28 @@ def speaking(ledger: Ledger) -> Generator[None]:
     except DBAPIError as error:
         text = str(error.orig).lower()
         if any(sign in text for sign in _COLUMNS):
-            raise MissingLedgerError(
-                f"the table {ledger.table.fullname!r} is of an older release: run 'filecolumn migrate', or "
-                "op.upgrade_file_ledger() in an Alembic migration"
-            ) from error
+            raise older_ledger(ledger) from error
         named = ledger.table.name in text or ledger.meta.name in text
         if not named or not any(sign in text for sign in _MISSING):
             raise
-        raise MissingLedgerError(
-            f"the table {ledger.table.fullname!r} is not in the database: create it with "
-            "Base.metadata.create_all() or an Alembic migration, or do without by "
-            "StoredObject(..., ledger=False) in every column"
-        ) from error
+        raise missing_ledger(ledger) from error
+
+
+def missing_ledger(ledger: Ledger) -> MissingLedgerError:
+    """Return the error for a database that has no ledger."""
+    return MissingLedgerError(
+        f"the table {ledger.table.fullname!r} is not in the database: create it with "
+        "Base.metadata.create_all() or an Alembic migration, or do without by "
+        "StoredObject(..., ledger=False) in every column"
+    )
+
+
+def older_ledger(ledger: Ledger) -> MissingLedgerError:
+    """Return the error for a ledger that lacks what this release writes."""
+    return MissingLedgerError(
+        f"the table {ledger.table.fullname!r} is of an older release: run 'filecolumn migrate', or "
+        "op.upgrade_file_ledger() in an Alembic migration"
+    )
 
 
 _COLUMNS = ("held_in", "unreferenced_since")

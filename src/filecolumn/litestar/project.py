@@ -1,0 +1,112 @@
+"""A Litestar application as what commands work on: with what its plugin knows, and inside its lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import click
+from litestar import Litestar
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from filecolumn.cli.engines import run_in_loop
+from filecolumn.cli.output import Output
+from filecolumn.cli.project import engine_of
+from filecolumn.cli.running import Failed, Running, in_one_line
+from filecolumn.litestar.plugin import FileColumnPlugin
+from filecolumn.maintenance import Models
+
+__all__ = ("project_of",)
+
+T = TypeVar("T")
+
+
+def project_of(app: Litestar, *, models: Sequence[Models] = (), url: str | None = None) -> ApplicationProject:
+    """Return what the plugin of *app* knows, with more *models*, and another database if *url* names one.
+
+    click's UsageError says what the plugin does not know.
+    """
+    plugins = [plugin for plugin in app.plugins if isinstance(plugin, FileColumnPlugin)]
+    if not plugins:
+        raise click.UsageError("the application has no FileColumnPlugin, which knows its files")
+    known = [*models, *(model for plugin in plugins for model in plugin.config.models)]
+    if not known:
+        raise click.UsageError(
+            "which models? The application's FileColumnPlugin does not know them: give it "
+            "FileColumnConfig(engine=..., models=[Base])"
+        )
+    if url is None and all(plugin.config.engine is None for plugin in plugins):
+        raise click.UsageError(
+            "which database? The application's FileColumnPlugin does not know it: give it "
+            "FileColumnConfig(engine=..., models=[Base])"
+        )
+    return ApplicationProject(app, plugins, tuple(dict.fromkeys(known)), url)
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationProject:
+    """An application, its plugins, and the database of its files."""
+
+    app: Litestar
+    plugins: Sequence[FileColumnPlugin]
+    models: tuple[Models, ...]
+    url: str | None = field(default=None, repr=False)
+    """The database, if it is not the plugin's."""
+
+    def run(self, work: Callable[[Running], T], output: Output) -> T:
+        """Call *work* while the application runs, so that its storages are registered; it drains nothing itself."""
+
+        def call(engine: Engine) -> T:
+            return work(Running(engine, self.models, output))
+
+        return asyncio.run(self._run(call, output)).result()
+
+    async def _run(self, call: Callable[[Engine], T], output: Output) -> Future[T]:
+        """Return the outcome of *call*: an error that passed through the application would be one of a group."""
+        outcome: Future[T] = Future()
+        with ExitStack() as duties:
+            for plugin in self.plugins:
+                duties.enter_context(plugin.without_duties())
+            stack = AsyncExitStack()
+            try:
+                await stack.enter_async_context(self.app.lifespan())
+            except Exception as error:
+                raise Failed(f"the application does not start: {_said(error)}") from error
+            try:
+                outcome.set_result(await run_in_loop(self._engine(), call))
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it is raised outside
+                outcome.set_exception(error)
+            try:
+                await stack.aclose()
+            except Exception as error:  # noqa: BLE001 - the work is done
+                output.say(f"warning: the application did not stop as it should: {_said(error)}")
+        return outcome
+
+    def _engine(self) -> AsyncEngine | Engine:
+        if self.url is not None:
+            return engine_of(self.url)
+        [source, *_] = self._sources()
+        try:
+            engine: object = source() if callable(source) else source
+        except Exception as error:
+            raise Failed(f"the engine of FileColumnConfig(engine=...) cannot be had: {_said(error)}") from error
+        if not isinstance(engine, AsyncEngine | Engine):
+            raise Failed(f"FileColumnConfig(engine=...) gives no engine, but a {type(engine).__name__}")
+        return engine
+
+    def _sources(self) -> Iterator[AsyncEngine | Engine | Callable[[], AsyncEngine | Engine]]:
+        for plugin in self.plugins:
+            if plugin.config.engine is not None:
+                yield plugin.config.engine
+
+
+def _said(error: BaseException) -> str:
+    """Return the class of an error and what it says; of a group the first one."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {in_one_line(error)}"
