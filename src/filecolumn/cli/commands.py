@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
 
 import click
 import rich_click
@@ -22,18 +21,16 @@ from filecolumn.maintenance.required import require_storages_of
 
 __all__ = ("COMMANDS", "TRIGGERS", "TRIGGERS_HELP", "json_option", "main", "with_options")
 
-F = TypeVar("F", bound=Callable[..., None])
-
 _GIVEN = "filecolumn.given"
 
 _yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 _only = click.option("--storage", "only", multiple=True, metavar="KEY", help="Only this storage; repeat it.")
 
 
-def _command(name: str, words: str = "") -> Callable[[F], MaintenanceCommand]:
+def _command(name: str, words: str = "") -> Callable[[Callable[..., None]], MaintenanceCommand]:
     """Make a command of a function; *words* explains its report."""
 
-    def make(body: F) -> MaintenanceCommand:
+    def make(body: Callable[..., None]) -> MaintenanceCommand:
         text = f"{(body.__doc__ or '').rstrip()}\n\n{words}" if words else body.__doc__
         made: MaintenanceCommand = rich_click.command(name, cls=MaintenanceCommand, help=text)(body)
         return made
@@ -54,7 +51,9 @@ def _command(name: str, words: str = "") -> Callable[[F], MaintenanceCommand]:
     help="Seconds until another drain may take over.",
 )
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many objects a second.")
-@click.option("--dry-run", is_flag=True, help="Only show what is due; exit code 1 if a run would change something.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only show what is due; exit code 1 if a run would change something."
+)
 @_only
 @_yes
 def drain(
@@ -116,7 +115,9 @@ def drain(
     "--force", is_flag=True, help="Claim more than 100 objects and 1 % of all, or 10 and 1 % of a column."
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Only show what would be claimed; exit code 1 if a run would change something."
+    "--dry-run",
+    is_flag=True,
+    help="Only show what would be claimed; exit code 1 if a run would change something.",
 )
 @_only
 @_yes
@@ -156,7 +157,7 @@ def sweep(
     _end_if_found(work)
 
 
-@_command("check", explained({**CHECK, **FINDINGS}))
+@_command("check", explained({**CHECK, **{str(kind): meaning for kind, meaning in FINDINGS.items()}}))
 @click.option("--verify", is_flag=True, help="Read every object and compare its hash.")
 @click.option("--repair", is_flag=True, help="Put right what can be without losing anything.")
 @click.option(
@@ -238,7 +239,9 @@ def adopt(*, moved: bool, new_place: bool, sole: bool, only: Sequence[str], yes:
         adopted = maintenance.adopt(
             run.engine, *run.models, only=names, moved=moved, new_place=new_place, sole=sole
         )
-        run.output.result({"adopted": adopted}, f"adopted: {', '.join(adopted) or 'no storage is registered'}")
+        run.output.result(
+            {"adopted": adopted}, f"adopted: {', '.join(adopted) or 'no storage is registered'}"
+        )
 
     opened(work)
 
@@ -315,7 +318,9 @@ def install() -> None:
     def work(run: Running) -> None:
         changes: list[maintenance.TriggerChange] = []
         warnings = maintenance.install_triggers(run.engine, *run.models, on_trigger=changes.append)
-        _tell(run, changes, nothing="no table with a file column is in the database, so there is none to watch")
+        _tell(
+            run, changes, nothing="no table with a file column is in the database, so there is none to watch"
+        )
         for warning in warnings:
             run.output.result({"warning": warning}, f"warning: {warning}")
 
@@ -410,7 +415,7 @@ def project_options() -> list[click.Option]:
 def _note(context: click.Context, option: click.Parameter, value: str | Sequence[str] | None) -> None:
     """Take note of an option; one on the command line counts more than the environment, the last one most."""
     given: Given = context.meta.setdefault(_GIVEN, Given())
-    if not value or option.name is None:
+    if not value:
         return
     if not isinstance(value, str):
         given.app += value
@@ -420,9 +425,7 @@ def _note(context: click.Context, option: click.Parameter, value: str | Sequence
         setattr(given, option.name, value)
 
 
-@rich_click.group(
-    context_settings={"help_option_names": ["-h", "--help"]}, params=project_options()
-)
+@rich_click.group(context_settings={"help_option_names": ["-h", "--help"]}, params=project_options())
 @click.version_option(package_name="filecolumn")
 @click.pass_context
 def main(context: click.Context) -> None:

@@ -145,9 +145,7 @@ def _lines(report: object) -> Iterator[Line]:
             yield spoken(name), value, meaning
 
 
-def _lines_of_mapping(
-    report: object, name: str, value: Mapping[str, object], meaning: str
-) -> Iterator[Line]:
+def _lines_of_mapping(report: object, name: str, value: Mapping[str, object], meaning: str) -> Iterator[Line]:
     if isinstance(report, CheckReport):
         kinds = {str(kind): said for kind, said in FINDINGS.items()}
         yield from ((f"  {kind}", count, kinds[kind]) for kind, count in value.items())

@@ -99,7 +99,9 @@ def read_project(given: Given) -> Project:
         engine_of(url)
     apps = [each for each in found if _is_app(each)]
     if len(apps) > 1:
-        raise click.UsageError(f"{len(apps)} applications are named; maintain the files of each by themselves")
+        raise click.UsageError(
+            f"{len(apps)} applications are named; maintain the files of each by themselves"
+        )
     if apps:
         # it is there: somebody has made an application of it
         project_of: Callable[..., Project] = import_module("filecolumn.litestar.project").project_of
@@ -179,7 +181,9 @@ def _made(name: str) -> object:
     try:
         return found()
     except Exception as error:
-        raise click.UsageError(f"{name!r} is no application, and calling it failed: {_where(error)}") from error
+        raise click.UsageError(
+            f"{name!r} is no application, and calling it failed: {_where(error)}"
+        ) from error
 
 
 def _is_app(found: object) -> bool:
@@ -196,7 +200,9 @@ def _models(name: str, found: object) -> Models:
     metadata = getattr(found, "metadata", None)
     if isinstance(metadata, MetaData):
         return metadata
-    raise click.UsageError(f"{name!r} is no declarative base, registry or MetaData, and no Litestar application")
+    raise click.UsageError(
+        f"{name!r} is no declarative base, registry or MetaData, and no Litestar application"
+    )
 
 
 def _strings(value: object) -> Sequence[str]:

@@ -6,9 +6,9 @@ Whatever goes wrong is one line on stderr, and with `--json` also a line of JSON
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import click
 import rich_click
@@ -52,7 +52,7 @@ T = TypeVar("T")
 class Failed(click.ClickException):
     """What was to be done was refused, or failed."""
 
-    exit_code: int = FAILED
+    exit_code: ClassVar[int] = FAILED
 
 
 class Project(Protocol):
@@ -81,7 +81,7 @@ class MaintenanceCommand(rich_click.RichCommand):
 
 
 @contextmanager
-def _ending(context: click.Context) -> Iterator[None]:
+def _ending(context: click.Context) -> Generator[None]:
     try:
         yield
     except click.ClickException as error:

@@ -137,7 +137,7 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         cli.add_command(files_group)
 
     @contextmanager
-    def without_duties(self) -> Generator[None]:
+    def _without_duties(self) -> Generator[None]:
         """Let the application start without a look at its storages and a drain in the background.
 
         So do commands: they say themselves which storages cannot be reached, and delete nothing unasked.

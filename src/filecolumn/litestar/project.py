@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import click
 from litestar import Litestar
@@ -71,7 +71,7 @@ class ApplicationProject:
         outcome: Future[T] = Future()
         with ExitStack() as duties:
             for plugin in self.plugins:
-                duties.enter_context(plugin.without_duties())
+                duties.enter_context(plugin._without_duties())
             stack = AsyncExitStack()
             try:
                 await stack.enter_async_context(self.app.lifespan())
@@ -81,10 +81,8 @@ class ApplicationProject:
                 outcome.set_result(await run_in_loop(self._engine(), call))
             except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it is raised outside
                 outcome.set_exception(error)
-            try:
-                await stack.aclose()
-            except Exception as error:  # noqa: BLE001 - the work is done
-                output.say(f"warning: the application did not stop as it should: {_said(error)}")
+            finally:
+                await _stop(stack, output)
         return outcome
 
     def _engine(self) -> AsyncEngine | Engine:
@@ -94,8 +92,11 @@ class ApplicationProject:
         try:
             engine: object = source() if callable(source) else source
         except Exception as error:
-            raise Failed(f"the engine of FileColumnConfig(engine=...) cannot be had: {_said(error)}") from error
-        if not isinstance(engine, AsyncEngine | Engine):
+            raise Failed(
+                f"the engine of FileColumnConfig(engine=...) cannot be had: {_said(error)}"
+            ) from error
+        # somebody's callable returns what it likes
+        if not isinstance(engine, AsyncEngine | Engine):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise Failed(f"FileColumnConfig(engine=...) gives no engine, but a {type(engine).__name__}")
         return engine
 
@@ -105,8 +106,15 @@ class ApplicationProject:
                 yield plugin.config.engine
 
 
+async def _stop(stack: AsyncExitStack, output: Output) -> None:
+    try:
+        await stack.aclose()
+    except Exception as error:  # noqa: BLE001 - the work is done
+        output.say(f"warning: the application did not stop as it should: {_said(error)}")
+
+
 def _said(error: BaseException) -> str:
     """Return the class of an error and what it says; of a group the first one."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    if isinstance(error, BaseExceptionGroup):
+        return _said(cast("BaseExceptionGroup[BaseException]", error).exceptions[0])
     return f"{type(error).__name__}: {in_one_line(error)}"

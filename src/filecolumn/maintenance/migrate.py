@@ -73,11 +73,10 @@ def _unrecorded(connection: Connection, ledger: Ledger, metadatas: Sequence[Meta
     has_meta = inspect(connection).has_table(
         ledger.meta.name, schema=translated(connection, ledger.meta.schema)
     )
-    known = {each.name for each in recorded_columns(connection, ledger)} if has_meta else set()
+    recorded = recorded_columns(connection, ledger) if has_meta else []
+    known = {each.name for each in recorded}
     found = {
-        str(name)
-        for metadata in metadatas
-        for name in new_columns(connection, ledger, metadata, (), known)
+        str(name) for metadata in metadatas for name in new_columns(connection, ledger, metadata, (), known)
     }
     for name in sorted(found):
         yield f"record the file column {name}"

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select
 
 from filecolumn.backends.parts import batches
 from filecolumn.errors import MaintenanceRefusedError
@@ -282,9 +282,9 @@ class _Sweep:
         """Return how many live keys without a row a run would note, or claim because they were noted long ago."""
         columns = ledger.table.c
         is_noted_long = columns.unreferenced_since <= now_ms() - int(self._rules.quarantine * 1000)
-        is_pending = columns.unreferenced_since.is_(None)
+        is_pending: ColumnElement[bool] = columns.unreferenced_since.is_(None)
         if self._rules.unreferenced:
-            is_pending |= columns.held_in.is_not(None) & is_noted_long
+            is_pending = or_(is_pending, and_(columns.held_in.is_not(None), is_noted_long))
         query = select(func.count()).where(columns.state == State.LIVE.value, is_pending)
         with self._survey.engine.connect() as connection:
             return sum(

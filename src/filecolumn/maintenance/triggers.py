@@ -114,9 +114,7 @@ def _tell(
             on_trigger(TriggerChange(column=str(target), name=name, done=_done(old.get(name), new.get(name))))
 
 
-def _done(
-    old: str | None, new: str | None
-) -> Literal["created", "replaced", "unchanged", "removed"]:
+def _done(old: str | None, new: str | None) -> Literal["created", "replaced", "unchanged", "removed"]:
     if old is None:
         return "created"
     if new is None:
@@ -246,7 +244,9 @@ def _installed(connection: Connection, target: Target) -> dict[str, str]:
     match connection.dialect.name:
         case "sqlite":
             master = qualified(connection.dialect.identifier_preparer, target.schema, "sqlite_master")
-            query = f"SELECT name, sql FROM {master} WHERE type = 'trigger' AND lower(tbl_name) = lower(:table)"  # noqa: S608
+            query = (
+                f"SELECT name, sql FROM {master} WHERE type = 'trigger' AND lower(tbl_name) = lower(:table)"  # noqa: S608
+            )
             del names["schema"]
         case "postgresql":
             query = _IN_POSTGRESQL + (
