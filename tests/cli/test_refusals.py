@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -105,7 +105,7 @@ app = on_async()
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project with three products, and no pyproject.toml."""
     (tmp_path / "shop.py").write_text(SHOP)
     monkeypatch.chdir(tmp_path)
@@ -115,7 +115,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     shop.fill()
     storages.clear_backends()
-    return tmp_path
+    yield tmp_path
+    # other tests have modules of this name
+    sys.modules.pop("shop", None)
 
 
 def run(*arguments: str, **environment: str) -> Result:

@@ -30,6 +30,7 @@ from filecolumn.maintenance import (
 from filecolumn.testing import Fault, FaultyBackend
 from tests.maintenance.models import Base
 from tests.maintenance.world import LEDGER, TABLE, World, keys, lay, make_world
+from tests.servers.process import Endpoint
 
 K = FindingKind
 
@@ -129,6 +130,17 @@ def test_a_storage_that_cannot_be_reached_is_one_finding_and_the_check_goes_on(
     assert "no route to host" in report.of(K.UNREACHABLE)[0].detail
     [missing, _] = check(local.engine, Base).of(K.MISSING)
     assert missing.storage == "docs", "when it answers, the rows' objects are missing"
+
+
+def test_a_bucket_that_is_not_there_is_unreachable(local: World, moto: Endpoint) -> None:
+    """Not another place: it has no mark either."""
+    local.add(b"one")
+    options = {"access_key_id": "a", "secret_access_key": "b", "client_options": {"allow_http": True}}
+    storages.register_backend(
+        "s3://nowhere/", "docs", replace=True, endpoint=moto.url, region="us-east-1", **options
+    )
+    report = check(local.engine, Base, repair=True)
+    assert [(each.kind, each.storage) for each in report.findings] == [(K.UNREACHABLE, "docs")]
 
 
 def test_an_object_that_cannot_be_read_is_unreachable_and_not_missing(
