@@ -27,6 +27,7 @@ from litestar.typing import FieldDefinition
 from litestar.utils.scope.state import ScopeState
 
 from filecolumn.forms import FormFiles, files_of_form
+from filecolumn.litestar.exceptions import logged_path
 from filecolumn.litestar.forms import close_files, read_form
 from filecolumn.logs import warn
 
@@ -200,7 +201,7 @@ def _client_errors(request: AnyRequest) -> Generator[None]:
             raise
         # not what the error says: that of a decoder holds the whole body
         kind = type(error).__name__
-        warn("%s %s could not be read: %s", request.method, request.url.path, kind)
+        warn("%s %s could not be read: %s", request.method, logged_path(request.scope), kind)
         raise ClientException(detail="The request cannot be read") from error
 
 
