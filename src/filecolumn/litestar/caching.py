@@ -31,7 +31,7 @@ def about_a_file(scope: Scope, headers: Headers) -> None:
 
 async def settle_caching(message: Message, scope: Scope) -> None:
     """Settle what caches may keep of an answer about a file; a `before_send` hook, the last of all."""
-    if message["type"] == "http.response.start":
+    if message["type"] == "http.response.start" and _MARK in scope:
         message["headers"] = kept_by_caches(message["status"], message["headers"], scope)
 
 

@@ -9,8 +9,7 @@ model is to be made of.  Where an upgrade moves one of these, tests/litestar/tes
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cache
 from types import TracebackType
 from typing import ClassVar, Protocol, cast
@@ -26,7 +25,7 @@ from litestar.types import Empty, EmptyType, Scope
 from litestar.typing import FieldDefinition
 from litestar.utils.scope.state import ScopeState
 
-from filecolumn.forms import FormFiles, files_of_form
+from filecolumn.forms import LEFT_EMPTY, FormFiles, files_of_form
 from filecolumn.litestar.exceptions import logged_path
 from filecolumn.litestar.forms import close_files, read_form
 from filecolumn.logs import warn
@@ -42,6 +41,15 @@ _FRAMEWORK = frozenset("litestar msgspec multipart multidict urllib http email j
 
 _FIELD = re.compile(r"`\$\.([^`]+)`$")
 _MISSING = re.compile(r"missing required field `([^`]+)`")
+
+
+_UNREADABLE = (msgspec.ValidationError, RecursionError, LookupError, UnicodeError, RuntimeError)
+
+
+class _Layer(Protocol):
+    """The application, a router, a controller or a handler."""
+
+    request_class: type[AnyRequest] | None
 
 
 class _Backend(Protocol):
@@ -65,21 +73,29 @@ class _Signature(Protocol):
     parse_values_from_connection_kwargs: Callable[[AnyRequest, dict[str, object]], dict[str, object]]
 
 
+class _FormRequest(Request[object, object, State]):
+    """A request that reads forms as we do."""
+
+    __slots__ = ()
+
+    async def form(self) -> FormMultiDict:
+        if self.content_type[0] == RequestEncodingType.MULTI_PART:
+            await _parse(self, None)
+        form = await super().form()
+        if LEFT_EMPTY not in form.values():
+            return form
+        # the mark is a `str` of its own class, which encoders such as msgspec's refuse
+        items = cast("Iterable[tuple[str, object]]", form.items())
+        return FormMultiDict([(name, "" if value is LEFT_EMPTY else value) for name, value in items])
+
+
 def form_request(base: type[AnyRequest] | None) -> type[AnyRequest]:
     """Return a class of requests that read forms as we do; *base* is the application's own."""
-
-    class FormRequest(base or Request):  # type: ignore[misc]
-        __slots__ = ()
-
-        async def form(self) -> FormMultiDict:
-            request = cast("AnyRequest", self)
-            if request.content_type[0] == RequestEncodingType.MULTI_PART:
-                await _parse(request, None)
-            return await super().form()  # type: ignore[no-any-return]
-
+    base = base or Request
+    if issubclass(base, _FormRequest):
+        return base
     # messages name the class that an application wrote
-    FormRequest.__name__ = FormRequest.__qualname__ = (base or Request).__name__
-    return cast("type[AnyRequest]", FormRequest)
+    return cast("type[AnyRequest]", type(base.__name__, (_FormRequest, base), {"__slots__": ()}))
 
 
 def receive_forms(route: HTTPRoute) -> None:
@@ -94,6 +110,13 @@ def receive_forms(route: HTTPRoute) -> None:
                 extractors[index] = _with_form(extractors[index], model, handler)
         model.extractors = [_guarded(each) for each in extractors]
         _guard_signature(handler)
+        handler.request_class = form_request(_own_request_class(handler))
+
+
+def _own_request_class(handler: HTTPRouteHandler) -> type[AnyRequest] | None:
+    """Return the class of requests that the closest layer has."""
+    layers = cast("Sequence[_Layer]", handler.ownership_layers)
+    return next((layer.request_class for layer in reversed(layers) if layer.request_class), None)
 
 
 async def close_form(scope: Scope) -> None:
@@ -164,8 +187,11 @@ def _files(model: _Model, definition: FieldDefinition, handler: HTTPRouteHandler
 
 def _guarded(extract: Extractor) -> Extractor:
     async def extractor(values: dict[str, object], request: AnyRequest) -> None:
-        with _client_errors(request):
+        try:
             await extract(values, request)
+        except _UNREADABLE as error:
+            _refuse(request, error)
+            raise
 
     return extractor
 
@@ -176,29 +202,27 @@ def _guard_signature(handler: HTTPRouteHandler) -> None:
     parse = signature.parse_values_from_connection_kwargs
 
     def guarded(connection: AnyRequest, kwargs: dict[str, object]) -> dict[str, object]:
-        with _client_errors(connection):
+        try:
             return parse(connection, kwargs)
+        except _UNREADABLE as error:
+            _refuse(connection, error)
+            raise
 
     signature.parse_values_from_connection_kwargs = guarded
 
 
-@contextmanager
-def _client_errors(request: AnyRequest) -> Generator[None]:
-    """Make 400 of what Litestar raises for a request that nobody could read.
+def _refuse(request: AnyRequest, error: Exception) -> None:
+    """Raise 400 for what Litestar raises for a request that nobody could read.
 
     Errors of the application's own code, in its models or DTOs, stay what they are.
     """
-    try:
-        yield
-    except msgspec.ValidationError as error:
+    if isinstance(error, msgspec.ValidationError):
         raise _invalid(request, error) from error
-    except RecursionError as error:
+    if isinstance(error, RecursionError):
         raise ClientException(detail="The data is nested too deeply") from error
-    except (LookupError, UnicodeError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not isinstance(error.__cause__, StopIteration):
-            raise
-        if _package(error.__traceback__) not in _FRAMEWORK:
-            raise
+    if isinstance(error, RuntimeError) and not isinstance(error.__cause__, StopIteration):
+        return
+    if _package(error.__traceback__) in _FRAMEWORK:
         # not what the error says: that of a decoder holds the whole body
         kind = type(error).__name__
         warn("%s %s could not be read: %s", request.method, logged_path(request.scope), kind)
