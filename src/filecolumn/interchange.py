@@ -7,7 +7,8 @@ application adds it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import cast
 
 from filecolumn.content import Upload
@@ -27,6 +28,7 @@ __all__ = (
     "file_url",
     "files_from_input",
     "public_dict",
+    "subject_source",
 )
 
 URL_LIFETIME = 3600
@@ -34,6 +36,9 @@ URL_LIFETIME = 3600
 
 URL_WINDOW = 900
 """Seconds in which the URL of a file stays the same, so that browsers can cache what it gives."""
+
+subject_source: ContextVar[Callable[[], str | None] | None] = ContextVar("filecolumn_subject", default=None)
+"""Says whose input it is, for validators such as pydantic's, which know nothing of the request around them."""
 
 _EXPECTED = (
     "a file is sent as a part of a multipart form, or as the grant of an upload; nothing else is accepted"
@@ -64,8 +69,8 @@ def file_url(file: FileObject) -> str | None:
     return storages.signer.url(download_claims(file, expires_at=expires_at))
 
 
-def file_from_input(value: object, *, subject: str | None = None) -> FileObject:
-    """Make a file of what a client sent: an upload object, or the token of a grant.
+def file_from_input(value: object) -> FileObject:
+    """Make a file of what a client sent: an upload object, or the token of a grant, which is `subject_source`'s.
 
     Raises ValueError for anything else: a client cannot choose a key or a storage.
     """
@@ -74,7 +79,7 @@ def file_from_input(value: object, *, subject: str | None = None) -> FileObject:
             return value
         case str() if value:
             try:
-                return FileObject._granted(verified_grant(value, subject=subject))
+                return FileObject._granted(verified_grant(value, subject=_subject()))
             except InvalidGrantError as error:
                 raise ValueError(str(error)) from error
             except NotSupportedError as error:
@@ -88,10 +93,15 @@ def file_from_input(value: object, *, subject: str | None = None) -> FileObject:
             raise ValueError(_EXPECTED)
 
 
-def files_from_input(value: object, *, subject: str | None = None) -> FileObjectList:
+def _subject() -> str | None:
+    ask = subject_source.get()
+    return None if ask is None else ask()
+
+
+def files_from_input(value: object) -> FileObjectList:
     """Make a list of files of what a client sent: one input of `file_from_input`, or a list of them."""
     items: list[object] = list(cast("list[object]", value)) if isinstance(value, list | tuple) else [value]
-    return FileObjectList(file_from_input(item, subject=subject) for item in items)
+    return FileObjectList(file_from_input(item) for item in items)
 
 
 def enc_hook(value: object) -> object:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic_core import core_schema
 
-from filecolumn.file import FileObject
 from filecolumn.interchange import enc_hook, file_from_input, files_from_input
 from filecolumn.lists import FileObjectList
 
@@ -28,7 +27,7 @@ _INPUT = core_schema.str_schema(metadata={"pydantic_js_updates": {"format": "bin
 def file_schema() -> core_schema.CoreSchema:
     """Return the schema of a `FileObject`."""
     return core_schema.no_info_plain_validator_function(
-        _file,
+        file_from_input,
         json_schema_input_schema=_INPUT,
         serialization=core_schema.plain_serializer_function_ser_schema(
             enc_hook, return_schema=_FACTS, when_used="json"
@@ -45,10 +44,6 @@ def file_list_schema() -> core_schema.CoreSchema:
             enc_hook, return_schema=core_schema.list_schema(_FACTS), when_used="json"
         ),
     )
-
-
-def _file(value: object) -> FileObject:
-    return file_from_input(value)
 
 
 def _files(value: object) -> FileObjectList:

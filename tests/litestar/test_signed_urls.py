@@ -11,7 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import pydantic
 import pytest
+from litestar import post
+from litestar.params import JSONBody
+from litestar.plugins.pydantic import PydanticDTO
 
 from filecolumn import FileObject, InvalidGrantError, storages
 from filecolumn.backends.base import Stat
@@ -28,9 +32,26 @@ def user_of(connection) -> str | None:
     return connection.headers.get("x-user")
 
 
+class Model(pydantic.BaseModel):
+    file: FileObject
+
+
+class ModelDTO(PydanticDTO[Model]): ...
+
+
+@post("/model")
+async def of_model(data: JSONBody[Model]) -> str:
+    return data.file.filename
+
+
+@post("/model-dto", dto=ModelDTO, return_dto=None)
+async def of_model_dto(data: JSONBody[Model]) -> str:
+    return data.file.filename
+
+
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[LiveServer]:
-    with serve(application(tmp_path, subject=user_of)) as server:
+    with serve(application(tmp_path, handlers=[of_model, of_model_dto], subject=user_of)) as server:
         yield server
 
 
@@ -164,14 +185,15 @@ def test_a_url_is_used_once(http: httpx.Client, tmp_path: Path) -> None:
     assert [path.read_bytes() for path in objects(tmp_path)] == [b"first"]
 
 
-def test_a_grant_of_somebody_is_nobody_elses(http: httpx.Client) -> None:
+@pytest.mark.parametrize("path", ["/attach", "/model", "/model-dto"])
+def test_a_grant_of_somebody_is_nobody_elses(http: httpx.Client, path: str) -> None:
     grant = granted(subject="1")
     mine, other = {"X-User": "1"}, {"X-User": "2"}
     assert http.put(grant.url, content=b"x", headers=other).status_code == 403
     receipt = http.put(grant.url, content=b"x", headers=mine).json()["grant"]
-    assert http.post("/attach", json={"file": receipt}, headers=other).status_code == 400
-    assert http.post("/attach", json={"file": receipt}).status_code == 400
-    assert http.post("/attach", json={"file": receipt}, headers=mine).status_code == 201
+    assert http.post(path, json={"file": receipt}, headers=other).status_code == 400
+    assert http.post(path, json={"file": receipt}).status_code == 400
+    assert http.post(path, json={"file": receipt}, headers=mine).status_code == 201
 
 
 def test_a_grant_for_a_column_is_for_no_other(http: httpx.Client, tmp_path: Path) -> None:

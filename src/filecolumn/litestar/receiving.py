@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -29,7 +30,7 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.facts import JsonObject
 from filecolumn.file import FileObject
 from filecolumn.grants import too_large
-from filecolumn.interchange import enc_hook, file_from_input, files_from_input
+from filecolumn.interchange import dec_hook, enc_hook, subject_source
 from filecolumn.lists import FileObjectList
 from filecolumn.litestar.extraction import close_form
 from filecolumn.litestar.sessions import current_scope
@@ -134,19 +135,19 @@ class RequestBodies:
         self._total = total
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.WEBSOCKET:
-            await self._app(scope, receive, send)
-            return
-        if scope["method"] not in _WITHOUT_BODY:
+        if scope["type"] == ScopeType.HTTP and scope["method"] not in _WITHOUT_BODY:
             headers = Headers.from_scope(scope)
             _check_form(headers)
             body = _Body(receive, send, _announced(headers), idle=self._idle, total=self._total)
             receive, send = body.receive, body.send
-        token = current_scope.set(scope)
+        request = current_scope.set(scope)
+        # asked late, as it may want the user that other middleware finds
+        source = subject_source.set(partial(subject_of, scope))
         try:
             await self._app(scope, receive, send)
         finally:
-            current_scope.reset(token)
+            subject_source.reset(source)
+            current_scope.reset(request)
             await close_form(scope)
 
 
@@ -224,10 +225,8 @@ class _Body:
         return self._cut
 
 
-def subject_of(scope: Scope | None) -> str | None:
+def subject_of(scope: Scope) -> str | None:
     """Return whose request it is, by the function that the plugin was given; None without one."""
-    if scope is None:
-        return None
     ask: Subject | None = scope["litestar_app"].state.get(SUBJECT_STATE_KEY)
     return None if ask is None else ask(ASGIConnection(scope))
 
@@ -236,15 +235,8 @@ def _is_file_type(kind: object) -> bool:
     return inspect.isclass(kind) and issubclass(kind, FileObject | FileObjectList)
 
 
-def _decode(kind: type[object], value: object) -> FileObject | FileObjectList:
-    subject = subject_of(current_scope.get())
-    if issubclass(kind, FileObjectList):
-        return files_from_input(value, subject=subject)
-    return file_from_input(value, subject=subject)
-
-
 type_encoders: TypeEncodersMap = {FileObject: enc_hook, FileObjectList: enc_hook}
 """For `Litestar(type_encoders=...)`, without the plugin."""
 
-type_decoders: TypeDecodersSequence = [(_is_file_type, _decode)]
+type_decoders: TypeDecodersSequence = [(_is_file_type, dec_hook)]
 """For `Litestar(type_decoders=...)`, without the plugin."""
