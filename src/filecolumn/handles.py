@@ -12,8 +12,10 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from http.client import HTTPResponse
 from pathlib import Path
+from types import FunctionType
 from typing import BinaryIO, Protocol, TypeGuard, cast
 
 __all__ = (
@@ -71,8 +73,21 @@ def _takes_size(read: object) -> bool:
     if inspect.isbuiltin(read) or not callable(read):
         # those in C do, and some do not say it
         return callable(read)
+    function: object = getattr(read, "__func__", None)
+    if inspect.ismethod(read) and isinstance(function, FunctionType):
+        return _binds_once(function)
+    return _binds(read, 1)
+
+
+@lru_cache(maxsize=256)
+def _binds_once(method: FunctionType) -> bool:
+    """Return whether *method* takes a size: a signature takes longer than all else about a file of a form."""
+    return _binds(method, None, 1)
+
+
+def _binds(function: Callable[..., object], *arguments: object) -> bool:
     try:
-        inspect.signature(read).bind(1)
+        inspect.signature(function).bind(*arguments)
     except TypeError:
         return False
     except ValueError:

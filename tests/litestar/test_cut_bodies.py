@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import socket
@@ -187,6 +188,34 @@ def test_a_body_that_the_server_says_is_complete_has_its_announced_length(tmp_pa
             assert answered == status or (status == 200 and answered == 201) or way == "persistent"
             assert bool(app.state["ran"] or objects(tmp_path)) is (missing == 0)
         assert http.get("/count").status_code == 200
+
+
+async def test_who_is_cancelled_more_than_once_closes_all_files_of_a_form(tmp_path: Path) -> None:
+    began = asyncio.Event()
+    form = raw.form(*((f'name="{name}"; filename="a.bin"', b"x" * (2 * MIB)) for name in "abcd"))
+
+    @post("/wait", request_max_body_size=None)
+    async def wait(data: MultipartBody[dict[str, FileObject]]) -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": form, "more_body": False}
+
+    async def send(message: Any) -> None: ...
+
+    app = application(tmp_path, handlers=[wait])
+    headers = [(b"content-type", MULTIPART.encode()), (b"content-length", str(len(form)).encode())]
+    scope: Any = {"type": "http", "method": "POST", "path": "/wait", "headers": headers, "query_string": b""}
+    async with app.lifespan():
+        files = temporary_files()
+        handling = asyncio.ensure_future(app({**scope, "state": {}}, receive, send))
+        await began.wait()
+        assert temporary_files() == files + 4
+        while not handling.done():
+            handling.cancel()
+            await asyncio.sleep(0)
+        assert until(lambda: temporary_files() == files)
 
 
 def test_a_download_goes_on_for_a_client_whose_request_has_not_ended(live: LiveServer) -> None:

@@ -6,7 +6,7 @@ its part names, and leaves files open after most errors.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from encodings.aliases import aliases
 from typing import cast
 
@@ -53,15 +53,22 @@ async def read_form(chunks: AsyncIterator[bytes], boundary: bytes, *, max_parts:
 
 async def close_files(values: Iterable[object]) -> None:
     """Close the uploads among the values of a form."""
+    uploads = list(_uploads(values))
+    try:
+        for upload in uploads:
+            await upload.close()
+    finally:
+        # a task that is cancelled again does not come to the thread that closes large ones, nor to the next
+        for upload in uploads:
+            upload.file.close()
+
+
+def _uploads(values: Iterable[object]) -> Iterator[UploadFile]:
     for value in values:
         if isinstance(value, UploadFile):
-            try:
-                await value.close()
-            finally:
-                # a task that is cancelled again does not come to the thread that closes large ones
-                value.file.close()
+            yield value
         elif isinstance(value, list):
-            await close_files(cast("list[object]", value))
+            yield from _uploads(cast("list[object]", value))
 
 
 class _FormReader:
