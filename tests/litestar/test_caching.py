@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,8 +18,16 @@ from litestar.types import Message, Scope
 
 from filecolumn import FileObject, storages
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.litestar import FileColumnConfig, FileColumnPlugin, FileObjectResponse, exception_handlers
+from filecolumn.litestar import (
+    FileColumnConfig,
+    FileColumnPlugin,
+    FileObjectResponse,
+    Serving,
+    caching,
+    exception_handlers,
+)
 from filecolumn.litestar.caching import is_shared
+from filecolumn.signing import TokenSigner
 from tests.litestar.server import serve
 
 PUBLIC = "public, max-age=31536000, immutable"
@@ -189,3 +199,52 @@ def test_errors_and_redirects_are_kept_by_nobody() -> None:
             if plugins:
                 refused = http.get("/files/x")
                 assert (refused.status_code, refused.headers["cache-control"]) == (403, "no-store")
+
+
+KEY = "x" * 32
+
+SIGNED = {
+    PUBLIC: ("public, max-age=60, immutable", "private, max-age=60, immutable"),
+    "max-age=5, Public": ("max-age=5, Public", "private, max-age=5"),
+    'S-MaxAge="3600"': ("S-MaxAge=60, max-age=60", "private, max-age=60"),
+    "public": ("public, max-age=60", "private, max-age=60"),
+    "private, max-age=3600, stale-if-error=9999": ("private, max-age=60",) * 2,
+    'private="x, y", max-age=many': ('private="x, y", max-age=0', "private, max-age=0"),
+    'no-cache="x", private': ('no-cache="x", private, max-age=60',) * 2,
+    "private, no-cache": ("private, no-cache",) * 2,
+    "no-store": ("no-store",) * 2,
+}
+
+
+@pytest.mark.parametrize("wanted", SIGNED)
+def test_no_cache_goes_on_with_a_file_after_its_signed_url(
+    stored: FileObject, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = FileColumnConfig(
+        backends={"m": stored.backend},
+        signing_key=KEY,
+        serving=Serving(cache_control=wanted),
+        subject=lambda _: "ann",
+    )
+
+    async def later(message: Message, scope: Scope) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableScopeHeaders.from_message(message)
+            headers["Expires"] = LATER
+            headers["CDN-Cache-Control"] = "max-age=3600"
+            headers["X-Accel-Expires"] = "3600"
+
+    with (
+        serve(Litestar(plugins=[FileColumnPlugin(config)], before_send=[later])) as live,
+        live.client() as http,
+    ):
+        for subject, expected, cdn in zip((None, "ann"), SIGNED[wanted], ("max-age=60", None), strict=True):
+            url = stored.sign(expires_in=900, subject=subject)
+            end = TokenSigner(KEY).verify(url.rpartition("/")[2], "download", now=time.time()).expires_at
+            monkeypatch.setattr(caching, "time", SimpleNamespace(time=lambda end=end: end - 60))
+            for headers, status in (({}, 200), ({"Range": "bytes=0-0"}, 206), ({"If-None-Match": "*"}, 304)):
+                answer = http.get(url, headers=headers)
+                assert answer.status_code == status
+                assert answer.headers.get_list("cache-control") == [expected]
+                assert answer.headers.get("cdn-cache-control") == cdn
+                assert not {"expires", "x-accel-expires"} & set(answer.headers)

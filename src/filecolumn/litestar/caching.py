@@ -1,27 +1,65 @@
 """What caches may keep of the answer to a request for a file, decided on its final headers, whoever set them.
 
 What a shared cache keeps must not carry one user's cookies to the next (CVE-2024-26144), and no cache
-may go on with an error, or with a redirect to a URL that expires.
+may go on with an error, or with a redirect to a URL that expires.  What a signed URL gives is kept until
+the URL ends, and what it gives to one user by nobody else.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
+from math import floor
 from typing import cast
 
 from litestar.types import Message, Scope
 
-__all__ = ("about_a_file", "is_shared", "kept_by_caches", "settle_caching", "uncached")
+__all__ = ("about_a_file", "by_signed_url", "is_shared", "kept_by_caches", "settle_caching", "uncached")
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 _MARK = "_filecolumn_about_a_file"
+_SIGNED = "_filecolumn_signed_url"
 
 _FOR_CACHES = frozenset({b"cache-control", b"expires", b"pragma"})
 # Those of CDNs (RFC 9213 and before it), which go before `Cache-Control` there: `CDN-Cache-Control`, also with a
 # vendor's name in front, `Surrogate-Control`, Akamai's `Edge-Control`, nginx's `X-Accel-Expires`
 _FOR_SHARED_CACHES = re.compile(rb"(?:.+-)?cdn-cache-control|surrogate-control|edge-control|x-accel-expires")
+
+_DIRECTIVE = re.compile(r'(?:[^,"]|"[^"]*"?)+')
+_LIFETIMES = frozenset({"max-age", "s-maxage"})
+# beyond what is fresh, and so beyond the end of the URL
+_STALE = frozenset({"stale-while-revalidate", "stale-if-error"})
+
+
+@dataclass(frozen=True, slots=True)
+class _SignedUrl:
+    """The URL of a request, as far as caches have to know it."""
+
+    expires_at: int
+    is_bound: bool
+
+    def limit(self, headers: Headers) -> list[tuple[bytes, bytes]]:
+        """Return *headers* with which no cache goes on longer than the URL does, and no shared one with a user's."""
+        known = list(headers)
+        left = max(floor(self.expires_at - time.time()), 0)
+        lines = {b"cache-control": b""}
+        for name, value in known:
+            lowered = name.lower()
+            is_limited = lowered == b"cache-control" or _is_for_cdn(lowered)
+            if is_limited and not (self.is_bound and _is_for_cdn(lowered)):
+                lines[lowered] = b", ".join(filter(None, [lines.get(lowered, b""), value]))
+        limited = {name: _limited(value.decode("latin-1"), left) for name, value in lines.items()}
+        if self.is_bound and is_shared(lines.items()):
+            limited[b"cache-control"] = _limited(_for_one_user(limited[b"cache-control"]), left)
+        return [*uncached(known), *((name, value.encode("latin-1")) for name, value in limited.items())]
+
+
+def by_signed_url(scope: Scope, expires_at: int, *, is_bound: bool) -> None:
+    """Take note that a request has come by a URL that ends, and whether it is for one user only."""
+    cast("MutableMapping[str, object]", scope)[_SIGNED] = _SignedUrl(expires_at, is_bound)
 
 
 def about_a_file(scope: Scope, headers: Headers) -> None:
@@ -48,6 +86,9 @@ def kept_by_caches(status: int, headers: Headers, scope: Scope) -> list[tuple[by
     without_cookies = [pair for pair in known if pair[0].lower() != b"set-cookie"]
     if status >= 400 or (300 <= status < 400 and status != 304):
         return [*uncached(without_cookies if about else known), (b"cache-control", b"no-store")]
+    signed = cast("Mapping[str, object]", scope).get(_SIGNED)
+    if isinstance(signed, _SignedUrl):
+        known, without_cookies = signed.limit(known), signed.limit(without_cookies)
     return without_cookies if about or is_shared(known) else known
 
 
@@ -73,6 +114,37 @@ def _is_for_caches(name: bytes) -> bool:
     return name in _FOR_CACHES or _FOR_SHARED_CACHES.fullmatch(name) is not None
 
 
+def _is_for_cdn(name: bytes) -> bool:
+    # nginx goes by `Cache-Control` where it has no header of its own
+    return _FOR_SHARED_CACHES.fullmatch(name) is not None and name != b"x-accel-expires"
+
+
+def _limited(value: str, left: int) -> str:
+    """Return the directives of *value*, by which an answer is kept for *left* seconds at most."""
+    kept: list[str] = []
+    for directive in map(str.strip, _DIRECTIVE.findall(value)):
+        name, _, argument = directive.partition("=")
+        if name.strip().lower() in _LIFETIMES:
+            seconds = argument.strip(' "')
+            kept.append(f"{name.strip()}={min(int(seconds), left) if seconds.isdecimal() else 0}")
+        elif name.strip().lower() not in _STALE:
+            kept.append(directive)
+    # without a lifetime a cache makes one up
+    names = _directives(value)
+    if "max-age" not in names and not {"no-cache", "no-store"} & names:
+        kept.append(f"max-age={left}")
+    return ", ".join(filter(None, kept))
+
+
+def _for_one_user(value: str) -> str:
+    kept = (
+        directive
+        for directive in map(str.strip, _DIRECTIVE.findall(value))
+        if directive.partition("=")[0].strip().lower() not in {"public", "s-maxage", "private"}
+    )
+    return ", ".join(["private", *kept])
+
+
 def _allows(name: bytes, value: str) -> bool:
     if name == b"x-accel-expires":
         return value.strip() not in {"0", "off"}
@@ -83,9 +155,11 @@ def _allows(name: bytes, value: str) -> bool:
 
 
 def _directives(value: str) -> frozenset[str]:
-    """Return the names of the directives; `private` only if it is for the whole answer."""
+    """Return the names of the directives; `private` and `no-cache` only if they are for the whole answer."""
     # a quoted argument may hold commas
     outside = '""'.join(value.split('"')[::2])
     found = (directive.partition("=") for directive in outside.split(","))
     names = ((name.strip().lower(), is_qualified) for name, is_qualified, _ in found)
-    return frozenset(name for name, is_qualified in names if not (name == "private" and is_qualified))
+    return frozenset(
+        name for name, is_qualified in names if not (name in {"private", "no-cache"} and is_qualified)
+    )

@@ -14,6 +14,7 @@ from filecolumn.errors import InvalidGrantError, ObjectExistsError
 from filecolumn.facts import FileFacts, Json
 from filecolumn.file import FileObject
 from filecolumn.grants import check_subject, granted_facts, receipt, too_large
+from filecolumn.litestar.caching import by_signed_url
 from filecolumn.litestar.config import FileColumnConfig
 from filecolumn.litestar.exceptions import SIGNED_ROUTES
 from filecolumn.litestar.receiving import body_chunks, check_encoding, subject_of
@@ -45,6 +46,7 @@ def _download_route(path: str, config: FileColumnConfig, signer: UrlSigner) -> H
     )
     async def download(request: AnyRequest) -> FileObjectResponse:
         claims = _verified(signer, "download", request)
+        by_signed_url(request.scope, claims.expires_at, is_bound=bool(claims.subject))
         # the signature vouches for what it holds, so no row has to be asked
         file = FileObject._from_facts(_facts(claims), Phase.STORED)
         return FileObjectResponse(
