@@ -187,13 +187,13 @@ def application(
 
 
 def objects(folder: Path) -> list[Path]:
-    """Every file below the storage's folder, unfinished ones included, but for the marks of the place."""
+    """Every file below the storage's folder, unfinished ones included, but for our marks."""
     files = (path for path in (folder / "files").rglob("*") if path.is_file())
     return sorted(path for path in files if not is_mark(path))
 
 
 def is_mark(path: Path) -> bool:
-    """Return whether a file says whose the storage is."""
+    """Return whether a file says whose the storage is, or what it can do."""
     if path.parent.name == ".filecolumn":
-        return path.name in {"place", "shared", "owner"}
+        return path.name in {"create", "place", "shared", "owner"}
     return path.parts[-4:-2] == (".filecolumn", "writers")

@@ -19,8 +19,10 @@ from litestar.plugins.pydantic import PydanticDTO
 
 from filecolumn import FileObject, InvalidGrantError, storages
 from filecolumn.backends.base import Stat
+from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.signing import Claims, TokenSigner
+from tests.litestar import raw
 from tests.litestar.application import SIGNING_KEY, application, objects
 from tests.litestar.server import LiveServer, serve
 
@@ -183,6 +185,27 @@ def test_a_url_is_used_once(http: httpx.Client, tmp_path: Path) -> None:
     assert http.put(grant.url, content=b"first").status_code == 201
     assert http.put(grant.url, content=b"second").status_code == 409
     assert [path.read_bytes() for path in objects(tmp_path)] == [b"first"]
+
+
+@pytest.mark.parametrize("storage", ["file://{}/files/", "memory://", "local://{}/files", "fsspec memory"])
+def test_of_two_uploads_at_once_to_a_url_the_one_that_ends_first_stays(tmp_path: Path, storage: str) -> None:
+    fsspec_memory = FSSpecBackend("files", "memory", prefix=f"at-once-{tmp_path.name}")
+    backend = fsspec_memory if storage == "fsspec memory" else storage.format(tmp_path)
+    with (
+        serve(application(tmp_path, backends={"files": backend})) as live,
+        live.client() as client,
+        raw.connect(live.port) as slow,
+    ):
+        grant = granted()
+        slow.sendall(raw.head("PUT", grant.url, [("Content-Length", "5")]) + b"oth")
+        # the other has been let in: it is answered in the order of the connections
+        time.sleep(0.1)
+        answer = client.put(grant.url, content=b"first")
+        assert answer.status_code == 201
+        slow.sendall(b"er")
+        assert raw.status_of(slow.recv(65536)) == 409
+        key = claims_of(grant.token, "grant").key
+        assert storages.get("files").get_bytes(key) == b"first"
 
 
 @pytest.mark.parametrize("path", ["/attach", "/model", "/model-dto"])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 
 from litestar import HttpMethod, Request, put, route
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
+from filecolumn.backends.base import StorageBackend
 from filecolumn.content import source_of
-from filecolumn.errors import InvalidGrantError, ObjectExistsError
+from filecolumn.errors import InvalidGrantError, ObjectExistsError, StorageError
 from filecolumn.facts import FileFacts, Json
 from filecolumn.file import FileObject
 from filecolumn.grants import check_subject, granted_facts, receipt, too_large
@@ -117,9 +119,36 @@ async def _receive(request: AnyRequest, claims: Claims, limit: int | None) -> Fi
     backend = storages.get(claims.backend)
     if not claims.key:
         raise InvalidGrantError("the signature names no place")
+    content = body_chunks(request, claims.filename, limit)
+    is_refused = await _refuses_taken_keys(backend)
+    if not is_refused:
+        await _check_free(backend, claims)
+        content = _unless_taken(content, backend, claims)
+    # not fresh: whoever uses the URL twice and hangs up must not remove what came first
+    op = Put(
+        backend, claims.key, source_of(content), granted_facts(claims), fresh=False, looked_for=not is_refused
+    )
+    return await put_async(op)
+
+
+async def _refuses_taken_keys(backend: StorageBackend) -> bool:
+    """Return whether the storage keeps the first of two uploads at once by itself."""
+    try:
+        return await backend.refuses_taken_keys_async()
+    except StorageError:
+        # it may take uploads, and nothing of ours under another folder
+        return False
+
+
+async def _check_free(backend: StorageBackend, claims: Claims) -> None:
     if await backend.exists_async(claims.key):
         raise ObjectExistsError(f"{claims.filename!r} was uploaded already with this grant")
-    content = source_of(body_chunks(request, claims.filename, limit))
-    # not fresh: whoever uses the URL twice and hangs up must not remove what came first
-    op = Put(backend, claims.key, content, granted_facts(claims), fresh=False, looked_for=True)
-    return await put_async(op)
+
+
+async def _unless_taken(
+    chunks: AsyncIterator[bytes], backend: StorageBackend, claims: Claims
+) -> AsyncIterator[bytes]:
+    """Pass *chunks* on, and look at their end whether another upload with the URL was faster."""
+    async for chunk in chunks:
+        yield chunk
+    await _check_free(backend, claims)
