@@ -91,6 +91,23 @@ async def after(request: Request[Any, Any, Any]) -> FileObjectResponse:
     return FileObjectResponse(request.app.state["file"], request, cookies={"own": "secret"})
 
 
+@get("/kept", cache=60)
+async def kept(request: Request[Any, Any, Any]) -> FileObjectResponse:
+    return FileObjectResponse(
+        request.app.state["file"], request, cache_control=PUBLIC, cookies={"own": "secret"}
+    )
+
+
+@get("/kept-private", cache=60)
+async def kept_private(request: Request[Any, Any, Any]) -> FileObjectResponse:
+    return FileObjectResponse(request.app.state["file"], request, cookies={"own": "secret"})
+
+
+@get("/kept-text", cache=60, sync_to_thread=False)
+def kept_text() -> str:
+    return str(time.perf_counter_ns())
+
+
 @get("/other")
 async def other() -> Response[str]:
     """Tell what is no file, with cookies, as the application wants it."""
@@ -115,7 +132,7 @@ def stored() -> FileObject:
 def public(stored: FileObject) -> Iterator[httpx.Client]:
     """Cookies come from responses, the session, the protection against CSRF and a hook."""
     app = Litestar(
-        [file, after, other],
+        [file, after, other, kept, kept_private, kept_text],
         plugins=[FileColumnPlugin(FileColumnConfig(backends={"m": storages.get("m")}))],
         csrf_config=CSRFConfig(secret="s" * 32),
         middleware=[CookieBackendConfig(secret=b"s" * 16).middleware],
@@ -149,6 +166,22 @@ def test_a_file_that_shared_caches_may_keep_sets_no_cookie(public: httpx.Client,
             )
         else:
             assert answer.headers["cache-control"] == public.get(f"/{way}").headers["cache-control"]
+
+
+def test_the_response_cache_of_litestar_keeps_no_file(public: httpx.Client) -> None:
+    # it would be sent whole, with the cookies that are added on the way out
+    for path in ("/kept", "/kept-private"):
+        public.cookies.clear()
+        first = public.get(path)
+        public.cookies.clear()
+        assert (first.status_code, len(first.content)) == (200, 5)
+        again = public.get(path, headers={"Range": "bytes=0-0"})
+        assert (again.status_code, again.content) == (206, b"h")
+        assert again.headers.get_list("set-cookie").count("own=secret; Path=/; SameSite=lax") == (
+            path != "/kept"
+        )
+        assert ("set-cookie" in again.headers) is (path != "/kept")
+    assert public.get("/kept-text").text == public.get("/kept-text").text
 
 
 def test_what_is_no_file_is_left_alone(public: httpx.Client) -> None:

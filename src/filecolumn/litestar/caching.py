@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from math import floor
 from typing import cast
 
-from litestar.types import Message, Scope
+from litestar.types import HTTPScope, Message, Scope
 
-__all__ = ("about_a_file", "by_signed_url", "is_shared", "kept_by_caches", "settle_caching", "uncached")
+__all__ = (
+    "about_a_file",
+    "by_signed_url",
+    "is_shared",
+    "kept_by_caches",
+    "settle_caching",
+    "uncached",
+    "without_files",
+)
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -65,6 +73,18 @@ def by_signed_url(scope: Scope, expires_at: int, *, is_bound: bool) -> None:
 def about_a_file(scope: Scope, headers: Headers) -> None:
     """Take note that what answers the request is a file, with *headers* for caches, or says why it is not."""
     cast("MutableMapping[str, object]", scope)[_MARK] = is_shared(headers)
+
+
+def without_files(keeps: Callable[[HTTPScope, int], bool]) -> Callable[[HTTPScope, int], bool]:
+    """Return a filter of Litestar's response cache that keeps what *keeps* does, but for files.
+
+    It would send the whole file for a range or a condition, with the cookies of another user, and hold it in memory.
+    """
+
+    def filtered(scope: HTTPScope, status: int) -> bool:
+        return _MARK not in scope and keeps(scope, status)
+
+    return filtered
 
 
 async def settle_caching(message: Message, scope: Scope) -> None:

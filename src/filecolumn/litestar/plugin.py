@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Protocol, cast
 
 from click import Group
@@ -22,7 +23,7 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.file import FileObject
 from filecolumn.lists import FileObjectList
 from filecolumn.litestar.background import BACKGROUND_STATE_KEY, Background
-from filecolumn.litestar.caching import settle_caching
+from filecolumn.litestar.caching import settle_caching, without_files
 from filecolumn.litestar.cli import files_group
 from filecolumn.litestar.commits import answer_failed_commit
 from filecolumn.litestar.config import FileColumnConfig
@@ -99,6 +100,10 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         settings.request_class = form_request(settings.request_class)
         # where nothing runs the lifespan these are here, if not the last
         app_config.before_send.extend(_LAST_HOOKS)
+        cached = app_config.response_cache_config
+        app_config.response_cache_config = replace(
+            cached, cache_response_filter=without_files(cached.cache_response_filter)
+        )
         app_config.dependencies.setdefault("storages", Provide(_provide_storages, sync_to_thread=False))
         app_config.signature_types = [
             *app_config.signature_types,
