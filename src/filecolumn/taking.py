@@ -6,11 +6,11 @@ that is said of the content is said of the copy.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from filecolumn.backends.threads import aclosing, closing
+from filecolumn.backends.threads import aclose, aclosing, closing
 from filecolumn.content import source_of
 from filecolumn.errors import InvalidGrantError, ObjectNotFoundError
 from filecolumn.facts import FileFacts
@@ -128,10 +128,10 @@ async def take_async(op: Take) -> FileFacts:
 
 async def _put_async(op: Take) -> FileFacts:
     content = await content_of(op)
-    if not isinstance(content, AsyncIterator):
+    try:
         return await put_async(op.putting(source_of(content)))
-    async with aclosing(content):
-        return await put_async(op.putting(source_of(content)))
+    finally:
+        await aclose(content)
 
 
 def _judged(op: Take, facts: FileFacts) -> FileFacts:

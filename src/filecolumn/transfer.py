@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from filecolumn.backends.base import PutMode, Stat, StorageBackend
-from filecolumn.backends.threads import aclosing, close, closing, in_thread, settled
+from filecolumn.backends.threads import Left, aclose, aclosing, close, closing, in_thread, settled
 from filecolumn.content import source_of
 from filecolumn.errors import (
     ChecksumMismatchError,
@@ -374,11 +374,10 @@ async def copy_async(op: Copy) -> FileFacts:
     if not op.within_storage:
         with _of_origin(op):
             content = await content_of(op)
-        if isinstance(content, AsyncIterator):
-            async with aclosing(content):
-                return await put_async(_put_of(op, source_of(content)))
-        # a thread that was left to itself may read it still: with that thread it ends
-        return await put_async(_put_of(op, source_of(content)))
+        try:
+            return await put_async(_put_of(op, source_of(content)))
+        finally:
+            await aclose(content)
     task = asyncio.ensure_future(op.backend.copy_async(op.origin_key, op.key))
     try:
         with _of_origin(op):
@@ -522,15 +521,13 @@ def _put_of(op: Copy, content: Source) -> Put:
     return Put(op.backend, op.key, content, op.facts, op.fresh, is_copy=True)
 
 
-async def content_of(op: Copy) -> Iterator[bytes] | AsyncIterator[bytes]:
-    """Return the content of the origin; where it is a folder, to be read in the thread that writes it too."""
+async def content_of(op: Copy) -> Left[bytes] | AsyncIterator[bytes]:
+    """Return the content of the origin, for `aclose`; of a folder, to be read in the thread that writes it too."""
     if op.backend is op.origin and not op.origin.copies_by_itself:
-        doing = f"read {op.origin_key!r} in storage {op.origin.key!r}"
-        return await in_thread(
-            partial(op.origin.get, op.origin_key),
-            limit=op.origin.total_timeout,
-            doing=doing,
-            unwanted=close,
+        doing, limit = f"read {op.origin_key!r} in storage {op.origin.key!r}", op.origin.total_timeout
+        opening = partial(op.origin.get, op.origin_key)
+        return Left(
+            await in_thread(opening, limit=limit, doing=doing, unwanted=close), limit=limit, doing=doing
         )
     return await op.origin.get_async(op.origin_key)
 

@@ -174,6 +174,21 @@ async def test_a_cancellation_in_the_midst_of_a_call_closes_the_file_when_it_has
     assert await asyncio.to_thread(all_closed, tmp_path)
 
 
+async def test_a_copy_that_is_cancelled_closes_the_file_that_it_reads(
+    file: FileObject, backend: StorageBackend, tmp_path: Path, gate: Gate
+) -> None:
+    before = sorted(backend.list())
+    task = asyncio.ensure_future(file.copy_async())
+    await asyncio.to_thread(gate.reading.wait, 10)
+    assert open_files(tmp_path)
+    task.cancel()
+    gate.go_on.set()
+    # its traceback refers to what was read
+    errors = await asyncio.gather(task, return_exceptions=True)
+    assert await asyncio.to_thread(all_closed, tmp_path), errors
+    assert sorted(backend.list()) == before
+
+
 async def test_clients_that_hang_up_at_any_moment_leave_no_file_open(
     file: FileObject, backend: StorageBackend, tmp_path: Path
 ) -> None:

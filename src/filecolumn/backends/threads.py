@@ -30,6 +30,7 @@ from filecolumn.workers import InterpreterEndsError, Workers, running_loop, star
 
 __all__ = (
     "THREADS",
+    "Left",
     "Progress",
     "Pulled",
     "Pushed",
@@ -359,11 +360,31 @@ class Pulled(AsyncIterator[T]):
 
     async def aclose(self) -> None:
         """Read no more, and wait until the items are closed, at most as long as for one of them."""
-        if not self._steps.leave():
-            return
-        closed = asyncio.wrap_future(_calls.submit(self._steps.close))
-        # a cancellation ends the wait, and not what is waited for
-        await asyncio.wait({closed}, timeout=self._limit)
+        await self._steps.aclose(self._limit)
+
+
+class Left(Iterator[T]):
+    """Blocking items that another thread reads; after `aclose` it gets an error in place of the next one."""
+
+    def __init__(self, items: Iterator[T], *, limit: float, doing: str) -> None:
+        self._steps = _Steps(items)
+        self._limit = limit
+        self._doing = doing
+        self._is_closed = False
+
+    def __next__(self) -> T:
+        item = self._steps.next()
+        if not isinstance(item, _End):
+            return item
+        if self._is_closed:
+            # the end would make what there was the whole
+            raise StorageError(f"cannot {self._doing}: nobody waits for it any more")
+        raise StopIteration
+
+    async def aclose(self) -> None:
+        """Close the items as `Pulled.aclose` does; a thread that reads one just now closes them behind it."""
+        self._is_closed = True
+        await self._steps.aclose(self._limit)
 
 
 class _Steps(Generic[T]):
@@ -402,6 +423,13 @@ class _Steps(Generic[T]):
             self._is_left = True
             return is_first and not self._is_running
 
+    async def aclose(self, limit: float) -> None:
+        """Leave the items, and wait at most *limit* seconds until a thread has closed them."""
+        if self.leave():
+            closed = asyncio.wrap_future(_calls.submit(self.close))
+            # a cancellation ends the wait, and not what is waited for
+            await asyncio.wait({closed}, timeout=limit)
+
     def close(self) -> None:
         """Close the items; what a storage says to that helps nobody any more."""
         with suppress(Exception):
@@ -415,7 +443,7 @@ def close(items: Iterator[object]) -> None:
         closing()
 
 
-async def aclose(items: AsyncIterator[object]) -> None:
+async def aclose(items: AsyncIterator[object] | Left[bytes]) -> None:
     """Close what gives *items*, as `close` does; also for a caller that is cancelled."""
     closing = getattr(items, "aclose", None)
     if closing is not None:
