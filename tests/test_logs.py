@@ -39,6 +39,10 @@ SIGNED = "https://bucket.s3.amazonaws.com/a.txt?X-Amz-Credential=AKIA&X-Amz-Sign
         (StorageError(f"cannot read 'a': 403 of {SIGNED}"), "403 of https://bucket.s3.amazonaws.com/a.txt"),
         (OSError("no answer of https://user:pass/word@host/a"), "no answer of host/a"),
         (OSError("Authorization: Bearer ya29.abc"), "Authorization: Bearer"),
+        ("/admin" + "/x" * LONGEST, "/admin" + "/x" * 47 + " ..."),
+        ("/a/" + TOKEN * 20, "/a/... ..."),
+        ("no answer of " + "a" * LONGEST, "no answer of ..."),
+        (r"C:\Users\Ännchen\'a' \"b\".txt", r"C:\Users\Ännchen\'a' \"b\".txt"),
     ],
 )
 def test_a_value_is_one_line_without_secrets(value: object, line: str) -> None:

@@ -22,6 +22,9 @@ _log = logging.getLogger("filecolumn")
 LONGEST = 1000
 """Characters of one value that are logged."""
 
+START = 100
+"""Characters of a longer value that is one word."""
+
 MOST = 20
 """Members of a collection that are logged."""
 
@@ -48,10 +51,13 @@ def line_of(value: object) -> str:
         text = reason_of(value)
     else:
         text = str(value) or type(value).__name__
-    if len(text) > LONGEST:
-        # half of a secret would not be known for one
-        text = text[:LONGEST].rpartition(" ")[0] + " ..."
-    return printable(redacted(_TOKEN.sub("...", text)))
+    if len(text) <= LONGEST:
+        return printable(_without_secrets(text))
+    # half of a secret would not be known for one
+    words = text[:LONGEST].rpartition(" ")[0]
+    # a path has no words; it is not to hide by its length
+    start = _without_secrets(words) if words else _without_secrets(text[:LONGEST])[:START]
+    return printable(f"{start} ...")
 
 
 def printable(text: str) -> str:
@@ -61,6 +67,10 @@ def printable(text: str) -> str:
     return "".join(
         mark if mark.isprintable() else mark.encode("unicode_escape").decode("ascii") for mark in text
     )
+
+
+def _without_secrets(text: str) -> str:
+    return redacted(_TOKEN.sub("...", text))
 
 
 def _shown(value: object) -> object:
