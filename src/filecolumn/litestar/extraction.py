@@ -225,7 +225,7 @@ def _refuse(request: AnyRequest, error: Exception) -> None:
     if _package(error.__traceback__) in _FRAMEWORK:
         # not what the error says: that of a decoder holds the whole body
         kind = type(error).__name__
-        warn("%s %s could not be read: %s", request.method, logged_path(request.scope), kind)
+        warn("%s %s: the body cannot be read: %s", request.method, logged_path(request.scope), kind)
         raise ClientException(detail="The request cannot be read") from error
 
 
