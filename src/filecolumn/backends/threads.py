@@ -10,13 +10,12 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Generator,
     Iterable,
     Iterator,
 )
 from collections.abc import Set as AbstractSet
 from concurrent.futures import CancelledError, Future, wait
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from queue import Full, Queue
 from tempfile import TemporaryFile
@@ -451,13 +450,22 @@ async def aclose(items: AsyncIterator[object] | Left[bytes]) -> None:
             await cast("Callable[[], Awaitable[None]]", closing)()
 
 
-@contextmanager
-def closing(items: Iterator[T]) -> Generator[Iterator[T]]:
+def closing(items: Iterator[T]) -> AbstractContextManager[Iterator[T]]:
     """Close *items* at the end of the block, however it ends."""
-    try:
-        yield items
-    finally:
-        close(items)
+    return _Closing(items)
+
+
+class _Closing(AbstractContextManager[Iterator[T]]):
+    """A class: a generator would take longer than the rest of a small read."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+
+    def __enter__(self) -> Iterator[T]:
+        return self._items
+
+    def __exit__(self, *error: object) -> None:
+        close(self._items)
 
 
 @asynccontextmanager

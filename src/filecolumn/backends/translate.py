@@ -102,11 +102,15 @@ class TranslatedChunks(Iterator[bytes]):
         self._translating = translating
 
     def __next__(self) -> bytes:
-        with self._translating():
-            chunk = next(self._chunks, None)
-        if chunk is None:
-            raise StopIteration
-        return chunk
+        try:
+            return next(self._chunks)
+        except StopIteration:
+            raise
+        except BaseException:
+            # entered for an error only: it costs as much as to read a small file
+            with self._translating():
+                raise
+            raise
 
     def close(self) -> None:
         """Close what gives the chunks."""
