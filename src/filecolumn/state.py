@@ -218,13 +218,12 @@ class FileState(Described):
             # the column's storages are those of the copy
             self._phase, self._grant, self._allowed = Phase.GRANTED, grant, None
 
-    def _use_grant(self) -> Claims | None:
-        """Take note that the grant is used up, if the file has one, and return it."""
-        grant, self._grant = self._grant, None
-        return grant
+    def _use_grant(self) -> None:
+        """Take note that the grant is used up, if the file has one."""
+        self._grant = None
 
-    def _free_grant(self, grant: Claims) -> None:
-        """Take back `_use_grant`."""
+    def _hold_grant(self, grant: Claims | None) -> None:
+        """Take note that the file may use *grant* up: it did not, or is a copy of a file that has it."""
         self._grant = grant
 
     def _consume(self) -> None:

@@ -200,7 +200,7 @@ def _restored(  # noqa: PLR0917 - what `__reduce__` passes, also that of an olde
 ) -> FileValue:
     value = cls._from_facts(facts, phase, allowed)
     value._row = row
-    value._grant = grant
+    value._hold_grant(grant)
     return value
 
 

@@ -16,11 +16,12 @@ from litestar.enums import MediaType
 from litestar.response.base import ASGIResponse, Response
 from litestar.types import Receive, ResponseCookies, ResponseHeaders, Scope, Send, TypeEncodersMap
 
+from filecolumn.backends.threads import aclose, aclosing
 from filecolumn.errors import NotSupportedError
 from filecolumn.file import FileObject
 from filecolumn.litestar.caching import about_a_file, kept_by_caches
 from filecolumn.litestar.charset import LOOKED_AT, has_no_charset, with_charset
-from filecolumn.litestar.sending import beginning, close, exactly, send_all
+from filecolumn.litestar.sending import beginning, exactly, send_all
 from filecolumn.litestar.serving import (
     Answer,
     Representation,
@@ -229,7 +230,7 @@ class FileASGIResponse(ASGIResponse):
         # the whole is read without a limit, so that bytes too many are noticed
         length = None if decided.is_whole else decided.length
         content = await backend.get_async(key, start=decided.start, length=length)
-        stack.push_async_callback(close, content)
+        stack.push_async_callback(aclose, content)
         chunks = exactly(content, decided.length)
         # first what reads, then what is read
         stack.push_async_callback(chunks.aclose)
@@ -250,11 +251,8 @@ class FileASGIResponse(ASGIResponse):
 
     async def _head(self) -> bytes:
         backend, key = self._file._located()
-        content = await backend.get_async(key, length=LOOKED_AT)
-        try:
+        async with aclosing(await backend.get_async(key, length=LOOKED_AT)) as content:
             return await beginning(content, LOOKED_AT)
-        finally:
-            await close(content)
 
     def _set_start(self, decided: Answer, content_type: str | None) -> None:
         self.status_code: int = decided.status

@@ -8,11 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import anyio
 from litestar.types import Receive, Send
 
-from filecolumn.backends.threads import aclose as close
 from filecolumn.backends.threads import aclosing
 from filecolumn.errors import StorageError
 
-__all__ = ("beginning", "close", "exactly", "send_all")
+__all__ = ("beginning", "exactly", "send_all")
 
 SEND_TIMEOUT = 60.0
 """Seconds that a client may take to receive one chunk, before its connection is given up."""

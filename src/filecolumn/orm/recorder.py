@@ -207,7 +207,7 @@ class Recorder:
         for upload, use in list(self._used.items()):
             if use.place in attached:
                 continue
-            use.file._free_grant(use.grant)
+            use.file._hold_grant(use.grant)
             for noted in (self._used, self._frame.used, self._frame.doomed):
                 noted.pop(upload, None)
             self._frame.removed.discard(upload)

@@ -62,8 +62,7 @@ def copied_for(
         if use is Use.COPY:
             op = copy_for(slot)
             copy = files[index] = FileObject._from_facts(op.facts, Phase.PENDING)
-            if (grant := slot.file._grant) is not None:
-                copy._free_grant(grant)
+            copy._hold_grant(slot.file._grant)
             slot.swap(slot.file, copy)
             copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
             slot_of[op] = slot

@@ -194,7 +194,7 @@ class Frame:
             if place not in self.uploads:
                 file._detach()
         for use in self.used.values():
-            use.file._free_grant(use.grant)
+            use.file._hold_grant(use.grant)
         for file, facts in self.rewritten.values():
             file._unflush(facts)
         for files, held in self.rewritten_lists.values():
