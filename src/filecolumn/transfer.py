@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from filecolumn.backends.base import PutMode, Stat, StorageBackend
-from filecolumn.backends.threads import Left, aclose, aclosing, close, closing, in_thread, settled
+from filecolumn.backends.threads import Lent, aclose, aclosing, close, closing, in_thread, settled
 from filecolumn.content import source_of
 from filecolumn.errors import (
     ChecksumMismatchError,
@@ -521,12 +521,12 @@ def _put_of(op: Copy, content: Source) -> Put:
     return Put(op.backend, op.key, content, op.facts, op.fresh, is_copy=True)
 
 
-async def content_of(op: Copy) -> Left[bytes] | AsyncIterator[bytes]:
+async def content_of(op: Copy) -> Lent[bytes] | AsyncIterator[bytes]:
     """Return the content of the origin, for `aclose`; of a folder, to be read in the thread that writes it too."""
     if op.backend is op.origin and not op.origin.copies_by_itself:
         doing, limit = f"read {op.origin_key!r} in storage {op.origin.key!r}", op.origin.total_timeout
         opening = partial(op.origin.get, op.origin_key)
-        return Left(
+        return Lent(
             await in_thread(opening, limit=limit, doing=doing, unwanted=close), limit=limit, doing=doing
         )
     return await op.origin.get_async(op.origin_key)

@@ -29,7 +29,7 @@ from filecolumn.workers import InterpreterEndsError, Workers, running_loop, star
 
 __all__ = (
     "THREADS",
-    "Left",
+    "Lent",
     "Progress",
     "Pulled",
     "Pushed",
@@ -362,8 +362,8 @@ class Pulled(AsyncIterator[T]):
         await self._steps.aclose(self._limit)
 
 
-class Left(Iterator[T]):
-    """Blocking items that another thread reads; after `aclose` it gets an error in place of the next one."""
+class Lent(Iterator[T]):
+    """Blocking items, lent to a thread that reads them; after `aclose` it gets an error in place of the next one."""
 
     def __init__(self, items: Iterator[T], *, limit: float, doing: str) -> None:
         self._steps = _Steps(items)
@@ -442,7 +442,7 @@ def close(items: Iterator[object]) -> None:
         closing()
 
 
-async def aclose(items: AsyncIterator[object] | Left[bytes]) -> None:
+async def aclose(items: AsyncIterator[object] | Lent[bytes]) -> None:
     """Close what gives *items*, as `close` does; also for a caller that is cancelled."""
     closing = getattr(items, "aclose", None)
     if closing is not None:
