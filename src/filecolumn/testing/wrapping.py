@@ -149,7 +149,7 @@ class WrappedBackend(StorageBackend):
 
     async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         async with self._passed_async("get") as passage:
-            return _altered_async(await self.backend.get_async(key, start=start, length=length), passage)
+            return _AlteredChunks(await self.backend.get_async(key, start=start, length=length), passage)
 
     async def stat_async(self, key: str) -> Stat:
         async with self._passed_async("stat"):
@@ -236,3 +236,18 @@ async def _altered_async(chunks: AsyncIterable[bytes], passage: Passage) -> Asyn
     finally:
         if isinstance(chunks, AsyncIterator):
             await aclose(chunks)
+
+
+class _AlteredChunks(AsyncIterator[bytes]):
+    """Chunks that are altered; `aclose` closes what gives them also before the first one, unlike a generator's."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], passage: Passage) -> None:
+        self._chunks = chunks
+        self._altered = _altered_async(chunks, passage)
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._altered)
+
+    async def aclose(self) -> None:
+        await aclose(self._altered)
+        await aclose(self._chunks)
