@@ -19,10 +19,11 @@ from litestar.cli.main import litestar_group
 import filecolumn
 from filecolumn import storages
 from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.cli import main
 from filecolumn.cli.words import FINDINGS, WORDS, spoken
 from filecolumn.maintenance import CheckReport, FindingKind
-from tests.maintenance.world import World, keys, lay
+from tests.maintenance.world import keys, lay, make_world
 
 ROOT = Path(filecolumn.__file__).parents[2]
 MODELS = "tests.maintenance.models:Base"
@@ -78,6 +79,15 @@ def on_sync():
 
 def on_callable():
     return made(lambda: create_async_engine(f"sqlite+aiosqlite:///{HERE}/shop.db"))
+
+async def fails(app):
+    raise RuntimeError("no queue")
+
+def fails_to_start():
+    return made(create_engine(f"sqlite:///{HERE}/shop.db"), on_startup=[fails])
+
+def leaves():
+    raise SystemExit("no settings")
 
 def with_own_storages():
     engine = create_engine(f"sqlite:///{HERE}/shop.db")
@@ -142,6 +152,7 @@ WITHOUT_STORAGES = (
     ("drain", "--yes"),
     ("drain", "--dry-run"),
     ("adopt",),
+    ("triggers", "install"),
 )
 
 
@@ -260,6 +271,62 @@ def test_an_unreachable_storage_does_not_keep_an_application_from_being_checked(
     assert ("unreachable", "photos", None) in kinds
     assert not [kind for kind, *_ in kinds if kind == "missing"]
     assert "S3CR3T" not in result.output
+    swept = run_files("unreachable", "sweep", "--dry-run", "--json", monkeypatch=monkeypatch)
+    [report] = lines(swept)
+    assert (swept.exit_code, list(report["unreachable"])) == (1, ["photos"])  # type: ignore[call-overload]
+    probed = run_files("unreachable", "probe", "--json", monkeypatch=monkeypatch)
+    [line] = lines(probed)
+    assert (probed.exit_code, line["probe"]["is_healthy"]) == (1, False)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("command", ["check", "storages", "probe"])
+def test_an_application_that_does_not_start_is_one_sentence(
+    shop: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = run_files("fails_to_start", command, monkeypatch=monkeypatch)
+    assert result.exit_code == 3, result.output
+    assert result.stderr == "Error: the application does not start: RuntimeError: no queue\n"
+
+
+def test_code_that_ends_the_process_has_not_found_anything(shop: Path) -> None:
+    for arguments in (["--app", "shop:leaves"], ["--app", "shop:app", "--setup", "shop:leaves"]):
+        result = run("check", *arguments)
+        assert result.exit_code == 3, "and not 1, which says that something was found"
+        assert result.stderr == "Error: the project's own code ended the process: no settings\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tool = 3",
+        "tool.filecolumn = 3",
+        "[tool.filecolumn]\napp = 3",
+        "[tool.filecolumn]\napp = [3]",
+        "[tool.filecolumn]\nurl = ['x']",
+        "[tool.filecolumn]\nset_up = 'shop:set_up'",
+    ],
+)
+def test_a_table_that_cannot_be_read_is_one_sentence(shop: Path, text: str) -> None:
+    (shop / "pyproject.toml").write_text(text)
+    result = run("check")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "which models?" in result.stderr or "cannot be read" in result.stderr
+
+
+@pytest.mark.parametrize("app", ["on_sync", "on_async"])
+def test_an_interrupted_question_is_not_answered(
+    shop: Path, app: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: list[bool] = []
+
+    def confirm(*_: object, **__: object) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        answered.append(True)
+        return True
+
+    monkeypatch.setattr("click.confirm", confirm)
+    result = run("sweep", "--app", f"shop:{app}")
+    assert (result.exit_code, result.stderr, answered) == (130, "Error: interrupted\n", [])
 
 
 def test_words_are_those_of_the_reports_and_of_the_documentation() -> None:
@@ -274,10 +341,12 @@ def test_words_are_those_of_the_reports_and_of_the_documentation() -> None:
         assert f"| `{kind}` | {meaning} |" in page
 
 
-def test_numbers_stand_with_what_they_mean(world: World, storage: StorageBackend, tmp_path: Path) -> None:
-    world.add(b"one")
+def test_numbers_stand_with_what_they_mean(storage: StorageBackend, tmp_path: Path) -> None:
+    with make_world("sqlite", "sync", tmp_path) as world:
+        world.add(b"one")
+        url = world.url(world.way)
     lay("lost")
-    where = ("--app", MODELS, "--url", world.url(world.way))
+    where = ("--app", MODELS, "--url", url)
     assert "keys that rows own" in run("status", *where).stdout
     assert "a row refers to an object that is not there" in run("check", *where).stdout
     swept = run("sweep", "--dry-run", "--grace", "0", *where)
@@ -314,21 +383,33 @@ main(["check", "--app", sys.argv[1]])
 """
 
 
-@pytest.mark.parametrize("app", ["shop:on_sync", "shop:on_async"])
-def test_an_interrupted_command_ends_with_130_and_no_traceback(shop: Path, app: str) -> None:
-    with process(shop, "-c", HANGING, app) as running:
+def test_signals_end_commands_without_a_traceback(shop: Path) -> None:
+    """Ctrl-C while a thread of an event loop waits, and a reader that closed the pipe: both at a time."""
+    with (
+        process(shop, "-c", HANGING, "shop:on_async") as running,
+        process(shop, "-m", "filecolumn", "--app", "shop:app", "status") as unread,
+    ):
+        assert unread.stdout is not None
+        unread.stdout.close()
         assert running.stderr is not None
         assert "waits" in running.stderr.readline()
         time.sleep(0.2)
         running.send_signal(signal.SIGINT)
         _, stderr = running.communicate(timeout=40)
-    assert (running.returncode, stderr) == (130, "Error: interrupted\n")
+        assert (running.returncode, stderr) == (130, "Error: interrupted\n")
+        assert unread.stderr is not None
+        assert unread.stderr.read() == ""
+        assert unread.wait(40) == 141
 
 
-def test_a_pipe_that_nobody_reads_ends_a_command_quietly(shop: Path) -> None:
-    with process(shop, "-m", "filecolumn", "--app", "shop:app", "status") as running:
-        assert running.stdout is not None
-        assert running.stderr is not None
-        running.stdout.close()
-        assert running.stderr.read() == ""
-        assert running.wait(40) == 141
+def test_ctrl_c_ends_what_holds_up_the_event_loop(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[bool] = []
+
+    def listing(*_: object, **__: object) -> Iterator[object]:
+        signal.raise_signal(signal.SIGINT)
+        ended.append(True)
+        yield from ()
+
+    monkeypatch.setattr(ObstoreBackend, "list", listing)
+    result = run("check", "--app", "shop:on_sync")
+    assert (result.exit_code, result.stderr, ended) == (130, "Error: interrupted\n", [])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from sqlalchemy import Engine, create_engine, inspect, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -14,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from filecolumn import BackendNotRegisteredError, FileObject, MissingLedgerError, StoredObject, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import StorageError
+from filecolumn.litestar.background import Background
 from filecolumn.maintenance import (
     FindingKind,
     TriggerChange,
@@ -130,6 +132,60 @@ def test_a_storage_that_cannot_be_reached_is_one_finding_and_the_check_goes_on(
     assert "no route to host" in report.of(K.UNREACHABLE)[0].detail
     [missing, _] = check(local.engine, Base).of(K.MISSING)
     assert missing.storage == "docs", "when it answers, the rows' objects are missing"
+
+
+@pytest.mark.parametrize("operation", ["list", "list_unfinished"])
+def test_a_sweep_leaves_out_a_storage_that_does_not_answer(
+    local: World, storage: StorageBackend, operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storages.register_backend(f"file://{tmp_path}/other/", key="other")
+    [key] = local.add(b"one")
+    # from now on it stores there
+    sweep(local.engine, Base)
+    for name in ("docs", "other"):
+        lay("lost", backend=name)
+    local.sql("UPDATE documents SET file = NULL")
+    unbroken = getattr(type(storage), operation)
+
+    def breaking(self: StorageBackend) -> Iterator[Any]:
+        yield from unbroken(self)
+        if self.key == "docs":
+            raise StorageError("no route to host")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(storage), operation, breaking)
+        dry = sweep(local.engine, Base, grace=-5, dry_run=True)
+        report = sweep(local.engine, Base, grace=-5)
+    assert report.unreachable == dry.unreachable == {"docs": "no route to host"}
+    assert (report.orphans, report.claimed) == ((1, 1) if operation == "list" else (2, 2))
+    assert local.entry(key).unreferenced_since is not None, "rows and ledger are enough for that"
+    assert sweep(local.engine, Base, grace=-5).unreachable == {}
+
+
+def test_the_background_looks_after_the_registered_storages(local: World) -> None:
+    """Several services may share a database, each with storages of its own."""
+    [key] = local.add(b"one")
+    local.sql("UPDATE documents SET file = NULL")
+    local.set_entries(state=2, due_at=1)
+    ledger = LEDGER
+    assert ledger is not None
+    foreign = {"backend": "elsewhere", "key": "theirs.txt", "state": 2, "due_at": 1, "attempts": 0}
+    with local.engine.begin() as connection:
+        [entry] = connection.execute(select(ledger.table)).mappings()
+        connection.execute(ledger.table.insert().values({**entry, **foreign}))
+    background = Background(local.engine, [Base], 0.01, sweep_unreferenced=True)
+
+    async def run_once() -> None:
+        async with background.running():
+            with anyio.fail_after(30):
+                while background.last is None and background.error is None:  # noqa: ASYNC110 - it tells nobody
+                    await anyio.sleep(0.01)
+
+    anyio.run(run_once)
+    assert background.error is None
+    assert key not in keys()
+    assert local.entry("theirs.txt").state == 2
+    assert local.entry("theirs.txt").attempts == 0
 
 
 def test_a_bucket_that_is_not_there_is_unreachable(local: World, moto: Endpoint) -> None:

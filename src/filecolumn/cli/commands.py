@@ -17,14 +17,16 @@ from filecolumn import maintenance
 from filecolumn.cli.project import Given, read_project
 from filecolumn.cli.running import FOUND, JSON, OPENING, MaintenanceCommand, Running, confirm, end, opened
 from filecolumn.cli.words import CHECK, COLUMN, DRAIN, FINDINGS, STATUS, SWEEP, explained
-from filecolumn.maintenance.required import require_storages_of
+from filecolumn.maintenance.required import require_storages_of, require_storages_of_columns
 
 __all__ = ("COMMANDS", "TRIGGERS", "TRIGGERS_HELP", "json_option", "main", "with_options")
 
 _GIVEN = "filecolumn.given"
 
 _yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-_only = click.option("--storage", "only", multiple=True, metavar="KEY", help="Only this storage; repeat it.")
+_only = click.option(
+    "--storage", "only", multiple=True, metavar="KEY", help="Limit the run to this storage; may be repeated."
+)
 
 
 def _command(name: str, words: str = "") -> Callable[[Callable[..., None]], MaintenanceCommand]:
@@ -39,9 +41,9 @@ def _command(name: str, words: str = "") -> Callable[[Callable[..., None]], Main
 
 
 @_command("drain", explained(DRAIN))
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many objects.")
+@click.option("--limit", type=click.IntRange(min=1), help="Delete at most this many objects.")
 @click.option(
-    "--batch", type=click.IntRange(1, 1000), default=100, show_default=True, help="Objects at a time."
+    "--batch", type=click.IntRange(1, 1000), default=100, show_default=True, help="Objects in a batch."
 )
 @click.option(
     "--lease",
@@ -50,7 +52,9 @@ def _command(name: str, words: str = "") -> Callable[[Callable[..., None]], Main
     show_default=True,
     help="Seconds until another drain may take over.",
 )
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most so many objects a second.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="Delete at most this many objects a second."
+)
 @click.option(
     "--dry-run", is_flag=True, help="Only show what is due; exit code 1 if a run would change something."
 )
@@ -66,9 +70,9 @@ def drain(
     only: Sequence[str],
     yes: bool,
 ) -> None:
-    """Delete what transactions have given up and what sweeps have claimed.
+    """Delete the objects that transactions have released and sweeps have claimed.
 
-    Exit code 1: a storage refused some of it, or something is in doubt and nothing was deleted for it.
+    Exit code 1: a storage refused to delete an object, or an object stays because something is in doubt.
     """
     names = only or None
 
@@ -109,7 +113,7 @@ def drain(
     "--unreferenced", is_flag=True, help="Also claim live keys that have had no row for the quarantine."
 )
 @click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="List at most so many objects a second."
+    "--rate", type=click.FloatRange(min=0, min_open=True), help="List at most this many objects a second."
 )
 @click.option(
     "--force", is_flag=True, help="Claim more than 100 objects and 1 % of all, or 10 and 1 % of a column."
@@ -132,7 +136,10 @@ def sweep(
     only: Sequence[str],
     yes: bool,
 ) -> None:
-    """Find objects that no row refers to, and give them to the next drain."""
+    """Find objects that no row refers to, and claim them for the next drain.
+
+    Exit code 1: a storage could not be reached.
+    """
     names = only or None
 
     def work(run: Running) -> bool:
@@ -152,14 +159,14 @@ def sweep(
             progress=run.output.progress,
         )
         run.output.report(report, title="Would be swept" if dry_run else "Swept")
-        return bool(report.pending)
+        return bool(report.pending or report.unreachable)
 
     _end_if_found(work)
 
 
 @_command("check", explained({**CHECK, **{str(kind): meaning for kind, meaning in FINDINGS.items()}}))
 @click.option("--verify", is_flag=True, help="Read every object and compare its hash.")
-@click.option("--repair", is_flag=True, help="Put right what can be without losing anything.")
+@click.option("--repair", is_flag=True, help="Repair what can be repaired without losing anything.")
 @click.option(
     "--grace",
     type=click.FloatRange(min=0),
@@ -172,7 +179,7 @@ def sweep(
 def check(*, verify: bool, repair: bool, grace: float, only: Sequence[str], yes: bool) -> None:
     """Compare rows, ledger and storages, and name each thing that is wrong.
 
-    Exit code 1: something is.  Without --repair it changes nothing.
+    Exit code 1: something is wrong.  Without --repair nothing is changed.
     """
     names = only or None
 
@@ -313,10 +320,14 @@ def copy_files(*, source: str, target: str) -> None:
 
 @_command("install")
 def install() -> None:
-    """Create the triggers, anew where they are there, and say which: created, replaced or unchanged."""
+    """Create or replace the triggers, and say of each whether it was created, replaced or unchanged.
+
+    They note how long deleted files are kept (`storages.retention`), so the storages must be registered.
+    """
 
     def work(run: Running) -> None:
         changes: list[maintenance.TriggerChange] = []
+        require_storages_of_columns(run.engine, *run.models)
         warnings = maintenance.install_triggers(run.engine, *run.models, on_trigger=changes.append)
         _tell(
             run, changes, nothing="no table with a file column is in the database, so there is none to watch"
@@ -368,7 +379,7 @@ TRIGGERS_HELP = "Let the database note what raw SQL takes away."
 
 
 def with_options(command: MaintenanceCommand, options: Sequence[click.Option]) -> MaintenanceCommand:
-    """Return a command with more options, which stand behind its own."""
+    """Return a command with more options, which are listed after its own."""
     made = copy.copy(command)
     made.params = [*command.params, *options]
     return made
@@ -381,7 +392,7 @@ def json_option() -> click.Option:
         is_flag=True,
         expose_value=False,
         callback=_note_json,
-        help="Print JSON, a line for each thing.",
+        help="Print results as JSON lines.",
     )
 
 
@@ -391,15 +402,15 @@ def _note_json(context: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 def project_options() -> list[click.Option]:
-    """Return the options that say what to work on, which may stand before and behind a command's name."""
+    """Return the options that say what to work on, which may stand before and after a command's name."""
     option = partial(click.Option, expose_value=False, callback=_note)
     return [
         option(
             ["--app"],
             multiple=True,
             metavar="MODULE:NAME",
-            help="The models: a declarative base or MetaData, all of the database, repeat it; or a Litestar "
-            "application with FileColumnPlugin, or what makes one.",
+            help="The declarative base or MetaData of the models; repeat it for all of the database. Or a Litestar "
+            "application with FileColumnPlugin, or a function that returns one.",
         ),
         option(
             ["--url"],
@@ -432,9 +443,9 @@ def main(context: click.Context) -> None:
     """Keep storages and rows in agreement.
 
     Options that are the same every time may stand in pyproject.toml: [tool.filecolumn] with app, url
-    and setup.  They may stand before and behind a command's name.
+    and setup.  They may stand before and after a command's name.
 
-    Exit codes: 0 nothing is wrong, 1 something was found, 2 wrong usage, 3 refused or failed.
+    Exit codes: 0 nothing is wrong, 1 something was found, 2 wrong usage, 3 refused or failed, 130 Ctrl-C.
     """
     given: Given = context.meta.setdefault(_GIVEN, Given())
     context.meta[OPENING] = partial(read_project, given)

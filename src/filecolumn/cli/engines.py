@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
@@ -14,7 +11,7 @@ from sqlalchemy import URL, Engine, StaticPool
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util.concurrency import greenlet_spawn
 
-from filecolumn.cli.running import Failed, in_one_line
+from filecolumn.cli.running import Failed, in_one_line, interruptible
 
 __all__ = ("run_in_loop", "run_on")
 
@@ -43,21 +40,8 @@ async def run_in_loop(engine: AsyncEngine | Engine, work: Callable[[Engine], T])
             # its connections belong to this loop; a database in memory is gone with its only one
             if not isinstance(engine.pool, StaticPool):
                 await engine.dispose()
-    with _interruptible():
+    with interruptible():
         return run_on(engine, work)
-
-
-@contextmanager
-def _interruptible() -> Generator[None]:
-    """Let Ctrl-C end a call that holds the event loop, which else sees it afterwards only."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _refuse_missing_file(url: URL) -> None:

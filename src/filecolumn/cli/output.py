@@ -82,10 +82,7 @@ class Output:
 
     def trigger(self, change: TriggerChange) -> None:
         """Print what became of a trigger."""
-        if self.as_json:
-            self.line({"trigger": _plain(change)})
-        else:
-            self._write(f"{change.done:<9}  {change.column}  {change.name}")
+        self.fact({"trigger": _plain(change)}, f"{change.done:<9}  {change.column}  {change.name}")
 
     def report(self, report: object, *, title: str) -> None:
         """Print the numbers of a report, each with what it means."""
@@ -107,6 +104,13 @@ class Output:
     def line(self, value: Mapping[str, object]) -> None:
         """Print a line of JSON."""
         self._write(json.dumps(value, default=str))
+
+    def fact(self, value: Mapping[str, object], text: str) -> None:
+        """Print one of several results, as JSON or as text."""
+        if self.as_json:
+            self.line(value)
+        else:
+            self._write(text)
 
     def result(self, value: Mapping[str, object], sentence: str) -> None:
         """Give the outcome: to a program as JSON, to a person as a sentence."""

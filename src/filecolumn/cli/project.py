@@ -8,11 +8,11 @@ import os
 import sys
 import tomllib
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 import click
 from sqlalchemy import Engine, MetaData, create_engine
@@ -84,17 +84,17 @@ def read_project(given: Given) -> Project:
     """Import what the options or the table `[tool.filecolumn]` name; click's UsageError says what is missing."""
     table = _table()
     sys.path.insert(0, os.getcwd())
-    named = given.app or _strings(table.get("app"))
+    named = given.app or table.app
     if not named:
         raise click.UsageError(
             "which models? Give --app package.module:Base, or app = [...] in [tool.filecolumn] of pyproject.toml; it "
             "may be a Litestar application with FileColumnPlugin too"
         )
-    if (setup := given.setup or _string(table.get("setup"))) is not None:
+    if (setup := given.setup or table.setup) is not None:
         _set_up(setup)
     found = [_made(name) for name in named]
     models = tuple(_models(name, each) for name, each in zip(named, found, strict=True) if not _is_app(each))
-    url = given.url or _string(table.get("url"))
+    url = given.url or table.url
     if url is not None:
         engine_of(url)
     apps = [each for each in found if _is_app(each)]
@@ -132,20 +132,38 @@ async def _awaited(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
-def _table() -> Mapping[str, Any]:
-    """Return `[tool.filecolumn]` of the nearest pyproject.toml, here or above."""
+def _table() -> Given:
+    """Return what `[tool.filecolumn]` of the nearest pyproject.toml says, here or above."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         path = folder / "pyproject.toml"
         if path.is_file():
             try:
                 found: Mapping[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
                 raise click.UsageError(f"{path} cannot be read: {error}") from error
-            tool: Mapping[str, Any] = found.get("tool", {})
-            table: Mapping[str, Any] = tool.get("filecolumn", {})
-            return table
-    return {}
+            return _read_table(path, found)
+    return Given()
+
+
+def _read_table(path: Path, found: Mapping[str, object]) -> Given:
+    tool = found.get("tool", {})
+    table = cast("dict[str, object]", tool).get("filecolumn", {}) if isinstance(tool, dict) else None
+    if isinstance(table, dict):
+        values = cast("dict[str, object]", table)
+        app, url, setup = (values.pop(name, None) for name in ("app", "url", "setup"))
+        names = [app] if isinstance(app, str) else app
+        if not values and _is_names(names) and isinstance(url, str | None) and isinstance(setup, str | None):
+            return Given(names or [], url, setup)
+    raise click.UsageError(
+        f"[tool.filecolumn] in {path} cannot be read: it has app, a list of names, url and setup, and nothing else"
+    )
+
+
+def _is_names(value: object) -> TypeGuard[list[str] | None]:
+    if value is None:
+        return True
+    return isinstance(value, list) and all(isinstance(each, str) for each in cast("list[object]", value))
 
 
 def _imported(name: str) -> Any:  # noqa: ANN401 - whatever the user has
@@ -156,7 +174,7 @@ def _imported(name: str) -> Any:  # noqa: ANN401 - whatever the user has
         found: object = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise click.UsageError(f"{name!r} cannot be imported: {in_one_line(error)}") from error
     except Exception as error:
         # the module's own
@@ -203,13 +221,3 @@ def _models(name: str, found: object) -> Models:
     raise click.UsageError(
         f"{name!r} is no declarative base, registry or MetaData, and no Litestar application"
     )
-
-
-def _strings(value: object) -> Sequence[str]:
-    if isinstance(value, str):
-        return [value]
-    return [str(item) for item in cast("list[object]", value)] if isinstance(value, list) else []
-
-
-def _string(value: object) -> str | None:
-    return value if isinstance(value, str) else None

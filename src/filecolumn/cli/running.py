@@ -6,6 +6,8 @@ Whatever goes wrong is one line on stderr, and with `--json` also a line of JSON
 from __future__ import annotations
 
 import re
+import signal
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
@@ -31,6 +33,7 @@ __all__ = (
     "confirm",
     "end",
     "in_one_line",
+    "interruptible",
     "opened",
 )
 
@@ -86,6 +89,9 @@ def _ending(context: click.Context) -> Generator[None]:
         yield
     except click.ClickException as error:
         _say_error(context, error.format_message(), error.exit_code)
+    except SystemExit as error:
+        # of the set-up, the models or the application
+        _say_error(context, f"the project's own code ended the process: {in_one_line(error)}", FAILED)
     except KeyboardInterrupt:
         _say_error(context, "interrupted", INTERRUPTED)
     except PipeClosedError:
@@ -126,13 +132,28 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     try:
-        agreed = click.confirm(question, err=True)
+        # an asynchronous engine has an event loop, which the question holds up
+        with interruptible():
+            agreed = click.confirm(question, err=True)
     except click.Abort as abort:
         if isinstance(abort.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise Failed("nobody answered, so nothing is done; --yes answers beforehand") from None
     if not agreed:
         raise Failed("nothing is done")
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """Let Ctrl-C end a call that holds up the event loop, which would handle the signal only afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _CLASS = re.compile(r"^<class '[^']*'>: ")

@@ -67,9 +67,10 @@ SWEEP: Mapping[str, str] = {
     "undated": "objects of unknown age, which are left alone",
     "claimed": "keys that a drain now deletes after the quarantine",
     "left": "suspects that were left alone: in use, referred to after all, or not to be claimed",
-    "unfinished": "left-overs of uploads that did not end, which were deleted; a dry run only counts them",
-    "pending": "keys and left-overs that a run would claim, note or delete; only in a dry run",
+    "unfinished": "remains of interrupted uploads, which were deleted; a dry run only counts them",
+    "pending": "keys and remains of uploads that a run would claim, note or delete; only in a dry run",
     "withheld": "storages about which nothing was concluded, and why; under an empty name all of them",
+    "unreachable": "storages that did not answer and were left out, and why",
 }
 CHECK: Mapping[str, str] = {
     "files": "files that rows refer to",

@@ -20,6 +20,7 @@ from filecolumn.logs import note, warn
 from filecolumn.maintenance import (
     DrainReport,
     Models,
+    SweepReport,
     drain,
     drain_async,
     sweep_when_due,
@@ -102,9 +103,18 @@ class Background:
         if isinstance(engine, AsyncEngine):
             report = await drain_async(engine, *self.models, only=only)
             if self.sweep_unreferenced:
-                await sweep_when_due_async(engine, *self.models, unreferenced=True, only=only)
+                _warn_of_unreachable(
+                    await sweep_when_due_async(engine, *self.models, unreferenced=True, only=only)
+                )
             return report
         report = await completed(lambda: drain(engine, *self.models, only=only))
         if self.sweep_unreferenced:
-            await completed(partial(sweep_when_due, engine, *self.models, unreferenced=True, only=only))
+            _warn_of_unreachable(
+                await completed(partial(sweep_when_due, engine, *self.models, unreferenced=True, only=only))
+            )
         return report
+
+
+def _warn_of_unreachable(report: SweepReport | None) -> None:
+    for name, why in (report.unreachable if report else {}).items():
+        warn("the sweep in the background left out storage %s, which does not answer: %s", name, why)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
 import click
 from litestar import Litestar
 from litestar.cli._utils import LitestarGroup  # gives the application to commands that ask for it
-from rich_click import RichCommand
 
 from filecolumn.cli.commands import COMMANDS, TRIGGERS, TRIGGERS_HELP, json_option, with_options
-from filecolumn.cli.running import OPENING, MaintenanceCommand
+from filecolumn.cli.output import Output
+from filecolumn.cli.running import FOUND, JSON, OPENING, MaintenanceCommand, end
 from filecolumn.litestar.health import check_storages
 from filecolumn.registry import storages
 
@@ -23,13 +24,13 @@ __all__ = ("files_group",)
 
 def list_storages(app: Litestar) -> None:
     """List the storages that the application registers, and who signs their URLs."""
-    asyncio.run(_list_storages(app))
+    asyncio.run(_list_storages(app, _output()))
 
 
 def probe_storages(app: Litestar) -> None:
-    """Write, read and delete a few bytes in each storage; the exit status is 1 if one fails."""
-    if not asyncio.run(_probe(app)):
-        raise SystemExit(1)
+    """Write, read and delete a few bytes in each storage; exit code 1 if one fails."""
+    if not asyncio.run(_probe(app, _output())):
+        end(FOUND)
 
 
 def new_signing_key() -> None:
@@ -37,19 +38,31 @@ def new_signing_key() -> None:
     click.echo(secrets.token_urlsafe(32))
 
 
-async def _list_storages(app: Litestar) -> None:
-    async with app.lifespan():
+async def _list_storages(app: Litestar, output: Output) -> None:
+    async with _project().started(app, output):
         for backend in storages.all():
             signer = "the storage" if backend.capabilities.signs else "the application"
-            click.echo(f"{backend.key}\t{backend.location}\tURLs signed by {signer}")
+            facts = {"key": backend.key, "location": backend.location, "signer": signer}
+            text = f"{backend.key}\t{backend.location}\tURLs signed by {signer}"
+            output.fact({"storage": facts}, text)
 
 
-async def _probe(app: Litestar) -> bool:
-    async with app.lifespan():
+async def _probe(app: Litestar, output: Output) -> bool:
+    async with _project().started(app, output):
         health = await check_storages()
     for key, found in health.items():
-        click.echo(f"{key}\t{'ok' if found.is_healthy else found.error}\t{found.seconds:.3f} s")
+        text = f"{key}\t{'ok' if found.is_healthy else found.error}\t{found.seconds:.3f} s"
+        output.fact({"probe": {"key": key, **asdict(found)}}, text)
     return all(found.is_healthy for found in health.values())
+
+
+def _output() -> Output:
+    return Output(as_json=bool(click.get_current_context().meta.get(JSON)))
+
+
+def _project() -> Any:  # noqa: ANN401 - a module
+    """Return what runs the application; the plugin has this module's commands, so it is imported late."""
+    return import_module("filecolumn.litestar.project")
 
 
 def _of_application(command: MaintenanceCommand) -> MaintenanceCommand:
@@ -57,9 +70,7 @@ def _of_application(command: MaintenanceCommand) -> MaintenanceCommand:
     body: Callable[..., object] = command.callback or (lambda: None)
 
     def run(app: Litestar, **options: Any) -> object:  # noqa: ANN401 - the command's own
-        # the plugin has this module's commands
-        project_of: Callable[[Litestar], object] = import_module("filecolumn.litestar.project").project_of
-        click.get_current_context().meta[OPENING] = lambda: project_of(app)
+        click.get_current_context().meta[OPENING] = lambda: _project().project_of(app)
         return body(**options)
 
     made = with_options(command, [json_option()])
@@ -78,8 +89,10 @@ for _each in COMMANDS:
 for _each in TRIGGERS:
     _triggers.add_command(_of_application(_each))
 files_group.add_command(_triggers)
-files_group.add_command(RichCommand(name="storages", callback=list_storages, help=list_storages.__doc__))
-files_group.add_command(RichCommand(name="probe", callback=probe_storages, help=probe_storages.__doc__))
+for _name, _body in (("storages", list_storages), ("probe", probe_storages)):
+    files_group.add_command(
+        MaintenanceCommand(name=_name, callback=_body, help=_body.__doc__, params=[json_option()])
+    )
 files_group.add_command(
-    RichCommand(name="new-signing-key", callback=new_signing_key, help=new_signing_key.__doc__)
+    MaintenanceCommand(name="new-signing-key", callback=new_signing_key, help=new_signing_key.__doc__)
 )

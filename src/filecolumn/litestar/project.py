@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -21,7 +20,7 @@ from filecolumn.cli.running import Failed, Running, in_one_line
 from filecolumn.litestar.plugin import FileColumnPlugin
 from filecolumn.maintenance import Models
 
-__all__ = ("project_of",)
+__all__ = ("project_of", "started")
 
 T = TypeVar("T")
 
@@ -31,7 +30,7 @@ def project_of(app: Litestar, *, models: Sequence[Models] = (), url: str | None 
 
     click's UsageError says what the plugin does not know.
     """
-    plugins = [plugin for plugin in app.plugins if isinstance(plugin, FileColumnPlugin)]
+    plugins = _plugins(app)
     if not plugins:
         raise click.UsageError("the application has no FileColumnPlugin, which knows its files")
     known = [*models, *(model for plugin in plugins for model in plugin.config.models)]
@@ -59,31 +58,16 @@ class ApplicationProject:
     """The database, if it is not the plugin's."""
 
     def run(self, work: Callable[[Running], T], output: Output) -> T:
-        """Call *work* while the application runs, so that its storages are registered; it drains nothing itself."""
+        """Call *work* while the application runs, so that its storages are registered."""
 
         def call(engine: Engine) -> T:
             return work(Running(engine, self.models, output))
 
-        return asyncio.run(self._run(call, output)).result()
+        return asyncio.run(self._run(call, output))
 
-    async def _run(self, call: Callable[[Engine], T], output: Output) -> Future[T]:
-        """Return the outcome of *call*: an error that passed through the application would be one of a group."""
-        outcome: Future[T] = Future()
-        with ExitStack() as duties:
-            for plugin in self.plugins:
-                duties.enter_context(plugin._without_duties())
-            stack = AsyncExitStack()
-            try:
-                await stack.enter_async_context(self.app.lifespan())
-            except Exception as error:
-                raise Failed(f"the application does not start: {_said(error)}") from error
-            try:
-                outcome.set_result(await run_in_loop(self._engine(), call))
-            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it is raised outside
-                outcome.set_exception(error)
-            finally:
-                await _stop(stack, output)
-        return outcome
+    async def _run(self, call: Callable[[Engine], T], output: Output) -> T:
+        async with started(self.app, output):
+            return await run_in_loop(self._engine(), call)
 
     def _engine(self) -> AsyncEngine | Engine:
         if self.url is not None:
@@ -104,6 +88,30 @@ class ApplicationProject:
         for plugin in self.plugins:
             if plugin.config.engine is not None:
                 yield plugin.config.engine
+
+
+@asynccontextmanager
+async def started(app: Litestar, output: Output) -> AsyncGenerator[None]:
+    """Run an application without the duties of its plugin; Failed if it does not start.
+
+    What is raised inside does not pass through the application, which would make it one error of a group.
+    """
+    with ExitStack() as duties:
+        for plugin in _plugins(app):
+            duties.enter_context(plugin._without_duties())
+        stack = AsyncExitStack()
+        try:
+            await stack.enter_async_context(app.lifespan())
+        except Exception as error:
+            raise Failed(f"the application does not start: {_said(error)}") from error
+        try:
+            yield
+        finally:
+            await _stop(stack, output)
+
+
+def _plugins(app: Litestar) -> list[FileColumnPlugin]:
+    return [plugin for plugin in app.plugins if isinstance(plugin, FileColumnPlugin)]
 
 
 async def _stop(stack: AsyncExitStack, output: Output) -> None:

@@ -27,6 +27,7 @@ __all__ = (
     "require_ledger",
     "require_storages",
     "require_storages_of",
+    "require_storages_of_columns",
     "unregistered_in_ledger",
 )
 
@@ -85,6 +86,15 @@ def require_storages(
             f"{_are_missing(missing)}, and rows or the ledger name {'it' if len(missing) == 1 else 'them'}: "
             f"{_REGISTER}, or name the storages to look at (--storage KEY; only=[...])"
         )
+
+
+def require_storages_of_columns(engine: Engine, *models: Models) -> None:
+    """Raise BackendNotRegisteredError if the storage of a file column in the database is not registered."""
+    metadatas = known_metadatas(models)
+    with engine.connect() as connection:
+        names = {_names_of_column(column)[0] for column in file_columns(connection, metadatas)}
+    if missing := _unregistered(engine, only_ledger(metadatas), names):
+        raise BackendNotRegisteredError(f"{_are_missing(missing)}, and file columns name them: {_REGISTER}")
 
 
 _REGISTER = (

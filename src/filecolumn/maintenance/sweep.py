@@ -15,6 +15,7 @@ from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select
 
+from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.parts import batches
 from filecolumn.errors import MaintenanceRefusedError
 from filecolumn.failpoints import failpoint
@@ -24,7 +25,16 @@ from filecolumn.maintenance.models import Models, known_metadatas, only_ledger, 
 from filecolumn.maintenance.places import Places
 from filecolumn.maintenance.required import require_ledger, require_storages
 from filecolumn.maintenance.scratch import ListedObject, Scratch, Suspect, Suspicion
-from filecolumn.maintenance.survey import PAGE, Progress, Survey, database_time, listing_pages, no_progress
+from filecolumn.maintenance.survey import (
+    PAGE,
+    UNREACHABLE,
+    Progress,
+    Survey,
+    database_time,
+    listing_pages,
+    no_progress,
+    said,
+)
 from filecolumn.maintenance.unreferenced import (
     count_unreferenced,
     mark_shared,
@@ -80,9 +90,11 @@ class SweepReport:
     Those in the cloud are not listed: a rule of the bucket has to end them.
     """
     pending: int = 0
-    """How many keys and left-overs a run would claim, note or delete; only in a dry run."""
+    """How many keys and remains of uploads a run would claim, note or delete; only in a dry run."""
     withheld: dict[str, str] = field(default_factory=dict[str, str])
     """Why nothing was concluded about a storage, or about all of them (under an empty name)."""
+    unreachable: dict[str, str] = field(default_factory=dict[str, str])
+    """Why a storage could not be swept: it did not answer."""
 
     @property
     def found(self) -> int:
@@ -114,7 +126,8 @@ def sweep(
     the number of objects to list in a second at most; *only* names the storages to sweep.  Without
     a ledger the objects are deleted at once, and nothing where a ledger is registered.
 
-    A *dry_run* claims nothing; its report's `pending` says how much a run would change.
+    A *dry_run* claims nothing; its report's `pending` says how much a run would change.  A storage that
+    does not answer is in the report's `unreachable`, and the others are swept.
 
     Raises MaintenanceRefusedError when one storage lies inside another or, unless *force* is true,
     more would be claimed than 100 objects and 1 % of all, or of a column 10 keys and 1 %.
@@ -220,11 +233,10 @@ class _Sweep:
         for name, backend in self._survey.places.backends():
             if why := self._ground.why_not(name):
                 self.report.withheld[name] = why
-            for page in listing_pages(backend):
-                started = time.monotonic()
-                self._suspect([ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page])
-                self._survey.progress("objects", self.report.listed)
-                self._slow_down(len(page), started)
+            try:
+                self._look_into(name, backend)
+            except UNREACHABLE as error:
+                self._leave_out(name, error)
         failpoint("sweep.after_list")
         self._scratch.index()
         self._scratch.suspect_unheld()
@@ -238,6 +250,20 @@ class _Sweep:
         self.report.orphans = counts.get(Suspicion.ORPHAN, 0)
         self.report.returned = counts.get(Suspicion.RETURNED, 0)
         self.report.unreferenced = counts.get(Suspicion.UNREFERENCED, 0)
+
+    def _look_into(self, name: str, backend: StorageBackend) -> None:
+        for page in listing_pages(backend):
+            started = time.monotonic()
+            self._suspect([ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page])
+            self._survey.progress("objects", self.report.listed)
+            self._slow_down(len(page), started)
+
+    def _leave_out(self, name: str, error: Exception) -> None:
+        """Conclude nothing about the objects of a storage that does not answer, and go on with the others."""
+        self._scratch.clear_folder(name, "")
+        self._survey.places.leave_out([name])
+        self.report.withheld.pop(name, None)
+        self.report.unreachable[name] = said(error)
 
     def _suspect(self, page: list[ListedObject]) -> None:
         self.report.listed += len(page)
@@ -377,19 +403,25 @@ class _Sweep:
 
     def clear_unfinished(self, *, dry_run: bool) -> None:
         """Delete what uploads have left that did not end."""
-        for _, backend in self._survey.places.backends():
-            old = (
-                stat.key
-                for stat in backend.list_unfinished()
-                if stat.last_modified is not None and stat.last_modified <= self._rules.oldest
-            )
-            for batch in _pages(old, f"list what uploads left in storage {backend.key!r}"):
-                if not dry_run:
-                    doing = f"delete {len(batch)} unfinished uploads, the first {batch[0]!r}"
-                    bridge.asked(backend, partial(backend.delete_unfinished, batch), doing)
-                else:
-                    self.report.pending += len(batch)
-                self.report.unfinished += len(batch)
+        for name, backend in self._survey.places.backends():
+            try:
+                self._clear_unfinished_in(backend, dry_run=dry_run)
+            except UNREACHABLE as error:
+                self._leave_out(name, error)
+
+    def _clear_unfinished_in(self, backend: StorageBackend, *, dry_run: bool) -> None:
+        old = (
+            stat.key
+            for stat in backend.list_unfinished()
+            if stat.last_modified is not None and stat.last_modified <= self._rules.oldest
+        )
+        for batch in _pages(old, f"list what uploads left in storage {backend.key!r}"):
+            if not dry_run:
+                doing = f"delete {len(batch)} unfinished uploads, the first {batch[0]!r}"
+                bridge.asked(backend, partial(backend.delete_unfinished, batch), doing)
+            else:
+                self.report.pending += len(batch)
+            self.report.unfinished += len(batch)
 
     def _slow_down(self, count: int, started: float) -> None:
         if self._rate is not None:
