@@ -165,10 +165,12 @@ def run_block(block: Block, page: Path, module: ModuleType, runner: asyncio.Runn
 async def _tidy(module: ModuleType) -> None:
     """Close what a page left open, so that pages need not show it every time."""
     for value in list(module.__dict__.values()):
-        if isinstance(value, Engine):
-            value.dispose()
-        elif isinstance(value, AsyncEngine):
-            await value.dispose()
+        # a configuration of advanced-alchemy makes its own
+        engine = getattr(value, "engine_instance", value)
+        if isinstance(engine, Engine):
+            engine.dispose()
+        elif isinstance(engine, AsyncEngine):
+            await engine.dispose()
     await storages.aclose()
 
 
