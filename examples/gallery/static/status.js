@@ -28,7 +28,7 @@ const KINDS = {
   corrupt: "an object is not what its row says",
   foreign: "a row refers to what is not its own",
   orphan: "an object that no row knows",
-  unreachable: "a row refers to a storage that cannot be reached",
+  unreachable: "a storage, or an object in it, cannot be reached, so nothing is known of it",
   ledger: "the ledger says otherwise than the rows",
   unrecorded: "an object that the ledger does not know; no fault",
 };

@@ -24,7 +24,7 @@ ErrorTable = Mapping[type[BaseException], type[FileColumnError]]
 """The first class that matches decides, so subclasses come first."""
 
 _PANICS = ("PanicException", "RustPanic")  # in a call, which is a BaseException, and in an awaited one
-_SECRETS = re.compile(r"(?<=://)[^/\s]*@|\?\S+")
+_SECRETS = re.compile(r"(?<=://)[^/\s]*@|(?<!<)\?(?!>)\S+")
 # In messages of others more is left out: a password with a slash, user:password@host without a scheme,
 # parts of connection strings and of signed requests
 _LIKELY_SECRETS = re.compile(
