@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -59,6 +60,8 @@ BATCH_SIZE = 512 * 1024
 MAX_FORM_TYPE = 256
 """Characters of the `Content-Type` of a form; RFC 2046, section 5.1.1 allows a boundary of 70."""
 
+# `int` refuses thousands of digits
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -166,7 +169,7 @@ def _announced(headers: Headers) -> int | None:
     length = headers.get("content-length", "")
     # middleware outside may have decoded what the client sent, and left its length as it was
     is_as_sent = headers.get("content-encoding", "identity").strip().lower() in {"", "identity"}
-    if "transfer-encoding" in headers or not (is_as_sent and length.isascii() and length.isdigit()):
+    if "transfer-encoding" in headers or not is_as_sent or _LENGTH.fullmatch(length) is None:
         return None
     return int(length)
 
