@@ -38,7 +38,10 @@ SIGNED = "https://bucket.s3.amazonaws.com/a.txt?X-Amz-Credential=AKIA&X-Amz-Sign
         (f"a grant {TOKEN!r} is no grant", "a grant '...' is no grant"),
         (StorageError(f"cannot read 'a': 403 of {SIGNED}"), "403 of https://bucket.s3.amazonaws.com/a.txt"),
         (OSError("no answer of https://user:pass/word@host/a"), "no answer of host/a"),
-        (OSError('404: <?xml version="1.0"?><Code>NoSuchBucket'), '404: <?xml version="1.0"?><Code>NoSuchBucket'),
+        (
+            OSError('404: <?xml version="1.0"?><Code>NoSuchBucket'),
+            '404: <?xml version="1.0"?><Code>NoSuchBucket',
+        ),
         (OSError("Authorization: Bearer ya29.abc"), "Authorization: Bearer"),
         ("/admin" + "/x" * LONGEST, "/admin" + "/x" * 47 + " ..."),
         ("/a/" + TOKEN * 20, "/a/... ..."),

@@ -12,7 +12,7 @@ import pytest
 from litestar import Litestar, Request, Response, get
 from litestar.config.csrf import CSRFConfig
 from litestar.datastructures import Cookie, MutableScopeHeaders
-from litestar.middleware.session.client_side import CookieBackendConfig
+from litestar.middleware.session.server_side import ServerSideSessionConfig
 from litestar.params import FromPath
 from litestar.types import Message, Scope
 
@@ -135,7 +135,7 @@ def public(stored: FileObject) -> Iterator[httpx.Client]:
         [file, after, other, kept, kept_private, kept_text],
         plugins=[FileColumnPlugin(FileColumnConfig(backends={"m": storages.get("m")}))],
         csrf_config=CSRFConfig(secret="s" * 32),
-        middleware=[CookieBackendConfig(secret=b"s" * 16).middleware],
+        middleware=[ServerSideSessionConfig().middleware],
         before_send=[hook],
     )
     app.state["file"] = stored
@@ -185,11 +185,11 @@ def test_the_response_cache_of_litestar_keeps_no_file(public: httpx.Client) -> N
 
 
 def test_what_is_no_file_is_left_alone(public: httpx.Client) -> None:
-    assert len(public.get("/other").headers.get_list("set-cookie")) == 3
+    assert len(public.get("/other").headers.get_list("set-cookie")) == 4
 
 
 def test_without_the_plugin_the_response_decides_for_what_it_sees(stored: FileObject) -> None:
-    app = Litestar([file], middleware=[CookieBackendConfig(secret=b"s" * 16).middleware])
+    app = Litestar([file], middleware=[ServerSideSessionConfig().middleware])
     app.state["file"] = stored
     with serve(app) as live, live.client() as http:
         assert "own=" not in http.get("/header").headers["set-cookie"]
