@@ -16,9 +16,9 @@ SLOWEST = ("--durations", "10")
 WITH_SERVERS = ("python", "-m", "tests.servers", "python", "-m", "pytest")
 
 # What needs nothing but this package, and takes minutes altogether; `sized` tests are in both sets, with
-# sizes of `tests/profiles.py`.
+# sizes of `tests/profiles.py`, but for examples of Hypothesis: twice as many find no more.
 QUICK = "not (server or browser or extended or quiet)"
-REST = "not quiet and (server or browser or extended or sized)"
+REST = "not quiet and (server or browser or extended or (sized and not hypothesis))"
 
 # Run without any extra: proves that nothing optional is needed, and that what is missing is named.
 BARE_IMPORT = """

@@ -49,8 +49,8 @@ class Profile:
 
 PROFILES = {
     "quick": Profile(
-        examples=20,
-        histories=8,
+        examples=30,
+        histories=12,
         fuzzed=5_000,
         kills=3,
         cuts=10,

@@ -8,7 +8,6 @@ from litestar.di import NamedDependency
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from filecolumn import FileColumnError
 from filecolumn.litestar import check_storages
 from filecolumn.maintenance import Finding, check_async, status_async
 
@@ -67,8 +66,7 @@ class Status(msgspec.Struct):
     files: int
     size: int
     """Bytes of all files, as their rows say; thumbnails are not counted."""
-    check: CheckOut | None
-    """None if a storage does not answer."""
+    check: CheckOut
     backlog: Backlog
 
 
@@ -93,12 +91,9 @@ async def probe_storages() -> list[StorageOut]:
     ]
 
 
-async def compare(engine: AsyncEngine) -> CheckOut | None:
-    """Compare the rows with the storages, unless one does not answer."""
-    try:
-        report = await check_async(engine, Item.metadata)
-    except FileColumnError:
-        return None
+async def compare(engine: AsyncEngine) -> CheckOut:
+    """Compare the rows with the storages."""
+    report = await check_async(engine, Item.metadata)
     counts = {kind.value: count for kind, count in report.counts.items()}
     findings = [described(finding) for finding in report.findings[:EXAMPLES]]
     return CheckOut(report.is_clean, report.files, report.objects, counts, findings)

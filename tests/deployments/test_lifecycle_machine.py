@@ -305,9 +305,9 @@ class MariadbMachine(LifecycleMachine):
     kind = "mariadb"
 
 
-HISTORIES = {"quick": (5, 20), "ci": (30, 30), "soak": (500, 60)}
-ON_SERVERS = {"quick": (1, 15), "ci": (2, 20), "soak": (100, 60)}
-WALKS = {"quick": (3, 30), "ci": (15, 50), "soak": (500, 60)}
+HISTORIES = {"quick": (5, 20), "ci": (12, 30), "soak": (500, 60)}
+ON_SERVERS = {"quick": (1, 15), "ci": (1, 20), "soak": (100, 60)}
+WALKS = {"quick": (3, 30), "ci": (8, 50), "soak": (500, 60)}
 """Histories, and steps of each."""
 
 WEIGHTS = {

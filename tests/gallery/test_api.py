@@ -279,5 +279,6 @@ def test_the_status_is_shown_while_a_storage_does_not_answer(
     folder.rename(tmp_path / "elsewhere")
     folder.write_bytes(b"no folder")
     status = http.get("/api/status").json()
-    assert (status["files"], status["check"]) == (1, None)
+    assert status["files"] == 1
+    assert [finding["kind"] for finding in status["check"]["findings"]] == ["unreachable"]
     assert [storage["healthy"] for storage in http.post("/api/status/probe").json()] == [False]

@@ -30,6 +30,10 @@ const KINDS = {
   orphan: "an object that no row knows",
   unreachable: "a storage, or an object in it, cannot be reached, so nothing is known of it",
   ledger: "the ledger says otherwise than the rows",
+  place: "a storage is not the one that the database knows",
+  withheld: "the database may be a copy or a restored one, so nothing is removed",
+  hidden: "a recorded column cannot be read",
+  triggers: "triggers that were installed are gone",
   unrecorded: "an object that the ledger does not know; no fault",
 };
 const GOOD = "M20 6 9.5 17.5 4 12";
@@ -77,14 +81,9 @@ function finding({ kind, detail, row, key }) {
 }
 
 function compare(check) {
-  const found = check?.findings ?? [];
-  $("#counts").hidden = !check;
-  $("#findings").hidden = !found.length;
-  $("#findings").replaceChildren(...found.map(finding));
-  if (!check) {
-    $("#compared").textContent = "A storage does not answer.";
-    return verdict("Not compared", false);
-  }
+  $("#counts").hidden = false;
+  $("#findings").hidden = !check.findings.length;
+  $("#findings").replaceChildren(...check.findings.map(finding));
   const kinds = Object.entries(check.counts);
   $("#counts tbody").replaceChildren(...kinds.map(kind));
   $("#compared").textContent =
