@@ -64,8 +64,8 @@ PROFILES = {
         uploads=20,
     ),
     "ci": Profile(
-        examples=40,
-        histories=20,
+        examples=20,
+        histories=12,
         fuzzed=20_000,
         kills=8,
         cuts=30,

@@ -202,7 +202,7 @@ def cases() -> Iterator[ParameterSet]:
             is_late = is_persistent != bool(number % 2)
             name = f"{scenario.__name__}, {layer.value}"
             ways = f"{'from then on' if is_persistent else 'once'}-{'after' if is_late else 'before'}"
-            marks = [pytest.mark.sized] if is_persistent == bool(number % 4 < 2) else [pytest.mark.extended]
+            marks = [] if is_persistent == bool(number % 4 < 2) else [pytest.mark.extended]
             yield pytest.param(scenario, layer, is_persistent, is_late, id=f"{name}-{ways}", marks=marks)
 
 
