@@ -205,10 +205,9 @@ def checked_metadata(metadata: JsonObject) -> JsonObject:
     if not _is_json_object(copy):
         raise ValueError("metadata must be a mapping")
     if "\\u" in text and _UNSTORABLE.search(json.dumps(copy, ensure_ascii=False)):
-        raise ContentRejectedError(
+        raise _refused_metadata(
             "metadata must be text without U+0000 and unpaired surrogates, which databases refuse in JSON",
-            field="metadata",
-            code="metadata_not_text",
+            "metadata_not_text",
         )
     return copy
 
@@ -254,21 +253,23 @@ def _parts(value: object) -> tuple[Iterable[object] | None, int]:
 
 
 def _too_deep_metadata() -> ContentRejectedError:
-    return ContentRejectedError(
+    return _refused_metadata(
         f"metadata must be a mapping of at most {MAX_METADATA_DEPTH} levels",
-        field="metadata",
-        code="metadata_too_deep",
-        params={"max_levels": MAX_METADATA_DEPTH},
+        "metadata_too_deep",
+        max_levels=MAX_METADATA_DEPTH,
     )
 
 
 def _too_large_metadata() -> ContentRejectedError:
-    return ContentRejectedError(
+    return _refused_metadata(
         f"metadata is too large as JSON; at most {MAX_METADATA_BYTES} bytes are allowed",
-        field="metadata",
-        code="metadata_too_large",
-        params={"max_size": MAX_METADATA_BYTES},
+        "metadata_too_large",
+        max_size=MAX_METADATA_BYTES,
     )
+
+
+def _refused_metadata(message: str, code: str, **limits: int) -> ContentRejectedError:
+    return ContentRejectedError(message, field="metadata", code=code, params=limits)
 
 
 def _decoded(value: object) -> object:

@@ -32,7 +32,6 @@ from filecolumn.orm.place import (
     generation_in,
     has_mark,
     look_at_places,
-    note_other_names,
     standing_to_remove,
     why_shared,
 )
@@ -117,10 +116,7 @@ def drain(
         # what fails meanwhile is not taken up by this run again
         until = connection.scalar(select(now_ms())) or 0
         generation = generation_in(connection, ledger)
-        if only is not None:
-            # a storage may have another name in the ledger
-            note_other_names(connection, ledger)
-    names = None if only is None else ledger_names(only)
+        names = None if only is None else ledger_names(connection, ledger, only)
     run = _Drain(engine, ledger, view, until, lease, generation, names)
     left = limit
     while claims := run.claim(batch, ROUND if left is None else min(ROUND, left)):

@@ -112,8 +112,9 @@ def _are_missing(names: Collection[str]) -> str:
     return f"the storages {', '.join(listed[:-1])} and {listed[-1]} are not registered in this process"
 
 
-def ledger_names(keys: Collection[str]) -> set[str]:
-    """Return all names that storages have in the ledger."""
+def ledger_names(connection: Connection, ledger: Ledger, keys: Collection[str]) -> set[str]:
+    """Return all names that storages have in the ledger, also those of before a storage was renamed."""
+    note_other_names(connection, ledger)
     return {name for key in keys for name in storages.names(storages.resolve(key))}
 
 

@@ -16,9 +16,7 @@ from filecolumn.maintenance.unreferenced import by_column
 from filecolumn.orm.columns import ColumnName
 from filecolumn.orm.draining import WITHHELD
 from filecolumn.orm.ledger import Ledger, State, now_ms
-from filecolumn.orm.place import note_other_names
 from filecolumn.orm.recording import speaking
-from filecolumn.registry import storages
 
 __all__ = ("STUCK", "ColumnStatus", "StatusReport", "status")
 
@@ -174,10 +172,8 @@ def _ground(
 
 
 def _ledger_names(engine: Engine, ledger: Ledger, only: Collection[str]) -> set[str]:
-    if storages.all():
-        with engine.connect() as connection:
-            note_other_names(connection, ledger)
-    return ledger_names(only)
+    with engine.connect() as connection:
+        return ledger_names(connection, ledger, only)
 
 
 def _by_column(
