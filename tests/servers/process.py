@@ -6,6 +6,8 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +20,8 @@ import pytest
 
 START_LIMIT = 60.0
 """Seconds that a server may take to listen."""
+RESTARTS = 3
+"""How often a server that crashes is started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +98,61 @@ def running(
     command: Sequence[str], port: int, log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run *command* until the block ends; it must listen on *port* within `START_LIMIT`."""
+    process = _start(command, log, environment)
+    try:
+        await_port(port, process, log)
+        yield process
+    finally:
+        end(process)
+
+
+@contextmanager
+def kept_running(command: Sequence[str], port: int, log: Path) -> Iterator[None]:
+    """As `running`; a server that crashes is started again up to `RESTARTS` times, and said.
+
+    For a server that keeps nothing itself: its clients try again, and lose one connection.
+    """
+    processes = [_start(command, log)]
+    changing = threading.Lock()
+    ending = False
+
+    def restart() -> None:
+        for _ in range(RESTARTS):
+            code = processes[-1].wait()
+            with changing:
+                if ending:
+                    return
+                sys.stderr.write(f"{command[0]} ended by itself ({code}):\n{_tail(log)}\n")
+                processes.append(_start(command, log))
+
+    watch = threading.Thread(target=restart, name=f"watch {command[0]}", daemon=True)
+    try:
+        await_port(port, processes[-1], log)
+        watch.start()
+        yield
+    finally:
+        with changing:
+            ending = True
+        end(processes[-1])
+        if watch.ident is not None:
+            watch.join(START_LIMIT)
+
+
+def _start(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**os.environ, **(environment or {})},
         )
-    try:
-        await_port(port, process, log)
-        yield process
-    finally:
-        end(process)
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(errors="replace")[-2000:]
 
 
 def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -118,7 +164,7 @@ def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise RuntimeError(f"{process.args!r} does not listen:\n{log.read_text(errors='replace')[-2000:]}")
+    raise RuntimeError(f"{process.args!r} does not listen:\n{_tail(log)}")
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

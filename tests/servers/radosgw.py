@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from tests.servers.process import Endpoint, free_port, program, running, unavailable
+from tests.servers.process import Endpoint, free_port, kept_running, program, running, unavailable
 
 PACKAGES = "Debian: ceph-mon ceph-osd ceph-common radosgw"
 PROGRAMS = ("ceph-authtool", "ceph-mon", "ceph-osd", "ceph", "radosgw", "radosgw-admin")
@@ -45,6 +45,9 @@ osd pool default pg autoscale mode = off
 mon allow pool size one = true
 ms bind msgr1 = false
 rgw frontends = beast endpoint=127.0.0.1:{port}
+rgw thread pool size = 64
+# without it, a gateway that is started again does not wait half a minute for the one before
+rgw cache enabled = false
 rgw gc max objs = 1
 rgw gc obj min wait = 1
 rgw gc processor period = 2
@@ -105,7 +108,9 @@ def _started(folder: Path, paths: dict[str, str], stack: ExitStack) -> Endpoint:
     call("ceph", "auth", "import", "-i", keyring)
     # the daemon takes ports of its own, so the monitor's is what is asked for
     serve("ceph-osd", mon_port, "-i", "0")
-    serve("radosgw", port, "-n", "client.admin", "--keyring", keyring)
+    gateway = [paths["radosgw"], "-c", str(config), "-f", "-n", "client.admin", "--keyring", keyring]
+    # it keeps nothing itself, and was seen to end in the middle of a run
+    stack.enter_context(kept_running(gateway, port, folder / "radosgw.out"))
     endpoint = Endpoint(f"http://127.0.0.1:{port}")
     keys = (f"--access-key={endpoint.user}", f"--secret-key={endpoint.password}")
     call("radosgw-admin", "user", "create", "--uid=tests", "--display-name=tests", *keys)
