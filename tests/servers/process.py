@@ -126,16 +126,15 @@ def kept_running(command: Sequence[str], port: int, log: Path) -> Iterator[None]
                 processes.append(_start(command, log))
 
     watch = threading.Thread(target=restart, name=f"watch {command[0]}", daemon=True)
+    watch.start()
     try:
-        await_port(port, processes[-1], log)
-        watch.start()
+        await_port(port, processes[0], log)
         yield
     finally:
         with changing:
             ending = True
         end(processes[-1])
-        if watch.ident is not None:
-            watch.join(START_LIMIT)
+        watch.join(START_LIMIT)
 
 
 def _start(

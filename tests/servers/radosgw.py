@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from tests.servers.process import Endpoint, free_port, kept_running, program, running, unavailable
 
+Running = Callable[[Sequence[str], int, Path], AbstractContextManager[object]]
 PACKAGES = "Debian: ceph-mon ceph-osd ceph-common radosgw"
 PROGRAMS = ("ceph-authtool", "ceph-mon", "ceph-osd", "ceph", "radosgw", "radosgw-admin")
 CONFIG = """
@@ -87,9 +88,9 @@ def _started(folder: Path, paths: dict[str, str], stack: ExitStack) -> Endpoint:
         assert done.returncode == 0, f"{name} {arguments}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def serve(name: str, listens: int, *arguments: str) -> None:
+    def serve(name: str, listens: int, *arguments: str, run: Running = running) -> None:
         command = [paths[name], "-c", str(config), "-f", *arguments]
-        stack.enter_context(running(command, listens, folder / f"{name}.out"))
+        stack.enter_context(run(command, listens, folder / f"{name}.out"))
 
     for user, caps in {
         "mon.": {"mon": "allow *"},
@@ -108,9 +109,8 @@ def _started(folder: Path, paths: dict[str, str], stack: ExitStack) -> Endpoint:
     call("ceph", "auth", "import", "-i", keyring)
     # the daemon takes ports of its own, so the monitor's is what is asked for
     serve("ceph-osd", mon_port, "-i", "0")
-    gateway = [paths["radosgw"], "-c", str(config), "-f", "-n", "client.admin", "--keyring", keyring]
     # it keeps nothing itself, and was seen to end in the middle of a run
-    stack.enter_context(kept_running(gateway, port, folder / "radosgw.out"))
+    serve("radosgw", port, "-n", "client.admin", "--keyring", keyring, run=kept_running)
     endpoint = Endpoint(f"http://127.0.0.1:{port}")
     keys = (f"--access-key={endpoint.user}", f"--secret-key={endpoint.password}")
     call("radosgw-admin", "user", "create", "--uid=tests", "--display-name=tests", *keys)
