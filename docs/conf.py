@@ -25,8 +25,8 @@ autodoc_typehints = "signature"
 # Long unions are shown by their names.
 autodoc_type_aliases = {
     "Content": "filecolumn.Content",
-    "Json": "filecolumn.facts.Json",
-    "JsonObject": "filecolumn.facts.JsonObject",
+    "Json": "filecolumn.files.facts.Json",
+    "JsonObject": "filecolumn.files.facts.JsonObject",
 }
 # Inside of a larger type, Sphinx 9 shows how it keeps the alias instead of the name
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name

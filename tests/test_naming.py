@@ -12,8 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from filecolumn import InvalidKeyError, mediatypes
-from filecolumn.mediatypes import canonical, is_known
+from filecolumn import InvalidKeyError
+from filecolumn.content import media_types
+from filecolumn.content.media_types import canonical, is_known
 from filecolumn.naming import (
     RUNNABLE_EXTENSIONS,
     check_content_type,
@@ -271,7 +272,7 @@ def test_a_usual_extension_says_each_type_that_is_served() -> None:
     extensions += "bz2 ndjson tar xz yaml zip zst avif bmp gif heic heif jp2 jpg jxl png tiff psd webp ico "
     extensions += "ics csv md txt tsv vcf vtt bin"
     served = {canonical(guess_content_type(f"a.{extension}")) for extension in extensions.split()}
-    assert served == set(mediatypes._INERT) - {"application/vnd.ms-outlook", "image/apng"}
+    assert served == set(media_types._INERT) - {"application/vnd.ms-outlook", "image/apng"}
 
 
 def test_an_extension_with_a_type_that_is_known_needs_no_list_of_names() -> None:

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filecolumn import InvalidKeyError
-from filecolumn.naming import check_key
-from filecolumn.templates import KeyContext, KeyTemplate
+from filecolumn.naming import KeyContext, KeyTemplate, check_key
 
 
 def context(filename: str = "Report.PDF", **record: object) -> KeyContext:

@@ -22,9 +22,9 @@ import pytest
 
 import filecolumn
 from filecolumn import FileObject, NotSupportedError, storages
+from filecolumn._threads import completed, in_thread
+from filecolumn._workers import Workers, start
 from filecolumn.backends.fsspec import FSSpecBackend
-from filecolumn.backends.threads import completed, in_thread
-from filecolumn.workers import Workers, start
 from tests.scenarios.files import keys
 
 HEAD = """
@@ -256,7 +256,7 @@ def test_a_thread_that_cannot_be_started_takes_no_other_call_with_it(monkeypatch
         second.join(0.1)
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("filecolumn.workers._idle", [])
+    monkeypatch.setattr("filecolumn._workers._idle", [])
     monkeypatch.setattr(threading.Thread, "start", refuse_first)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         workers.submit(lambda: "first")

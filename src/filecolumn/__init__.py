@@ -1,6 +1,7 @@
 """Files in SQLAlchemy columns, true to their rows whatever fails."""
 
-from filecolumn.content import Content
+from filecolumn.backends.registry import StorageRegistry, storages
+from filecolumn.content.sources import Content
 from filecolumn.errors import (
     BackendAlreadyRegisteredError,
     BackendMismatchError,
@@ -28,11 +29,10 @@ from filecolumn.errors import (
     StaleUploadError,
     StorageError,
 )
-from filecolumn.file import FileObject
-from filecolumn.lists import FileObjectList
+from filecolumn.files.file import FileObject
+from filecolumn.files.file_list import FileObjectList
+from filecolumn.orm.column import StoredObject
 from filecolumn.orm.events import install as _install
-from filecolumn.orm.type import StoredObject
-from filecolumn.registry import StorageRegistry, storages
 
 __all__ = (
     "BackendAlreadyRegisteredError",

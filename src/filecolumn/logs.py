@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from typing import cast
 
-from filecolumn.backends.translate import reason_of, redacted
 from filecolumn.errors import FileColumnError
+from filecolumn.redaction import reason_of, redacted
 
 __all__ = ("line_of", "note", "printable", "warn")
 

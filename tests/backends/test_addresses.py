@@ -22,10 +22,10 @@ from filecolumn import (
     StorageError,
     StorageRegistry,
 )
+from filecolumn.backends._options import check_own
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.backends.options import check_own
 
 SECRET = "S3CR3T"
 Register = Callable[..., StorageBackend]

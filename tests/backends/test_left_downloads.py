@@ -15,12 +15,12 @@ import anyio
 import pytest
 
 from filecolumn import FileObject, storages
+from filecolumn._threads import aclose
+from filecolumn.backends._local import FileChunks
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
-from filecolumn.backends.local import FileChunks
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.backends.threads import aclose
-from filecolumn.litestar.sending import exactly, send_all
+from filecolumn.http.sending import exactly, send_all
 from filecolumn.testing import FaultyBackend
 
 SIZE = 5_000_000

@@ -13,10 +13,10 @@ from uuid import uuid4
 import pytest
 
 from filecolumn import FileObject, ObjectNotFoundError, StorageError, storages
+from filecolumn._threads import THREADS
 from filecolumn.backends.base import PutMode, Stat, StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.backends.threads import THREADS
 
 
 @pytest.fixture(params=["obstore-local", "obstore-memory", "fsspec-local", "fsspec-memory"])

@@ -16,7 +16,7 @@ from sqlalchemy import delete
 import filecolumn
 from filecolumn.backends.base import StorageBackend
 from filecolumn.cli import main
-from filecolumn.orm.ledger import State
+from filecolumn.ledger.table import State
 from tests.maintenance.models import Document
 from tests.maintenance.world import World, keys
 

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from filecolumn.sniffing import HEAD_SIZE
+from filecolumn.content.sniffing import HEAD_SIZE
 from tests.corpus.listing import Package
 
 LIMIT = 600

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from filecolumn.content.policy import ContentPolicy
 from filecolumn.errors import ContentTypeRejectedError
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, guess_content_type
-from filecolumn.policy import ContentPolicy
 from tests.corpus.listing import Listed
 
 RUNS = {

@@ -27,7 +27,7 @@ from filecolumn.errors import (
     MaintenanceRefusedError,
     OwnedFileError,
 )
-from filecolumn.orm import place
+from filecolumn.ledger import owner
 from tests.deployments.hosts import Host, age, is_whole, named_in, objects_in
 from tests.deployments.releases import RELEASES, Process, give
 
@@ -310,7 +310,7 @@ class Lifecycle:
         now = int(self._facts().get("generation", "0"))
         for (database, *_), process in self._processes.items():
             if database == PRODUCTION:
-                for known in place._ledgers.get(process.engine, {}).values():
+                for known in owner._ledgers.get(process.engine, {}).values():
                     if known.generation < now:
                         known.standings.clear()
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from filecolumn import FileObject, StoredObject, maintenance, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import FileColumnError
-from filecolumn.orm.place import forget_standings
+from filecolumn.ledger.owner import forget_standings
 from tests.deployments.hosts import Host, age, is_whole, named_in, objects_in
 from tests.scenarios.fixtures import on_servers
 

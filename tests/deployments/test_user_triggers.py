@@ -155,7 +155,7 @@ def test_triggers_from_offline_sql_let_a_table_be_truncated(site: Site) -> None:
         pytest.importorskip("alembic.operations"),
     )
     # it registers the operations
-    pytest.importorskip("filecolumn.maintenance.migrations")
+    pytest.importorskip("filecolumn.alembic.operations")
 
     engine = site.database()
     put(engine, 1)

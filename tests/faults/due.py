@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Engine, MetaData, column, delete, insert, table, update
 from sqlalchemy.orm import DeclarativeBase
 
+from filecolumn.ledger.table import ledger_of
 from filecolumn.maintenance import SweepReport, sweep
-from filecolumn.orm.ledger import ledger_of
 
 
 def make_due(engine: Engine) -> None:

@@ -24,7 +24,7 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.maintenance import drain
 from filecolumn.testing import WrappedBackend
-from filecolumn.testing.wrapping import Operation, Passage
+from filecolumn.testing.wrappers import Operation, Passage
 from tests.faults.due import sweep_all_now
 from tests.faults.hot import HotRows
 from tests.scenarios.models import Base

@@ -17,14 +17,17 @@ from importlib import import_module
 import pytest
 from sqlalchemy import Connection, Engine, delete, update
 
-from filecolumn import FileObject, storages, transfer
+from filecolumn import FileObject, storages
 from filecolumn.backends.base import Stat, StorageBackend
-from filecolumn.facts import FileFacts
-from filecolumn.orm import draining, flush, frames, recording, rereading
-from filecolumn.orm import type as column_type
-from filecolumn.orm.ledger import Ledger
-from filecolumn.orm.recording import is_one_of
-from filecolumn.orm.unit import Place, Upload
+from filecolumn.backends.registry import ObjectRef
+from filecolumn.files import transfer
+from filecolumn.files.facts import FileFacts
+from filecolumn.ledger import deletion, transitions
+from filecolumn.ledger.table import Ledger
+from filecolumn.ledger.transitions import is_one_of
+from filecolumn.orm import column as column_type
+from filecolumn.orm import flush, rereading, transaction
+from filecolumn.orm.assignment import Upload
 
 # the package has the functions under the modules' names
 drain_module = import_module("filecolumn.maintenance.drain")
@@ -41,7 +44,7 @@ with_stat = transfer._with_stat
 claim = Drain._claim
 
 
-def forget_keys(connection: Connection, ledger: Ledger, places: Collection[Place], **_: object) -> None:
+def forget_keys(connection: Connection, ledger: Ledger, places: Collection[ObjectRef], **_: object) -> None:
     if places:
         connection.execute(delete(ledger.table).where(is_one_of(ledger, places)))
 
@@ -54,7 +57,7 @@ def believe_any_size(facts: FileFacts, backend: StorageBackend, stat: Stat) -> F
     return with_stat(facts, backend, replace(stat, size=facts.size or 0))
 
 
-def delete_at_once(_: Engine, __: Ledger, places: Sequence[Place], **___: object) -> list[Place]:
+def delete_at_once(_: Engine, __: Ledger, places: Sequence[ObjectRef], **___: object) -> list[ObjectRef]:
     storages.get("docs").delete([key for _, key in places])
     return list(places)
 
@@ -68,27 +71,31 @@ def claim_for_no_time(self: object, connection: Connection, size: int) -> list[o
 
 
 MUTANTS: dict[str, Callable[[Patch], None]] = {
-    "kept keys are not counted": lambda patch: patch.setattr(recording, "_assert_live", lambda *_: None),
+    "kept keys are not counted": lambda patch: patch.setattr(transitions, "_assert_live", lambda *_: None),
     "removed keys are not counted": lambda patch: patch.setattr(
-        recording, "_doom_unchecked", lambda *_: set()
+        transitions, "_doom_unchecked", lambda *_: set()
     ),
     "a drain does not look up again what it claimed": lambda patch: patch.setattr(
         drain_module._Drain, "look_up", lambda *_: None
     ),
     "a sweep looks, then deletes": lambda patch: patch.setattr(sweep_module, "fence", delete_at_once),
-    "a new key is not claimed": lambda patch: patch.setattr(recording, "_insert_live", lambda *_, **__: None),
+    "a new key is not claimed": lambda patch: patch.setattr(
+        transitions, "_insert_live", lambda *_, **__: None
+    ),
     "any size is believed": lambda patch: patch.setattr(transfer, "_with_stat", believe_any_size),
     "whatever lies at the key is deleted": lambda patch: patch.setattr(
         Upload, "deletable", property(lambda _: True)
     ),
     "a claim has no lease": lambda patch: patch.setattr(Drain, "_claim", claim_for_no_time),
     "a commit does not ask whose the storage is": lambda patch: patch.setattr(
-        draining, "_withheld", lambda *_: {}
+        deletion, "_withheld", lambda *_: {}
     ),
     "a drain does not ask whose the storage is": lambda patch: patch.setattr(
         drain_module._Drain, "_reason_against", lambda *_: ""
     ),
-    "an unanswered COMMIT is not asked about": lambda patch: patch.setattr(frames, "_ask", frames._undo),
+    "an unanswered COMMIT is not asked about": lambda patch: patch.setattr(
+        transaction, "_ask", transaction._undo
+    ),
     "pending content is written as a row": lambda patch: patch.setattr(
         column_type, "_row_of", row_of_anything
     ),

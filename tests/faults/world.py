@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from filecolumn import storages
+from filecolumn.ledger.table import State
 from filecolumn.maintenance import claims, install_triggers, sweep
-from filecolumn.orm.ledger import State
 from tests.faults.beliefs import Labelled, Row, Rows
 from tests.faults.due import let_sweeps_judge, make_due
 from tests.scenarios.drivers import Driver

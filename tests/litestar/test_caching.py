@@ -18,15 +18,15 @@ from litestar.types import Message, Scope
 
 from filecolumn import FileObject, storages
 from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.http import caching
+from filecolumn.http.caching import is_shared
 from filecolumn.litestar import (
     FileColumnConfig,
     FileColumnPlugin,
     FileObjectResponse,
     Serving,
-    caching,
     exception_handlers,
 )
-from filecolumn.litestar.caching import is_shared
 from filecolumn.signing import TokenSigner
 from tests.litestar.server import serve
 

@@ -13,7 +13,7 @@ import pytest
 from litestar import post
 
 from filecolumn import FileObject, storages
-from filecolumn.facts import Json
+from filecolumn.files.facts import Json
 from tests.backends.places import BUCKET, AzureFolder
 from tests.litestar.application import application
 from tests.litestar.server import LiveServer, serve

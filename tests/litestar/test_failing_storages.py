@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from filecolumn.backends import local
+from filecolumn.backends import _local
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.testing import Fault, FaultyBackend
@@ -34,7 +34,7 @@ def test_a_disk_that_is_full_is_503_until_it_has_room(
     )
     with serve(application(tmp_path, backends={"files": backend})) as server, server.client() as http:
         with monkeypatch.context() as patch:
-            patch.setattr(local, "write_all", disk_is_full)
+            patch.setattr(_local, "write_all", disk_is_full)
             for answer in (
                 http.put("/raw/a.bin", content=BODY),
                 http.put("/stream/a.bin", content=BODY),

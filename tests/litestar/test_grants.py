@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from filecolumn import ContentTypeRejectedError, FileObject, FileObjectList, StoredObject, storages
-from filecolumn.grants import UploadGrant
+from filecolumn.files.grants import UploadGrant
 from filecolumn.litestar import FileColumnConfig, FileColumnPlugin
 from filecolumn.signing import TokenSigner
 from tests.litestar import raw

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from filecolumn.http.serving import secure_headers
 from filecolumn.litestar import INLINE_TYPES, FileColumnConfig, Serving
 from filecolumn.litestar.exceptions import _MAPPED
-from filecolumn.litestar.serving import secure_headers
 
 PAGES = Path(__file__).parents[2] / "docs/howto"
 

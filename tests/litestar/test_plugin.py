@@ -22,6 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from filecolumn import FileObject, StorageError, StoredObject, storages
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.backends.registry import StorageRegistry
 from filecolumn.litestar import (
     FileColumnConfig,
     FileColumnPlugin,
@@ -33,7 +34,6 @@ from filecolumn.litestar import (
     type_encoders,
 )
 from filecolumn.litestar.background import BACKGROUND_STATE_KEY
-from filecolumn.registry import StorageRegistry
 from tests.litestar.application import SIGNING_KEY, Base, Form, application, is_mark, objects
 from tests.litestar.server import serve, until
 

@@ -17,8 +17,8 @@ import pytest
 
 from filecolumn import StorageError, storages
 from filecolumn.backends.base import StorageBackend
+from filecolumn.http import sending
 from filecolumn.litestar import response as response_module
-from filecolumn.litestar import sending
 from tests.litestar import raw
 from tests.litestar.application import objects
 from tests.litestar.server import LiveServer, until

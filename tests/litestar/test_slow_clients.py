@@ -18,7 +18,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from filecolumn.litestar import file_from_body, sending
+from filecolumn.http import sending
+from filecolumn.litestar import file_from_body
 from tests.litestar import raw
 from tests.litestar.application import alchemy_config, application, found, objects
 from tests.litestar.server import LiveServer, serve, until

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from filecolumn import storages
-from filecolumn.litestar.charset import LOOKED_AT
+from filecolumn.http.headers import LOOKED_AT
 from tests.litestar.application import objects
 
 URL = "/documents/1/file"

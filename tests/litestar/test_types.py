@@ -17,7 +17,7 @@ from litestar.params import MultipartBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from filecolumn import FileObject, FileObjectList, storages
-from filecolumn.interchange import dec_hook, enc_hook, public_dict
+from filecolumn.files.interchange import dec_hook, enc_hook, public_dict
 from filecolumn.litestar import FilesDTO
 from tests.litestar.application import Document, application, objects
 from tests.litestar.server import serve

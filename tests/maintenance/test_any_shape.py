@@ -14,10 +14,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from filecolumn import FileObject, FileObjectList, StoredObject
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.table import State
 from filecolumn.maintenance import check, drain, sweep
 from filecolumn.maintenance.view import look_at
 from filecolumn.orm import references
-from filecolumn.orm.ledger import State
 from filecolumn.orm.references import (
     IncompleteColumnError,
     ReadColumn,

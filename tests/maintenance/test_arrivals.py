@@ -15,12 +15,12 @@ from alembic.operations import Operations
 from sqlalchemy import event, insert, inspect, text
 from sqlalchemy.orm import Session
 
-import filecolumn.maintenance.migrations  # noqa: F401 - adds the operations
+import filecolumn.alembic.operations  # noqa: F401 - adds the operations
 from filecolumn import FileObject, StoredObject
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.table import META, State, ledger_of
 from filecolumn.maintenance import drain, install_triggers, remove_triggers
 from filecolumn.maintenance.triggers import missing_triggers
-from filecolumn.orm.ledger import META, State, ledger_of
 from tests.maintenance.models import Base, Document, Item
 from tests.maintenance.world import TABLE, World, keys, make_world
 from tests.scenarios.fixtures import on_servers

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, storages
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.table import State
 from filecolumn.maintenance import CheckReport, FindingKind, RowReference, check
-from filecolumn.orm.ledger import State
 from tests.maintenance.models import Base, Document, Item
 from tests.maintenance.world import TABLE, World, keys, lay
 

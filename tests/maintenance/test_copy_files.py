@@ -12,13 +12,13 @@ from alembic.operations import Operations
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-import filecolumn.maintenance.migrations  # noqa: F401 - adds the operations
+import filecolumn.alembic.operations  # noqa: F401 - adds the operations
 from filecolumn import FileObject
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.columns import recorded_columns
+from filecolumn.ledger.table import META, ledger_of
 from filecolumn.maintenance import drain
-from filecolumn.maintenance.copying import copy_files
-from filecolumn.orm.columns import recorded_columns
-from filecolumn.orm.ledger import META, ledger_of
+from filecolumn.maintenance.columns import copy_files
 from filecolumn.orm.references import IncompleteColumnError
 from tests.maintenance.models import Base, Document, Item
 from tests.maintenance.world import World, keys

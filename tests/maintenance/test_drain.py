@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 import filecolumn
 from filecolumn import FileObject, StorageError, storages
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.table import State, now_ms
 from filecolumn.maintenance import DrainReport, check, drain
-from filecolumn.orm.ledger import State, now_ms
 from tests.maintenance.models import Base, Document
 from tests.maintenance.world import TABLE, World, keys
 

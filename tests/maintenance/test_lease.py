@@ -15,8 +15,8 @@ from sqlalchemy import func, select
 
 import filecolumn
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.table import State, now_ms
 from filecolumn.maintenance import check
-from filecolumn.orm.ledger import State, now_ms
 from tests.maintenance.models import Base
 from tests.maintenance.test_drain import doom
 from tests.maintenance.world import TABLE, World, keys

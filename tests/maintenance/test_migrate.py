@@ -13,12 +13,12 @@ from alembic.operations import Operations
 from sqlalchemy import inspect
 from sqlalchemy.orm import Session
 
-import filecolumn.maintenance.migrations  # noqa: F401 - adds the operations
+import filecolumn.alembic.operations  # noqa: F401 - adds the operations
 from filecolumn import MaintenanceRefusedError
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.table import LEDGER, META
 from filecolumn.maintenance import install_triggers, remove_triggers
 from filecolumn.maintenance.migrate import ADDED_COLUMNS, migrate
-from filecolumn.orm.ledger import LEDGER, META
 from tests.maintenance.models import Base, Document
 from tests.maintenance.world import World, keys
 

@@ -22,9 +22,9 @@ from filecolumn import (
     storages,
 )
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.owner import forget_standings, raise_generation
+from filecolumn.ledger.table import State, now_ms
 from filecolumn.maintenance import FindingKind, adopt, check, drain, status, sweep
-from filecolumn.orm.ledger import State, now_ms
-from filecolumn.orm.place import forget_standings, raise_generation
 from tests.maintenance.models import Base, Document
 from tests.maintenance.world import LEDGER, World, keys, lay, make_old, make_world
 from tests.scenarios.fixtures import on_servers

@@ -12,6 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from filecolumn import FileObject, FileObjectList, MaintenanceRefusedError, StoredObject
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.table import State, now_ms
 from filecolumn.maintenance import (
     ColumnReport,
     FindingKind,
@@ -20,7 +21,6 @@ from filecolumn.maintenance import (
     rename_file_column,
     sweep,
 )
-from filecolumn.orm.ledger import State, now_ms
 from tests.maintenance.models import Base, Document
 from tests.maintenance.world import LEDGER, TABLE, WAYS, World, keys, lay, make_world
 

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, storages
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.owner import forget_standings
+from filecolumn.ledger.table import State
 from filecolumn.maintenance import FindingKind
-from filecolumn.orm.ledger import State
-from filecolumn.orm.place import forget_standings
 from tests.maintenance.models import Document
 from tests.maintenance.world import WAYS, World, keys, lay, make_old, make_world
 

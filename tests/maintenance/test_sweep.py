@@ -24,9 +24,9 @@ from filecolumn import (
 )
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
+from filecolumn.ledger.owner import forget_standings
+from filecolumn.ledger.table import State, now_ms
 from filecolumn.maintenance import FindingKind, SweepReport, adopt, check, drain, status, sweep
-from filecolumn.orm.ledger import State, now_ms
-from filecolumn.orm.place import forget_standings
 from tests.maintenance.models import Base, Document
 from tests.maintenance.world import TABLE, World, keys, lay, make_old, make_world
 

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, StoredObject
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.table import State, ledger_of
 from filecolumn.maintenance import (
     attach_triggers,
     check,
@@ -30,7 +31,6 @@ from filecolumn.maintenance import (
     install_triggers,
     remove_triggers,
 )
-from filecolumn.orm.ledger import State, ledger_of
 from tests.maintenance.models import Base, Document, Folder, Item
 from tests.maintenance.world import World, keys
 

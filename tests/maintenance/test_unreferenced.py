@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, MaintenanceRefusedError, ObjectNotFoundError, storages
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.table import State, now_ms
 from filecolumn.maintenance import QUARANTINE, SweepReport, install_triggers
-from filecolumn.orm.ledger import State, now_ms
 from tests.maintenance.models import Base, Document, Item
 from tests.maintenance.world import TABLE, World, keys, lay
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from filecolumn import FileObject, maintenance, storages
 from filecolumn.backends.base import StorageBackend
-from filecolumn.orm.ledger import State, ledger_of
+from filecolumn.ledger.table import State, ledger_of
 from tests.maintenance.models import Base, Document
 from tests.scenarios.fixtures import make_storage, on_servers
 from tests.servers.databases import DRIVERS, SERVERS, own_database

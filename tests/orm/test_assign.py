@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filecolumn.orm.unit import Use, Wanted, assign
+from filecolumn.orm.assignment import Use, Wanted, assign
 
 PLACES = st.tuples(
     st.sampled_from(["one database", "another"]),

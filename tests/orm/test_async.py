@@ -16,10 +16,10 @@ from anyio import to_thread
 from sqlalchemy import select
 
 from filecolumn import FileObject, storages
+from filecolumn._threads import THREADS
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.backends.threads import THREADS
 from tests.scenarios.drivers import AsyncDriver, contents
 from tests.scenarios.fixtures import make_storage
 from tests.scenarios.models import Document

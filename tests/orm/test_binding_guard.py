@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapper, Session
 
 from filecolumn import FileObject, OwnedFileError, PendingContentError, StoredObject
 from filecolumn.backends.base import StorageBackend
-from filecolumn.orm import type as column_type
+from filecolumn.orm import column as column_type
 from tests.scenarios.drivers import Driver, contents
 from tests.scenarios.models import Document
 from tests.scenarios.records import agree, file, held_pages, insert_files, raw, raw_file, run

@@ -20,9 +20,9 @@ from filecolumn import (
 )
 from filecolumn.backends.base import PutMode, Stat, StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.orm.ledger import State
+from filecolumn.ledger.table import State
 from filecolumn.testing import WrappedBackend
-from tests.orm.test_ledger import TABLE, statements, states
+from tests.ledger.test_table import TABLE, statements, states
 from tests.scenarios.drivers import Driver, DriverSession, contents, stored
 from tests.scenarios.failing_storage import FailingStorage
 from tests.scenarios.models import Document

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, event, make_url
 
 from filecolumn import MaintenanceRefusedError, NotSupportedError
-from filecolumn.maintenance.models import refuse_autocommit
+from filecolumn.maintenance.required import refuse_autocommit
 from filecolumn.orm.engines import refuse_without_transactions
 from tests.scenarios.fixtures import on_servers
 from tests.servers.databases import own_database

@@ -23,9 +23,9 @@ from filecolumn import (
     storages,
 )
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.table import State
 from filecolumn.maintenance import sweep
-from filecolumn.orm.ledger import State
-from tests.orm.test_ledger import TABLE, states
+from tests.ledger.test_table import TABLE, states
 from tests.scenarios.drivers import Driver, contents, stored
 from tests.scenarios.models import Base, Document
 from tests.scenarios.more_models import Gated

@@ -27,8 +27,8 @@ from filecolumn import (
     storages,
 )
 from filecolumn.backends.base import Stat, StorageBackend
-from filecolumn.facts import FileFacts
-from filecolumn.grants import UploadGrant, receipt
+from filecolumn.files.facts import FileFacts
+from filecolumn.files.grants import UploadGrant, receipt
 from filecolumn.signing import Claims, TokenSigner, UrlSigner
 from tests.samples import PNG
 from tests.scenarios.drivers import Driver, DriverSession, contents, stored

@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from filecolumn import FileObject, InvalidGrantError, StoredObject, storages
 from filecolumn.backends.base import StorageBackend
-from filecolumn.interchange import file_from_input
+from filecolumn.files.interchange import file_from_input
 from filecolumn.signing import TokenSigner, UrlSigner
 from tests.backends.places import S3Folder
 from tests.backends.test_fsspec_suite import fsspec_on_s3

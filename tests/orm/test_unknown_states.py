@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from filecolumn import FileObject, ObjectExistsError
 from filecolumn.backends.base import StorageBackend
-from filecolumn.orm.ledger import ledger_of
+from filecolumn.ledger.table import ledger_of
 from tests.scenarios.drivers import Driver, contents, stored
 from tests.scenarios.models import Base, Document
 from tests.scenarios.records import agree, file, insert_files

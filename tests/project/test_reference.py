@@ -24,7 +24,7 @@ PUBLIC = (
     "filecolumn.errors",
     "filecolumn.litestar",
     "filecolumn.maintenance",
-    "filecolumn.maintenance.migrations",
+    "filecolumn.alembic.operations",
     "filecolumn.testing",
     "filecolumn.testing.failpoints",
 )
@@ -72,7 +72,7 @@ CLASSES = [entry for entry in ENTRIES.values() if entry.kind in {"autoclass", "a
 
 def load(name: str) -> object:
     """Return what a dotted name is; a test is skipped without the package that it needs."""
-    if name.startswith("filecolumn.maintenance.migrations"):
+    if name.startswith("filecolumn.alembic.operations"):
         pytest.importorskip("alembic")
     parts = name.split(".")
     for length in range(len(parts), 0, -1):

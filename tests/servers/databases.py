@@ -21,9 +21,8 @@ from sqlalchemy import URL, Dialect, Engine, MetaData, create_engine, event, mak
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from filecolumn.ledger.table import DATABASE_ID, Ledger, add_meta, ledger_of, read_meta
 from filecolumn.naming import uuid7_hex
-from filecolumn.orm.creation import DATABASE_ID
-from filecolumn.orm.ledger import Ledger, add_meta, ledger_of, read_meta
 from tests.servers.process import needed, unavailable
 
 LOCK_TIMEOUT = 20

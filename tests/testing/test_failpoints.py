@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from filecolumn import failpoints
+from filecolumn import _failpoints
 from filecolumn.testing.failpoints import FAILPOINTS, VARIABLE, FailpointError, install_from_environment
 
 NAME = FAILPOINTS[0]
@@ -16,7 +16,7 @@ NAME = FAILPOINTS[0]
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     yield monkeypatch
-    failpoints.set_hook(None)
+    _failpoints.set_hook(None)
 
 
 def install(environment: pytest.MonkeyPatch, text: str) -> None:
@@ -26,17 +26,17 @@ def install(environment: pytest.MonkeyPatch, text: str) -> None:
 
 def test_an_error_is_raised_at_the_hit_that_was_asked_for(environment: pytest.MonkeyPatch) -> None:
     install(environment, f"{NAME}=raise@2")
-    failpoints.failpoint(NAME)
-    failpoints.failpoint(FAILPOINTS[1])
+    _failpoints.failpoint(NAME)
+    _failpoints.failpoint(FAILPOINTS[1])
     with pytest.raises(FailpointError):
-        failpoints.failpoint(NAME)
-    failpoints.failpoint(NAME)
+        _failpoints.failpoint(NAME)
+    _failpoints.failpoint(NAME)
 
 
 def test_a_sleep_takes_its_seconds(environment: pytest.MonkeyPatch) -> None:
     install(environment, f"{NAME}=sleep:0.05")
     start = time.monotonic()
-    failpoints.failpoint(NAME)
+    _failpoints.failpoint(NAME)
     assert time.monotonic() - start >= 0.05
 
 
@@ -44,7 +44,7 @@ def test_without_the_variable_nothing_happens(environment: pytest.MonkeyPatch) -
     environment.delenv(VARIABLE, raising=False)
     install_from_environment()
     for name in FAILPOINTS:
-        failpoints.failpoint(name)
+        _failpoints.failpoint(name)
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import BinaryIO, Literal, NoReturn, TypeVar
 
-from filecolumn.backends.local import LocalRoot
-from filecolumn.backends.reader import RangeReader
-from filecolumn.backends.threads import Progress, Pushed, aclosing, close, closing, in_thread, pull
-from filecolumn.backends.translate import without_secrets
+from filecolumn._threads import Progress, Pushed, aclosing, close, closing, in_thread, pull
+from filecolumn.backends._local import LocalRoot
+from filecolumn.backends.streams import RangeReader
 from filecolumn.errors import (
     InvalidKeyError,
     NotSupportedError,
@@ -27,6 +26,7 @@ from filecolumn.errors import (
     StorageError,
 )
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key
+from filecolumn.redaction import without_secrets
 
 __all__ = ("Capabilities", "PutMode", "Stat", "StorageBackend")
 

@@ -7,6 +7,26 @@ from contextlib import AbstractContextManager, suppress
 from io import UnsupportedOperation
 from threading import Lock
 
+from filecolumn.backends._errors import ErrorTable, SourceGuard, TranslatedChunks, translated
+from filecolumn.backends._filesystems import (
+    FileSystem,
+    MemoryFileSystem,
+    PlainFiles,
+    can_sign,
+    entries_of,
+    in_turns,
+    info_of,
+    is_folder,
+    is_read_only,
+    local_root,
+    make_filesystem,
+    place_of,
+    protocol_of,
+    stat_of_info,
+    uploads_on_close,
+)
+from filecolumn.backends._fsspec_writes import STAGE_FOLDER, StagedFiles, object_files
+from filecolumn.backends._options import given
 from filecolumn.backends.base import (
     Capabilities,
     PutMode,
@@ -19,28 +39,8 @@ from filecolumn.backends.base import (
     list_unfinished,
     local_stat,
 )
-from filecolumn.backends.filesystem import (
-    FileSystem,
-    MemoryFileSystem,
-    PlainFiles,
-    can_sign,
-    entries_of,
-    info_of,
-    is_folder,
-    is_read_only,
-    local_root,
-    make_filesystem,
-    place_of,
-    protocol_of,
-    stat_of_info,
-    uploads_on_close,
-)
-from filecolumn.backends.object_stores import object_files
-from filecolumn.backends.options import given
-from filecolumn.backends.parts import batches, each_key
-from filecolumn.backends.serial import in_turns
-from filecolumn.backends.staged import STAGE_FOLDER, StagedFiles
-from filecolumn.backends.translate import ErrorTable, SourceGuard, TranslatedChunks, translated
+from filecolumn.backends.streams import batches, each_key
+from filecolumn.content.sources import CHUNK_SIZE
 from filecolumn.errors import (
     InvalidKeyError,
     NotSupportedError,
@@ -49,7 +49,6 @@ from filecolumn.errors import (
     StorageError,
 )
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key
-from filecolumn.source import CHUNK_SIZE
 
 __all__ = ("FSSpecBackend",)
 

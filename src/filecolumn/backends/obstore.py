@@ -1,47 +1,343 @@
-"""`ObstoreBackend`: S3, GCS, Azure, HTTP, local folders and memory through obstore.
-
-Here are the synchronous calls; `obstore_async` has those that need no thread, `obstore_base` what
-both need, `obstore_store` what the kinds of stores differ in, `obstore_terms` obstore's words in
-ours.  A local folder is read and written below `LocalRoot`, which follows no links.
-"""
+"""`ObstoreBackend`: S3, GCS, Azure, HTTP, local folders and memory through obstore."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+import re
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from obstore import sign
+from obstore import exceptions as foreign
+from obstore import sign, sign_async
 from obstore.exceptions import AlreadyExistsError
 
+from filecolumn._public import name_methods_after
+from filecolumn._threads import Progress, fed, watched
+from filecolumn._workers import running_loop
+from filecolumn.backends._errors import ErrorTable, SourceGuard, TranslatedChunks, translated
+from filecolumn.backends._local import LocalRoot
+from filecolumn.backends._obstore_stores import (
+    Fork,
+    SigningStore,
+    kind_of,
+    local_root,
+    location_of,
+    protocol_of,
+    signing_store,
+    store_from_url,
+)
+from filecolumn.backends._options import OWN_OPTIONS, check_own, given
 from filecolumn.backends.base import (
+    Capabilities,
     PutMode,
     SignMethod,
     Stat,
+    StorageBackend,
     check_folder,
     check_range,
     list_folder,
     list_unfinished,
     local_stat,
 )
-from filecolumn.backends.local import LocalRoot
-from filecolumn.backends.obstore_async import ObstoreAsync
-from filecolumn.backends.obstore_base import PART_SIZE, PARTS_IN_FLIGHT, ObstoreBase
-from filecolumn.backends.obstore_terms import range_options, stat_of_meta, stat_of_put
-from filecolumn.backends.parts import batches, each_key, first_part
-from filecolumn.backends.threads import fed
-from filecolumn.backends.translate import SourceGuard, TranslatedChunks
-from filecolumn.errors import StorageError
+from filecolumn.backends.streams import batches, each_key, first_part, first_part_async
+from filecolumn.content.sources import CHUNK_SIZE
+from filecolumn.errors import (
+    InvalidKeyError,
+    NotSupportedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    StorageError,
+)
 from filecolumn.naming import RESERVED_FOLDER, check_key
-from filecolumn.public import name_methods_after
-from filecolumn.source import CHUNK_SIZE
+
+__all__ = ("ObstoreBackend",)
+
+if TYPE_CHECKING:
+    from obstore import Attributes, GetOptions, ObjectMeta, PutResult
+
+
+ERRORS: ErrorTable = {
+    # obstore raises the builtin, not an error of its own
+    FileNotFoundError: ObjectNotFoundError,
+    foreign.AlreadyExistsError: ObjectExistsError,
+    foreign.PreconditionError: ObjectExistsError,
+    foreign.NotSupportedError: NotSupportedError,
+    NotImplementedError: NotSupportedError,
+    foreign.InvalidPathError: InvalidKeyError,
+    ValueError: InvalidKeyError,
+    foreign.BaseError: StorageError,
+    OSError: StorageError,
+}
+
+
+def attributes_of(content_type: str | None, metadata: Mapping[str, str] | None) -> Attributes:
+    """Return what a store is to keep with an object."""
+    attributes: Attributes = {**(metadata or {})}
+    if content_type:
+        attributes["Content-Type"] = content_type
+    return attributes
+
+
+def range_options(start: int, length: int | None) -> GetOptions:
+    """Return the options that read a range; ValueError for one that cannot be."""
+    check_range(start, length)
+    if length is not None:
+        return {"range": (start, start + length)}
+    return {"range": {"offset": start}} if start else {}
+
+
+def stat_of_put(key: str, size: int, result: PutResult) -> Stat:
+    """Describe what was just stored under *key*."""
+    # radosgw answers a multipart upload with an empty tag
+    return Stat(key=key, size=size, etag=_quoted(result["e_tag"]), version_id=result["version"])
+
+
+def stat_of_meta(meta: ObjectMeta, attributes: Attributes | None = None) -> Stat:
+    """Describe an object, with its media type where *attributes* have it."""
+    return Stat(
+        key=meta["path"],
+        size=meta["size"],
+        etag=_quoted(meta["e_tag"]),
+        version_id=meta["version"],
+        last_modified=meta["last_modified"].timestamp(),
+        content_type=(attributes or {}).get("Content-Type"),
+    )
+
+
+def _quoted(tag: str | None) -> str | None:
+    """Return a tag as HTTP writes it: Azure's listing has it without quotes, its other answers with them."""
+    if not tag or tag.startswith(('"', "W/")):
+        return tag or None
+    return f'"{tag}"'
+
+
+if TYPE_CHECKING:
+    from obstore import Attributes
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+
+PART_SIZE = 8 * 1024 * 1024
+PARTS_IN_FLIGHT = 4
+
+_PLAIN_PATH = re.compile(r"[\w/.~+-]+", re.ASCII)
+
+
+class ObstoreBase(StorageBackend):
+    """See `ObstoreBackend`."""
+
+    def __init__(
+        self,
+        key: str,
+        fs: str | ObjectStore,
+        *,
+        fsync: bool | None = None,
+        timeout: float | None = None,
+        total_timeout: float | None = None,
+        max_retries: int | None = None,
+        concurrency: int | None = None,
+        verify_copies: bool | None = None,
+        client_options: ClientConfig | None = None,
+        retry_config: RetryConfig | None = None,
+        **config: object,
+    ) -> None:
+        super().__init__(
+            key,
+            timeout=timeout,
+            total_timeout=total_timeout,
+            max_retries=max_retries,
+            concurrency=concurrency,
+            verify_copies=verify_copies,
+        )
+        settings = given(config)
+        if isinstance(fs, str):
+            fs = store_from_url(
+                fs,
+                client_options={
+                    **self._client_options(),
+                    **cast("ClientConfig", given(client_options or {})),
+                },
+                retry_config={
+                    **self._retry_config(),
+                    **cast("RetryConfig", given(retry_config or {})),
+                },
+                config=settings,
+            )
+        elif settings or client_options or retry_config:
+            check_own(settings, OWN_OPTIONS, "a storage")
+            names = ", ".join(settings) or "client_options and retry_config"
+            raise TypeError(f"settings go with a URL; a ready store has its own: leave out {names}")
+        self.store = fs
+        self.protocol: str = protocol_of(fs)
+        kind = kind_of(fs)
+        self.signed_put_headers: Mapping[str, str] = kind.signed_put_headers
+        self.capabilities: Capabilities = kind.capabilities
+        self._signer = signing_store(fs)
+        self._signs_any_key = kind.signs_any_key
+        self._leftovers_take_keys = kind.leftovers_take_keys
+        self._root = local_root(fs, fsync=fsync is None or fsync)
+
+    @property
+    def fs(self) -> ObjectStore:
+        """The obstore store, under the name that advanced-alchemy gives it."""
+        return self.store
+
+    @property
+    def location(self) -> str:
+        if self._root is not None:
+            return f"file://{self._root.path}"
+        return location_of(self.store)
+
+    @property
+    def copies_by_itself(self) -> bool:
+        return self._root is None
+
+    def _check_signable(self, signer: SigningStore, key: str) -> None:
+        # object_store signs the encoded path, Azure compares with the decoded one: always refused
+        if not (self._signs_any_key or _PLAIN_PATH.fullmatch(f"{signer.prefix or ''}/{key}")):
+            raise NotSupportedError(
+                f"storage {self.key!r} cannot sign a URL for {key!r}: on Azure obstore signs plain keys only; "
+                "serve it through the application, or save it under a key that filecolumn makes"
+            )
+
+    def _refuse_taken(self, key: str, mode: PutMode) -> None:
+        """Multipart uploads cannot be conditional: look before sending."""
+        if mode == "create" and self.exists(key):
+            raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten")
+
+    def _attributes(self, content_type: str | None, metadata: Mapping[str, str] | None) -> Attributes | None:
+        return attributes_of(content_type, metadata) if self.capabilities.keeps_content_type else None
+
+    def _translated(self, doing: str, source: SourceGuard | None = None) -> AbstractContextManager[None]:
+        if Fork.broken:
+            raise StorageError(
+                f"storage {self.key!r}: obstore was used before this process was forked, and its threads do not "
+                "survive a fork; start workers with 'spawn' or 'forkserver', or fork before the first file operation"
+            )
+        Fork.used = True
+        return translated(ERRORS, f"{doing} in storage {self.key!r}", source)
+
+    def _client_options(self) -> ClientConfig:
+        # `timeout` of obstore bounds a whole body, however large: the waits inside it are bounded instead
+        return {
+            "connect_timeout": timedelta(seconds=self.timeout),
+            "read_timeout": timedelta(seconds=self.timeout),
+            "timeout": timedelta(seconds=self.total_timeout * 10),
+        }
+
+    def _retry_config(self) -> RetryConfig:
+        return {"max_retries": self.max_retries, "retry_timeout": timedelta(seconds=self.total_timeout)}
+
+
+if TYPE_CHECKING:
+    from obstore import Attributes, GetResult, PutResult
+
+
+class ObstoreAsync(ObstoreBase):
+    """The asynchronous half of `ObstoreBackend`."""
+
+    async def put_async(
+        self,
+        key: str,
+        chunks: Iterable[bytes] | AsyncIterable[bytes],
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        mode: PutMode = "create",
+    ) -> Stat:
+        # The local store needs fsync, which blocks: the whole call goes to a thread
+        if self._root is not None or not isinstance(chunks, AsyncIterable):
+            return await super().put_async(
+                key, chunks, content_type=content_type, metadata=metadata, mode=mode
+            )
+        running_loop()
+        guard = SourceGuard(chunks)
+        progress = Progress()
+        send = self._send_async(
+            key, progress.watch_async(guard), self._attributes(content_type, metadata), mode
+        )
+        with self._translated(f"store {key!r}", guard):
+            result = await watched(
+                send, limit=self.total_timeout, doing=self._doing(f"store {key!r}"), progress=progress
+            )
+        return stat_of_put(key, guard.size, result)
+
+    async def _send_async(
+        self, key: str, chunks: AsyncIterable[bytes], attributes: Attributes | None, mode: PutMode
+    ) -> PutResult:
+        whole, rest = await first_part_async(chunks, PART_SIZE)
+        if rest is None:
+            return await self._put_whole_async(check_key(key), whole, attributes, mode)
+        await self._in_thread(partial(self._refuse_taken, key, mode), f"describe {key!r}")
+        return await self.store.put_async(
+            check_key(key),
+            rest,
+            attributes=attributes,
+            use_multipart=True,
+            chunk_size=PART_SIZE,
+            max_concurrency=PARTS_IN_FLIGHT,
+        )
+
+    async def _put_whole_async(
+        self, key: str, content: bytes, attributes: Attributes | None, mode: PutMode
+    ) -> PutResult:
+        send = partial(self.store.put_async, key, content, attributes=attributes, use_multipart=False)
+        try:
+            return await send(mode=mode)
+        except AlreadyExistsError:
+            # as in the blocking call
+            if not self._leftovers_take_keys or await self.exists_async(key):
+                raise
+            return await send(mode="overwrite")
+
+    async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        if self._root is not None:
+            return await super().get_async(key, start=start, length=length)
+        running_loop()
+        if length == 0:
+            await self.stat_async(key)
+            return _empty()
+        try:
+            with self._translated(f"read {key!r}"):
+                result = await self.store.get_async(check_key(key), options=range_options(start, length))
+        except StorageError:
+            if (start or length) and start >= (await self.stat_async(key)).size:
+                return _empty()
+            raise
+        return self._stream_async(key, result)
+
+    async def stat_async(self, key: str) -> Stat:
+        if self._root is not None:
+            return await super().stat_async(key)
+        running_loop()
+        with self._translated(f"describe {key!r}"):
+            result = await self.store.get_async(check_key(key), options={"head": True})
+            return stat_of_meta(result.meta, result.attributes)
+
+    async def sign_async(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
+        if self._signer is None:
+            return self.sign(key, expires_in=expires_in, method=method)
+        running_loop()
+        self._check_signable(self._signer, key)
+        with self._translated(f"sign {key!r}"):
+            return await sign_async(self._signer, method, check_key(key), timedelta(seconds=expires_in))
+
+    async def _stream_async(self, key: str, result: GetResult) -> AsyncIterator[bytes]:
+        with self._translated(f"read {key!r}"):
+            async for chunk in result.stream(min_chunk_size=CHUNK_SIZE):
+                yield bytes(chunk)
+
+
+async def _empty() -> AsyncIterator[bytes]:
+    nothing: tuple[bytes, ...] = ()
+    for chunk in nothing:
+        yield chunk
+
 
 if TYPE_CHECKING:
     from obstore import Attributes, GetResult, ObjectMeta, PutResult
 
-__all__ = ("ObstoreBackend",)
 
 DELETE_BATCH = 1000
 

@@ -14,7 +14,8 @@ import anyio
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from filecolumn.backends.threads import completed
+from filecolumn._threads import completed
+from filecolumn.backends.registry import storages
 from filecolumn.errors import BackendNotRegisteredError
 from filecolumn.logs import note, warn
 from filecolumn.maintenance import (
@@ -26,7 +27,6 @@ from filecolumn.maintenance import (
     sweep_when_due,
     sweep_when_due_async,
 )
-from filecolumn.registry import storages
 
 __all__ = ("BACKGROUND_STATE_KEY", "Background", "EngineSource")
 

@@ -13,11 +13,11 @@ import click
 from litestar import Litestar
 from litestar.cli._utils import LitestarGroup  # gives the application to commands that ask for it
 
+from filecolumn.backends.health import check_storages
+from filecolumn.backends.registry import storages
 from filecolumn.cli.commands import COMMANDS, TRIGGERS, TRIGGERS_HELP, json_option, with_options
 from filecolumn.cli.output import Output
 from filecolumn.cli.running import FOUND, JSON, OPENING, MaintenanceCommand, end
-from filecolumn.litestar.health import check_storages
-from filecolumn.registry import storages
 
 __all__ = ("files_group",)
 

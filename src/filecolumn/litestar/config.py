@@ -10,9 +10,9 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from filecolumn.backends.base import StorageBackend
+from filecolumn.http.serving import Serving
 from filecolumn.litestar.background import EngineSource
 from filecolumn.litestar.receiving import Subject
-from filecolumn.litestar.serving import Serving
 from filecolumn.maintenance import Models
 
 __all__ = ("FileColumnConfig", "Guard")

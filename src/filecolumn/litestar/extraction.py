@@ -25,7 +25,7 @@ from litestar.types import Empty, EmptyType, Scope
 from litestar.typing import FieldDefinition
 from litestar.utils.scope.state import ScopeState
 
-from filecolumn.forms import LEFT_EMPTY, FormFiles, files_of_form
+from filecolumn.http.forms import LEFT_EMPTY, FormFiles, files_of_form
 from filecolumn.litestar.exceptions import logged_path
 from filecolumn.litestar.forms import close_files, read_form
 from filecolumn.logs import warn

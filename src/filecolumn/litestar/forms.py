@@ -14,7 +14,7 @@ from litestar.datastructures import UploadFile
 from litestar.exceptions import ClientException
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
-from filecolumn.forms import LEFT_EMPTY
+from filecolumn.http.forms import LEFT_EMPTY
 
 __all__ = ("close_files", "read_form")
 

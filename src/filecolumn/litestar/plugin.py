@@ -20,25 +20,24 @@ from litestar.routes import BaseRoute, HTTPRoute
 from sqlalchemy.orm import configure_mappers
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.file import FileObject
-from filecolumn.lists import FileObjectList
+from filecolumn.backends.health import probe
+from filecolumn.backends.registry import StorageRegistry, storages
+from filecolumn.content.policy import ContentPolicy
+from filecolumn.files.file import FileObject
+from filecolumn.files.file_list import FileObjectList
+from filecolumn.http.caching import settle_caching, without_files
 from filecolumn.litestar.background import BACKGROUND_STATE_KEY, Background
-from filecolumn.litestar.caching import settle_caching, without_files
 from filecolumn.litestar.cli import files_group
-from filecolumn.litestar.commits import answer_failed_commit
 from filecolumn.litestar.config import FileColumnConfig
 from filecolumn.litestar.exceptions import exception_handlers
 from filecolumn.litestar.extraction import form_request, receive_forms
-from filecolumn.litestar.health import probe
-from filecolumn.litestar.openapi import FileSchemaPlugin
 from filecolumn.litestar.receiving import SUBJECT_STATE_KEY, RequestBodies, type_decoders, type_encoders
 from filecolumn.litestar.response import SERVING_STATE_KEY, FileObjectResponse
 from filecolumn.litestar.routes import signed_routes
-from filecolumn.litestar.sessions import flush_after_handler
+from filecolumn.litestar.schema import FileSchemaPlugin
+from filecolumn.litestar.sessions import answer_failed_commit, flush_after_handler
 from filecolumn.logs import warn
 from filecolumn.orm.attributes import known_attributes
-from filecolumn.policy import ContentPolicy
-from filecolumn.registry import StorageRegistry, storages
 from filecolumn.signing import TokenSigner, UrlSigner
 
 __all__ = ("FileColumnPlugin",)

@@ -26,13 +26,13 @@ from litestar.types import (
     WebSocketReceiveMessage,
 )
 
-from filecolumn.async_sources import AsyncIterableSource
 from filecolumn.backends.base import StorageBackend
-from filecolumn.facts import JsonObject
-from filecolumn.file import FileObject
-from filecolumn.grants import too_large
-from filecolumn.interchange import dec_hook, enc_hook, subject_source
-from filecolumn.lists import FileObjectList
+from filecolumn.content.sources import AsyncIterableSource
+from filecolumn.files.facts import JsonObject
+from filecolumn.files.file import FileObject
+from filecolumn.files.file_list import FileObjectList
+from filecolumn.files.grants import too_large
+from filecolumn.files.interchange import dec_hook, enc_hook, subject_source
 from filecolumn.litestar.extraction import close_form
 from filecolumn.litestar.sessions import current_scope
 

@@ -16,21 +16,13 @@ from litestar.enums import MediaType
 from litestar.response.base import ASGIResponse, Response
 from litestar.types import Receive, ResponseCookies, ResponseHeaders, Scope, Send, TypeEncodersMap
 
-from filecolumn.backends.threads import aclose, aclosing
+from filecolumn._threads import aclose, aclosing
 from filecolumn.errors import NotSupportedError
-from filecolumn.file import FileObject
-from filecolumn.litestar.caching import about_a_file, kept_by_caches
-from filecolumn.litestar.charset import LOOKED_AT, has_no_charset, with_charset
-from filecolumn.litestar.sending import beginning, exactly, send_all
-from filecolumn.litestar.serving import (
-    Answer,
-    Representation,
-    Serving,
-    answer,
-    request_headers,
-    secure_headers,
-)
-from filecolumn.signed import Disposition
+from filecolumn.files.file import Disposition, FileObject
+from filecolumn.http.caching import about_a_file, kept_by_caches
+from filecolumn.http.headers import LOOKED_AT, has_no_charset, with_charset
+from filecolumn.http.sending import beginning, exactly, send_all
+from filecolumn.http.serving import Answer, Representation, Serving, answer, request_headers, secure_headers
 
 __all__ = ("SERVING_STATE_KEY", "FileObjectResponse")
 

@@ -11,21 +11,21 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.content import source_of
+from filecolumn.backends.registry import storages
+from filecolumn.content.sources import source_of
 from filecolumn.errors import InvalidGrantError, ObjectExistsError, StorageError
-from filecolumn.facts import FileFacts, Json
-from filecolumn.file import FileObject
-from filecolumn.grants import check_subject, granted_facts, receipt, too_large
-from filecolumn.litestar.caching import by_signed_url
+from filecolumn.files.facts import FileFacts, Json
+from filecolumn.files.file import FileObject
+from filecolumn.files.grants import check_subject, granted_facts, receipt, too_large
+from filecolumn.files.state import Phase
+from filecolumn.files.transfer import Put, put_async
+from filecolumn.http.caching import by_signed_url
 from filecolumn.litestar.config import FileColumnConfig
 from filecolumn.litestar.exceptions import SIGNED_ROUTES
 from filecolumn.litestar.receiving import body_chunks, check_encoding, subject_of
 from filecolumn.litestar.response import FileObjectResponse
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
-from filecolumn.registry import storages
 from filecolumn.signing import Claims, Purpose, UrlSigner
-from filecolumn.state import Phase
-from filecolumn.transfer import Put, put_async
 
 __all__ = ("signed_routes",)
 

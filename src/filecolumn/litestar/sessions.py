@@ -1,28 +1,101 @@
-"""Flushes at the end of a handler, where an error still becomes a response.
-
-advanced-alchemy commits when the response is already being sent, and swallows what goes wrong
-then: a refused upload would be answered with 201, and have no row.
-"""
+"""Sessions of requests: flushed at the end of a handler, and what a client is told of a COMMIT that fails."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from inspect import isawaitable
 from typing import Protocol, cast
 
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import Scope
+from litestar.serialization import encode_json
+from litestar.types import Message, Scope
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, class_mapper
 
-from filecolumn.backends.threads import completed
-from filecolumn.litestar.commits import watch_commit
+from filecolumn._threads import completed
+from filecolumn.http.caching import uncached
+from filecolumn.litestar.exceptions import failed_commit, http_content, logged_path
+from filecolumn.logs import warn
 from filecolumn.orm.attributes import row_attributes
-from filecolumn.orm.frames import touches_files
+from filecolumn.orm.transaction import touches_files
 
-__all__ = ("current_scope", "flush_after_handler")
+__all__ = (
+    "answer_failed_commit",
+    "current_scope",
+    "flush_after_handler",
+    "watch_commit",
+)
+
+_STATE = "_filecolumn_commits"
+
+# headers of the response that is not sent
+_DESCRIBING = (b"content-", b"etag", b"last-modified", b"location")
+
+_FAILURE = failed_commit()
+_BODY = encode_json(http_content(_FAILURE))
+
+
+class CommitWatch:
+    """Whether the last commit of a session has failed."""
+
+    def __init__(self, session: Session) -> None:
+        self.has_failed: bool = False
+        event.listen(session, "before_commit", self._begin)
+        event.listen(session, "after_commit", self._end)
+
+    def _begin(self, session: Session) -> None:
+        self.has_failed = True
+
+    def _end(self, session: Session) -> None:
+        self.has_failed = False
+
+
+class _Commits:
+    """The commits of one request."""
+
+    def __init__(self) -> None:
+        self.watches: list[CommitWatch] = []
+        self.is_answered = False
+        """Whether the response is ours from here on."""
+        self.is_body_sent = False
+
+
+def watch_commit(scope: Scope, session: Session) -> None:
+    """Take note of a session that may be committed while the response to its request is sent."""
+    commits = cast("MutableMapping[str, _Commits]", scope).setdefault(_STATE, _Commits())
+    commits.watches.append(CommitWatch(session))
+
+
+async def answer_failed_commit(message: Message, scope: Scope) -> None:
+    """Make an error of a response whose commit has failed; a `before_send` hook."""
+    commits = cast("MutableMapping[str, _Commits]", scope).get(_STATE)
+    if commits is None:
+        return
+    if message["type"] == "http.response.start":
+        commits.is_answered = any(watch.has_failed for watch in commits.watches)
+        if commits.is_answered:
+            warn("%s: the commit after the handler failed", logged_path(scope))
+            kept = [
+                pair for pair in uncached(message["headers"]) if not pair[0].lower().startswith(_DESCRIBING)
+            ]
+            message["status"] = _FAILURE.status_code
+            message["headers"] = [*kept, *_headers()]
+    elif message["type"] == "http.response.body" and commits.is_answered:
+        message["body"] = b"" if commits.is_body_sent else _BODY
+        commits.is_body_sent = True
+
+
+def _headers() -> list[tuple[bytes, bytes]]:
+    described = {
+        "content-type": "application/json",
+        "content-length": str(len(_BODY)),
+        **{name.lower(): value for name, value in (_FAILURE.headers or {}).items()},
+    }
+    return [(name.encode(), value.encode()) for name, value in described.items()]
+
 
 current_scope: ContextVar[Scope | None] = ContextVar("filecolumn_scope", default=None)
 """The request that is being handled."""

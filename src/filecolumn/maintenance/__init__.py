@@ -5,19 +5,26 @@ from collections.abc import Collection
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util.concurrency import greenlet_spawn
 
-from filecolumn.maintenance.check import GRACE, check
+from filecolumn.maintenance.adopt import adopt, undelete
+from filecolumn.maintenance.check import (
+    GRACE,
+    CheckReport,
+    Finding,
+    FindingKind,
+    OnFinding,
+    RowReference,
+    check,
+)
 from filecolumn.maintenance.columns import (
     ColumnReport,
+    copy_files,
     forget_file_column,
     list_file_columns,
     rename_file_column,
 )
-from filecolumn.maintenance.copying import copy_files
 from filecolumn.maintenance.drain import DrainReport, drain
-from filecolumn.maintenance.findings import CheckReport, Finding, FindingKind, OnFinding, RowReference
 from filecolumn.maintenance.migrate import migrate
-from filecolumn.maintenance.models import Models
-from filecolumn.maintenance.owning import adopt
+from filecolumn.maintenance.required import Models
 from filecolumn.maintenance.status import ColumnStatus, StatusReport, status
 from filecolumn.maintenance.survey import Progress, no_progress
 from filecolumn.maintenance.sweep import QUARANTINE, SWEEP_GRACE, SweepReport, sweep, sweep_when_due
@@ -28,7 +35,6 @@ from filecolumn.maintenance.triggers import (
     install_triggers,
     remove_triggers,
 )
-from filecolumn.maintenance.undelete import undelete
 
 __all__ = (
     "QUARANTINE",

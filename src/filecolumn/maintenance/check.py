@@ -1,38 +1,453 @@
-"""Check: compare what rows, the ledger and the storages say, and name each thing that is wrong.
-
-A survey gives suspects; each is read again, in the database and in its storage, in an order that
-lets no concurrent commit look like a fault.  It writes nothing, unless it is to repair.
-"""
+"""Check: compare what rows, the ledger and the storages say, and name each thing that is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import partial
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select, update
 
-from filecolumn.maintenance.confirm import Confirmer
-from filecolumn.maintenance.findings import CheckReport, Finding, FindingKind, OnFinding
+from filecolumn._threads import closing
+from filecolumn.backends.base import Stat
+from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.content.digest import Meter
+from filecolumn.errors import (
+    BackendMismatchError,
+    BackendNotRegisteredError,
+    InvalidKeyError,
+    ObjectNotFoundError,
+)
+from filecolumn.files import execution
+from filecolumn.ledger.columns import name_of, note_columns
+from filecolumn.ledger.table import State
+from filecolumn.ledger.transitions import is_one_of, speaking
+from filecolumn.maintenance.claims import adopt_live, doom_gone, entries_of, fence, insist, restore
 from filecolumn.maintenance.ground import Ground, survey_ground
-from filecolumn.maintenance.models import Models, known_metadatas, only_ledger, refuse_autocommit
-from filecolumn.maintenance.places import Places
-from filecolumn.maintenance.repair import Repairer
-from filecolumn.maintenance.required import require_ledger, require_storages
-from filecolumn.maintenance.scratch import Scratch
+from filecolumn.maintenance.required import (
+    Models,
+    known_metadatas,
+    only_ledger,
+    refuse_autocommit,
+    require_ledger,
+    require_storages,
+)
+from filecolumn.maintenance.snapshot import Entry, HeldFile, ListedObject, Scratch
 from filecolumn.maintenance.survey import (
+    UNREACHABLE,
+    Places,
     Progress,
     Survey,
+    Unreadable,
     database_time,
     no_progress,
+    pages_of,
     said,
     why_unreachable,
 )
+from filecolumn.maintenance.sweep import QUARANTINE
 from filecolumn.maintenance.triggers import missing_triggers
-from filecolumn.maintenance.unreferenced import mark_shared
-from filecolumn.orm.recording import speaking
-from filecolumn.registry import storages
+from filecolumn.maintenance.unreferenced import mark_shared, note_unreferenced
 
-__all__ = ("GRACE", "check")
+__all__ = (
+    "GRACE",
+    "CheckReport",
+    "Confirmer",
+    "Finding",
+    "FindingKind",
+    "OnFinding",
+    "Repairer",
+    "RowReference",
+    "check",
+)
+
+EXAMPLES = 1000
+"""Findings that a report keeps; all of them are given to the callback."""
+
+
+class FindingKind(StrEnum):
+    """What is wrong."""
+
+    MISSING = "missing"
+    """A row refers to an object that is not there."""
+    CORRUPT = "corrupt"
+    """An object is not what its row says, or the row cannot be read."""
+    FOREIGN = "foreign"
+    """A row refers to what is not its own: an object of another row, or a storage its column does not read."""
+    ORPHAN = "orphan"
+    """An object that no row and no ledger knows; a sweep removes it."""
+    LEDGER = "ledger"
+    """The ledger says otherwise than the rows."""
+    PLACE = "place"
+    """A storage is not the one that the database knows under its name."""
+    WITHHELD = "withheld"
+    """Nothing is removed from a storage, because the database may be a copy or a restored one."""
+    HIDDEN = "hidden"
+    """A column that may hold keys cannot be read completely, so nothing is concluded from what is not found."""
+    TRIGGERS = "triggers"
+    """Triggers that were installed are not there any more."""
+    UNREACHABLE = "unreachable"
+    """A storage, or an object in it, could not be asked: nothing is known of it, and nothing is repaired there."""
+    UNRECORDED = "unrecorded"
+    """A row's object is not in the ledger: it was written without one, or is to be checked by the next
+    drain. No fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowReference:
+    """A column of a row."""
+
+    table: str
+    """Name of the table, with its schema if it has one."""
+    column: str
+    """Name of the column in it."""
+    primary_key: tuple[object, ...]
+    """Values of the row's primary key, in the order of its columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is wrong."""
+
+    kind: FindingKind
+    """What kind of thing."""
+    detail: str
+    """What exactly, in words."""
+    storage: str | None = None
+    """The key of the storage; None if the row cannot be read."""
+    key: str | None = None
+    """The object's key in it."""
+    row: RowReference | None = None
+    """The row that refers to it."""
+    repaired: bool = False
+    """Whether it has been put right, or will be by the next drain."""
+
+
+OnFinding = Callable[[Finding], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class CheckReport:
+    """What a check has seen and found."""
+
+    files: int = 0
+    """Files that rows refer to."""
+    entries: int = 0
+    """Keys in the ledger."""
+    objects: int = 0
+    """Objects in the storages."""
+    counts: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
+    """Findings, by kind."""
+    repaired: int = 0
+    """Findings that were put right."""
+    findings: list[Finding] = field(default_factory=list[Finding])
+    """The first 1,000 findings."""
+
+    def add(self, finding: Finding) -> None:
+        """Count a finding."""
+        self.counts[finding.kind] += 1
+        self.repaired += finding.repaired
+        if len(self.findings) < EXAMPLES:
+            self.findings.append(finding)
+
+    @property
+    def faults(self) -> int:
+        """The number of findings that are faults."""
+        return sum(self.counts.values()) - self.counts[FindingKind.UNRECORDED]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether rows, ledger and storages agree."""
+        return self.faults == 0
+
+    def of(self, kind: FindingKind) -> list[Finding]:
+        """Return the findings of a kind, of those that are kept."""
+        return [finding for finding in self.findings if finding.kind is kind]
+
+
+Problem = tuple[FindingKind, str]
+"""What is wrong, and how it is said."""
+
+READ_LIMIT = 3600.0
+"""Seconds that an event loop waits for the content of one object."""
+
+
+class Confirmer:
+    """Reads again what a survey suspects."""
+
+    def __init__(self, survey: Survey, ground: Ground, grace: float) -> None:
+        self._survey = survey
+        self._ground = ground
+        self._oldest = database_time(survey.engine) - grace
+        self._lost: dict[str, str] = {}
+        """Why a storage does not answer any more, by its name."""
+        self._told: set[str] = set()
+
+    def newly_lost(self) -> Iterator[tuple[str, str]]:
+        """Yield the storages that have stopped to answer, each once, and why: nothing more is asked of them."""
+        for name, why in self._lost.items():
+            if name not in self._told:
+                self._told.add(name)
+                yield name, why
+
+    def is_lost(self, name: str) -> bool:
+        """Return whether a storage has stopped to answer."""
+        return name in self._lost
+
+    def unreadable(self, page: Sequence[Unreadable]) -> Iterator[Finding]:
+        """Yield the rows that still cannot be read, or name a storage that is not their column's."""
+        unnamed = [suspect for suspect in page if not suspect.primary_key]
+        for now in (*unnamed, *self._survey.reread(suspect for suspect in page if suspect.primary_key)):
+            if isinstance(now, Unreadable):
+                foreign = isinstance(now.problem, BackendMismatchError)
+                kind = FindingKind.FOREIGN if foreign else FindingKind.CORRUPT
+                row = self._reference(now.source, now.primary_key)
+                yield Finding(kind=kind, detail=str(now.problem), row=row)
+
+    def unlike(self, page: Iterable[HeldFile]) -> Iterator[Finding]:
+        """Yield the rows whose object is not there, or has another size."""
+        return self._held((file, self._unlike(file)) for file in page)
+
+    def _unlike(self, file: HeldFile) -> Problem | None:
+        if file.place in self._lost:
+            return None
+        try:
+            stat = self._stat(file.place, file.key)
+        except (BackendNotRegisteredError, InvalidKeyError) as error:
+            return FindingKind.MISSING, str(error)
+        except UNREACHABLE as error:
+            return self._unreachable(file.place, error)
+        if stat is None:
+            return FindingKind.MISSING, "the row refers to an object that is not there"
+        if file.size not in {None, stat.size}:
+            return FindingKind.CORRUPT, f"the object has {stat.size} bytes, the row says {file.size}"
+        return None
+
+    def contents(self, page: Iterable[HeldFile]) -> Iterator[Finding]:
+        """Yield the rows whose object has other content."""
+        return self._held((file, self._other_content(file)) for file in page)
+
+    def _unreachable(self, place: str, error: Exception) -> Problem | None:
+        """Return that an object cannot be read; None if that is because its storage does not answer at all."""
+        if why := why_unreachable(storages.get(place)):
+            self._lost[place] = why
+            return None
+        return FindingKind.UNREACHABLE, f"the object cannot be read: {said(error)}"
+
+    def _other_content(self, file: HeldFile) -> Problem | None:
+        if file.place in self._lost:
+            return None
+        try:
+            found = self._checksum(file)
+        except (ObjectNotFoundError, BackendNotRegisteredError, InvalidKeyError):
+            return self._unlike(file)
+        except UNREACHABLE as error:
+            return self._unreachable(file.place, error)
+        if found == file.checksum:
+            return None
+        return FindingKind.CORRUPT, f"the content is {found}, the row says {file.checksum}"
+
+    def shared(self, page: Iterable[HeldFile]) -> Iterator[Finding]:
+        """Yield the rows that refer to an object of another row; advanced-alchemy's may."""
+        return self._held(
+            (file, (FindingKind.FOREIGN, "another row refers to the same object")) for file in page
+        )
+
+    def unlisted(self, page: Sequence[HeldFile]) -> Iterator[Finding]:
+        """Yield the rows whose key the ledger does not have as live."""
+        entries = self._entries(page)
+        return self._held((file, _unlisted(entries.get((file.place, file.key)))) for file in page)
+
+    def recorded_otherwise(self, page: Iterable[HeldFile]) -> Iterator[Finding]:
+        """Yield the rows that describe other content than the ledger does."""
+        problem = (FindingKind.LEDGER, "the row and the ledger have different checksums")
+        return self._held((file, problem) for file in page)
+
+    def unheld(self, page: Sequence[Entry]) -> Iterator[Finding]:
+        """Yield what the ledger has as live, and no row refers to."""
+        held = self._referenced(entry.key for entry in page)
+        entries = self._entries(page)
+        for suspect in page:
+            entry = entries.get((suspect.place, suspect.key))
+            if suspect.key not in held and entry is not None and entry.state == State.LIVE:
+                yield Finding(
+                    kind=FindingKind.LEDGER,
+                    detail="the ledger has it as live, and no row refers to it",
+                    storage=suspect.backend,
+                    key=suspect.key,
+                )
+
+    def orphans(self, page: Sequence[ListedObject]) -> Iterator[Finding]:
+        """Yield the objects that no row and no ledger knows, or that the ledger has as deleted.
+
+        Nothing is said of what neither ever knew where others store too, or lay before.
+        """
+        old = [listed for listed in page if self.is_old(listed)]
+        held = self._referenced(listed.key for listed in old)
+        entries = self._entries(old)
+        for listed in old:
+            entry = entries.get((listed.place, listed.key))
+            late = entry is not None and entry.state == State.GONE
+            if listed.key in held or (entry is not None and not late):
+                continue
+            if entry is None and self._ground.why_mixed(listed.place):
+                continue
+            if (problem := self._orphan(listed, late=late)) is not None:
+                kind, detail = problem
+                name = entry.backend if entry is not None else listed.place
+                yield Finding(kind=kind, detail=detail, storage=name, key=listed.key)
+
+    def _orphan(self, listed: ListedObject, *, late: bool) -> Problem | None:
+        if listed.place in self._lost:
+            return None
+        try:
+            if self._stat(listed.place, listed.key) is None:
+                return None
+        except UNREACHABLE as error:
+            return self._unreachable(listed.place, error)
+        detail = "it was deleted, and is there again" if late else "no row and no ledger knows it"
+        return FindingKind.ORPHAN, detail
+
+    def is_old(self, listed: ListedObject) -> bool:
+        """Return whether an object is older than the grace; one without a date is so for a grace of 0."""
+        return listed.modified is not None and listed.modified <= self._oldest
+
+    def _held(self, suspects: Iterable[tuple[HeldFile, Problem | None]]) -> Iterator[Finding]:
+        """Yield the problems of files that their rows still refer to, after everything else was read."""
+        wrong = [(file, problem) for file, problem in suspects if problem is not None]
+        found = self._survey.reread(file for file, _ in wrong if file.primary_key)
+        now = {file for file in found if isinstance(file, HeldFile)}
+        for file, (kind, detail) in wrong:
+            if file in now or not file.primary_key:
+                row = self._reference(file.source, file.primary_key)
+                yield Finding(kind=kind, detail=detail, storage=file.backend, key=file.key, row=row)
+
+    def _stat(self, place: str, key: str) -> Stat | None:
+        backend = storages.get(place)
+        try:
+            return execution.asked(backend, partial(backend.stat, key), f"describe {key!r}")
+        except ObjectNotFoundError:
+            return None
+
+    def _checksum(self, file: HeldFile) -> str:
+        backend = storages.get(file.place)
+
+        def read() -> str:
+            meter = Meter()
+            with closing(backend.get(file.key)) as chunks:
+                for chunk in chunks:
+                    meter.feed(chunk)
+            return meter.checksum
+
+        return execution.blocking(
+            read, limit=READ_LIMIT, doing=f"read {file.key!r} in storage {backend.key!r}"
+        )
+
+    def _entries(self, suspects: Iterable[HeldFile | Entry | ListedObject]) -> dict[ObjectRef, Entry]:
+        keys = {(suspect.place, suspect.key) for suspect in suspects}
+        return entries_of(self._survey.engine, self._survey.ledger, self._survey.places, keys)
+
+    def _referenced(self, keys: Iterable[str]) -> set[str]:
+        wanted = list(keys)
+        if not wanted:
+            return set()
+        view = self._ground.view
+        with self._survey.engine.connect() as connection:
+            found = view.referenced(connection, wanted)
+        # what cannot be read may hold all of them
+        return found if view.is_complete else set(wanted)
+
+    def _reference(self, source: int, primary_key: tuple[object, ...]) -> RowReference:
+        column = self._survey.columns[source]
+        return RowReference(str(column.table), column.name, primary_key)
+
+
+def _unlisted(entry: Entry | None) -> Problem | None:
+    if entry is None:
+        return FindingKind.UNRECORDED, "the ledger does not have it"
+    if entry.state == State.LIVE:
+        return None
+    if entry.state == State.DOOMED and not entry.checked:
+        return FindingKind.UNRECORDED, "the next drain looks for the row and restores it"
+    state = State(entry.state).name.lower()
+    return FindingKind.LEDGER, f"the row refers to it, and the ledger has it as {state}"
+
+
+class Repairer:
+    """Corrects the ledger by what the rows say, and claims what nobody can miss, as a sweep does.
+
+    A drain looks for a reference once more before it deletes.  What is missing or corrupt is left as
+    it is: only a person can say where the right content is.  A live key without a row is noted only.
+    """
+
+    def __init__(self, survey: Survey, ground: Ground) -> None:
+        self._survey = survey
+        self._ground = ground
+
+    def repair(self, finding: Finding) -> Finding:
+        """Return *finding*, as repaired if it was."""
+        if finding.storage is None or finding.key is None or self._survey.ledger is None:
+            return finding
+        return replace(finding, repaired=self._correct(finding, (finding.storage, finding.key)))
+
+    def _correct(self, finding: Finding, place: tuple[str, str]) -> bool:
+        engine, ledger = self._survey.engine, self._survey.ledger
+        assert ledger is not None  # noqa: S101 - see `repair`
+        match finding.kind:
+            case FindingKind.ORPHAN:
+                if self._ground.why_not(self._survey.places.name_of(place[0])) or self._is_young(place):
+                    return False
+                after = max(QUARANTINE, storages.retention)
+                claimed = fence(engine, ledger, [place], after=after)
+                return bool(claimed or doom_gone(engine, ledger, [place], after=after))
+            case FindingKind.LEDGER if finding.row is None:
+                note_unreferenced(self._survey, [place])
+                return False
+            case FindingKind.LEDGER:
+                # what the ledger has as gone is looked up by the next drain, as every key that may live again
+                return bool(restore(engine, ledger, [place]) or doom_gone(engine, ledger, [place]))
+            case FindingKind.UNRECORDED:
+                return bool(restore(engine, ledger, [place]) or adopt_live(engine, ledger, [place]))
+            case _:
+                return False
+
+    def _is_young(self, place: ObjectRef) -> bool:
+        """Return whether an object is younger than the ledger's newest entry, as for a database that was restored."""
+        backend = storages.get(place[0])
+        try:
+            stat = execution.asked(backend, partial(backend.stat, place[1]), f"describe {place[1]!r}")
+        except UNREACHABLE:
+            return True
+        return stat.last_modified is None or stat.last_modified > self._ground.newest
+
+    def record_columns(self, scratch: Scratch) -> None:
+        """Record which columns hold the keys of entries that do not say it: those of older releases."""
+        engine, ledger = self._survey.engine, self._survey.ledger
+        assert ledger is not None  # noqa: S101 - see `repair`
+        with engine.begin() as connection:
+            names = [
+                name_of(connection, ledger, column.table, column.name) for column in self._survey.columns
+            ]
+            ids = note_columns(connection, ledger, names)
+        columns = ledger.table.c
+        query = select(columns.backend, columns.key).where(
+            columns.state == State.LIVE.value, columns.held_in.is_(None)
+        )
+        for page in pages_of(engine, query, (columns.backend, columns.key)):
+            place_of = {
+                (row.backend, row.key): (self._survey.places.name_of(row.backend), row.key) for row in page
+            }
+            sources = scratch.sources_of(list(place_of.values()))
+            for source, name in enumerate(names):
+                places = [entry for entry, place in place_of.items() if sources.get(place) == source]
+                if places:
+                    statement = (
+                        update(ledger.table).where(is_one_of(ledger, places)).values(held_in=ids[name])
+                    )
+                    insist(engine, lambda connection: connection.execute(statement))  # noqa: B023 - called at once
+
 
 GRACE = 24 * 3600.0
 """Seconds in which an object without a row is no orphan: its transaction may still be running."""

@@ -10,14 +10,13 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from filecolumn.backends.parts import batches
-from filecolumn.maintenance.places import Places
-from filecolumn.maintenance.scratch import Entry
-from filecolumn.orm import bridge
-from filecolumn.orm.ledger import Ledger, State, now_ms
-from filecolumn.orm.recording import BATCH, inserted, is_one_of
-from filecolumn.orm.unit import Place
-from filecolumn.registry import storages
+from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.streams import batches
+from filecolumn.files import execution
+from filecolumn.ledger.table import Ledger, State, now_ms
+from filecolumn.ledger.transitions import BATCH, inserted, is_one_of
+from filecolumn.maintenance.snapshot import Entry
+from filecolumn.maintenance.survey import Places
 
 __all__ = ("adopt_live", "doom_gone", "doom_live", "entries_of", "fence", "insist", "restore")
 
@@ -29,10 +28,10 @@ LOCK_LIMIT = 1
 
 
 def entries_of(
-    engine: Engine, ledger: Ledger | None, places: Places, keys: Collection[Place]
-) -> dict[Place, Entry]:
+    engine: Engine, ledger: Ledger | None, places: Places, keys: Collection[ObjectRef]
+) -> dict[ObjectRef, Entry]:
     """Return what the ledger says of *keys*, under any name of their storages, in one query for 1,000."""
-    found: dict[Place, Entry] = {}
+    found: dict[ObjectRef, Entry] = {}
     if ledger is None or not keys:
         return found
     columns = ledger.table.c
@@ -46,7 +45,9 @@ def entries_of(
     return found
 
 
-def fence(engine: Engine, ledger: Ledger, keys: Sequence[Place], *, after: float = 0.0) -> list[Place]:
+def fence(
+    engine: Engine, ledger: Ledger, keys: Sequence[ObjectRef], *, after: float = 0.0
+) -> list[ObjectRef]:
     """Doom keys that the ledger does not have, and return those that were: nobody can give them to a row now.
 
     They are due *after* seconds.  A key that a running transaction is about to have is left alone.
@@ -67,12 +68,12 @@ def fence(engine: Engine, ledger: Ledger, keys: Sequence[Place], *, after: float
     ]
 
 
-def doom_live(engine: Engine, ledger: Ledger, keys: Collection[Place]) -> int:
+def doom_live(engine: Engine, ledger: Ledger, keys: Collection[ObjectRef]) -> int:
     """Doom live keys that no row refers to; a drain looks again before it deletes. Return of how many."""
     return _move(engine, ledger, keys, State.LIVE, State.DOOMED)
 
 
-def doom_gone(engine: Engine, ledger: Ledger, keys: Collection[Place], *, after: float = 0.0) -> int:
+def doom_gone(engine: Engine, ledger: Ledger, keys: Collection[ObjectRef], *, after: float = 0.0) -> int:
     """Doom keys again whose objects came back, by an upload that arrived late; they are due *after* seconds.
 
     Return of how many.
@@ -80,12 +81,12 @@ def doom_gone(engine: Engine, ledger: Ledger, keys: Collection[Place], *, after:
     return _move(engine, ledger, keys, State.GONE, State.DOOMED, after=after)
 
 
-def restore(engine: Engine, ledger: Ledger, keys: Collection[Place]) -> int:
+def restore(engine: Engine, ledger: Ledger, keys: Collection[ObjectRef]) -> int:
     """Let doomed keys live that a row refers to. Return of how many."""
     return _move(engine, ledger, keys, State.DOOMED, State.LIVE)
 
 
-def adopt_live(engine: Engine, ledger: Ledger, keys: Sequence[Place]) -> list[Place]:
+def adopt_live(engine: Engine, ledger: Ledger, keys: Sequence[ObjectRef]) -> list[ObjectRef]:
     """Record keys of rows that were written without the ledger; other rows may share them."""
     rows = [{"backend": storages.name_in_ledger(backend), "key": key} for backend, key in keys]
     statement = inserted(ledger, State.LIVE, checked=False)
@@ -100,7 +101,7 @@ def adopt_live(engine: Engine, ledger: Ledger, keys: Sequence[Place]) -> list[Pl
 def _move(
     engine: Engine,
     ledger: Ledger,
-    keys: Collection[Place],
+    keys: Collection[ObjectRef],
     before: State,
     target: State,
     *,
@@ -135,7 +136,7 @@ def insist(engine: Engine, change: Callable[[Connection], T]) -> T:
         except DBAPIError as error:
             if attempt == ATTEMPTS - 1 or error.connection_invalidated or not _is_wait(error):
                 raise
-            bridge.pause(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)  # noqa: S311 - it spreads load
+            execution.pause(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)  # noqa: S311 - it spreads load
     raise AssertionError("unreachable")
 
 

@@ -1,21 +1,41 @@
-"""The file columns that a database has recorded: list them, follow a renaming, forget one that is gone."""
+"""The file columns that a database has recorded: list them, follow a renaming, forget one that is gone.
+
+`copy_files` tells the ledger of files that SQL has copied from row to row.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Dialect, Engine, func, select
 
 from filecolumn.errors import MaintenanceRefusedError
-from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
-from filecolumn.maintenance.required import require_ledger
+from filecolumn.ledger.columns import (
+    ColumnName,
+    RecordedColumn,
+    forget_column,
+    note_columns,
+    rename_column,
+    translated,
+)
+from filecolumn.ledger.table import LEDGER, Ledger, State
+from filecolumn.ledger.transitions import speaking
+from filecolumn.ledger.triggers import identifier, qualified
+from filecolumn.maintenance.required import Models, known_ledger, refuse_autocommit, require_ledger
 from filecolumn.maintenance.view import View, look_at
-from filecolumn.orm.columns import ColumnName, RecordedColumn, forget_column, rename_column
-from filecolumn.orm.ledger import Ledger, State
-from filecolumn.orm.recording import speaking
-from filecolumn.orm.references import why_incomplete
+from filecolumn.orm.references import ReadColumn, column_type, why_incomplete
 
-__all__ = ("ColumnReport", "forget_file_column", "list_file_columns", "rename_file_column")
+__all__ = (
+    "ColumnReport",
+    "copy_files",
+    "copy_statements",
+    "forget_file_column",
+    "list_file_columns",
+    "named_column",
+    "recorded_name",
+    "rename_file_column",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,3 +138,134 @@ def _parse(name: str) -> ColumnName:
             return ColumnName(schema, table, column)
         case _:
             raise ValueError(f"{name!r}: write table.column, or schema.table.column")
+
+
+_RAW: dict[str, object] = {"no_parameters": True, "preserve_rowcount": True}
+"""The driver formats nothing, and the count is kept."""
+
+
+def copy_files(engine: Engine, *models: Models, source: str, target: str) -> int:
+    """Tell the ledger that the column *target* has been given the files of *source*, and return of how many keys.
+
+    From then on no commit removes the content of one of them: a drain looks first whether another row
+    holds it.  Names are "table.column", or "schema.table.column" where the schema is not the ledger's.
+    In one table, rows in which *target* is NULL get what *source* holds; between two tables the rows
+    have been copied before, by INSERT ... SELECT for instance.
+
+    IncompleteColumnError if one of the columns is not in the database, or not all of its rows can be read.
+    """
+    ledger, _ = known_ledger(models)
+    refuse_autocommit(engine)
+    require_ledger(engine, ledger)
+    with engine.begin() as connection:
+        schema = translated(connection, ledger.table.schema)
+        columns = named_column(source, schema), named_column(target, schema)
+        for column in columns:
+            column_type(connection, column)
+        note_columns(connection, ledger, [recorded_name(columns[1], schema)])
+        counted = 0
+        for statement in copy_statements(*columns, schema, connection.dialect):
+            counted = connection.exec_driver_sql(statement, execution_options=_RAW).rowcount
+        return counted
+
+
+def named_column(name: str, schema: str | None) -> ReadColumn:
+    """Return the column of a name; *schema* is where it is if the name does not say."""
+    match name.split("."):
+        case [table, column]:
+            return ReadColumn(schema, table, column)
+        case [other, table, column]:
+            return ReadColumn(other, table, column)
+        case _:
+            raise ValueError(f'{name!r} is no column: write "table.column" or "schema.table.column"')
+
+
+def recorded_name(column: ReadColumn, ledger_schema: str | None) -> ColumnName:
+    """Return the name by which the meta table lists a column."""
+    schema = "" if column.schema == ledger_schema else column.schema or ""
+    return ColumnName(schema, column.table, column.column)
+
+
+def copy_statements(
+    source: ReadColumn, target: ReadColumn, ledger_schema: str | None, dialect: Dialect
+) -> Iterator[str]:
+    """Yield what fills the target, within one table, and last what marks its keys as perhaps held twice.
+
+    A value that SQL does not read may hold any key, so with one of them every key is marked.
+    """
+    quote = dialect.identifier_preparer
+    table = qualified(quote, target.schema, target.table)
+    column = identifier(quote, target.column)
+    if (source.schema, source.table) == (target.schema, target.table):
+        given = identifier(quote, source.column)
+        yield f"UPDATE {table} SET {column} = {given} WHERE {column} IS NULL AND {given} IS NOT NULL"  # noqa: S608
+    ledger = qualified(quote, ledger_schema, LEDGER)
+    match dialect.name:
+        case "sqlite":
+            yield _marked(ledger, _in_sqlite(table, column))
+        case "postgresql":
+            yield _marked(ledger, _in_postgresql(table, column))
+        case _:
+            yield _marked_in_mysql(ledger, _in_mysql(table, column))
+
+
+def _marked(ledger: str, files: str) -> str:
+    return f"""
+UPDATE {ledger} SET checked = false, fresh = false
+WHERE key IN (SELECT file.file_key FROM ({files}) AS file)
+OR EXISTS (SELECT 1 FROM ({files}) AS file WHERE file.file_key IS NULL)"""  # noqa: S608 - quoted
+
+
+def _marked_in_mysql(ledger: str, files: str) -> str:
+    # joins: with IN and EXISTS, the column would be read anew for each row of the ledger
+    return f"""
+UPDATE {ledger} AS entry
+LEFT JOIN (SELECT DISTINCT file_key FROM ({files}) AS file WHERE file_key IS NOT NULL) AS held
+  ON held.file_key = entry.`key`
+JOIN (SELECT COUNT(*) AS found FROM ({files}) AS file WHERE file_key IS NULL) AS unread
+SET entry.checked = FALSE, entry.fresh = FALSE
+WHERE held.file_key IS NOT NULL OR unread.found > 0"""  # noqa: S608 - quoted
+
+
+def _in_sqlite(table: str, column: str) -> str:
+    """Return the query for the key of each file that a column holds, as text; NULL for what it does not read."""
+    value = f"""CASE WHEN typeof(held.{column}) = 'text' AND json_valid(held.{column})
+    THEN held.{column} ELSE '""' END"""
+    items = f"CASE WHEN json_type({value}) = 'array' THEN {value} ELSE '[' || {value} || ']' END"
+
+    def part(name: str) -> str:
+        return f"json_extract(item.value, '$.{name}')"
+
+    return f"""
+  SELECT CASE WHEN item.type = 'object' THEN CASE WHEN coalesce({part("v")}, 1) = 1
+    THEN coalesce({part("to_filename")}, {part("filename")}) END END AS file_key
+  FROM {table} AS held, json_each({items}) AS item
+  WHERE held.{column} IS NOT NULL AND item.type <> 'null'
+"""  # noqa: S608 - quoted
+
+
+def _in_postgresql(table: str, column: str) -> str:
+    # whatever the column's type is
+    value = f"to_jsonb(held.{column})"
+    return f"""
+  SELECT CASE WHEN jsonb_typeof(item) = 'object' AND coalesce(item ->> 'v', '1') = '1'
+    THEN coalesce(item ->> 'to_filename', item ->> 'filename') END AS file_key
+  FROM {table} AS held, jsonb_array_elements(
+    CASE jsonb_typeof({value}) WHEN 'array' THEN {value} ELSE jsonb_build_array({value}) END) AS item
+  WHERE held.{column} IS NOT NULL AND jsonb_typeof(item) <> 'null'
+"""  # noqa: S608 - quoted
+
+
+def _in_mysql(table: str, column: str) -> str:
+    value = f"""IF(JSON_VALID(held.{column}), held.{column}, '""')"""
+    items = f"IF(JSON_TYPE({value}) = 'ARRAY', {value}, CONCAT('[', {value}, ']'))"
+    paths = (
+        "item JSON PATH '$', v VARCHAR(20) PATH '$.v', "
+        "to_filename VARCHAR(700) PATH '$.to_filename', filename VARCHAR(700) PATH '$.filename'"
+    )
+    key = "IF(COALESCE(item.v, '1') = '1', COALESCE(item.to_filename, item.filename), NULL)"
+    return f"""
+  SELECT CONVERT({key} USING utf8mb4) COLLATE utf8mb4_bin AS file_key
+  FROM {table} AS held, JSON_TABLE({items}, '$[*]' COLUMNS ({paths})) AS item
+  WHERE held.{column} IS NOT NULL AND COALESCE(JSON_TYPE(item.item), 'NULL') <> 'NULL'
+"""  # noqa: S608 - quoted

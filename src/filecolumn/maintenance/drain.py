@@ -14,30 +14,29 @@ from functools import partial
 
 from sqlalchemy import Connection, Engine, delete, select, true, update
 
-from filecolumn.backends.parts import batches
+from filecolumn._failpoints import failpoint
+from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.streams import batches
 from filecolumn.errors import InvalidKeyError
-from filecolumn.failpoints import failpoint
+from filecolumn.files import execution
+from filecolumn.ledger.deletion import FENCE_RETENTION, delete_objects, mark_gone, mark_refused, mark_withheld
+from filecolumn.ledger.locks import lock_sqlite
+from filecolumn.ledger.owner import generation_in, has_mark, look_at_places, standing_to_remove, why_shared
+from filecolumn.ledger.proofs import TOKEN
+from filecolumn.ledger.table import Ledger, State, now_ms
+from filecolumn.ledger.transitions import is_one_of, speaking
 from filecolumn.logs import warn
 from filecolumn.maintenance.claims import insist
-from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
-from filecolumn.maintenance.required import ledger_names, require_ledger, require_storages
+from filecolumn.maintenance.required import (
+    Models,
+    known_ledger,
+    ledger_names,
+    refuse_autocommit,
+    require_ledger,
+    require_storages,
+)
 from filecolumn.maintenance.view import View, look_at, snapshot
 from filecolumn.naming import check_key, uuid7_hex
-from filecolumn.orm import bridge
-from filecolumn.orm.draining import FENCE_RETENTION, delete_objects, mark_gone, mark_refused, mark_withheld
-from filecolumn.orm.ledger import Ledger, State, now_ms
-from filecolumn.orm.locks import lock_sqlite
-from filecolumn.orm.outcome import TOKEN
-from filecolumn.orm.place import (
-    generation_in,
-    has_mark,
-    look_at_places,
-    standing_to_remove,
-    why_shared,
-)
-from filecolumn.orm.recording import is_one_of, speaking
-from filecolumn.orm.unit import Place
-from filecolumn.registry import storages
 
 __all__ = ("DrainReport", "drain")
 
@@ -77,7 +76,7 @@ class DrainReport:
 class Claim:
     """A key that this drain has to itself until the lease ends."""
 
-    place: Place
+    place: ObjectRef
     attempts: int
     is_orphan: bool
     """Whether no row ever had it, as far as the ledger knows: it was found by a sweep."""
@@ -125,7 +124,7 @@ def drain(
             started = time.monotonic()
             run.delete(group)
             if rate is not None:
-                bridge.pause(max(len(group) / rate - (time.monotonic() - started), 0.0))
+                execution.pause(max(len(group) / rate - (time.monotonic() - started), 0.0))
         if left is not None:
             left -= len(claims)
             if left <= 0:
@@ -242,7 +241,7 @@ class _Drain:
             return claims
         columns = self._ledger.table.c
 
-        def renew(connection: Connection) -> set[Place]:
+        def renew(connection: Connection) -> set[ObjectRef]:
             is_ours = (
                 is_one_of(self._ledger, [claim.place for claim in claims]),
                 columns.state == State.DOOMED.value,
@@ -258,7 +257,7 @@ class _Drain:
             self._found |= self._view.referenced(connection, {claim.place[1] for claim in kept})
         return kept
 
-    def _separate(self, claims: Sequence[Claim]) -> tuple[list[Claim], dict[Place, str]]:
+    def _separate(self, claims: Sequence[Claim]) -> tuple[list[Claim], dict[ObjectRef, str]]:
         """Return what may be deleted, and why the rest may not be."""
         reasons = {claim.place: self._reason_against(claim) for claim in claims}
         withheld = {place: why for place, why in reasons.items() if why}
@@ -299,18 +298,20 @@ class _Drain:
                 return True
         return False
 
-    def _settle(self, suspected: set[Place]) -> tuple[set[Place], set[Place]]:
+    def _settle(self, suspected: set[ObjectRef]) -> tuple[set[ObjectRef], set[ObjectRef]]:
         """Look up again what a row seemed to refer to; return what lives, and what is in use until the lease ends."""
-        restored, busy = set[Place](), suspected
+        restored, busy = set[ObjectRef](), suspected
         for pause in LOOKS:
             if not busy:
                 break
-            bridge.pause(pause)
+            execution.pause(pause)
             found, busy = insist(self._engine, partial(self._look_up, places=busy))
             restored |= found
         return restored, busy
 
-    def _look_up(self, connection: Connection, places: Collection[Place]) -> tuple[set[Place], set[Place]]:
+    def _look_up(
+        self, connection: Connection, places: Collection[ObjectRef]
+    ) -> tuple[set[ObjectRef], set[ObjectRef]]:
         """Let live what a row refers to; return that, and what a transaction is about to take from a row.
 
         The keys are locked while they are looked up: else a row could let go of one in between, and
@@ -345,7 +346,7 @@ class _Drain:
         return restored, set(places) - ours
 
 
-def _problem_of_key(place: Place) -> str:
+def _problem_of_key(place: ObjectRef) -> str:
     try:
         check_key(place[1])
     except InvalidKeyError as error:
@@ -353,7 +354,7 @@ def _problem_of_key(place: Place) -> str:
     return ""
 
 
-def _delete_apart(places: Sequence[Place]) -> dict[Place, str]:
+def _delete_apart(places: Sequence[ObjectRef]) -> dict[ObjectRef, str]:
     """Delete objects; of a batch that is refused try each half, so that one object does not hold up others.
 
     When both halves are refused, the storage is: it is not asked for each object.

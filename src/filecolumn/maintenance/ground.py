@@ -11,22 +11,15 @@ from sqlalchemy import Engine, MetaData, func, select
 from sqlalchemy.exc import OperationalError
 
 from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.registry import storages
 from filecolumn.errors import FileColumnError
+from filecolumn.files import execution
+from filecolumn.ledger.owner import Standing, Survey, examined, is_marked, raise_generation, why_shared
+from filecolumn.ledger.table import Ledger
 from filecolumn.logs import note
 from filecolumn.maintenance.survey import Survey as RowSurvey
 from filecolumn.maintenance.view import View, look_at
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey
-from filecolumn.orm import bridge
-from filecolumn.orm.ledger import Ledger
-from filecolumn.orm.place import (
-    Standing,
-    Survey,
-    examined,
-    is_marked,
-    raise_generation,
-    why_shared,
-)
-from filecolumn.registry import storages
 
 __all__ = ("Ground", "folded", "folds_names", "survey_ground")
 
@@ -117,12 +110,12 @@ def folds_names(backend: StorageBackend) -> bool:
         for name in (probe, unicodedata.normalize("NFC", probe), "PLACE")
     )
     try:
-        if bridge.asked(backend, partial(backend.exists, upper), f"look for {upper!r}"):
+        if execution.asked(backend, partial(backend.exists, upper), f"look for {upper!r}"):
             return True
         put = partial(backend.put, decomposed, [b""], mode="overwrite")
-        bridge.asked(backend, put, f"store {decomposed!r}")
-        folds = bridge.asked(backend, partial(backend.exists, composed), f"look for {composed!r}")
-        bridge.asked(backend, partial(backend.delete, [decomposed]), f"delete {decomposed!r}")
+        execution.asked(backend, put, f"store {decomposed!r}")
+        folds = execution.asked(backend, partial(backend.exists, composed), f"look for {composed!r}")
+        execution.asked(backend, partial(backend.delete, [decomposed]), f"delete {decomposed!r}")
     except FileColumnError:
         return True
     return folds

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Column, Connection, Engine, MetaData, Table, inspect
 
-from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
-from filecolumn.maintenance.trigger_sql import ddl, qualified
-from filecolumn.orm.columns import recorded_columns, translated
+from filecolumn.ledger.columns import recorded_columns, translated
+from filecolumn.ledger.table import LEDGER, Ledger, add_ledger, ledger_of
+from filecolumn.ledger.triggers import ddl, qualified
+from filecolumn.maintenance.required import Models, known_ledger, refuse_autocommit
 from filecolumn.orm.creation import new_columns, record_tables
-from filecolumn.orm.ledger import LEDGER, Ledger, add_ledger, ledger_of
 
 __all__ = ("ADDED_COLUMNS", "added_columns", "ledger_tables", "migrate", "missing_columns")
 

@@ -1,8 +1,4 @@
-"""What a run needs to be there before it does anything: the tables of its ledger, and the storages that are named.
-
-A command whose set-up was forgotten knows no storages.  To it the object of every row would be missing,
-and nothing would be due: it has to say so instead, before it has changed anything.
-"""
+"""What a run needs before it does anything: models of one database, their ledger, storages that are named."""
 
 from __future__ import annotations
 
@@ -10,26 +6,78 @@ from collections.abc import Collection, Iterator, Sequence
 
 from sqlalchemy import Column, Connection, Engine, MetaData, Table, func, inspect, select
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import DeclarativeBase, registry
 
-from filecolumn.errors import BackendNotRegisteredError
-from filecolumn.maintenance.models import Models, known_metadatas, only_ledger
-from filecolumn.maintenance.trigger_sql import identifier, qualified
-from filecolumn.orm.columns import translated
-from filecolumn.orm.ledger import Ledger, State, read_meta
-from filecolumn.orm.place import is_retired, note_other_names
-from filecolumn.orm.recording import missing_ledger, older_ledger
+from filecolumn.backends.registry import storages
+from filecolumn.errors import BackendNotRegisteredError, MaintenanceRefusedError
+from filecolumn.ledger.columns import translated
+from filecolumn.ledger.owner import is_retired, note_other_names
+from filecolumn.ledger.table import Ledger, State, ledger_of, read_meta
+from filecolumn.ledger.transitions import missing_ledger, older_ledger
+from filecolumn.ledger.triggers import identifier, qualified
+from filecolumn.orm.column import StoredObject
 from filecolumn.orm.references import file_columns, is_view
-from filecolumn.orm.type import StoredObject
-from filecolumn.registry import storages
 
 __all__ = (
+    "Models",
+    "known_ledger",
+    "known_metadatas",
     "ledger_names",
+    "only_ledger",
+    "refuse_autocommit",
     "require_ledger",
     "require_storages",
     "require_storages_of",
     "require_storages_of_columns",
     "unregistered_in_ledger",
 )
+
+Models = type[DeclarativeBase] | registry | MetaData
+"""A declarative base, its registry, or its `MetaData`."""
+
+
+def known_metadatas(models: Sequence[Models]) -> list[MetaData]:
+    """Return the `MetaData` of *models*; ValueError if there are none."""
+    if not models:
+        raise ValueError("name the models: the declarative base (or MetaData) of all that share the database")
+    return [model if isinstance(model, MetaData) else model.metadata for model in models]
+
+
+def only_ledger(metadatas: Sequence[MetaData]) -> Ledger | None:
+    """Return the ledger of *metadatas*, None if they do without; ValueError if they have several."""
+    ledgers = {
+        ledger.table.fullname: ledger for metadata in metadatas if (ledger := ledger_of(metadata)) is not None
+    }
+    if len(ledgers) > 1:
+        raise ValueError(
+            f"the models have several ledgers ({', '.join(ledgers)}); maintain those of each ledger by themselves"
+        )
+    return next(iter(ledgers.values()), None)
+
+
+def known_ledger(models: Sequence[Models]) -> tuple[Ledger, list[MetaData]]:
+    """Return the ledger of *models* and their `MetaData`; ValueError if they have none."""
+    metadatas = known_metadatas(models)
+    ledger = only_ledger(metadatas)
+    if ledger is None:
+        raise ValueError(
+            "none of the models has a StoredObject column with a ledger; import the modules with your models first"
+        )
+    return ledger, metadatas
+
+
+def refuse_autocommit(engine: Engine) -> None:
+    """Raise MaintenanceRefusedError for an engine of which each statement commits by itself."""
+    chosen: object = engine.get_execution_options().get("isolation_level")
+    # what create_engine(isolation_level=) leaves has no public name
+    level = chosen or getattr(engine.dialect, "_on_connect_isolation_level", None)
+    # SQLAlchemy takes it in small letters too
+    if str(level).upper() == "AUTOCOMMIT":
+        raise MaintenanceRefusedError(
+            "maintenance needs transactions, and this engine is in AUTOCOMMIT: no lock would last until a key is "
+            "decided on, so files of rows could be deleted; give it an engine with another isolation_level"
+        )
+
 
 _DEFAULT = ""
 """Stands for the storage of files that name none, where no default is decided."""

@@ -8,15 +8,21 @@ from typing import TypedDict
 
 from sqlalchemy import Connection, Engine, MetaData, and_, func, select, true
 
+from filecolumn.ledger.columns import ColumnName
+from filecolumn.ledger.deletion import WITHHELD
+from filecolumn.ledger.table import Ledger, State, now_ms
+from filecolumn.ledger.transitions import speaking
 from filecolumn.maintenance.ground import survey_ground
-from filecolumn.maintenance.models import Models, known_ledger, refuse_autocommit
-from filecolumn.maintenance.required import ledger_names, require_ledger, unregistered_in_ledger
+from filecolumn.maintenance.required import (
+    Models,
+    known_ledger,
+    ledger_names,
+    refuse_autocommit,
+    require_ledger,
+    unregistered_in_ledger,
+)
 from filecolumn.maintenance.triggers import missing_triggers
 from filecolumn.maintenance.unreferenced import by_column
-from filecolumn.orm.columns import ColumnName
-from filecolumn.orm.draining import WITHHELD
-from filecolumn.orm.ledger import Ledger, State, now_ms
-from filecolumn.orm.recording import speaking
 
 __all__ = ("STUCK", "ColumnStatus", "StatusReport", "status")
 

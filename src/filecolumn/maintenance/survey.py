@@ -1,14 +1,9 @@
-"""Reads everything that rows, ledger and storages say, page by page, into a `Scratch`.
-
-One query for each page of 1,000, in a transaction of its own: nothing is locked, no snapshot is
-held, and what changes meanwhile may be seen in part.  So nothing is concluded from a survey alone:
-its suspects are read again, each for itself (see `Confirmer`).
-"""
+"""Reads everything that rows, ledger and storages say, page by page, into a `Scratch`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -30,28 +25,27 @@ from sqlalchemy import (
 )
 
 from filecolumn.backends.base import Stat, StorageBackend
-from filecolumn.errors import BackendMismatchError, CorruptFileMetadataError, FileColumnError
-from filecolumn.facts import FileFacts, JsonObject, NotAList
-from filecolumn.file import FileObject
-from filecolumn.maintenance.places import Places
-from filecolumn.maintenance.scratch import Entry, HeldFile, ListedObject, Scratch
-from filecolumn.orm import bridge
-from filecolumn.orm.attributes import files_in, mapper_of
-from filecolumn.orm.keys import key_columns
-from filecolumn.orm.ledger import Ledger, State, now_ms
-from filecolumn.orm.references import (
-    HeldKeys,
-    UndecodableError,
-    file_columns,
-    held_files,
-    held_keys,
-    is_view,
+from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.errors import (
+    BackendMismatchError,
+    CorruptFileMetadataError,
+    FileColumnError,
+    MaintenanceRefusedError,
 )
-from filecolumn.state import AllowedBackends
+from filecolumn.files import execution
+from filecolumn.files.facts import FileFacts, JsonObject, NotAList
+from filecolumn.files.file import FileObject
+from filecolumn.files.state import AllowedBackends
+from filecolumn.ledger.owner import place_id
+from filecolumn.ledger.table import Ledger, State, now_ms
+from filecolumn.maintenance.snapshot import Entry, HeldFile, ListedObject, Scratch
+from filecolumn.orm.attributes import files_in, key_columns, mapper_of
+from filecolumn.orm.references import HeldKeys, UndecodableError, file_columns, held_files, held_keys, is_view
 
 __all__ = (
     "PAGE",
     "UNREACHABLE",
+    "Places",
     "Progress",
     "Survey",
     "Unreadable",
@@ -61,6 +55,72 @@ __all__ = (
     "said",
     "why_unreachable",
 )
+
+
+class Places:
+    """The registered storages, each location once."""
+
+    def __init__(self, only: Collection[str] | None = None) -> None:
+        """Take the storages *only*, by their keys; BackendNotRegisteredError for one that is not registered."""
+        self._names: dict[str, str] = {}
+        first: dict[str, str] = {}
+        for backend in storages.all():
+            # what is in the memory of one object is nowhere else, whatever its location says
+            location = place_id(backend) or (
+                backend.location if backend.capabilities.persistent else f"{backend.key}\n"
+            )
+            self._names[backend.key] = first.setdefault(location, backend.key)
+        self._chosen = None if only is None else {self.name_of(storages.get(key).key) for key in only}
+        self.names: list[str] = [name for name in first.values() if self.is_chosen(name)]
+        self.is_complete: bool = only is None
+        """Whether all storages are looked at."""
+
+    def name_of(self, backend: str) -> str:
+        """Return the one name of the storage that *backend* means; an unknown one keeps its own."""
+        resolved = storages.resolve(backend)
+        return self._names.get(resolved, resolved)
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Look at the others only."""
+        out = set(names)
+        if out:
+            self.names = [name for name in self.names if name not in out]
+            self._chosen = set(self.names)
+            self.is_complete = False
+
+    def is_chosen(self, name: str) -> bool:
+        """Return whether the storage *name* is to be looked at; one that is not registered is, if all are."""
+        return self._chosen is None or name in self._chosen
+
+    def spelled(self, places: Iterable[ObjectRef]) -> Iterator[ObjectRef]:
+        """Yield each place under every key that its storage is registered with, which have aliases of their own."""
+        keys: dict[str, list[str]] = {}
+        for name, key in places:
+            if name not in keys:
+                keys[name] = [key for key, first in self._names.items() if first == name] or [name]
+            for backend in keys[name]:
+                yield backend, key
+
+    def backends(self) -> Iterator[tuple[str, StorageBackend]]:
+        """Yield name and storage."""
+        for name in self.names:
+            yield name, storages.get(name)
+
+    def refuse_nested(self) -> None:
+        """Raise MaintenanceRefusedError if one storage is a folder of another: its objects would be orphans there."""
+        locations = sorted(
+            (backend.location.rstrip("/") + "/", backend.key)
+            for backend in storages.all()
+            if backend.capabilities.persistent
+        )
+        for outer, outer_key in locations:
+            for inner, inner_key in locations:
+                if inner != outer and inner.startswith(outer):
+                    raise MaintenanceRefusedError(
+                        f"storage {inner_key!r} lies inside storage {outer_key!r} ({outer}), where its objects "
+                        "look like orphans; give each a folder of its own"
+                    )
+
 
 PAGE = 1000
 LISTING_LIMIT = 600.0
@@ -281,14 +341,14 @@ def listing_pages(backend: StorageBackend) -> Iterator[list[Stat]]:
     """Yield what a storage lists, in pages of `PAGE`; an event loop waits for a page in a thread."""
     listing = backend.list()
     doing = f"list storage {backend.key!r}"
-    while page := bridge.blocking(lambda: list(islice(listing, PAGE)), limit=LISTING_LIMIT, doing=doing):
+    while page := execution.blocking(lambda: list(islice(listing, PAGE)), limit=LISTING_LIMIT, doing=doing):
         yield page
 
 
 def why_unreachable(backend: StorageBackend) -> str:
     """Return why a storage cannot be listed; empty if it can."""
     try:
-        bridge.asked(backend, lambda: next(iter(backend.list()), None), "list objects")
+        execution.asked(backend, lambda: next(iter(backend.list()), None), "list objects")
     except UNREACHABLE as error:
         return said(error)
     return ""

@@ -15,19 +15,30 @@ from functools import partial
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select
 
+from filecolumn._failpoints import failpoint
 from filecolumn.backends.base import StorageBackend
-from filecolumn.backends.parts import batches
+from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.streams import batches
 from filecolumn.errors import MaintenanceRefusedError
-from filecolumn.failpoints import failpoint
+from filecolumn.files import execution
+from filecolumn.ledger.deletion import delete_objects
+from filecolumn.ledger.table import Ledger, State, now_ms, read_meta, set_meta
+from filecolumn.ledger.transitions import BATCH, is_one_of, speaking
 from filecolumn.maintenance.claims import doom_gone, doom_live, entries_of, fence
 from filecolumn.maintenance.ground import Ground, folded, folds_names, survey_ground
-from filecolumn.maintenance.models import Models, known_metadatas, only_ledger, refuse_autocommit
-from filecolumn.maintenance.places import Places
-from filecolumn.maintenance.required import require_ledger, require_storages
-from filecolumn.maintenance.scratch import ListedObject, Scratch, Suspect, Suspicion
+from filecolumn.maintenance.required import (
+    Models,
+    known_metadatas,
+    only_ledger,
+    refuse_autocommit,
+    require_ledger,
+    require_storages,
+)
+from filecolumn.maintenance.snapshot import ListedObject, Scratch, Suspect, Suspicion
 from filecolumn.maintenance.survey import (
     PAGE,
     UNREACHABLE,
+    Places,
     Progress,
     Survey,
     database_time,
@@ -43,13 +54,7 @@ from filecolumn.maintenance.unreferenced import (
     unreferenced_since,
 )
 from filecolumn.naming import RESERVED_FOLDER
-from filecolumn.orm import bridge
-from filecolumn.orm.draining import delete_objects
-from filecolumn.orm.ledger import Ledger, State, now_ms, read_meta, set_meta
-from filecolumn.orm.recording import BATCH, is_one_of, speaking
 from filecolumn.orm.slots import MAX_ATTACH_AGE
-from filecolumn.orm.unit import Place
-from filecolumn.registry import storages
 
 __all__ = ("QUARANTINE", "SWEEP_GRACE", "SweepReport", "sweep", "sweep_when_due")
 
@@ -304,7 +309,7 @@ class _Sweep:
             if self._survey.ledger is not None:
                 self.report.pending += self._count_noted_now(self._survey.ledger, places)
 
-    def _count_noted_now(self, ledger: Ledger, places: list[Place]) -> int:
+    def _count_noted_now(self, ledger: Ledger, places: list[ObjectRef]) -> int:
         """Return how many live keys without a row a run would note, or claim because they were noted long ago."""
         columns = ledger.table.c
         is_noted_long = columns.unreferenced_since <= now_ms() - int(self._rules.quarantine * 1000)
@@ -351,7 +356,7 @@ class _Sweep:
     def _may_judge(self, suspect: Suspect) -> bool:
         return not self._ground.why_not(self._survey.places.name_of(suspect.backend))
 
-    def _claimed(self, suspicion: Suspicion, places: list[Place]) -> int:
+    def _claimed(self, suspicion: Suspicion, places: list[ObjectRef]) -> int:
         engine, ledger = self._survey.engine, self._survey.ledger
         if not places:
             return 0
@@ -387,10 +392,10 @@ class _Sweep:
         self.report.claimed += claimed
         self.report.left += self.report.unreferenced - claimed
 
-    def _unreferenced(self, page: Iterable[Suspect]) -> list[Place]:
+    def _unreferenced(self, page: Iterable[Suspect]) -> list[ObjectRef]:
         return self._still_unreferenced([(suspect.backend, suspect.key) for suspect in page])
 
-    def _still_unreferenced(self, places: list[Place]) -> list[Place]:
+    def _still_unreferenced(self, places: list[ObjectRef]) -> list[ObjectRef]:
         view = self._ground.view
         if not view.is_complete:
             return []
@@ -418,17 +423,17 @@ class _Sweep:
         for batch in _pages(old, f"list what uploads left in storage {backend.key!r}"):
             if not dry_run:
                 doing = f"delete {len(batch)} unfinished uploads, the first {batch[0]!r}"
-                bridge.asked(backend, partial(backend.delete_unfinished, batch), doing)
+                execution.asked(backend, partial(backend.delete_unfinished, batch), doing)
             else:
                 self.report.pending += len(batch)
             self.report.unfinished += len(batch)
 
     def _slow_down(self, count: int, started: float) -> None:
         if self._rate is not None:
-            bridge.pause(max(count / self._rate - (time.monotonic() - started), 0.0))
+            execution.pause(max(count / self._rate - (time.monotonic() - started), 0.0))
 
 
 def _pages(keys: Iterator[str], doing: str) -> Iterator[list[str]]:
     pages = batches(keys, PAGE)
-    while page := bridge.blocking(lambda: next(pages, list[str]()), limit=600.0, doing=doing):
+    while page := execution.blocking(lambda: next(pages, list[str]()), limit=600.0, doing=doing):
         yield page

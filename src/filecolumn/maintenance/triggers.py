@@ -13,10 +13,11 @@ from typing import Literal
 from sqlalchemy import Column, Connection, Engine, MetaData, Table, event, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from filecolumn.backends.registry import storages
 from filecolumn.errors import MissingLedgerError
-from filecolumn.maintenance.models import Models, known_metadatas, only_ledger
-from filecolumn.maintenance.required import require_ledger
-from filecolumn.maintenance.trigger_sql import (
+from filecolumn.ledger.columns import TRIGGERS, translated
+from filecolumn.ledger.table import LEDGER, META, ledger_of
+from filecolumn.ledger.triggers import (
     Target,
     create_statements,
     ddl,
@@ -29,11 +30,9 @@ from filecolumn.maintenance.trigger_sql import (
     support_statements,
     trigger_names,
 )
-from filecolumn.orm.columns import TRIGGERS, translated
-from filecolumn.orm.ledger import LEDGER, META, ledger_of
+from filecolumn.maintenance.required import Models, known_metadatas, only_ledger, require_ledger
+from filecolumn.orm.column import StoredObject
 from filecolumn.orm.references import as_text, file_columns, read_columns
-from filecolumn.orm.type import StoredObject
-from filecolumn.registry import storages
 
 __all__ = (
     "OnTrigger",

@@ -8,16 +8,16 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select, update
 
-from filecolumn.backends.parts import batches
+from filecolumn.backends.registry import ObjectRef
+from filecolumn.backends.streams import batches
+from filecolumn.ledger.columns import FLOOR, ColumnName, lift_floor
+from filecolumn.ledger.table import Ledger, State, now_ms, read_meta
+from filecolumn.ledger.transitions import BATCH, is_one_of
 from filecolumn.maintenance.claims import insist
 from filecolumn.maintenance.ground import Ground
-from filecolumn.maintenance.scratch import Scratch
+from filecolumn.maintenance.snapshot import Scratch
 from filecolumn.maintenance.survey import Survey, pages_of
-from filecolumn.orm.columns import FLOOR, ColumnName, lift_floor
-from filecolumn.orm.ledger import Ledger, State, now_ms, read_meta
-from filecolumn.orm.recording import BATCH, is_one_of
 from filecolumn.orm.references import is_empty
-from filecolumn.orm.unit import Place
 
 __all__ = (
     "ColumnCount",
@@ -68,7 +68,7 @@ class ColumnCount:
         )
 
 
-def note_unreferenced(survey: Survey, places: Sequence[Place]) -> None:
+def note_unreferenced(survey: Survey, places: Sequence[ObjectRef]) -> None:
     """Note since when no row refers to live keys."""
     ledger = _ledger_of(survey)
     columns = ledger.table.c
@@ -144,7 +144,7 @@ def _counts(connection: Connection, ledger: Ledger, ground: Ground) -> Iterator[
         )
 
 
-def unreferenced_since(survey: Survey, column: str | None, age: float) -> Iterator[list[Place]]:
+def unreferenced_since(survey: Survey, column: str | None, age: float) -> Iterator[list[ObjectRef]]:
     """Yield the live keys of a column that were noted *age* seconds ago or earlier, in pages."""
     ledger = _ledger_of(survey)
     columns = ledger.table.c

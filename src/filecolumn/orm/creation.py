@@ -6,15 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection, MetaData, Table, event, inspect
 
+from filecolumn.ledger.columns import ColumnName, name_of, note_columns, recorded_columns, translated
+from filecolumn.ledger.table import DATABASE_ID, Ledger, add_meta, has_ledgers, ledger_of
 from filecolumn.naming import uuid7_hex
-from filecolumn.orm.columns import ColumnName, name_of, note_columns, recorded_columns, translated
-from filecolumn.orm.ledger import Ledger, add_meta, has_ledgers, ledger_of
-from filecolumn.orm.type import StoredObject
+from filecolumn.orm.column import StoredObject
 
-__all__ = ("DATABASE_ID", "listen", "new_columns", "record_tables")
-
-DATABASE_ID = "database"
-"""Name of the fact that holds the database's id."""
+__all__ = ("listen", "new_columns", "record_tables")
 
 
 def listen() -> None:

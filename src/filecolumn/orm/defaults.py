@@ -16,10 +16,10 @@ from sqlalchemy.orm.base import PassiveFlag
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.errors import NotSupportedError
-from filecolumn.file import FileObject
-from filecolumn.lists import FileObjectList
+from filecolumn.files.file import FileObject
+from filecolumn.files.file_list import FileObjectList
+from filecolumn.files.state import Phase
 from filecolumn.orm.attributes import FileAttribute, file_attributes
-from filecolumn.state import Phase
 
 __all__ = ("RowContext", "fill_defaults")
 

@@ -23,11 +23,11 @@ from sqlalchemy.orm import (
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.state import InstanceState
 
-from filecolumn.failpoints import failpoint
-from filecolumn.file import FileObject
-from filecolumn.grants import find_columns_by
-from filecolumn.lists import FileObjectList
-from filecolumn.orm import creation, unions
+from filecolumn._failpoints import failpoint
+from filecolumn.files.file import FileObject
+from filecolumn.files.file_list import FileObjectList
+from filecolumn.files.grants import find_columns_by
+from filecolumn.orm import creation
 from filecolumn.orm.attributes import (
     FileAttribute,
     file_attribute,
@@ -39,11 +39,12 @@ from filecolumn.orm.attributes import (
     tables_of,
     tracked,
 )
-from filecolumn.orm.bulk import install_for
+from filecolumn.orm.column import Claim, StoredObject, claim, release
 from filecolumn.orm.flush import FlushUnit
-from filecolumn.orm.frames import current_frames, end_frame, mark_committed
 from filecolumn.orm.granting import find_column
-from filecolumn.orm.type import Claim, StoredObject, claim, release
+from filecolumn.orm.statements import unions
+from filecolumn.orm.statements.units import install_for
+from filecolumn.orm.transaction import current_frames, end_frame, mark_committed
 
 __all__ = ("install",)
 

@@ -1,39 +1,415 @@
-"""One flush: store what is new, read what rows hold, decide, and copy what must be copied.
-
-All of it happens before SQLAlchemy writes the rows, so that a row carries true facts of content
-that is there.  `FlushUnit.settle` may run several times in one flush: for everything that the
-session knows before it, and again for what appears only inside it.
-"""
+"""One flush: store what is new, read what rows hold, decide, copy what must be copied, and record it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy import Column
+from sqlalchemy.orm import LoaderCallableStatus, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state, set_attribute
 from sqlalchemy.orm.state import InstanceState
 
-from filecolumn.file import FileObject
-from filecolumn.lists import FileObjectList
-from filecolumn.orm.attributes import FileAttribute, file_attributes, files_in, own, take_list
-from filecolumn.orm.conflicts import check_unchanged
+from filecolumn.backends.registry import ObjectRef
+from filecolumn.errors import (
+    ConcurrentFileChangeError,
+    CorruptFileMetadataError,
+    FileColumnError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+)
+from filecolumn.files import execution
+from filecolumn.files.facts import FileFacts
+from filecolumn.files.file import FileObject
+from filecolumn.files.file_list import FileObjectList
+from filecolumn.files.grants import place_of_grant
+from filecolumn.files.state import Phase
+from filecolumn.files.transfer import Copy, Inspect, Operation, Put, overwriting_error
+from filecolumn.ledger.transitions import FOUND_TAKEN, Changes, LedgerAt
+from filecolumn.orm.assignment import Frame, GrantUse, Spot, Upload, Use, Wanted, assign
+from filecolumn.orm.attributes import (
+    FileAttribute,
+    RowOwner,
+    file_attributes,
+    files_in,
+    own,
+    row_attributes,
+    take_list,
+)
 from filecolumn.orm.defaults import fill_defaults
-from filecolumn.orm.frames import BindArguments, SessionFrame
-from filecolumn.orm.giving import Gift, give
-from filecolumn.orm.held import Held, held_before
-from filecolumn.orm.ledger_changes import LedgerChanges
 from filecolumn.orm.recorder import Recorder
 from filecolumn.orm.rereading import Rereading, identities_of
-from filecolumn.orm.rows import held_rows, session_connection
-from filecolumn.orm.slots import Slot, may_stay, place_of, slots_of, target_of
-from filecolumn.orm.storing import store_pending
-from filecolumn.orm.unit import Spot, Use
-from filecolumn.orm.watching import watch
-from filecolumn.state import Phase
+from filecolumn.orm.rows import HeldRow, held_rows, session_connection
+from filecolumn.orm.slots import (
+    Arrival,
+    Slot,
+    admit,
+    check_passes,
+    check_slot,
+    copy_for,
+    may_stay,
+    place_of,
+    put_for,
+    slots_of,
+    take_for,
+    target_of,
+)
+from filecolumn.orm.transaction import BindArguments, SessionFrame, watch
 
-__all__ = ("FlushUnit",)
+__all__ = (
+    "FlushUnit",
+    "Gift",
+    "Held",
+    "LedgerChanges",
+    "check_unchanged",
+    "copied_for",
+    "give",
+    "held_before",
+    "readable",
+    "seen_files",
+    "spots_in",
+    "store_pending",
+)
+
+
+def store_pending(slots: Sequence[Slot], frame: Frame, recorder: Recorder) -> None:
+    """Check everything first, then store: bad input is refused before anything is stored."""
+    pending = {id(slot.file): slot for slot in reversed(slots) if not slot.file.is_saved}
+    granted = [slot for slot in slots if slot.file._phase is Phase.GRANTED]
+    for slot in slots:
+        check_slot(slot)
+    recorder.check_grants(slots)
+    check_passes(slot.file for slot in pending.values())
+    uploads: dict[Put | Copy, Upload] = {}
+    slot_of: dict[Put | Copy, Slot] = {}
+    for slot in reversed(pending.values()):
+        op = put_for(slot)
+        uploads[op] = Upload(op, slot.file, slot.file._known(), op.source)
+        slot_of[op] = slot
+    for slot in granted:
+        taking = take_for(slot)
+        file, facts = slot.file, slot.file._known()
+        restore = partial(file._regrant, taking.key, facts, taking.grant)
+        uploads[taking] = Upload(taking, file, restore=restore)
+        slot_of[taking] = slot
+    try:
+        _transfer(uploads, slot_of, frame, recorder)
+    except ObjectNotFoundError:
+        # another transaction may have used the grant since, and removed the upload with its commit
+        recorder.check_grants(slots)
+        raise
+
+
+def copied_for(
+    slots: Sequence[Slot], uses: Sequence[Use], frame: Frame, recorder: Recorder
+) -> list[FileObject]:
+    """Put a copy into each slot that gets one, and return the file of each slot."""
+    files = [slot.file for slot in slots]
+    copies: dict[Put | Copy, Upload] = {}
+    slot_of: dict[Put | Copy, Slot] = {}
+    for index, (slot, use) in enumerate(zip(slots, uses, strict=True)):
+        if use is Use.COPY:
+            op = copy_for(slot)
+            copy = files[index] = FileObject._from_facts(op.facts, Phase.PENDING)
+            copy._hold_grant(slot.file._grant)
+            slot.swap(slot.file, copy)
+            copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
+            slot_of[op] = slot
+    _transfer(copies, slot_of, frame, recorder)
+    return files
+
+
+def _transfer(
+    uploads: Mapping[Put | Copy, Upload],
+    slot_of: Mapping[Put | Copy, Slot],
+    frame: Frame,
+    recorder: Recorder,
+) -> None:
+    stored: dict[ObjectRef, FileFacts] = {}
+
+    def done(op: Operation, facts: FileFacts) -> None:
+        assert not isinstance(op, Inspect)  # noqa: S101 - none is in `uploads`
+        upload = uploads[op]
+        upload.done = True
+        if upload.file is not None:
+            upload.file._stage(facts)
+        if not op.fresh:
+            stored[upload.place] = facts
+
+    _refuse_overwriting(uploads)
+    try:
+        # before the transfer starts: a cancelled one is cleaned up too
+        for upload in uploads.values():
+            _claim(upload, uploads.values(), frame)
+        chosen = {upload.place: slot_of[op] for op, upload in uploads.items() if not op.fresh}
+        if chosen:
+            recorder.claim(chosen)
+        execution.transfer(list(uploads), done)
+        if stored:
+            recorder.describe(stored)
+    finally:
+        for upload in uploads.values():
+            if not upload.done:
+                upload.fail()
+
+
+def _refuse_overwriting(ops: Iterable[Put | Copy]) -> None:
+    """Raise NotSupportedError for a chosen key in a storage that would overwrite what has it."""
+    for op in {op.backend: op for op in ops if not op.fresh}.values():
+        if not execution.asked(op.backend, op.backend.refuses_taken_keys, f"create {op.key!r}"):
+            raise overwriting_error(op)
+
+
+def _claim(upload: Upload, others: Collection[Upload], frame: Frame) -> None:
+    """Note what is to be stored; ObjectExistsError for a key that this transaction has stored, or is about to."""
+    known = frame.uploads.get(upload.place)
+    if known is not None and (known.done or known in others):
+        raise ObjectExistsError(f"the storage key {upload.op.key!r} is used twice in one transaction")
+    frame.uploads[upload.place] = upload
+
+
+def check_unchanged(state: InstanceState[object], attribute: FileAttribute, row: HeldRow | None) -> None:
+    """Raise ConcurrentFileChangeError if another transaction has changed the attribute or deleted the row."""
+    if state.key is None:
+        return
+    try:
+        files = seen_files(state, attribute.key)
+        seen = None if files is None else [file._row_facts() for file in files]
+        now = None if row is None else [file._known() for file in files_in(row[attribute.key])]
+    except CorruptFileMetadataError:
+        # what nobody can read cannot be compared; nothing will be deleted for it either
+        return
+    if seen is None or (not seen and now is None) or seen == now:
+        return
+    name = f"{state.class_.__name__}.{attribute.key}"
+    what = "deleted the row" if now is None else "changed its files"
+    raise ConcurrentFileChangeError(
+        f"another transaction {what} first, so {name} is not written; roll back, load the row again and retry"
+    )
+
+
+def seen_files(state: InstanceState[object], key: str) -> Sequence[FileObject] | None:
+    """Return the files that the session believes the row to hold; None if it never read it."""
+    value: object = state.committed_state.get(key, state.dict.get(key, LoaderCallableStatus.NO_VALUE))
+    if isinstance(value, LoaderCallableStatus):
+        # changed in place, or set while it was not loaded: only a value that came from the row knows
+        value = state.dict.get(key)
+        if value is None or (isinstance(value, FileObject) and not _is_from(value, state, key)):
+            return None
+    match value:
+        case FileObjectList():
+            return value._row_files()
+        case FileObject():
+            return [value]
+        case None:
+            return []
+        case _:
+            return None
+
+
+def _is_from(file: FileObject, state: InstanceState[object], key: str) -> bool:
+    owner = file._owner
+    return isinstance(owner, RowOwner) and owner.is_for(state, key)
+
 
 State = InstanceState[object]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """What a row's attribute held before."""
+
+    row: tuple[int, str]
+    """The attribute of the row, as for `Slot`."""
+    mapper: Mapper[object]
+    files: Sequence[FileObject]
+    own: Sequence[FileObject] = ()
+    """What the session's instance had for them."""
+
+
+def held_before(
+    changes: Iterable[tuple[State, FileAttribute]], gone: Iterable[State], rows: Mapping[State, HeldRow]
+) -> list[Held]:
+    """Return what *rows* held in the attributes that change, and what those that go held."""
+    attributes = [
+        *changes,
+        *((state, attribute) for state in gone for attribute in row_attributes(state.mapper)),
+    ]
+    return [
+        Held(
+            (id(state), attribute.key),
+            state.mapper,
+            list(readable(rows[state].get(attribute.key))),
+            list(_known(seen_files(state, attribute.key) or ())),
+        )
+        for state, attribute in attributes
+        if state in rows
+    ]
+
+
+def readable(value: object) -> Iterator[FileObject]:
+    """Yield the files of an attribute's value whose JSON can be read."""
+    with suppress(CorruptFileMetadataError):
+        yield from _known(files_in(value))
+
+
+def spots_in(held: Sequence[Held], recorder: Recorder) -> dict[Hashable, Sequence[Spot]]:
+    """Return for each row's attribute where its files are."""
+    return {row.row: [(recorder.home(row.mapper), place_of(file)) for file in row.files] for row in held}
+
+
+def _known(files: Iterable[FileObject]) -> Iterator[FileObject]:
+    with suppress(CorruptFileMetadataError):
+        for file in files:
+            file._known()
+            yield file
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gift:
+    """What one slot gets."""
+
+    file: FileObject
+    home: Hashable
+    """Where its row records it, as `Recorder.home` says."""
+    use: Use
+    column: Column[object]
+    """The column that takes it."""
+
+
+def give(
+    slots: Sequence[Slot], held: Sequence[Held], frame: Frame, recorder: Recorder
+) -> tuple[list[Gift], frozenset[Spot]]:
+    """Return what each slot gets, and what no row holds any more; ContentRejectedError for what a column refuses."""
+    admit(_arrivals(slots, held))
+    homes = [recorder.home(slot.state.mapper) for slot in slots]
+    wanted = [
+        Wanted(slot.row, (home, place_of(slot.file)), may_stay(slot))
+        for slot, home in zip(slots, homes, strict=True)
+    ]
+    assignment = assign(wanted, _fresh(slots, homes), spots_in(held, recorder))
+    recorder.note_moved(_moved(slots, homes, assignment.uses, held))
+    files = copied_for(slots, assignment.uses, frame, recorder)
+    columns = (slot.attribute.column for slot in slots)
+    gifts = [Gift(*each) for each in zip(files, homes, assignment.uses, columns, strict=True)]
+    return gifts, assignment.removed
+
+
+def _arrivals(slots: Iterable[Slot], held: Iterable[Held]) -> Iterator[Arrival]:
+    """Yield the files that their rows did not hold before."""
+    if not (strict := [slot for slot in slots if slot.attribute.type.policy.is_strict]):
+        return
+    before = {(row.row, place_of(file)) for row in held for file in row.files}
+    for slot in strict:
+        if (slot.row, place_of(slot.file)) not in before:
+            yield Arrival(slot.file, slot.attribute.type, slot.attribute.key)
+
+
+def _fresh(slots: Sequence[Slot], homes: Sequence[Hashable]) -> Iterable[Spot]:
+    """Return where staged files are, each place once: the home of the first slot that has it counts.
+
+    What lay in the storage before is free for nobody without a ledger, which knows whether a row has it.
+    """
+    return {
+        place: (home, place)
+        for slot, home in zip(reversed(slots), reversed(homes), strict=True)
+        if slot.file._phase is Phase.STAGED
+        and (isinstance(home, LedgerAt) or not slot.file._found)
+        and (place := place_of(slot.file))
+    }.values()
+
+
+def _moved(
+    slots: Sequence[Slot], homes: Sequence[Hashable], uses: Sequence[Use], held: Sequence[Held]
+) -> Iterator[tuple[LedgerAt, ObjectRef]]:
+    """Yield what rows keep that their own attribute did not hold before."""
+    before = {(row.row, place_of(file)) for row in held for file in row.files}
+    for slot, home, use in zip(slots, homes, uses, strict=True):
+        if use is Use.KEEP and isinstance(home, LedgerAt):
+            place = place_of(slot.file)
+            if (slot.row, place) not in before:
+                yield home, place
+
+
+class LedgerChanges:
+    """What becomes of each object."""
+
+    def __init__(self, frame: SessionFrame, recorder: Recorder) -> None:
+        self._frame = frame
+        self._recorder = recorder
+        self._changes: defaultdict[LedgerAt, Changes] = defaultdict(Changes)
+        self._uses: dict[ObjectRef, tuple[GrantUse, Hashable]] = {}
+
+    def add_given(self, gifts: Iterable[Gift]) -> None:
+        """Add what rows get, unless this transaction has recorded it as new."""
+        for gift in gifts:
+            home, file, place = gift.home, gift.file, place_of(gift.file)
+            self._use_up(file, home)
+            if not isinstance(home, LedgerAt):
+                continue
+            if self._frame.ledger_with(place):
+                if gift.use is Use.ATTACH and file._found:
+                    raise ObjectExistsError(f"the storage key {place[1]!r} {FOUND_TAKEN}")
+                continue
+            changes = self._changes[home]
+            if gift.use is Use.KEEP:
+                changes.kept.add(place)
+                if not self._recorder.has_moved(home, place):
+                    continue
+            changes.held_in[place] = self._recorder.column_id(home, gift.column)
+            if gift.use is Use.KEEP:
+                changes.moved.add(place)
+            elif place in self._frame.uploads:
+                changes.stored[place] = file._known()
+            elif file._found:
+                changes.found[place] = file._known()
+            else:
+                changes.staged[place] = file._known()
+
+    def add_removed(self, removed: Collection[Spot], held: Sequence[Held]) -> None:
+        """Add what no row holds any more, and note whose files the commit makes empty."""
+        for row in held:
+            home = self._recorder.home(row.mapper)
+            own: defaultdict[ObjectRef, list[FileObject]] = defaultdict(list)
+            for file in row.own:
+                own[place_of(file)].append(file)
+            for file in row.files:
+                if (home, (place := place_of(file))) not in removed or not _is_in_its_column(file):
+                    continue
+                self._frame.released.setdefault(place, []).extend(own[place])
+                foreign = file._known().foreign
+                if isinstance(home, LedgerAt):
+                    (self._changes[home].doubtful if foreign else self._changes[home].removed).add(place)
+                elif not foreign:
+                    self._frame.removed.add(place)
+
+    def write(self) -> None:
+        """Write all that was added into the ledgers."""
+        self._recorder.record(self._changes)
+        for upload, (use, home) in self._uses.items():
+            self._recorder.note_use(upload, use, home)
+
+    def _use_up(self, file: FileObject, home: Hashable) -> None:
+        """Remove what a client uploaded, now that a row has a copy; the ledger refuses it a second time."""
+        if (grant := file._grant) is None:
+            return
+        upload = place_of_grant(grant)
+        self._uses[upload] = GrantUse(grant, file, place_of(file)), home
+        if isinstance(home, LedgerAt):
+            self._changes[home].used[upload] = file._known()
+            self._changes[home].removed.add(upload)
+
+
+def _is_in_its_column(file: FileObject) -> bool:
+    """Return whether the row names a place that its column may point to: else nothing there is its to delete."""
+    try:
+        file._located()
+    except FileColumnError:
+        return False
+    return True
 
 
 class FlushUnit:

@@ -8,9 +8,9 @@ from typing import Any, cast
 from sqlalchemy import Column
 from sqlalchemy.orm import InspectionAttr, Mapper, QueryableAttribute, configure_mappers
 
-from filecolumn.grants import GrantColumn
+from filecolumn.files.grants import GrantColumn
 from filecolumn.orm.attributes import FileAttribute, file_attribute, files_of_classes
-from filecolumn.orm.type import StoredObject
+from filecolumn.orm.column import StoredObject
 
 __all__ = ("find_column", "names_of")
 

@@ -13,19 +13,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.pool import Pool, SingletonThreadPool, StaticPool
 
-from filecolumn.backends.parts import batches
-from filecolumn.facts import FileFacts
-from filecolumn.failpoints import failpoint
-from filecolumn.grants import place_of_grant, used_error
-from filecolumn.logs import warn
-from filecolumn.orm.attributes import row_attributes
-from filecolumn.orm.columns import column_ids, name_of, note_columns, translation_of
-from filecolumn.orm.engines import refuse_without_transactions
-from filecolumn.orm.frames import BindArguments, SessionFrame
-from filecolumn.orm.ledger import Ledger, has_ledgers, ledger_of
-from filecolumn.orm.locks import lock_sqlite
-from filecolumn.orm.place import generation_in, is_registered, register, register_apart
-from filecolumn.orm.recording import (
+from filecolumn._failpoints import failpoint
+from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.streams import batches
+from filecolumn.files.facts import FileFacts
+from filecolumn.files.grants import place_of_grant, used_error
+from filecolumn.ledger.columns import column_ids, name_of, note_columns, translation_of
+from filecolumn.ledger.locks import lock_sqlite
+from filecolumn.ledger.owner import generation_in, is_registered, register, register_apart
+from filecolumn.ledger.table import Ledger, has_ledgers, ledger_of
+from filecolumn.ledger.transitions import (
     CLAIMS,
     Changes,
     LedgerAt,
@@ -38,12 +35,15 @@ from filecolumn.orm.recording import (
     speaking,
     withdraw,
 )
+from filecolumn.logs import warn
+from filecolumn.orm.assignment import GrantUse
+from filecolumn.orm.attributes import row_attributes
+from filecolumn.orm.column import StoredObject
+from filecolumn.orm.engines import refuse_without_transactions
+from filecolumn.orm.expressions import is_in_table
 from filecolumn.orm.slots import Slot
-from filecolumn.orm.sources import is_in_table
-from filecolumn.orm.statements import has_connection
-from filecolumn.orm.type import StoredObject
-from filecolumn.orm.unit import GrantUse, Place
-from filecolumn.registry import storages
+from filecolumn.orm.statements.clauses import has_connection
+from filecolumn.orm.transaction import BindArguments, SessionFrame
 
 __all__ = ("Recorder",)
 
@@ -57,11 +57,11 @@ class Recorder:
         self._bind = bind
         self._homes: dict[Mapper[object], Hashable] = {}
         self._connections: dict[LedgerAt, Connection] = {}
-        self._added: dict[Place, LedgerAt] = {}
-        self._claimed: dict[Place, LedgerAt] = {}
-        self._used: dict[Place, GrantUse] = {}
-        self._used_at: dict[Place, LedgerAt] = {}
-        self._moved: defaultdict[LedgerAt, set[Place]] = defaultdict(set)
+        self._added: dict[ObjectRef, LedgerAt] = {}
+        self._claimed: dict[ObjectRef, LedgerAt] = {}
+        self._used: dict[ObjectRef, GrantUse] = {}
+        self._used_at: dict[ObjectRef, LedgerAt] = {}
+        self._moved: defaultdict[LedgerAt, set[ObjectRef]] = defaultdict(set)
 
     def home(self, mapper: Mapper[object]) -> Hashable:
         """Return where rows of *mapper* record their files: a `LedgerAt`, or the database if it has no ledger.
@@ -138,9 +138,9 @@ class Recorder:
                 self._withdraw(dict(self._claimed))
             raise
 
-    def claim(self, chosen: Mapping[Place, Slot]) -> None:
+    def claim(self, chosen: Mapping[ObjectRef, Slot]) -> None:
         """Record keys that the application chose, before they are used; ObjectExistsError if one is taken."""
-        by_ledger: defaultdict[LedgerAt, dict[Place, str]] = defaultdict(dict)
+        by_ledger: defaultdict[LedgerAt, dict[ObjectRef, str]] = defaultdict(dict)
         for place, slot in chosen.items():
             home = self.home(slot.state.mapper)
             if isinstance(home, LedgerAt):
@@ -153,9 +153,9 @@ class Recorder:
                 self._added |= new
                 self._frame.added |= new
 
-    def describe(self, stored: Mapping[Place, FileFacts]) -> None:
+    def describe(self, stored: Mapping[ObjectRef, FileFacts]) -> None:
         """Complete the entries of claimed keys, now that their content is stored."""
-        by_ledger: defaultdict[LedgerAt, dict[Place, FileFacts]] = defaultdict(dict)
+        by_ledger: defaultdict[LedgerAt, dict[ObjectRef, FileFacts]] = defaultdict(dict)
         for place, facts in stored.items():
             if (at := self._claimed.get(place)) is not None:
                 by_ledger[at][place] = facts
@@ -164,8 +164,8 @@ class Recorder:
 
     def check_grants(self, slots: Iterable[Slot]) -> None:
         """Raise InvalidGrantError if a grant would give a second file, here or by what has committed before."""
-        uploads: defaultdict[Mapper[object], set[Place]] = defaultdict(set)
-        given: set[Place] = set()
+        uploads: defaultdict[Mapper[object], set[ObjectRef]] = defaultdict(set)
+        given: set[ObjectRef] = set()
         for slot in slots:
             if (grant := slot.file._grant) is None:
                 continue
@@ -178,7 +178,7 @@ class Recorder:
             if self._knows_any(mapper, places):
                 raise used_error()
 
-    def _knows_any(self, mapper: Mapper[object], places: Collection[Place]) -> bool:
+    def _knows_any(self, mapper: Mapper[object], places: Collection[ObjectRef]) -> bool:
         """Return whether the ledger of *mapper* has one of *places*, without a transaction that lasts for it."""
         bind = self._session.get_bind(**(self._bind or {"mapper": mapper}))
         ledger = _ledger_of(mapper)
@@ -192,7 +192,7 @@ class Recorder:
             assert isinstance(at, LedgerAt)  # noqa: S101 - its metadata has a ledger
             return knows_any(self._connections[at], ledger, places)
 
-    def note_use(self, upload: Place, use: GrantUse, home: Hashable) -> None:
+    def note_use(self, upload: ObjectRef, use: GrantUse, home: Hashable) -> None:
         """Note that a grant is used up; where there is no ledger, the commit removes its upload without one."""
         use.file._use_grant()
         self._used[upload] = self._frame.used[upload] = use
@@ -201,9 +201,9 @@ class Recorder:
         else:
             self._frame.removed.add(upload)
 
-    def _free_grants(self, attached: Collection[Place]) -> None:
+    def _free_grants(self, attached: Collection[ObjectRef]) -> None:
         """Take back the uses of grants whose files no row came to hold."""
-        freed: defaultdict[LedgerAt, set[Place]] = defaultdict(set)
+        freed: defaultdict[LedgerAt, set[ObjectRef]] = defaultdict(set)
         for upload, use in list(self._used.items()):
             if use.place in attached:
                 continue
@@ -230,13 +230,13 @@ class Recorder:
             self._frame.doomed |= dict.fromkeys(deletable, at)
             self._frame.removed |= deletable
 
-    def withdraw_all_but(self, attached: Collection[Place]) -> None:
+    def withdraw_all_but(self, attached: Collection[ObjectRef]) -> None:
         """Forget what this flush recorded as new and did not give to a row after all."""
         self._withdraw({place: at for place, at in self._added.items() if place not in attached})
         self._free_grants(attached)
 
-    def _withdraw(self, recorded: Mapping[Place, LedgerAt]) -> None:
-        strays: defaultdict[LedgerAt, set[Place]] = defaultdict(set)
+    def _withdraw(self, recorded: Mapping[ObjectRef, LedgerAt]) -> None:
+        strays: defaultdict[LedgerAt, set[ObjectRef]] = defaultdict(set)
         for place, at in recorded.items():
             strays[at].add(place)
             self._frame.added.pop(place, None)
@@ -244,12 +244,12 @@ class Recorder:
         for at, places in strays.items():
             withdraw(self._connections[at], at.ledger, places)
 
-    def note_moved(self, moved: Iterable[tuple[LedgerAt, Place]]) -> None:
+    def note_moved(self, moved: Iterable[tuple[LedgerAt, ObjectRef]]) -> None:
         """Note what rows keep and others gave up."""
         for at, place in moved:
             self._moved[at].add(place)
 
-    def has_moved(self, at: LedgerAt, place: Place) -> bool:
+    def has_moved(self, at: LedgerAt, place: ObjectRef) -> bool:
         """Return whether rows keep what others gave up, as `note_moved` was told."""
         return place in self._moved[at]
 
@@ -259,7 +259,7 @@ class Recorder:
             reassert(self._connections[at], at.ledger, places)
         self._moved.clear()
 
-    def keep(self, home: Hashable, places: Collection[Place], tables: Iterable[str]) -> None:
+    def keep(self, home: Hashable, places: Collection[ObjectRef], tables: Iterable[str]) -> None:
         """Let keys live that their rows still hold after the SQL that was to take them away."""
         if not places:
             return
@@ -281,13 +281,13 @@ class Recorder:
             found = generation_in(self._connections[home], home.ledger)
             self._frame.generations[home] = found
 
-    def leave_to_drains(self, places: Iterable[Place]) -> None:
+    def leave_to_drains(self, places: Iterable[ObjectRef]) -> None:
         """Remove nothing of these at the end of the transaction: a drain looks for rows first."""
         for place in places:
             self._frame.doomed.pop(place, None)
             self._frame.removed.discard(place)
 
-    def doom_refused(self, home: Hashable, place: Place) -> None:
+    def doom_refused(self, home: Hashable, place: ObjectRef) -> None:
         """Doom a new key that its row did not take; a drain looks for a row before it deletes."""
         if isinstance(home, LedgerAt):
             doom_unchecked(self._connections[home], home.ledger, [place])

@@ -45,9 +45,9 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 
 from filecolumn.errors import FileColumnError
-from filecolumn.facts import JsonObject
-from filecolumn.orm.recording import BATCH
-from filecolumn.orm.type import StoredObject
+from filecolumn.files.facts import JsonObject
+from filecolumn.ledger.transitions import BATCH
+from filecolumn.orm.column import StoredObject
 
 __all__ = (
     "HeldKeys",

@@ -28,14 +28,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.state import InstanceState
 
-from filecolumn.backends.parts import batches
-from filecolumn.orm.attributes import FileAttribute, row_attributes
-from filecolumn.orm.columns import translated
-from filecolumn.orm.keys import TableKey, key_in, key_names
-from filecolumn.orm.prepared import prepared
+from filecolumn.backends.streams import batches
+from filecolumn.ledger.columns import translated
+from filecolumn.ledger.prepared import prepared
+from filecolumn.orm.attributes import FileAttribute, TableKey, key_in, key_names, row_attributes
+from filecolumn.orm.column import StoredObject
 from filecolumn.orm.references import HeldKeys, ReadColumn, UndecodableError, held_keys, is_view, raw_text
 from filecolumn.orm.rows import BATCH, is_one_of
-from filecolumn.orm.type import StoredObject
 
 __all__ = ("Rereading", "TableRules", "identities_of", "rules_of")
 

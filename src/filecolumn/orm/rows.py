@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
@@ -22,19 +23,33 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy import column as bare_column
-from sqlalchemy import table as bare_table
+from sqlalchemy import (
+    column as bare_column,
+)
+from sqlalchemy import (
+    table as bare_table,
+)
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.state import InstanceState
 
-from filecolumn.backends.parts import batches
+from filecolumn.backends.streams import batches
+from filecolumn.ledger.locks import lock_sqlite
+from filecolumn.ledger.prepared import prepared
+from filecolumn.ledger.table import ledger_of
 from filecolumn.orm.attributes import FileAttribute, row_attributes
-from filecolumn.orm.ledger import ledger_of
-from filecolumn.orm.locks import lock_sqlite
-from filecolumn.orm.prepared import prepared
+from filecolumn.orm.statements.clauses import plain_select
 
-__all__ = ("BATCH", "HeldRow", "held_rows", "is_one_of", "lock", "session_connection")
+__all__ = (
+    "BATCH",
+    "Finder",
+    "HeldRow",
+    "MatchedRow",
+    "held_rows",
+    "is_one_of",
+    "lock",
+    "session_connection",
+)
 
 HeldRow = Mapping[str, object]
 """Values of what holds files in a row, by the names of `row_attributes`."""
@@ -163,3 +178,65 @@ def is_one_of(
             for identity in identities
         ),
     )
+
+
+Identity = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatchedRow:
+    """A row, as the database has it."""
+
+    identity: Identity
+    values: Mapping[ColumnElement[Any], object]
+
+    def files(self, attribute: FileAttribute) -> object:
+        """Return the value of one of its file attributes."""
+        return self.values.get(attribute.column)
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """Reads rows of one table, or of the tables of one mapper, over a session's connection."""
+
+    connection: Connection
+    table: FromClause
+    """The table to be written."""
+    source: FromClause
+    """What is selected from: the table, or the join of a mapper's tables."""
+    key: Sequence[ColumnElement[Any]]
+    columns: Sequence[ColumnElement[Any]]
+
+    def lock(self) -> None:
+        """Keep others from writing until the transaction ends, where FOR UPDATE does not."""
+        lock(self.connection, self.table)
+
+    def matching(
+        self,
+        criteria: tuple[ColumnElement[bool], ...],
+        parameters: Mapping[str, object],
+        *,
+        for_update: bool,
+    ) -> list[MatchedRow]:
+        """Return the rows that meet *criteria*, each once."""
+        columns = list(dict.fromkeys((*self.key, *self.columns)))
+        statement = plain_select(columns, criteria, self.source)
+        if for_update:
+            # not the rows of other tables that the criteria look at
+            statement = statement.with_for_update(of=self.table if self.source is self.table else None)
+        found: dict[Identity, MatchedRow] = {}
+        for row in self.connection.execute(statement, dict(parameters)):
+            identity = tuple(row[: len(self.key)])
+            found[identity] = MatchedRow(identity, dict(zip(columns, row, strict=True)))
+        return list(found.values())
+
+    def with_identities(self, identities: Iterable[Identity], *, for_update: bool) -> Iterator[MatchedRow]:
+        """Yield the rows that have one of the primary keys."""
+        return self.with_keys(self.key, identities, for_update=for_update)
+
+    def with_keys(
+        self, key: Sequence[ColumnElement[Any]], values: Iterable[Identity], *, for_update: bool
+    ) -> Iterator[MatchedRow]:
+        """Yield the rows that have one of the values in the columns of any key."""
+        for batch in batches(list(values), BATCH):
+            yield from self.matching((is_one_of(key, batch),), {}, for_update=for_update)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.orm.state import InstanceState
 
+from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.errors import (
     BackendMismatchError,
     FileColumnError,
@@ -15,21 +16,23 @@ from filecolumn.errors import (
     SourceConsumedError,
     StaleUploadError,
 )
-from filecolumn.file import FileObject, no_content
-from filecolumn.lists import FileObjectList
-from filecolumn.orm import bridge
+from filecolumn.files import execution
+from filecolumn.files.facts import FileFacts
+from filecolumn.files.file import FileObject, no_content
+from filecolumn.files.file_list import FileObjectList
+from filecolumn.files.state import Phase
+from filecolumn.files.taking import Take
+from filecolumn.files.transfer import Copy, Inspect, Operation, Put
+from filecolumn.naming import KeyContext
 from filecolumn.orm.attributes import FileAttribute, files_in
+from filecolumn.orm.column import StoredObject
 from filecolumn.orm.granting import names_of
-from filecolumn.orm.unit import Place
-from filecolumn.registry import storages
-from filecolumn.state import Phase
-from filecolumn.taking import Take
-from filecolumn.templates import KeyContext
-from filecolumn.transfer import Copy, Put
 
 __all__ = (
     "MAX_ATTACH_AGE",
+    "Arrival",
     "Slot",
+    "admit",
     "check_passes",
     "check_slot",
     "copy_for",
@@ -104,7 +107,7 @@ def check_slot(slot: Slot) -> None:
     if file._source is not None:
         file._source.check()
         kind.policy.check_size(file._source.known_size(), slot.attribute.key)
-        if file._source.is_async and not bridge.in_async():
+        if file._source.is_async and not execution.in_async():
             file._source.chunks()
 
 
@@ -190,7 +193,7 @@ def _key(slot: Slot, *, given: bool = True) -> str:
     return attribute.type.key_for(context, slot.file)
 
 
-def place_of(file: FileObject) -> Place:
+def place_of(file: FileObject) -> ObjectRef:
     """Return where the content of a saved file is."""
     facts = file._known()
     name = facts.backend
@@ -207,3 +210,48 @@ def may_stay(slot: Slot) -> bool:
     kind = slot.attribute.type
     allowed = (name or storages.default for name in kind._allowed)
     return place_of(slot.file)[0] in map(storages.resolve, allowed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """A file that is stored, and is to come into a column."""
+
+    file: FileObject
+    kind: StoredObject
+    field: str
+    """The attribute."""
+
+    def is_known(self, facts: FileFacts) -> bool:
+        """Return whether the facts are enough to judge by."""
+        policy = self.kind.policy
+        return (policy.max_size is None or facts.size is not None) and (
+            policy.accept is None or facts.sniffed is not None
+        )
+
+    def judge(self, facts: FileFacts) -> None:
+        """Raise ContentRejectedError if the column refuses the file; let its type be what the column takes."""
+        policy = self.kind.policy
+        policy.check_size(facts.size, self.field)
+        if policy.accept is None or facts.sniffed is None:
+            return
+        decided = policy.judge(facts.sniffed, facts.filename, facts.content_type, self.field)
+        if self.file._phase is Phase.STAGED:
+            self.file._retype(decided)
+
+
+def admit(arrivals: Iterable[Arrival]) -> None:
+    """Raise ContentRejectedError for the first file that its column refuses; nothing is changed in a storage."""
+    judged = list(arrivals)
+    known: dict[int, FileFacts] = {id(arrival): arrival.file._known() for arrival in judged}
+    looks: dict[Operation, Arrival] = {}
+    for arrival in judged:
+        if not arrival.is_known(known[id(arrival)]):
+            backend, key = arrival.file._located()
+            looks[Inspect(backend, key, arrival.file._known())] = arrival
+
+    def done(op: Operation, facts: FileFacts) -> None:
+        known[id(looks[op])] = facts
+
+    execution.transfer(list(looks), done)
+    for arrival in judged:
+        arrival.judge(known[id(arrival)])

@@ -14,15 +14,20 @@ except ImportError as _missing:
     ) from _missing
 
 # pytest explains only the asserts of modules that it knows before they are imported
-pytest.register_assert_rewrite(
-    *(f"{__name__}.{name}" for name in ("harness", "identity", "keeping", "reading", "stateful", "writing"))
-)
+pytest.register_assert_rewrite(f"{__name__}.suite", f"{__name__}.stateful")
 
 from filecolumn.testing.consistency import assert_consistent, assert_consistent_async  # noqa: E402
-from filecolumn.testing.faulty import Fault, FaultKind, FaultyBackend  # noqa: E402
 from filecolumn.testing.stateful import BackendMachine, check_against_model  # noqa: E402
 from filecolumn.testing.suite import BackendSuite  # noqa: E402
-from filecolumn.testing.wrapping import Operation, Passage, SlowBackend, WrappedBackend  # noqa: E402
+from filecolumn.testing.wrappers import (  # noqa: E402
+    Fault,
+    FaultKind,
+    FaultyBackend,
+    Operation,
+    Passage,
+    SlowBackend,
+    WrappedBackend,
+)
 
 __all__ = (
     "BackendMachine",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
-from filecolumn.failpoints import set_hook
+from filecolumn._failpoints import set_hook
 
 __all__ = ("FAILPOINTS", "VARIABLE", "FailpointError", "failing", "install_from_environment", "kill")
 

@@ -1,0 +1,314 @@
+"""`storages`: the storages of this process, by key; a backend from a URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from importlib import import_module
+from threading import RLock
+from typing import overload
+
+from filecolumn.backends._local import check_system
+from filecolumn.backends._options import AZURE_SCHEMES, S3_SCHEMES, given, local_folder, scheme_of
+from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.errors import BackendAlreadyRegisteredError, BackendNotRegisteredError
+from filecolumn.redaction import without_secrets
+from filecolumn.signing import UrlSigner
+
+__all__ = (
+    "ObjectRef",
+    "StorageRegistry",
+    "backend_from_url",
+    "location_of_url",
+    "storages",
+)
+
+_OBSTORE_SCHEMES = frozenset({"file", "memory", *S3_SCHEMES, "gs", *AZURE_SCHEMES, "http", "https"})
+
+
+def backend_from_url(url: str, key: str, options: Mapping[str, object]) -> StorageBackend:
+    """Return a backend; ValueError for what is no URL, MissingDependencyError without fsspec."""
+    scheme = scheme_of(url)
+    if scheme in _OBSTORE_SCHEMES:
+        return ObstoreBackend(key, url, **given(options))  # type: ignore[arg-type]
+    # fsspec is optional: it is imported when the first of its URLs is
+    made: StorageBackend = import_module("filecolumn.backends.fsspec").FSSpecBackend(
+        key, url, **given(options)
+    )
+    return made
+
+
+def location_of_url(url: str, options: Mapping[str, object]) -> str | None:
+    """Return where a local folder will be, which making the backend makes; None for other URLs.
+
+    Raises NotSupportedError where a folder can be no storage.
+    """
+    if scheme_of(url) not in {"file", "local"}:
+        return None
+    check_system()
+    below = options.get("prefix")
+    parts = [local_folder(url), *([below] if isinstance(below, str) else [])]
+    return f"file://{os.path.realpath('/'.join(parts))}"
+
+
+ObjectRef = tuple[str, str]
+"""An object: the key of its storage (aliases resolved), and its key in it."""
+
+
+class StorageRegistry:
+    """Storages under their keys, looked up at the moment of use; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._backends: dict[str, StorageBackend] = {}
+        self._aliases: dict[str, str] = {}
+        self._default: str | None = None
+        self._first: dict[str, str] = {}
+        self._lock = RLock()
+        self.signer: UrlSigner | None = None
+        """Signs URLs for storages that cannot do it themselves; the Litestar plugin sets it."""
+        self.retention: float = 0.0
+        """Seconds that content is kept after its row has let go of it; above 0 only a drain removes it."""
+        self.inline_removal: bool = True
+        """Whether a commit removes the content that its transaction gave up; false leaves all of it to drains."""
+
+    @overload
+    def register_backend(
+        self, backend: StorageBackend, *, replace: bool = False, new_place: bool = False
+    ) -> StorageBackend: ...
+
+    @overload
+    def register_backend(
+        self,
+        backend: str,
+        key: str,
+        *,
+        replace: bool = False,
+        new_place: bool = False,
+        **options: object,
+    ) -> StorageBackend: ...
+
+    def register_backend(
+        self,
+        backend: StorageBackend | str,
+        key: str | None = None,
+        *,
+        replace: bool = False,
+        new_place: bool = False,
+        **options: object,
+    ) -> StorageBackend:
+        """Register a backend under its key, or build one from a URL, and return what is registered.
+
+        obstore serves the URLs it knows (`file memory s3 gs az http`), fsspec all others;
+        *options* are theirs.  A key at the same location is replaced quietly, except that content
+        held in memory stays.  Another location raises BackendAlreadyRegisteredError, unless
+        *replace* is true.  With *new_place* a database that has live files in another place under this
+        key may store here, as tests do that use one database with a new folder each time.
+        """
+        made = self._made(backend, key, options, replace=replace)
+        made.new_place = new_place
+        with self._lock:
+            self._check_free(made.key, made.location, replace=replace)
+            known = self._backends.get(made.key)
+            if known is not None and not replace and not known.capabilities.persistent:
+                return known
+            self._backends[made.key] = made
+            self._first.pop(made.key, None)
+            return made
+
+    def get(self, key: str) -> StorageBackend:
+        """Return the storage of *key* or of what it is an alias for, or raise BackendNotRegisteredError."""
+        try:
+            return self._backends[self.resolve(key)]
+        except KeyError:
+            known = ", ".join(map(_quoted, self.registered_backends())) or "none yet"
+            raise BackendNotRegisteredError(
+                f"no storage is registered under {_quoted(key)}; registered: {known}. "
+                "Call storages.register_backend(...) at start-up"
+            ) from None
+
+    def get_backend(self, key: str) -> StorageBackend:
+        """Call `get`, under the name that advanced-alchemy gives it."""
+        return self.get(key)
+
+    def all(self) -> list[StorageBackend]:
+        """Return the registered storages."""
+        return list(self._backends.values())
+
+    def registered_backends(self) -> list[str]:
+        """Return the keys of the registered storages."""
+        return list(self._backends)
+
+    def is_registered(self, key: str) -> bool:
+        """Return whether *key*, or what it is an alias for, is registered."""
+        return self.resolve(key) in self._backends
+
+    def unregister_backend(self, key: str) -> None:
+        """Forget a storage, without closing it; one that is not registered is no error."""
+        with self._lock:
+            self._backends.pop(self.resolve(key), None)
+
+    def clear_backends(self) -> None:
+        """Forget all storages, aliases, the default and the signer, without closing anything."""
+        with self._lock:
+            self._backends.clear()
+            self._aliases.clear()
+            self._first.clear()
+            self._default = None
+            self.signer = None
+
+    def close(self) -> None:
+        """Close and forget all storages; an error of one is raised when the others are closed too."""
+        with ExitStack() as stack:
+            for backend in self._drop_all():
+                stack.callback(backend.close)
+
+    async def aclose(self) -> None:
+        """Call `close` asynchronously."""
+        async with AsyncExitStack() as stack:
+            for backend in self._drop_all():
+                stack.push_async_callback(backend.close_async)
+
+    @property
+    def default(self) -> str:
+        """The key for files and columns that name none: the one set, or the only one registered.
+
+        Raises BackendNotRegisteredError when that is not decided.
+        """
+        if self._default is not None:
+            return self._default
+        if len(self._backends) == 1:
+            return next(iter(self._backends))
+        raise BackendNotRegisteredError(
+            f"{len(self._backends)} storages are registered and none is the default; "
+            "name one with backend=..., or set storages.default"
+        )
+
+    @default.setter
+    def default(self, key: str | None) -> None:
+        if key is not None and not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"storages.default is the key of a storage, not {_kind_of(key)}")
+        self._default = key
+
+    def alias(self, old: str, *, to: str) -> None:
+        """Resolve *old*, the name in existing rows, to the storage *to*; no row is touched.
+
+        Raises ValueError for a circle, BackendAlreadyRegisteredError if *old* is itself registered.
+        """
+        with self._lock:
+            if old in self._backends:
+                raise BackendAlreadyRegisteredError(
+                    f"storage {_quoted(old)} is registered; unregister it before it is an alias"
+                )
+            if self.resolve(to) == old:
+                raise ValueError(
+                    f"{_quoted(old)} cannot be an alias for {_quoted(to)}, which is one for {_quoted(old)}"
+                )
+            self._aliases[old] = to
+
+    def resolve(self, key: str) -> str:
+        """Return the key that *key* is an alias for, or *key* itself; it need not be registered."""
+        while (target := self._aliases.get(key)) is not None:
+            key = target
+        if self._first and key not in self._backends:
+            return next((name for name, first in self._first.items() if first == key), key)
+        return key
+
+    def names(self, key: str) -> list[str]:
+        """Return every name of the storage *key*, itself first: aliases, and other names of its place."""
+        if not (self._aliases or self._first):
+            return [key]
+        first = self._first.get(key, key)
+        keys = [key, *(each for each in {first, *self._first} if self._first.get(each, each) == first)]
+        aliases = [old for old in self._aliases if self.resolve(old) in keys]
+        return list(dict.fromkeys([*keys, *aliases]))
+
+    def note_place(self, key: str, first: str) -> None:
+        """Note that the storage *key* is the place that a ledger knows under the name *first*."""
+        if key != first or key in self._first:
+            with self._lock:
+                self._first[key] = first
+
+    def name_in_ledger(self, key: str) -> str:
+        """Return the name that ledgers record for the storage *key*: the first one of its place."""
+        return self._first.get(key, key)
+
+    @contextmanager
+    def override(self, key: str, backend: StorageBackend | str) -> Generator[StorageBackend]:
+        """Put a backend, or one made from a URL, in the place of *key* for a test; at the end, back what was there.
+
+        One that was made from a URL, such as `memory://`, is closed then.
+        """
+        target = self.resolve(key)
+        # making one may wait for a server
+        made = self._made(backend, target, {}, replace=True) if isinstance(backend, str) else backend
+        with self._lock:
+            before = self._backends.get(target)
+            self._backends[target] = made
+        try:
+            yield made
+        finally:
+            with self._lock:
+                if before is None:
+                    self._backends.pop(target, None)
+                else:
+                    self._backends[target] = before
+            if made is not backend:
+                made.close()
+
+    def _check_free(self, key: str, location: str | None, *, replace: bool) -> None:
+        """Raise BackendAlreadyRegisteredError if the key is an alias, or belongs to another place than *location*."""
+        with self._lock:
+            if key in self._aliases:
+                raise BackendAlreadyRegisteredError(
+                    f"{_quoted(key)} is an alias for {_quoted(self.resolve(key))}; choose another key"
+                )
+            known = self._backends.get(key)
+            if known is not None and not replace and location is not None and known.location != location:
+                raise BackendAlreadyRegisteredError(
+                    f"storage {_quoted(key)} is registered at {without_secrets(known.location)!r}, so it cannot be at "
+                    f"{without_secrets(location)!r} too; choose another key, or pass replace=True"
+                )
+
+    def _made(
+        self, backend: StorageBackend | str, key: str | None, options: dict[str, object], *, replace: bool
+    ) -> StorageBackend:
+        if isinstance(backend, StorageBackend):
+            if key is not None or options:
+                raise TypeError(
+                    "a ready backend has its own key and options; pass key= and options with a URL"
+                )
+            return backend
+        if not isinstance(backend, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"register_backend takes a backend or a URL, not {_kind_of(backend)}; of a folder it is "
+                "Path(...).absolute().as_uri()"
+            )
+        if key is None:
+            raise TypeError("register_backend(url) needs key=...")
+        # a folder that is refused must not be made
+        self._check_free(key, location_of_url(backend, options), replace=replace)
+        return backend_from_url(backend, key, options)
+
+    def _drop_all(self) -> list[StorageBackend]:
+        with self._lock:
+            backends = self.all()
+            self._backends.clear()
+        return backends
+
+
+def _quoted(key: object) -> str:
+    """Return a key for a message; an address in its place may have credentials."""
+    if isinstance(key, str) and set("@=?") & set(key):
+        return "an address, which is no key"
+    return repr(key)
+
+
+def _kind_of(value: object) -> str:
+    """Return what *value* is, without what it says."""
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+
+
+storages: StorageRegistry = StorageRegistry()
+"""The storages of this process."""

@@ -1,0 +1,211 @@
+"""What a column takes: a pure decision about size, claims and first bytes.
+
+The name's extension and the declared type are claims; `filecolumn.content.sniffing` says what the bytes
+show.  A policy without `accept` only corrects claims that the bytes disprove.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from filecolumn.content.media_types import (
+    DANGEROUS,
+    TEXT,
+    UNKNOWN,
+    XML,
+    agree,
+    bare,
+    canonical,
+    is_active,
+    is_known,
+    is_proven,
+    is_recording,
+    may_stand_for,
+)
+from filecolumn.content.sniffing import sniff
+from filecolumn.errors import ContentTypeRejectedError, FileTooLargeError
+from filecolumn.naming import RUNNABLE_EXTENSIONS, guess_content_type, last_extension
+
+__all__ = (
+    "ANYTHING",
+    "ContentPolicy",
+)
+
+_ENTRY = re.compile(
+    r"\.[a-z0-9][a-z0-9._+-]*|\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]*/(?:\*|[a-z0-9][a-z0-9!#$&^_.+-]*)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ContentPolicy:
+    """What a column takes; `ContentPolicy.of` checks what a declaration says."""
+
+    max_size: int | None = None
+    """Bytes."""
+    accept: frozenset[str] | None = None
+    """Media types, wildcards and extensions, in lower case; None is anything."""
+
+    @classmethod
+    def of(cls, max_size: int | None, accept: Iterable[str] | None) -> ContentPolicy:
+        """Return the policy of a declaration; TypeError or ValueError for what means nothing."""
+        if isinstance(max_size, bool) or not isinstance(max_size, int | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"max_size is a number of bytes, not {max_size!r}")
+        if max_size is not None and max_size < 0:
+            raise ValueError(f"max_size is a number of bytes of 0 or more, not {max_size}")
+        return cls(max_size, None if accept is None else _entries(accept))
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether there is content that it refuses."""
+        return self.max_size is not None or self.accept is not None
+
+    def check_size(self, size: int | None, field: str | None = None) -> None:
+        """Raise FileTooLargeError for content of *size* bytes, or for what has reached it."""
+        if self.max_size is not None and size is not None and size > self.max_size:
+            raise FileTooLargeError(
+                f"the content has more than the {self.max_size} bytes that {_name_of(field)} takes",
+                field=field,
+                code="too_large",
+                params={"max_size": self.max_size},
+            )
+
+    def check_declared(self, declared: str, filename: str) -> None:
+        """Raise ContentTypeRejectedError for a declared type with which no content of that name is accepted."""
+        if self.accept is None or bare(declared) in {"", UNKNOWN}:
+            return
+        named = guess_content_type(filename)
+        # the name decides where it only says more than the type does: text/plain for a table
+        is_named = self._takes(named, named) and (agree(named, declared) or agree(declared, named))
+        if not (is_named or self._takes(declared, declared) or self._lists(filename)):
+            raise self._refusal(bare(declared), None)
+
+    def type_of(self, head: bytes, filename: str, declared: str, field: str | None = None) -> tuple[str, str]:
+        """Return the media type of content that begins with *head*, and what its bytes show.
+
+        Raises ContentTypeRejectedError as `judge` does.
+        """
+        found = sniff(head)
+        return self.judge(found, filename, declared, field), found
+
+    def judge(self, found: str, filename: str, declared: str, field: str | None = None) -> str:
+        """Return the media type of content whose bytes show *found*.
+
+        With `accept`, raises ContentTypeRejectedError where a claim and the bytes disagree, where
+        the name is one that something else runs, or where the type is not accepted.
+        """
+        if self.accept is None:
+            return _corrected(declared, found)
+        named = guess_content_type(filename)
+        claims = [claim for claim in (named, declared) if bare(claim) != UNKNOWN]
+        for claim in claims.copy():
+            if agree(claim, found):
+                continue
+            if claim is named or not self._lists(filename):
+                raise self._mismatch(bare(claim), bare(found), field)
+            # a browser's table has another format for this extension
+            claims.remove(claim)
+        main = claims[0] if claims else bare(found)
+        if len(claims) > 1 and self._prefers(declared, named) and self._takes(declared, found):
+            main = declared
+        if not self._takes(main, found):
+            if not self._takes_name(filename, named, main):
+                raise self._refusal(bare(main), field)
+            if not claims:
+                # a format that only its name tells: what the bytes show is its container
+                return declared
+        self._check_extension(filename, named, main, found, field)
+        same = canonical(declared) == canonical(main)
+        return declared if same or (declared in claims and self._takes(declared, found)) else main
+
+    def _takes(self, media_type: str, found: str) -> bool:
+        """Return whether `accept` has the type itself, or a wildcard that it may pass by.
+
+        No wildcard is for what a browser runs, nor for a kind of picture, sound, film or text that
+        the bytes do not show.
+        """
+        accept = self.accept or frozenset[str]()
+        name = canonical(media_type)
+        if name in {canonical(entry) for entry in accept}:
+            return True
+        if is_active(name):
+            return False
+        kind = bare(media_type).partition("/")[0]
+        if "*/*" in accept or (kind == "application" and "application/*" in accept):
+            return True
+        return f"{kind}/*" in accept and is_proven(media_type, found)
+
+    def _prefers(self, declared: str, named: str) -> bool:
+        """Return whether the declared type decides: another name, or a closer one, for what the extension says."""
+        is_named = canonical(declared) in {canonical(entry) for entry in self.accept or ()}
+        return is_recording(declared, named) or (is_named and may_stand_for(declared, named))
+
+    def _takes_name(self, filename: str, named: str, main: str) -> bool:
+        """Return whether `accept` has an extension of the name; one of no known type vouches for no page."""
+        vouches = bare(named) != UNKNOWN or canonical(main) not in DANGEROUS - {XML}
+        return vouches and self._lists(filename)
+
+    def _check_extension(self, filename: str, named: str, main: str, found: str, field: str | None) -> None:
+        """Refuse content of a known format under an extension that a system runs; it is not called so."""
+        extension = last_extension(filename)
+        if (
+            # Python's table grows: where the extension has a type, that is the claim
+            bare(named) == UNKNOWN
+            and extension in RUNNABLE_EXTENSIONS
+            and is_known(main)
+            and not (self.accept or set()) & {extension, "*/*"}
+        ):
+            raise self._mismatch(extension, bare(found), field)
+
+    def _lists(self, filename: str) -> bool:
+        name = filename.lower()
+        return any(entry[0] == "." and name.endswith(entry) for entry in self.accept or ())
+
+    def _mismatch(self, claimed: str, found: str, field: str | None) -> ContentTypeRejectedError:
+        return ContentTypeRejectedError(
+            f"the file is said to be {claimed}, and its bytes show {found}",
+            field=field,
+            code="type_mismatch",
+            params={"claimed": claimed, "found": found, "accept": sorted(self.accept or ())},
+        )
+
+    def _refusal(self, media_type: str, field: str | None) -> ContentTypeRejectedError:
+        accept = sorted(self.accept or ())
+        return ContentTypeRejectedError(
+            f"{_name_of(field)} takes {', '.join(accept) or 'no file'}, not {media_type}",
+            field=field,
+            code="type_not_accepted",
+            params={"content_type": media_type, "accept": accept},
+        )
+
+
+ANYTHING = ContentPolicy()
+"""The policy of a save that no column takes part in."""
+
+
+def _entries(accept: Iterable[str]) -> frozenset[str]:
+    if isinstance(accept, str):
+        raise TypeError(f"accept is a set of types and extensions: write {{{accept!r}}}")
+    entries = frozenset(entry.strip().lower() for entry in accept)
+    for entry in sorted(entries):
+        if not _ENTRY.fullmatch(entry):
+            raise ValueError(
+                f"accept has {entry!r}; write a type 'image/png', 'image/*' or an extension '.pdf'"
+            )
+    return entries
+
+
+def _corrected(declared: str, found: str) -> str:
+    """Return the claim, or what the bytes show if that is something else; never what a browser runs."""
+    claim, shown = canonical(declared), canonical(found)
+    if claim in {UNKNOWN, shown} or shown in {UNKNOWN, TEXT} or agree(declared, found):
+        return declared
+    if shown in DANGEROUS:
+        # the source of a page is text, and is served as such
+        return declared if claim == TEXT and is_active(shown) else UNKNOWN
+    return bare(found)
+
+
+def _name_of(field: str | None) -> str:
+    return "the column" if field is None else repr(field)

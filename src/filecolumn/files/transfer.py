@@ -1,0 +1,727 @@
+"""One transfer of content into a storage, in one pass: counted, hashed, and all or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+from urllib.parse import quote
+from weakref import WeakKeyDictionary
+
+import anyio
+
+from filecolumn._failpoints import failpoint
+from filecolumn._threads import Lent, aclose, aclosing, close, closing, in_thread, read_in_thread, settled
+from filecolumn._workers import running_loop
+from filecolumn.backends.base import PutMode, Stat, StorageBackend
+from filecolumn.content.digest import Meter
+from filecolumn.content.policy import ANYTHING, ContentPolicy
+from filecolumn.content.sniffing import HEAD_SIZE, sniff
+from filecolumn.content.sources import Source, source_of
+from filecolumn.errors import (
+    ChecksumMismatchError,
+    FileColumnError,
+    NotSupportedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    SourceReadError,
+    StorageError,
+)
+from filecolumn.files.facts import FileFacts, JsonObject, known_time
+from filecolumn.logs import warn
+from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
+
+__all__ = (
+    "Copy",
+    "Feed",
+    "Found",
+    "Inspect",
+    "Operation",
+    "Put",
+    "content_of",
+    "copy",
+    "copy_async",
+    "discard",
+    "discard_async",
+    "first_puts",
+    "inspect",
+    "inspect_async",
+    "look_up",
+    "look_up_async",
+    "metered",
+    "overwriting_error",
+    "put",
+    "put_async",
+)
+
+
+def metered(facts: FileFacts, meter: Meter) -> FileFacts:
+    """Return *facts* with the size and hash of what was read."""
+    return replace(facts, size=meter.size, checksum=meter.checksum)
+
+
+class Feed:
+    """One pass over a source: `start`, then all of `chunks`; or both by their twins.
+
+    At most the policy's `max_size` and one chunk are read.  A source that gives less than it says to have fails
+    at its end.  Once `stopped` is set, the next chunk or the end fails.
+    """
+
+    def __init__(self, source: Source, facts: FileFacts, policy: ContentPolicy, field: str | None) -> None:
+        self._source = source
+        self._facts = facts
+        self._policy = policy
+        self._field = field
+        self._meter = Meter()
+        self._first: list[bytes] = []
+        self._seen = 0
+        self._announced: int | None = None
+        self._rest: Generator[bytes] | None = None
+        self._rest_async: AsyncGenerator[bytes] | None = None
+        self.stopped = False
+        self.ended: bool = False
+
+    @property
+    def facts(self) -> FileFacts:
+        """What is true of the content that has passed."""
+        return metered(self._facts, self._meter)
+
+    def start(self) -> str:
+        """Read the first bytes and return the media type; ContentRejectedError if they are not accepted."""
+        self._announced = self._source.known_size()
+        self._rest = self._source.chunks()
+        try:
+            for chunk in self._rest:
+                if self._is_enough(chunk):
+                    break
+            return self._decided()
+        except BaseException:
+            self._rest.close()
+            raise
+
+    async def start_async(self) -> str:
+        """Call `start` asynchronously; as long as the caller's content takes."""
+        if not self._source.is_async:
+            return await read_in_thread(self.start)
+        self._announced = self._source.known_size()
+        self._rest_async = self._source.chunks_async()
+        try:
+            async for chunk in self._rest_async:
+                if self._is_enough(chunk):
+                    break
+            return self._decided()
+        except BaseException:
+            await self._rest_async.aclose()
+            raise
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the whole content; FileTooLargeError in place of the chunk that is too much."""
+        assert self._rest is not None  # noqa: S101 - `start` comes first
+        while self._first:
+            yield self._checked(self._first.pop(0))
+            failpoint("put.after_part")
+        try:
+            for chunk in self._rest:
+                yield self._checked(chunk)
+                failpoint("put.after_part")
+        finally:
+            self._rest.close()
+        failpoint("put.before_complete")
+        self._end()
+
+    async def chunks_async(self) -> AsyncIterator[bytes]:
+        """Call `chunks` asynchronously."""
+        assert self._rest_async is not None  # noqa: S101 - `start_async` comes first
+        while self._first:
+            yield self._checked(self._first.pop(0))
+            failpoint("put.after_part")
+        try:
+            async for chunk in self._rest_async:
+                yield self._checked(chunk)
+                failpoint("put.after_part")
+        finally:
+            await self._rest_async.aclose()
+        failpoint("put.before_complete")
+        self._end()
+
+    def _is_enough(self, chunk: bytes) -> bool:
+        self._go_on()
+        self._first.append(chunk)
+        self._seen += len(chunk)
+        self._policy.check_size(self._seen, self._field)
+        return self._seen >= HEAD_SIZE
+
+    def _decided(self) -> str:
+        known = self._facts
+        head = b"".join(self._first)[:HEAD_SIZE] if len(self._first) != 1 else self._first[0][:HEAD_SIZE]
+        decided, found = self._policy.type_of(head, known.filename, known.content_type, self._field)
+        self._facts = replace(known, content_type=decided, sniffed=found)
+        return decided
+
+    def _end(self) -> None:
+        # a thread that was left to itself may ask for the end after the upload's key was cleaned up
+        self._go_on()
+        if self._announced is not None and self._meter.size < self._announced:
+            raise SourceReadError(
+                f"the content of {self._facts.filename!r} ended after {self._meter.size} of {self._announced} bytes: "
+                "it was cut short while it was read, and is not stored; give it again, whole"
+            )
+        self.ended = True
+
+    def _go_on(self) -> None:
+        if self.stopped:
+            raise StorageError("the upload was cancelled")
+
+    def _checked(self, chunk: bytes) -> bytes:
+        self._go_on()
+        self._policy.check_size(self._meter.size + len(chunk), self._field)
+        return self._meter.feed(chunk)
+
+
+T = TypeVar("T")
+
+SETTLE_LIMIT = 5.0
+"""Seconds that a cancelled upload is waited for, so that its key can be cleaned up."""
+
+CLEANUP_LIMIT = 10.0
+"""Seconds that deleting what a cancelled transfer left may take."""
+
+FIRST_PUTS = 100
+"""Keys of this process that tell a storage which it has begun to fill from one that others have filled."""
+
+_STORED_METADATA_BYTES = 2048
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Put:
+    """Store new content."""
+
+    backend: StorageBackend
+    key: str
+    source: Source
+    facts: FileFacts
+    """With the name of the storage in the registry, which may differ from the backend's own."""
+    fresh: bool = True
+    """Whether the key was made for this put: then whatever lies there is ours to delete."""
+    policy: ContentPolicy = ANYTHING
+    """The column's."""
+    field: str | None = None
+    """The attribute, for the errors of the policy."""
+    is_copy: bool = False
+    """Whether the facts are those of the content already: it has to be what they say."""
+    looked_for: bool = False
+    """Whether the caller has found nothing under the key, in a storage that refuses no taken key by itself."""
+
+    @property
+    def mode(self) -> PutMode:
+        """How to put: nobody else has a key that was made for this, so that no condition is needed, on any endpoint."""
+        return "overwrite" if self.fresh or self.looked_for else "create"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Copy:
+    """Store the content of another key."""
+
+    origin: StorageBackend
+    origin_key: str
+    backend: StorageBackend
+    key: str
+    facts: FileFacts
+    """Facts of the origin, with the names that the copy is to have, and its storage's in the registry."""
+    fresh: bool = True
+    """As for `Put`."""
+    verify: bool = True
+    """Whether to read what the storage has copied by itself; not for a caller that reads it anyway."""
+
+    @property
+    def within_storage(self) -> bool:
+        """Whether the storage does it: its own copying overwrites, so only to a key that nobody else has."""
+        return self.fresh and self.backend is self.origin and self.backend.copies_by_itself
+
+    @property
+    def is_read_back(self) -> bool:
+        """Whether what the storage has copied by itself is read: compared, or hashed if the origin never was."""
+        is_hashed = (self.facts.checksum or "").startswith("sha256:")
+        return self.verify and (self.backend.verify_copies or not is_hashed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inspect:
+    """Look at what is stored already."""
+
+    backend: StorageBackend
+    key: str
+    facts: FileFacts
+    """As the row or a save has them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Find out the facts of an object that nobody has described."""
+
+    backend: StorageBackend
+    facts: FileFacts
+    """With its key, its display name and what that says of its type."""
+    is_hashed: bool
+    """Whether to read it, for its checksum."""
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+        return self.facts.key or ""
+
+
+Operation = Put | Copy | Inspect
+"""What a flush has storages do."""
+
+
+def put(op: Put) -> FileFacts:
+    """Store the content and return what is now true of it.
+
+    Raises ContentRejectedError if the policy refuses it, and ObjectExistsError or NotSupportedError for a
+    key that the application chose and that is taken, or could be overwritten.
+    """
+    is_free = op.mode == "overwrite" or _is_free(op)
+    feed = _feed_of(op)
+    content_type = feed.start()
+    failpoint("put.before")
+    try:
+        stat = op.backend.put(
+            op.key,
+            feed.chunks(),
+            content_type=content_type,
+            metadata=_stored_metadata(op.facts.metadata),
+            mode=op.mode,
+        )
+    except (StorageError, ObjectExistsError) as error:
+        if not (is_free and _is_in_doubt(op, feed, error)) or (found := _find(op, feed.facts)) is None:
+            raise
+        stat = found
+    _note(op)
+    failpoint("put.after_complete")
+    try:
+        return _with_stat(feed.facts, op.backend, stat)
+    except StorageError:
+        op.backend.delete([op.key])
+        raise
+
+
+async def put_async(op: Put) -> FileFacts:
+    """Call `put` asynchronously.
+
+    When it is cancelled, the storage is waited for, at most `SETTLE_LIMIT` seconds, before the
+    cancellation goes on: else the object could appear after its key was cleaned up.
+    """
+    running_loop()
+    is_free = op.mode == "overwrite" or await _is_free_async(op)
+    feed = _feed_of(op)
+    if op.source.in_memory:
+        content_type = feed.start()
+    else:
+        content_type = await _at_rest(op, feed, feed.start_async())
+    chunks = feed.chunks_async() if op.source.is_async else feed.chunks()
+    failpoint("put.before")
+    sending = op.backend.put_async(
+        op.key,
+        chunks,
+        content_type=content_type,
+        metadata=_stored_metadata(op.facts.metadata),
+        mode=op.mode,
+    )
+    try:
+        stat = await _at_rest(op, feed, sending)
+    except (StorageError, ObjectExistsError) as error:
+        if (
+            not (is_free and _is_in_doubt(op, feed, error))
+            or (found := await _find_async(op, feed.facts)) is None
+        ):
+            raise
+        stat = found
+    _note(op)
+    failpoint("put.after_complete")
+    try:
+        return _with_stat(feed.facts, op.backend, stat)
+    except StorageError:
+        await op.backend.delete_async([op.key])
+        raise
+
+
+def _is_free(op: Put) -> bool:
+    """Return whether nothing lies under a key that the application chose; False if the storage does not say.
+
+    Raises ObjectExistsError if something does, and NotSupportedError where a put could replace it.
+    """
+    if not op.backend.refuses_taken_keys():
+        raise overwriting_error(op)
+    try:
+        is_taken = op.backend.exists(op.key)
+    except StorageError:
+        # S3 says so little of what is not there to those who may not list the bucket: the put decides
+        return False
+    if is_taken:
+        raise _taken_error(op)
+    return True
+
+
+async def _is_free_async(op: Put) -> bool:
+    if not await op.backend.refuses_taken_keys_async():
+        raise overwriting_error(op)
+    try:
+        is_taken = await op.backend.exists_async(op.key)
+    except StorageError:
+        return False
+    if is_taken:
+        raise _taken_error(op)
+    return True
+
+
+def _taken_error(op: Put) -> ObjectExistsError:
+    return ObjectExistsError(f"the storage key {op.key!r} is taken; objects are never overwritten")
+
+
+def overwriting_error(op: Put | Copy) -> NotSupportedError:
+    """Return the error for a chosen key in a storage that does not refuse a taken one."""
+    return NotSupportedError(
+        f"storage {op.backend.key!r} does not refuse a key that is taken (its endpoint ignores or does not know the "
+        f"condition, or its file system has no hard links), so the chosen key {op.key!r} could overwrite another "
+        "file: let filecolumn make the key (no to_filename, or a key template with {uuid})"
+    )
+
+
+def _is_in_doubt(op: Put, feed: Feed, error: StorageError | ObjectExistsError) -> bool:
+    """Return whether the content may be stored although the put has failed.
+
+    All of it was sent, and the answer was lost, or came to a second attempt of the storage's client: that
+    finds a chosen key taken, by the first one.
+    """
+    return feed.ended and (isinstance(error, StorageError) or op.backend.capabilities.repeats_puts)
+
+
+def _find(op: Put | Copy, facts: FileFacts) -> Stat | None:
+    """Return what lies under the key if it is the content that *facts* describe, byte for byte.
+
+    Other content under a key that was made for it is deleted.
+    """
+    try:
+        stat = op.backend.stat(op.key)
+        is_it = stat.size == facts.size and _read_back(op.backend.get(op.key)).checksum == facts.checksum
+    except FileColumnError:
+        # not there, or the storage is silent: the caller raises the first error
+        return None
+    if is_it:
+        return stat
+    if op.fresh:
+        _delete(op)
+    return None
+
+
+async def _find_async(op: Put | Copy, facts: FileFacts) -> Stat | None:
+    try:
+        stat = await op.backend.stat_async(op.key)
+        is_it = (
+            stat.size == facts.size
+            and (await _read_back_async(await op.backend.get_async(op.key))).checksum == facts.checksum
+        )
+    except FileColumnError:
+        return None
+    if is_it:
+        return stat
+    if op.fresh:
+        await _delete_async(op)
+    return None
+
+
+_first_puts: WeakKeyDictionary[StorageBackend, set[str]] = WeakKeyDictionary()
+
+
+def _note(op: Put) -> None:
+    known = _first_puts.setdefault(op.backend, set())
+    if len(known) < FIRST_PUTS:
+        known.add(op.key)
+
+
+def first_puts(backend: StorageBackend) -> AbstractSet[str]:
+    """Return the first keys, `FIRST_PUTS` at most, that this process has put: nobody else's lay there before."""
+    return _first_puts.get(backend, frozenset())
+
+
+async def _at_rest(op: Put, feed: Feed, work: Coroutine[object, object, T]) -> T:
+    """Return the result of *work*; a cancellation goes on once it has come to rest."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        feed.stopped = True
+        if op.source.is_async and not feed.ended:
+            # Its next chunk may never come; without the last one nothing can appear
+            task.cancel()
+        await settled({task}, SETTLE_LIMIT)
+        if not op.fresh and _succeeded(task):
+            await _delete_async(op)
+        raise
+
+
+def copy(op: Copy) -> FileFacts:
+    """Copy within the storage where it can, else through this process; ChecksumMismatchError for other bytes.
+
+    They are compared with the facts on their way, before the copy is visible.  What the storage has
+    copied by itself is read afterwards, and deleted if it is not what the facts say.
+    """
+    if not op.within_storage:
+        with _of_origin(op):
+            content = op.origin.get(op.origin_key)
+        with closing(content):
+            return put(_put_of(op, source_of(content)))
+    with _of_origin(op):
+        try:
+            stat = op.backend.copy(op.origin_key, op.key)
+        except StorageError:
+            # as for a put: the copy may be there, and its answer lost
+            if (found := _find(op, op.facts)) is None:
+                raise
+            stat = found
+    try:
+        meter = _read_back(op.backend.get(op.key)) if op.is_read_back else None
+        return _copied(op, stat, meter)
+    except Exception:
+        _delete(op)
+        raise
+
+
+async def copy_async(op: Copy) -> FileFacts:
+    """Call `copy` asynchronously; cancelled as `put_async` is."""
+    running_loop()
+    if not op.within_storage:
+        with _of_origin(op):
+            content = await content_of(op)
+        try:
+            return await put_async(_put_of(op, source_of(content)))
+        finally:
+            await aclose(content)
+    task = asyncio.ensure_future(op.backend.copy_async(op.origin_key, op.key))
+    try:
+        with _of_origin(op):
+            try:
+                stat = await asyncio.shield(task)
+            except StorageError:
+                if (found := await _find_async(op, op.facts)) is None:
+                    raise
+                stat = found
+    except asyncio.CancelledError:
+        await settled({task}, SETTLE_LIMIT)
+        raise
+    try:
+        meter = await _read_back_async(await op.backend.get_async(op.key)) if op.is_read_back else None
+        return _copied(op, stat, meter)
+    except Exception:
+        await _delete_async(op)
+        raise
+
+
+def inspect(op: Inspect) -> FileFacts:
+    """Return the facts with what the first stored bytes show, and the size if it was not known."""
+    with closing(op.backend.get(op.key, length=HEAD_SIZE)) as chunks:
+        head = b"".join(chunks)
+    size = op.backend.stat(op.key).size if op.facts.size is None else op.facts.size
+    return replace(op.facts, size=size, sniffed=sniff(head))
+
+
+async def inspect_async(op: Inspect) -> FileFacts:
+    """Call `inspect` asynchronously."""
+    async with aclosing(await op.backend.get_async(op.key, length=HEAD_SIZE)) as chunks:
+        head = b"".join([chunk async for chunk in chunks])
+    size = (await op.backend.stat_async(op.key)).size if op.facts.size is None else op.facts.size
+    return replace(op.facts, size=size, sniffed=sniff(head))
+
+
+def look_up(op: Found) -> FileFacts:
+    """Return what the storage says of an object; ObjectNotFoundError if it is not there."""
+    stat = op.backend.stat(op.key)
+    return _found(op, stat, _read_back(op.backend.get(op.key)) if op.is_hashed else None)
+
+
+async def look_up_async(op: Found) -> FileFacts:
+    """Call `look_up` asynchronously."""
+    stat = await op.backend.stat_async(op.key)
+    return _found(
+        op, stat, await _read_back_async(await op.backend.get_async(op.key)) if op.is_hashed else None
+    )
+
+
+def _found(op: Found, stat: Stat, meter: Meter | None) -> FileFacts:
+    facts = replace(op.facts, size=stat.size) if meter is None else metered(op.facts, meter)
+    stored_type = check_content_type(stat.content_type or "")
+    if stored_type != DEFAULT_CONTENT_TYPE:
+        facts = replace(facts, content_type=stored_type)
+    return _with_stat(facts, op.backend, stat)
+
+
+def discard(op: Put | Copy) -> None:
+    """Call `discard_async` synchronously."""
+    if op.fresh:
+        _delete(op)
+
+
+async def discard_async(op: Put | Copy) -> None:
+    """Delete what a cancelled transfer may have left, in bounded time; a storage that refuses is only logged.
+
+    What lies under a key that was not made for it is somebody else's, if it did not say to be stored
+    (see `put_async`).
+    """
+    if op.fresh:
+        await _delete_async(op)
+
+
+def _delete(op: Put | Copy) -> None:
+    try:
+        op.backend.delete([op.key])
+    except Exception as error:  # noqa: BLE001 - it must not take the place of the error that it follows
+        warn("%s stays in storage %r: %s", op.key, op.backend.key, error)
+
+
+async def _delete_async(op: Put | Copy) -> None:
+    with anyio.move_on_after(CLEANUP_LIMIT, shield=True):
+        try:
+            await op.backend.delete_async([op.key])
+        except Exception as error:  # noqa: BLE001 - it must not take the place of what it follows
+            warn("%s stays in storage %r: %s", op.key, op.backend.key, error)
+
+
+def _succeeded(task: asyncio.Future[T]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+class _CopyFeed(Feed):
+    """A pass over the content of another key, which ends with an error if it is not what the facts say."""
+
+    def __init__(self, op: Put) -> None:
+        super().__init__(op.source, op.facts, op.policy, op.field)
+        self._claimed = op.facts
+
+    @property
+    def facts(self) -> FileFacts:
+        return replace(super().facts, content_type=self._claimed.content_type)
+
+    def start(self) -> str:
+        super().start()
+        return self._claimed.content_type
+
+    async def start_async(self) -> str:
+        await super().start_async()
+        return self._claimed.content_type
+
+    def chunks(self) -> Iterator[bytes]:
+        yield from super().chunks()
+        _compare(self._claimed, self._meter)
+
+    async def chunks_async(self) -> AsyncIterator[bytes]:
+        async for chunk in super().chunks_async():
+            yield chunk
+        _compare(self._claimed, self._meter)
+
+
+def _feed_of(op: Put) -> Feed:
+    return _CopyFeed(op) if op.is_copy else Feed(op.source, op.facts, op.policy, op.field)
+
+
+@contextmanager
+def _of_origin(op: Copy) -> Generator[None]:
+    """Say of content that is not there what may be the reason: the row that had it is gone."""
+    try:
+        yield
+    except ObjectNotFoundError as error:
+        raise ObjectNotFoundError(
+            f"{op.facts.filename!r} cannot be copied, {op.origin_key!r} is not in storage {op.origin.key!r}: perhaps "
+            "its row was deleted or got another file. A FileObject is the content of one row; give each row its own, "
+            "made by a function (default_factory=lambda: FileObject(name, content=data)), or where the row is made"
+        ) from error
+
+
+def _put_of(op: Copy, content: Source) -> Put:
+    return Put(op.backend, op.key, content, op.facts, op.fresh, is_copy=True)
+
+
+async def content_of(op: Copy) -> Lent[bytes] | AsyncIterator[bytes]:
+    """Return the content of the origin, for `aclose`; of a folder, to be read in the thread that writes it too."""
+    if op.backend is op.origin and not op.origin.copies_by_itself:
+        doing, limit = f"read {op.origin_key!r} in storage {op.origin.key!r}", op.origin.total_timeout
+        opening = partial(op.origin.get, op.origin_key)
+        return Lent(
+            await in_thread(opening, limit=limit, doing=doing, unwanted=close), limit=limit, doing=doing
+        )
+    return await op.origin.get_async(op.origin_key)
+
+
+def _read_back(chunks: Iterator[bytes]) -> Meter:
+    meter = Meter()
+    with closing(chunks):
+        for chunk in chunks:
+            meter.feed(chunk)
+    return meter
+
+
+async def _read_back_async(chunks: AsyncIterator[bytes]) -> Meter:
+    meter = Meter()
+    # else it holds its connection until the event loop comes to it
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            meter.feed(chunk)
+    return meter
+
+
+def _copied(op: Copy, stat: Stat, meter: Meter | None) -> FileFacts:
+    if meter is None:
+        known = op.facts if op.facts.size is not None else replace(op.facts, size=stat.size)
+        return _with_stat(known, op.backend, stat)
+    _compare(op.facts, meter)
+    return _with_stat(metered(op.facts, meter), op.backend, stat)
+
+
+def _compare(facts: FileFacts, meter: Meter) -> None:
+    """Raise ChecksumMismatchError if the content is not what *facts* say; they may say nothing of it."""
+    checksum = facts.checksum or ""
+    # advanced-alchemy keeps there what the storage calls a checksum, of any kind
+    is_other = checksum.startswith("sha256:") and checksum != meter.checksum
+    if is_other or facts.size not in {None, meter.size}:
+        raise ChecksumMismatchError(
+            f"{facts.filename!r} is not copied: its content is {meter.size} bytes with {meter.checksum}, and its "
+            f"facts say {facts.size} bytes with {facts.checksum}; restore the object, or assign a new file"
+        )
+
+
+def _with_stat(facts: FileFacts, backend: StorageBackend, stat: Stat) -> FileFacts:
+    if stat.size != facts.size:
+        raise StorageError(f"storage {backend.key!r} has {stat.size} bytes of {stat.key!r}, of {facts.size}")
+    return replace(
+        facts,
+        key=stat.key,
+        foreign=False,
+        etag=stat.etag,
+        version_id=stat.version_id,
+        # The answer to a PUT seldom has a date, and asking would be a second request
+        last_modified=known_time(stat.last_modified, time.time()),
+    )
+
+
+def _stored_metadata(metadata: JsonObject) -> dict[str, str]:
+    """Return what of the user's metadata goes along with the object: a courtesy, the row has all of it.
+
+    Only plain values under plain names fit into headers, percent-encoded (RFC 8187), and S3
+    allows 2 KiB of them.
+    """
+    stored: dict[str, str] = {}
+    room = _STORED_METADATA_BYTES
+    for name, value in metadata.items():
+        if not (name.isascii() and name.isidentifier()) or not isinstance(value, str | int | float):
+            continue
+        text = quote(str(value), safe=" !#$&'()*+,/:;=?@[]~")
+        room -= len(name) + len(text)
+        if room < 0:
+            break
+        stored[name] = text
+    return stored

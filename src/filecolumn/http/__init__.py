@@ -1,0 +1,1 @@
+"""HTTP without a framework: conditions, ranges, headers, caching, bodies."""

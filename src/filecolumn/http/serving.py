@@ -1,0 +1,152 @@
+"""What a request for a file is answered with, decided without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from filecolumn.files.file import Disposition
+from filecolumn.http.conditional import (
+    Outcome,
+    Unsatisfiable,
+    Validators,
+    evaluate,
+    range_is_current,
+    requested_range,
+)
+from filecolumn.http.headers import INLINE_TYPES, content_disposition, served_as, served_type
+
+__all__ = ("CONTENT_SECURITY_POLICY", "Answer", "Representation", "Serving", "answer", "request_headers")
+
+CONTENT_SECURITY_POLICY = (
+    "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
+)
+"""A document that is shown runs nothing and belongs to no origin; pictures still show."""
+
+_PLAYER_POLICY = CONTENT_SECURITY_POLICY.removeprefix("sandbox; ")
+"""In a sandbox the page that a browser makes around a sound or a film is not allowed to load it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Representation:
+    """The file as its row has it."""
+
+    filename: str
+    content_type: str
+    size: int
+    checksum: str | None = None
+    etag: str | None = None
+    last_modified: float | None = None
+
+    @property
+    def validators(self) -> Validators:
+        """A strong tag from the checksum; the storage's own is weak, since it may come from a time."""
+        if self.checksum is not None:
+            return Validators(f'"{self.checksum.rpartition(":")[2]}"', self.last_modified)
+        tag = (self.etag or "").removeprefix("W/").strip('"')
+        is_sound = bool(tag) and tag.isascii() and tag.isprintable() and not set(tag) & set('" ')
+        return Validators(f'W/"{tag}"' if is_sound else None, self.last_modified)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """How files are sent; the defaults are the safe ones."""
+
+    disposition: Disposition = "attachment"
+    """Whether browsers save files (`attachment`), or show those of `inline_types` (`inline`)."""
+    inline_types: Collection[str] = field(default=INLINE_TYPES)
+    """Media types, also such as `image/*`, that are shown under `inline`; all others are saved."""
+    cache_control: str = "private, no-cache"
+    """The `Cache-Control` of each answer with a file."""
+    content_security_policy: str = CONTENT_SECURITY_POLICY
+    """The `Content-Security-Policy`: by default what is shown runs no script, and loads nothing but itself.
+
+    The default is sent without `sandbox` for sound and films that are shown, which would not play.
+    """
+    cross_origin: str = "same-origin"
+    """The `Cross-Origin-Resource-Policy`: which pages may embed the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers, and which bytes go along."""
+
+    status: int
+    headers: Mapping[str, str]
+    start: int = 0
+    length: int = 0
+    is_whole: bool = False
+    """Whether the body is the file from its first byte to its last."""
+
+
+def answer(method: str, headers: Mapping[str, str], file: Representation, serving: Serving) -> Answer:
+    """Decide for a GET or HEAD with *headers*, whose names are in lower case."""
+    validators = file.validators
+    common = _common_headers(file, validators, serving)
+    outcome = evaluate(headers, validators)
+    if outcome is not Outcome.SEND:
+        return Answer(outcome.value, {**common, **(_REFUSED if outcome is Outcome.FAILED else {})})
+    described = {**common, **_described(file, serving)}
+    wanted = None
+    if method == "GET" and range_is_current(headers.get("if-range"), validators):
+        wanted = requested_range(headers.get("range"), file.size)
+    if wanted is Unsatisfiable.RANGE:
+        return Answer(416, {**common, **_REFUSED, "Content-Range": f"bytes */{file.size}"})
+    if wanted is None:
+        return Answer(200, {**described, "Content-Length": str(file.size)}, 0, file.size, is_whole=True)
+    span = f"bytes {wanted.start}-{wanted.start + wanted.length - 1}/{file.size}"
+    partial = {**described, "Content-Range": span, "Content-Length": str(wanted.length)}
+    return Answer(206, partial, wanted.start, wanted.length)
+
+
+def request_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the headers that the answer depends on; one that is sent twice is joined, as section 5.3 says."""
+    found: dict[str, str] = {}
+    for name, value in raw:
+        key = name.decode("latin-1").lower()
+        if key == "range" or key.startswith("if-"):
+            text = value.decode("latin-1").strip()
+            found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
+
+
+_REFUSED: Mapping[str, str] = {"Cache-Control": "no-store", "Content-Length": "0"}
+
+
+def secure_headers(serving: Serving) -> dict[str, str]:
+    """Return the headers that every answer with or about a file has."""
+    return {
+        "Cache-Control": serving.cache_control,
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": serving.content_security_policy,
+        "Cross-Origin-Resource-Policy": serving.cross_origin,
+        "Referrer-Policy": "no-referrer",
+    }
+
+
+def _common_headers(file: Representation, validators: Validators, serving: Serving) -> dict[str, str]:
+    # a 304 too: it updates what the browser has kept of the file
+    headers = {**secure_headers(serving), "Accept-Ranges": "bytes"}
+    headers["Content-Security-Policy"] = _policy(file, serving)
+    if validators.etag is not None:
+        headers["ETag"] = validators.etag
+    if validators.http_date is not None:
+        headers["Last-Modified"] = validators.http_date
+    return headers
+
+
+def _policy(file: Representation, serving: Serving) -> str:
+    """Return the policy; one that the application has given stays as it is."""
+    if serving.content_security_policy != CONTENT_SECURITY_POLICY:
+        return serving.content_security_policy
+    is_shown = served_as(serving.disposition, file.content_type, serving.inline_types) == "inline"
+    is_played = served_type(file.content_type, serving.inline_types).startswith(("audio/", "video/"))
+    return _PLAYER_POLICY if is_shown and is_played else CONTENT_SECURITY_POLICY
+
+
+def _described(file: Representation, serving: Serving) -> dict[str, str]:
+    kind = served_as(serving.disposition, file.content_type, serving.inline_types)
+    return {
+        "Content-Type": served_type(file.content_type, serving.inline_types),
+        "Content-Disposition": content_disposition(kind, file.filename),
+    }

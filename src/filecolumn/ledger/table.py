@@ -1,0 +1,215 @@
+"""The ledger: a table beside the models' own that says of each object whether a row owns it.
+
+It is written in the transaction that writes the rows, so that what is to be removed survives
+whatever happens to the process.  A key is LIVE from the flush that gives it to a row, DOOMED from
+the one that takes it away, and GONE once its object is deleted; it never becomes LIVE again.
+The primary key is the fence: a key that a sweep has claimed cannot be given to a row any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+__all__ = (
+    "DATABASE_ID",
+    "LEDGER",
+    "META",
+    "Ledger",
+    "State",
+    "add_ledger",
+    "add_meta",
+    "has_ledgers",
+    "ledger_of",
+    "now_ms",
+    "read_meta",
+    "set_meta",
+)
+
+LEDGER = "filecolumn_ledger"
+META = "filecolumn_meta"
+
+MAX_KEY = 1024
+MAX_KEY_MYSQL = 700
+"""Characters of a key that fit into an InnoDB index (3072 bytes) beside the storage's name."""
+MAX_BACKEND = 64
+MAX_ERROR = 500
+MAX_COLUMN_ID = 16
+
+_DIALECTS = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
+
+DATABASE_ID = "database"
+"""Name of the fact that holds the database's id."""
+
+
+class State(IntEnum):
+    """What the ledger says of a key."""
+
+    LIVE = 1
+    """A row owns it, or did when a transaction last wrote it."""
+    DOOMED = 2
+    """No row owns it: its object is to be deleted."""
+    GONE = 3
+    """Its object is deleted; the row stays for a while, so that nobody can give the key to a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The tables of one `MetaData`."""
+
+    table: Table
+    meta: Table
+    """Facts about the database itself, by name."""
+
+    @property
+    def is_waiting(self) -> ColumnElement[bool]:
+        """Match all but live keys, in the words of the index: SQLite does not use it for others."""
+        return self.table.c.state != literal_column(f"{State.LIVE:d}")
+
+
+def ledger_of(metadata: MetaData) -> Ledger | None:
+    """Return the ledger that belongs to the tables of *metadata*; None if they do without."""
+    prefix = f"{metadata.schema}." if metadata.schema else ""
+    table, meta = metadata.tables.get(prefix + LEDGER), metadata.tables.get(prefix + META)
+    return None if table is None or meta is None else Ledger(table, meta)
+
+
+def has_ledgers(dialect: Dialect) -> bool:
+    """Return whether the ledger works on the database."""
+    return dialect.name in _DIALECTS
+
+
+def read_meta(
+    connection: Connection, ledger: Ledger, prefix: str = "", *, latest: bool = False
+) -> dict[str, str]:
+    """Return the facts about the database whose names begin with *prefix*.
+
+    With *latest* as they are, not as they were when the transaction began: `add_meta` may have found
+    what another one has committed since.
+    """
+    columns = ledger.meta.c
+    query = select(columns.name, columns.value)
+    if prefix:
+        query = query.where(columns.name.startswith(prefix, autoescape=True))
+    if latest and connection.dialect.name in {"mysql", "mariadb"}:
+        query = query.with_for_update(read=True)
+    return {name: value for name, value in connection.execute(query) if value is not None}
+
+
+def add_meta(connection: Connection, ledger: Ledger, facts: Mapping[str, str]) -> None:
+    """Record facts about the database, each unless it is there: of two transactions the first decides."""
+    rows = [{"name": name, "value": value} for name, value in sorted(facts.items())]
+    if not rows:
+        return
+    match connection.dialect.name:
+        case "postgresql":
+            connection.execute(postgresql.insert(ledger.meta).on_conflict_do_nothing(), rows)
+        case "sqlite":
+            connection.execute(sqlite.insert(ledger.meta).on_conflict_do_nothing(), rows)
+        case _:
+            connection.execute(insert(ledger.meta).prefix_with("IGNORE"), rows)
+
+
+def set_meta(connection: Connection, ledger: Ledger, name: str, value: str) -> None:
+    """Record a fact about the database, in place of what was known."""
+    columns = ledger.meta.c
+    is_it = columns.name == name
+    known = connection.execute(select(columns.name).where(is_it)).first() is not None
+    if not known:
+        add_meta(connection, ledger, {name: value})
+    connection.execute(update(ledger.meta).where(is_it).values(value=value))
+
+
+def add_ledger(metadata: MetaData) -> None:
+    """Add the tables to *metadata*, so that `create_all` and Alembic make them."""
+    if ledger_of(metadata) is not None:
+        return
+    Table(
+        LEDGER,
+        metadata,
+        Column("backend", _exact(MAX_BACKEND, MAX_BACKEND), primary_key=True),
+        Column("key", _exact(MAX_KEY, MAX_KEY_MYSQL), primary_key=True),
+        Column("state", SmallInteger, nullable=False),
+        # false: another row may hold the key too, so look before its object is deleted
+        Column("checked", Boolean, nullable=False),
+        Column("size", BigInteger),
+        Column("sha256", String(64)),
+        # milliseconds since the epoch, by the database's clock
+        Column("created_at", BigInteger, nullable=False),
+        Column("due_at", BigInteger),
+        Column("attempts", Integer, nullable=False),
+        Column("last_error", String(MAX_ERROR)),
+        # which file column took the key (see `orm.columns`); NULL in entries of older releases
+        Column("held_in", String(MAX_COLUMN_ID)),
+        # true until a trigger has seen the key arrive in its row
+        Column("fresh", Boolean),
+        # when a sweep first found no row for the key
+        Column("unreferenced_since", BigInteger),
+        Index(
+            f"ix_{LEDGER}_due",
+            "due_at",
+            postgresql_where=text(f"state <> {State.LIVE:d}"),
+            sqlite_where=text(f"state <> {State.LIVE:d}"),
+        ),
+    )
+    Table(
+        META,
+        metadata,
+        Column("name", String(MAX_BACKEND), primary_key=True),
+        Column("value", String(MAX_KEY)),
+    )
+
+
+def _exact(length: int, length_mysql: int) -> TypeEngine[str]:
+    """Return a string type that tells `Logo.png` from `logo.png`, as MySQL does in a binary collation only."""
+    binary = mysql.VARCHAR(length_mysql, charset="utf8mb4", collation="utf8mb4_bin")
+    return String(length).with_variant(binary, "mysql", "mariadb")
+
+
+class now_ms(FunctionElement[int]):  # noqa: N801 - a SQL function, named as SQLAlchemy names its own
+    """The database's clock, in milliseconds since the epoch."""
+
+    type: TypeEngine[int] = BigInteger()
+    name: str = "now_ms"
+    inherit_cache: bool | None = True
+
+
+@compiles(now_ms, "sqlite")
+def _now_sqlite(element: now_ms, compiler: SQLCompiler, **options: object) -> str:
+    return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
+
+@compiles(now_ms, "postgresql")
+def _now_postgresql(element: now_ms, compiler: SQLCompiler, **options: object) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+@compiles(now_ms, "mysql", "mariadb")
+def _now_mysql(element: now_ms, compiler: SQLCompiler, **options: object) -> str:
+    return "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"

@@ -1,0 +1,1 @@
+"""INSERT, UPDATE and DELETE statements of a session, and UNION queries."""

@@ -1,0 +1,507 @@
+"""INSERT, UPDATE and DELETE statements of a session: each is settled as a flush is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from sqlalchemy import Column, ColumnElement, Result, Table, event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session
+from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.state import InstanceState
+
+from filecolumn.backends.registry import ObjectRef
+from filecolumn.errors import ConcurrentFileChangeError, FileColumnError, NotSupportedError
+from filecolumn.files.file import FileObject
+from filecolumn.files.file_list import FileObjectList
+from filecolumn.ledger.columns import translating
+from filecolumn.orm.assignment import Spot
+from filecolumn.orm.attributes import FileAttribute, key_columns, note_table
+from filecolumn.orm.column import claim, release
+from filecolumn.orm.flush import FlushUnit, Gift, Held, LedgerChanges, readable, store_pending
+from filecolumn.orm.rereading import Rereading
+from filecolumn.orm.rows import Finder, MatchedRow
+from filecolumn.orm.slots import Slot, place_of, slots_of
+from filecolumn.orm.statements.clauses import (
+    Parameters,
+    Path,
+    autoflush,
+    criteria_of,
+    dml_of,
+    execute_last,
+    may_copy_files,
+    rewritten,
+    selected_names,
+    strategy_of,
+)
+from filecolumn.orm.statements.dml import (
+    Cell,
+    Dml,
+    UniqueKey,
+    ValueSet,
+    identity_in,
+    keys_that_conflict,
+    may_replace,
+    read_statement,
+    target_of,
+)
+from filecolumn.orm.transaction import current_frames, note_other_dml, watch
+
+__all__ = (
+    "Deletion",
+    "Insertion",
+    "Replacement",
+    "StatementUnit",
+    "Update",
+    "Written",
+    "install_for",
+    "places_held",
+    "shared_error",
+)
+
+State = InstanceState[object]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """An instance that stands for a row, in no session: what a set of values makes of it."""
+
+    instance: object
+    values: ValueSet
+
+    @property
+    def state(self) -> State:
+        """Where its values are."""
+        return instance_state(self.instance)
+
+    @property
+    def slots(self) -> Iterator[Slot]:
+        """The places that are to hold a file."""
+        for attribute in self.values.cells:
+            yield from slots_of(self.state, attribute)
+
+    def value(
+        self, attribute: FileAttribute, cell: Cell
+    ) -> FileObject | FileObjectList | list[FileObject] | None:
+        """Return what the statement is to write."""
+        value = self.state.dict[attribute.key]
+        # not one empty list for the loaded instances of several rows
+        return value if cell.files or not attribute.type.multiple else []
+
+
+class StatementUnit(FlushUnit):
+    """One statement of one session."""
+
+    def __init__(self, context: ORMExecuteState, dml: Dml) -> None:
+        autoflush(context)
+        super().__init__(context.session, *current_frames(context.session), dict(context.bind_arguments))
+        self._context = context
+        self._dml = dml
+        self._written: list[Written] = []
+        self._removed: Collection[Spot] = ()
+        self._held: Sequence[Held] = ()
+
+    @abstractmethod
+    def run(self) -> Result[Any]:
+        """Store, read, run the statement, and note what it did."""
+
+    def _finder(self, more: Iterable[ColumnElement[Any]] = ()) -> Finder:
+        """Return what reads the rows, on the connection that the statement will use."""
+        context, dml = self._context, self._dml
+        watch(context.session, dict(context.bind_arguments), self._frame, self._root)
+        # so that COMMIT has a proof, also if no row matches
+        self._recorder.home(dml.mapper)
+        connection = context.session.connection(bind_arguments=dict(context.bind_arguments))
+        columns = (*(attribute.column for attribute in dml.attributes), *more)
+        mapper = dml.mapper
+        key = mapper.primary_key if dml.by_key else key_columns(dml.table, mapper)
+        needed = (*key, *(attribute.column for attribute in dml.attributes))
+        if key and all(isinstance(column, Column) and column.table is dml.table for column in needed):
+            return Finder(connection, dml.table, dml.table, key, columns)
+        return Finder(connection, dml.table, mapper.persist_selectable, mapper.primary_key, columns)
+
+    def _criteria(self) -> tuple[ColumnElement[bool], ...]:
+        return criteria_of(self._dml.statement, self._dml.entity)
+
+    def _parameter_sets(self) -> Sequence[Mapping[str, object]]:
+        parameters = cast("Parameters", self._context.parameters)
+        return parameters if isinstance(parameters, Sequence) else [parameters or {}]
+
+    def _write(self, values: ValueSet, row: Mapping[str, object]) -> Written:
+        """Make a record of a set of values, on top of what its row has."""
+        written = Written(self._dml.mapper.class_manager.new_instance(), values)
+        held = written.state.dict
+        held.update(row)
+        held.update(values.others)
+        for attribute, cell in values.cells.items():
+            if attribute.type.multiple:
+                held[attribute.key] = FileObjectList(cell.files)
+            else:
+                held[attribute.key] = next(iter(cell.files), None)
+        self._written.append(written)
+        return written
+
+    def _slots(self) -> list[Slot]:
+        return [slot for written in self._written for slot in written.slots]
+
+    def _record(self, gifts: Sequence[Gift], removed: Collection[Spot], held: Sequence[Held]) -> None:
+        """Write into the ledgers what is new; what is removed has to wait for the statement to succeed."""
+        changes = LedgerChanges(self._frame, self._recorder)
+        changes.add_given(gifts)
+        changes.write()
+        self._removed, self._held = removed, held
+
+    def _held_in(self, row: MatchedRow, attributes: Iterable[FileAttribute], of: object) -> Iterator[Held]:
+        """Yield what a row holds, as far as it can be read, as what the row of *of* held."""
+        for attribute in attributes:
+            yield Held((id(of), attribute.key), self._dml.mapper, list(readable(row.files(attribute))))
+
+    def _invoke(self, more: Mapping[Path, object] | None = None) -> Result[Any]:
+        """Run the statement with the files that its rows are to have."""
+        changes = {
+            cell.path: written.value(attribute, cell)
+            for written in self._written
+            for attribute, cell in written.values.cells.items()
+            if cell.files or attribute.type.multiple
+        }
+        rewritten(self._context, self._dml.statement, {**(more or {}), **changes})
+        claims = [
+            claim(value) for value in changes.values() if isinstance(value, FileObject | FileObjectList)
+        ]
+        try:
+            return self._context.invoke_statement()
+        except BaseException:
+            # the transaction may go on; PostgreSQL's may not, and has undone this too
+            with suppress(SQLAlchemyError):
+                self._recorder.withdraw_all_but(self._frame.attached)
+            raise
+        finally:
+            release(claims)
+
+    def _conclude(self, attached: Iterable[Slot]) -> None:
+        """After the statement: its files are its rows', and others are nobody's."""
+        for slot in attached:
+            self._attach(slot.file, slot.attribute)
+        for written in self._written:
+            for attribute in written.values.cells:
+                if isinstance(value := written.state.dict[attribute.key], FileObjectList):
+                    value._flushed()
+        changes = LedgerChanges(self._frame, self._recorder)
+        changes.add_removed(self._removed, self._held)
+        changes.write()
+        for home in {home for home, _ in self._removed}:
+            self._recorder.note_generation(home)
+        self._recorder.withdraw_all_but(self._frame.attached)
+
+
+def places_held(rows: Iterable[MatchedRow], attributes: Sequence[FileAttribute]) -> set[ObjectRef]:
+    """Return the places that rows hold."""
+    return {
+        place_of(file) for row in rows for attribute in attributes for file in readable(row.files(attribute))
+    }
+
+
+def shared_error(attribute: FileAttribute, rows: int) -> NotSupportedError:
+    """Return the error for one file that is to go into several rows."""
+    return NotSupportedError(
+        f"the statement would give one file to {rows} rows in {attribute.key!r}, and each row owns its own: "
+        "give a parameter set with a file to each row"
+    )
+
+
+class Insertion(StatementUnit):
+    """An INSERT of new rows."""
+
+    def run(self) -> Result[Any]:
+        with self._recorder.claiming():
+            return self._run()
+
+    def _run(self) -> Result[Any]:
+        self._store()
+        self._finder()
+        self._give(self._slots(), ())
+        result = self._invoke()
+        self._conclude(self._slots())
+        return result
+
+    def _store(self) -> None:
+        sets = self._dml.sets
+        for values in sets:
+            for attribute, cell in values.cells.items():
+                if cell.is_shared and cell.files and len(sets) > 1:
+                    raise shared_error(attribute, len(sets))
+        for values in sets:
+            self._write(values, {})
+        self._register(self._slots())
+        store_pending(self._slots(), self._frame, self._recorder)
+
+
+class Replacement(Insertion):
+    """An INSERT with ON CONFLICT, ON DUPLICATE KEY or OR REPLACE.
+
+    What the rows hold before and after it says what it did: its clauses may be of any kind.
+    """
+
+    def __init__(self, context: ORMExecuteState, dml: Dml, keys: Sequence[UniqueKey]) -> None:
+        super().__init__(context, dml)
+        self._identities = {key: [identity_in(dml, values, key) for values in dml.sets] for key in keys}
+        """By which a new row may meet another: for each key its value in each set, None if it meets none."""
+
+    def _run(self) -> Result[Any]:
+        self._store()
+        finder = self._finder(column for key in self._identities for column in key)
+        finder.lock()
+        before = list(self._rows(finder, for_update=True))
+        self._give(self._slots(), list(self._own(before)))
+        result = self._invoke()
+        after = [
+            *self._rows(finder, for_update=False),
+            *finder.with_identities([row.identity for row in before], for_update=False),
+        ]
+        held = places_held(after, self._dml.attributes)
+        attributes = self._dml.attributes
+        self._held = [each for row in before for each in self._held_in(row, attributes, row)]
+        home = self._recorder.home(self._dml.mapper)
+        self._removed = {(home, place) for place in places_held(before, attributes) - held}
+        self._conclude(
+            slot
+            for number, written in enumerate(self._written)
+            for slot in written.slots
+            if place_of(slot.file) in held or self._meets_none(number)
+        )
+        return result
+
+    def _meets_none(self, number: int) -> bool:
+        return all(identities[number] is None for identities in self._identities.values())
+
+    def _rows(self, finder: Finder, *, for_update: bool) -> Iterator[MatchedRow]:
+        for key, identities in self._identities.items():
+            known = dict.fromkeys(identity for identity in identities if identity is not None)
+            yield from finder.with_keys(key, known, for_update=for_update)
+
+    def _own(self, rows: Sequence[MatchedRow]) -> Iterator[Held]:
+        """Yield what the row of each set may keep: its own, and nobody else's, for that may stay where it is."""
+        for key, identities in self._identities.items():
+            by_value = {tuple(row.values[column] for column in key): row for row in rows}
+            for written, identity in zip(self._written, identities, strict=True):
+                row = None if identity is None else by_value.get(identity)
+                if row is None:
+                    continue
+                wanted = {(slot.row, place_of(slot.file)) for slot in written.slots}
+                for held in self._held_in(row, written.values.cells, written.state):
+                    kept = [file for file in held.files if (held.row, place_of(file)) in wanted]
+                    yield replace(held, files=kept)
+
+
+class _OfMatchedRows(StatementUnit):
+    """A statement about rows that its criteria find."""
+
+    def _run_on(self, finder: Finder, rows: Sequence[MatchedRow], more: Mapping[Path, object]) -> Result[Any]:
+        """Run the statement, and leave alone what rows still hold that it did not touch after all."""
+        result = self._invoke(more)
+        # no result that returns rows tells their number
+        count: int = getattr(result, "rowcount", -1)
+        if count > len(rows):
+            raise ConcurrentFileChangeError(
+                f"the statement touched {count} rows where {len(rows)} matched before it, because another transaction "
+                "added some; roll back and retry"
+            )
+        reread = Rereading()
+        slots = self._slots()
+        # a view's triggers write rows that no count tells of
+        is_uncounted = count == 0 and bool(slots)
+        if self._removed or is_uncounted:
+            identities = [row.identity for row in rows]
+            is_of_table: bool = isinstance(finder.source, Table)
+            if is_of_table:
+                reread.add(cast("Table", finder.source), finder.key, identities)
+            else:
+                reread.add_of(self._dml.mapper, identities)
+            reread.read(finder.connection)
+            self._removed = [(home, place) for home, place in self._removed if not reread.holds(place[1])]
+        if is_uncounted:
+            slots = [slot for slot in slots if reread.holds(place_of(slot.file)[1])]
+        self._conclude(slots)
+        if self._removed and reread.moves_rows(finder.connection):
+            self._recorder.leave_to_drains(place for _, place in self._removed)
+        return result
+
+
+class Deletion(_OfMatchedRows):
+    """A DELETE."""
+
+    def run(self) -> Result[Any]:
+        finder = self._finder()
+        finder.lock()
+        found: dict[tuple[object, ...], MatchedRow] = {}
+        for parameters in self._parameter_sets():
+            for row in finder.matching(self._criteria(), parameters, for_update=True):
+                found[row.identity] = row
+        rows = list(found.values())
+        self._give((), [held for row in rows for held in self._held_in(row, self._dml.attributes, row)])
+        return self._run_on(finder, rows, {})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Match:
+    """A set of values, and the rows that it will be written to."""
+
+    values: ValueSet
+    rows: Sequence[MatchedRow]
+
+
+class Update(_OfMatchedRows):
+    """An UPDATE of file attributes, by its criteria or by the primary keys among its parameters."""
+
+    def run(self) -> Result[Any]:
+        with self._recorder.claiming():
+            return self._run()
+
+    def _run(self) -> Result[Any]:
+        gives = any(cell.files for values in self._dml.sets for cell in values.cells.values())
+        if gives:
+            self._prepare()
+            self._register(self._slots())
+            store_pending(self._slots(), self._frame, self._recorder)
+        finder = self._finder()
+        finder.lock()
+        matches = self._matches(finder, for_update=True)
+        if gives and (error := _misfit(matches)) is not None:
+            raise ConcurrentFileChangeError(f"{error} now; roll back and retry")
+        self._give(self._slots(), list(self._held_before(matches)))
+        rows = {row.identity: row for match in matches for row in match.rows}
+        return self._run_on(finder, list(rows.values()), dict(self._unmatched(matches)))
+
+    def _prepare(self) -> None:
+        """Make a record for each set of values that has a row; refuse to give one file to several."""
+        columns = self._dml.table.columns if self._needs_rows() else ()
+        matches = self._matches(self._finder(columns), for_update=False)
+        if (error := _misfit(matches)) is not None:
+            raise error
+        for match in matches:
+            for row in match.rows[:1]:
+                self._write(
+                    match.values, {self._dml.name_of(column): row.values[column] for column in columns}
+                )
+
+    def _needs_rows(self) -> bool:
+        """Whether a key has to be made of what a row has."""
+        return any(
+            attribute.type.key_template is not None for values in self._dml.sets for attribute in values.cells
+        )
+
+    def _matches(self, finder: Finder, *, for_update: bool) -> list[_Match]:
+        sets = self._dml.sets
+        criteria = self._criteria()
+        if not self._dml.by_key:
+            return [
+                _Match(values, finder.matching(criteria, values.parameters, for_update=for_update))
+                for values in sets
+            ]
+        names = [self._dml.name_of(column) for column in finder.key]
+        keys = [tuple(values.parameters.get(name) for name in names) for values in sets]
+        found = {row.identity: row for row in finder.with_identities(set(keys), for_update=for_update)}
+        matches: list[_Match] = []
+        for values, key in zip(sets, keys, strict=True):
+            rows = [found[key]] if key in found else []
+            if criteria or not rows:
+                # a key of another type may still be the same to the database
+                same = (*criteria, *(column == part for column, part in zip(finder.key, key, strict=True)))
+                rows = finder.matching(same, values.parameters, for_update=for_update)
+            matches.append(_Match(values, rows))
+        return matches
+
+    def _held_before(self, matches: Sequence[_Match]) -> Iterator[Held]:
+        records = {id(written.values): written.state for written in self._written}
+        for match in matches:
+            record = records.get(id(match.values))
+            for row in match.rows:
+                yield from self._held_in(row, match.values.cells, row if record is None else record)
+
+    def _unmatched(self, matches: Sequence[_Match]) -> Iterator[tuple[Path, object]]:
+        """Yield what has no row: it is not stored, and could not be bound."""
+        matched = {cell.path for match in matches if match.rows for cell in match.values.cells.values()}
+        for match in matches:
+            for attribute, cell in match.values.cells.items():
+                if cell.path not in matched:
+                    yield cell.path, [] if attribute.type.multiple else None
+
+
+def _misfit(matches: Sequence[_Match]) -> FileColumnError | None:
+    """Return the error if one file would be given to several rows, or one row two files."""
+    shared: Counter[Path] = Counter()
+    identities: Counter[tuple[object, ...]] = Counter()
+    for match in matches:
+        identities.update(row.identity for row in match.rows)
+        for attribute, cell in match.values.cells.items():
+            shared[cell.path] += len(match.rows)
+            if cell.files and shared[cell.path] > 1:
+                return shared_error(attribute, shared[cell.path])
+    twice = [identity for identity, count in identities.items() if count > 1]
+    if twice:
+        return NotSupportedError(f"several parameter sets write the files of one row, {twice[0]!r}")
+    return None
+
+
+_installed: set[type[Session]] = set()
+
+
+def install_for(mapper: Mapper[object], class_: type[object]) -> None:
+    """Listen for statements once there is a table with files."""
+    if note_table(mapper) and Session not in _installed:
+        _installed.add(Session)
+        event.listen(Session, "do_orm_execute", _on_execute)
+
+
+def _on_execute(context: ORMExecuteState) -> Result[Any] | None:
+    if context.is_select:
+        return None
+    statement = dml_of(context)
+    if statement is None or target_of(statement, strategy_of(context), context.parameters) is None:
+        if may_copy_files(context, statement):
+            note_other_dml(context.session)
+        return None
+    return execute_last(context, _execute)
+
+
+def _execute(context: ORMExecuteState) -> Result[Any] | None:
+    dml = read_statement(context)
+    if dml is None:
+        return None
+    with _translated(context):
+        unit = _unit(context, dml)
+        return None if unit is None else unit.run()
+
+
+@contextmanager
+def _translated(context: ORMExecuteState) -> Generator[None]:
+    """Let the session's connection translate schemas as the statement does, which may have its own tenant."""
+    translation = context.execution_options.get("schema_translate_map")
+    if translation is None:
+        yield
+        return
+    with translating(context.session.connection(context.bind_arguments), translation):
+        yield
+
+
+def _unit(context: ORMExecuteState, dml: Dml) -> StatementUnit | None:
+    """Return what settles a statement; None if it touches no file."""
+    if context.is_delete:
+        return Deletion(context, dml)
+    if context.is_update:
+        return Update(context, dml) if any(values.cells for values in dml.sets) else None
+    for name in selected_names(dml.statement):
+        if (attribute := dml.attribute_of(name)) is not None:
+            raise NotSupportedError(
+                f"from_select() cannot fill the column {attribute.key!r}: two rows would share the content; "
+                "leave the column out, or load the rows and add new ones"
+            )
+    if may_replace(dml):
+        return Replacement(context, dml, keys_that_conflict(dml))
+    gives = any(cell.files for values in dml.sets for cell in values.cells.values())
+    return Insertion(context, dml) if gives else None
