@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import filecolumn
-
 __all__ = ("MODULES", "PACKAGE", "imports", "part_of", "source")
 
-PACKAGE = Path(filecolumn.__file__).parent
+PACKAGE = Path(__file__).parents[2] / "src" / "filecolumn"
 
 
 def _name_of(path: Path) -> str:
