@@ -40,7 +40,7 @@ from filecolumn.orm.attributes import (
     tables_of,
     tracked,
 )
-from filecolumn.orm.column import Claim, StoredObject, claim, release
+from filecolumn.orm.column import Claim, StoredObject, claim, release, wrong_type_error
 from filecolumn.orm.creation import record_created
 from filecolumn.orm.flush import FlushUnit
 from filecolumn.orm.statements.clauses import Compilation, compile_union, compiles_around
@@ -165,7 +165,7 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
                 return value._taken()
         elif isinstance(value, list | tuple):
             return tracked(cast("Sequence[FileObject]", value), state, key, state.dict.get(key))
-        raise TypeError(kind.expected(value))
+        raise wrong_type_error(value, multiple=kind.multiple)
 
     def on_first_get(state: State, value: object, held: dict[str, object]) -> object:
         if not kind_in(state).multiple:
