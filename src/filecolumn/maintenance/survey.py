@@ -40,7 +40,8 @@ from filecolumn.ledger.owner import place_id
 from filecolumn.ledger.table import Ledger, State, now_ms
 from filecolumn.maintenance.snapshot import Entry, HeldFile, ListedObject, Scratch
 from filecolumn.orm.attributes import files_in, key_columns, mapper_of
-from filecolumn.orm.references import HeldKeys, UndecodableError, file_columns, held_files, held_keys, is_view
+from filecolumn.orm.catalogue import file_columns, is_view
+from filecolumn.orm.references import HeldKeys, UndecodableError, held_files, held_keys
 
 __all__ = (
     "PAGE",

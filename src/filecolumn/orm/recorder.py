@@ -38,9 +38,8 @@ from filecolumn.ledger.transitions import (
 from filecolumn.logs import warn
 from filecolumn.orm.assignment import GrantUse
 from filecolumn.orm.attributes import row_attributes
-from filecolumn.orm.column import StoredObject
-from filecolumn.orm.engines import refuse_without_transactions
-from filecolumn.orm.expressions import is_in_table
+from filecolumn.orm.catalogue import refuse_without_transactions
+from filecolumn.orm.column import StoredObject, is_in_table
 from filecolumn.orm.slots import Slot
 from filecolumn.orm.statements.clauses import has_connection
 from filecolumn.orm.transaction import BindArguments, SessionFrame

@@ -146,7 +146,7 @@ def put_for(slot: Slot) -> Put:
     if source is None:
         raise no_content(file)
     name = target_of(slot)
-    fresh = file._given_key is None and slot.attribute.type.makes_unique_keys
+    fresh = file._given_key is None and slot.attribute.makes_unique_keys
     facts = replace(file._known(), backend=name)
     policy, field = slot.attribute.type.policy, slot.attribute.key
     return Put(storages.get(name), _key(slot), source, facts, fresh, policy, field)
@@ -158,7 +158,7 @@ def copy_for(slot: Slot) -> Copy:
     name = target_of(slot)
     facts = replace(slot.file._known(), backend=name)
     key = _key(slot, given=False)
-    return Copy(origin, origin_key, storages.get(name), key, facts, slot.attribute.type.makes_unique_keys)
+    return Copy(origin, origin_key, storages.get(name), key, facts, slot.attribute.makes_unique_keys)
 
 
 def take_for(slot: Slot) -> Take:
@@ -190,7 +190,7 @@ def _key(slot: Slot, *, given: bool = True) -> str:
     attribute = slot.attribute
     record = slot.state.obj()
     context = KeyContext(attribute.table, attribute.key, slot.file.filename, record)
-    return attribute.type.key_for(context, slot.file)
+    return attribute.key_for(context, slot.file)
 
 
 def place_of(file: FileObject) -> ObjectRef:

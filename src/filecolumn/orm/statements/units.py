@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from sqlalchemy import Column, ColumnElement, Result, Table, event
+from sqlalchemy import Column, ColumnElement, Result, Table
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Mapper, ORMExecuteState, Session
+from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.state import InstanceState
 
@@ -21,7 +21,7 @@ from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.ledger.columns import translating
 from filecolumn.orm.assignment import Spot
-from filecolumn.orm.attributes import FileAttribute, key_columns, note_table
+from filecolumn.orm.attributes import FileAttribute, key_columns
 from filecolumn.orm.column import claim, release
 from filecolumn.orm.flush import FlushUnit, Gift, Held, LedgerChanges, readable, store_pending
 from filecolumn.orm.rereading import Rereading
@@ -59,7 +59,7 @@ __all__ = (
     "StatementUnit",
     "Update",
     "Written",
-    "install_for",
+    "on_execute",
     "places_held",
     "shared_error",
 )
@@ -448,17 +448,8 @@ def _misfit(matches: Sequence[_Match]) -> FileColumnError | None:
     return None
 
 
-_installed: set[type[Session]] = set()
-
-
-def install_for(mapper: Mapper[object], class_: type[object]) -> None:
-    """Listen for statements once there is a table with files."""
-    if note_table(mapper) and Session not in _installed:
-        _installed.add(Session)
-        event.listen(Session, "do_orm_execute", _on_execute)
-
-
-def _on_execute(context: ORMExecuteState) -> Result[Any] | None:
+def on_execute(context: ORMExecuteState) -> Result[Any] | None:
+    """Settle the statement that a session executes, if it is about files; the listener of `do_orm_execute`."""
     if context.is_select:
         return None
     statement = dml_of(context)
