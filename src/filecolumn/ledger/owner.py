@@ -24,7 +24,7 @@ from itertools import islice
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from filecolumn.backends.base import StorageBackend
@@ -35,6 +35,7 @@ from filecolumn.files.transfer import first_puts
 from filecolumn.ledger.locks import brief, lock_sqlite
 from filecolumn.ledger.prepared import prepared
 from filecolumn.ledger.table import DATABASE_ID, Ledger, State, add_meta, read_meta, set_meta
+from filecolumn.ledger.transitions import rename_storage
 from filecolumn.logs import line_of, note, warn
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey, uuid7_hex
 
@@ -460,10 +461,7 @@ class Survey:
         retired = _retired(name, before)
         set_meta(self._connection, self._ledger, _place_fact(retired), before)
         self._facts[_place_fact(retired)] = before
-        columns = self._ledger.table.c
-        self._connection.execute(
-            update(self._ledger.table).where(columns.backend == name).values(backend=retired)
-        )
+        rename_storage(self._connection, self._ledger, name, retired)
         self._forget_place(name)
 
     def _forget_place(self, name: str) -> None:
