@@ -98,7 +98,7 @@ async def test_a_key_of_two_rows_and_a_storage_of_another_column_are_foreign(wor
     world.sql("INSERT INTO documents (id, file, pages) SELECT 2, file, '[]' FROM documents")
     row = json.dumps({"filename": "x", "to_filename": "x", "backend": "other", "v": 1})
     world.sql("INSERT INTO documents (id, file, pages) VALUES (3, :row, '[]')", row=row)
-    assert found(await check_now(world, only=["docs"])) == [
+    assert found(await check_now(world, storages=["docs"])) == [
         (K.FOREIGN, key, (1,)),
         (K.FOREIGN, key, (2,)),
         (K.FOREIGN, None, (3,)),

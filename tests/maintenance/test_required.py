@@ -89,11 +89,11 @@ def test_what_is_asked_for_is_enough(local: World) -> None:
     local.sql("UPDATE documents SET file = NULL")
     local.set_entries(backend="gone", state=2, due_at=1)
     assert "not registered" in status(local.engine, Base).places["gone"]
-    assert check(local.engine, Base, only=["docs"], grace=0).counts[K.MISSING] == 0
-    assert drain(local.engine, Base, only=["docs"]).refused == 0
+    assert check(local.engine, Base, storages=["docs"], grace=0).counts[K.MISSING] == 0
+    assert drain(local.engine, Base, storages=["docs"]).refused == 0
     assert local.entry(key).attempts == 0, "the keys of others are left to those who have their storage"
     with pytest.raises(BackendNotRegisteredError, match="'elsewhere'"):
-        drain(local.engine, Base, only=["elsewhere"])
+        drain(local.engine, Base, storages=["elsewhere"])
 
 
 def test_storages_that_hold_nothing_any_more_need_not_be_there(local: World, tmp_path: Path) -> None:

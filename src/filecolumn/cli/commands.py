@@ -24,8 +24,12 @@ __all__ = ("COMMANDS", "TRIGGERS", "TRIGGERS_HELP", "json_option", "main", "with
 _GIVEN = "filecolumn.given"
 
 _yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-_only = click.option(
-    "--storage", "only", multiple=True, metavar="KEY", help="Limit the run to this storage; may be repeated."
+_storages = click.option(
+    "--storage",
+    "storages",
+    multiple=True,
+    metavar="KEY",
+    help="Limit the run to this storage; may be repeated.",
 )
 
 
@@ -58,7 +62,7 @@ def _command(name: str, words: str = "") -> Callable[[Callable[..., None]], Main
 @click.option(
     "--dry-run", is_flag=True, help="Only show what is due; exit code 1 if a run would change something."
 )
-@_only
+@_storages
 @_yes
 def drain(
     *,
@@ -67,26 +71,26 @@ def drain(
     lease: float,
     rate: float | None,
     dry_run: bool,
-    only: Sequence[str],
+    storages: Sequence[str],
     yes: bool,
 ) -> None:
     """Delete the objects that transactions have released and sweeps have claimed.
 
     Exit code 1: a storage refused to delete an object, or an object stays because something is in doubt.
     """
-    names = only or None
+    names = storages or None
 
     def work(run: Running) -> bool:
         if dry_run or not yes:
-            require_storages_of(run.engine, *run.models, only=names, in_rows=False)
-            due = maintenance.status(run.engine, *run.models, only=names)
+            require_storages_of(run.engine, *run.models, chosen=names, in_rows=False)
+            due = maintenance.status(run.engine, *run.models, storages=names)
             if dry_run:
                 run.output.report(due, title="Due")
                 return bool(due.due or due.forgettable)
             if due.due:
                 confirm(f"Delete {due.due} objects that no row refers to?", yes=yes)
         report = maintenance.drain(
-            run.engine, *run.models, limit=limit, batch=batch, lease=lease, rate=rate, only=names
+            run.engine, *run.models, limit=limit, batch=batch, lease=lease, rate=rate, storages=names
         )
         run.output.report(report, title="Drained")
         return bool(report.refused or report.withheld)
@@ -123,7 +127,7 @@ def drain(
     is_flag=True,
     help="Only show what would be claimed; exit code 1 if a run would change something.",
 )
-@_only
+@_storages
 @_yes
 def sweep(
     *,
@@ -133,18 +137,18 @@ def sweep(
     rate: float | None,
     force: bool,
     dry_run: bool,
-    only: Sequence[str],
+    storages: Sequence[str],
     yes: bool,
 ) -> None:
     """Find objects that no row refers to, and claim them for the next drain.
 
     Exit code 1: a storage could not be reached.
     """
-    names = only or None
+    names = storages or None
 
     def work(run: Running) -> bool:
         if not (dry_run or yes):
-            require_storages_of(run.engine, *run.models, only=names)
+            require_storages_of(run.engine, *run.models, chosen=names)
             confirm("Claim every object without a row, for the next drain to delete?", yes=yes)
         report = maintenance.sweep(
             run.engine,
@@ -155,7 +159,7 @@ def sweep(
             rate=rate,
             force=force,
             dry_run=dry_run,
-            only=names,
+            storages=names,
             progress=run.output.progress,
         )
         run.output.report(report, title="Would be swept" if dry_run else "Swept")
@@ -174,18 +178,18 @@ def sweep(
     show_default=True,
     help="Seconds that an object may wait for its row.",
 )
-@_only
+@_storages
 @_yes
-def check(*, verify: bool, repair: bool, grace: float, only: Sequence[str], yes: bool) -> None:
+def check(*, verify: bool, repair: bool, grace: float, storages: Sequence[str], yes: bool) -> None:
     """Compare rows, ledger and storages, and name each thing that is wrong.
 
     Exit code 1: something is wrong.  Without --repair nothing is changed.
     """
-    names = only or None
+    names = storages or None
 
     def work(run: Running) -> bool:
         if repair and not yes:
-            require_storages_of(run.engine, *run.models, only=names)
+            require_storages_of(run.engine, *run.models, chosen=names)
             confirm("Change the ledger, and give what no row refers to to the next drain?", yes=yes)
         report = maintenance.check(
             run.engine,
@@ -193,7 +197,7 @@ def check(*, verify: bool, repair: bool, grace: float, only: Sequence[str], yes:
             verify=verify,
             repair=repair,
             grace=grace,
-            only=names,
+            storages=names,
             on_finding=run.output.finding,
             progress=run.output.progress,
         )
@@ -207,8 +211,8 @@ def check(*, verify: bool, repair: bool, grace: float, only: Sequence[str], yes:
 @click.option(
     "--max-age", type=click.FloatRange(min=0), help="Exit with 1 if anything is due for more seconds."
 )
-@_only
-def status(*, max_age: float | None, only: Sequence[str]) -> None:
+@_storages
+def status(*, max_age: float | None, storages: Sequence[str]) -> None:
     """Show pending deletions: how many, how old, which are stuck or withheld, and what a sweep cannot judge.
 
     Exit code 1: something is stuck or withheld, a column cannot be read, triggers are missing, or something
@@ -216,7 +220,7 @@ def status(*, max_age: float | None, only: Sequence[str]) -> None:
     """
 
     def work(run: Running) -> bool:
-        report = maintenance.status(run.engine, *run.models, only=only or None)
+        report = maintenance.status(run.engine, *run.models, storages=storages or None)
         run.output.report(report, title="Ledger")
         is_late = max_age is not None and report.oldest_due_seconds > max_age
         return bool(report.stuck or report.withheld or report.hidden or report.missing_triggers or is_late)
@@ -230,21 +234,21 @@ def status(*, max_age: float | None, only: Sequence[str]) -> None:
 @click.option(
     "--sole", is_flag=True, help="Nobody else stores there, and nothing is to be kept that has no row."
 )
-@_only
+@_storages
 @_yes
-def adopt(*, moved: bool, new_place: bool, sole: bool, only: Sequence[str], yes: bool) -> None:
+def adopt(*, moved: bool, new_place: bool, sole: bool, storages: Sequence[str], yes: bool) -> None:
     """Say that the storages are this database's: after it moved, or was restored."""
-    names = only or None
+    names = storages or None
     question = "Is this the database whose files are in these storages? From now on it may delete them"
     if sole:
         question = "Is this the only database that stores there? Sweeps will claim every object that no row refers to"
 
     def work(run: Running) -> None:
         if not yes:
-            require_storages_of(run.engine, *run.models, only=names)
+            require_storages_of(run.engine, *run.models, chosen=names)
             confirm(question, yes=yes)
         adopted = maintenance.adopt(
-            run.engine, *run.models, only=names, moved=moved, new_place=new_place, sole=sole
+            run.engine, *run.models, storages=names, moved=moved, new_place=new_place, sole=sole
         )
         run.output.result(
             {"adopted": adopted}, f"adopted: {', '.join(adopted) or 'no storage is registered'}"

@@ -101,16 +101,18 @@ class Background:
 
     async def _maintain(self, engine: AsyncEngine | Engine, only: Collection[str] | None) -> DrainReport:
         if isinstance(engine, AsyncEngine):
-            report = await drain_async(engine, *self.models, only=only)
+            report = await drain_async(engine, *self.models, storages=only)
             if self.sweep_unreferenced:
                 _warn_of_unreachable(
-                    await sweep_when_due_async(engine, *self.models, unreferenced=True, only=only)
+                    await sweep_when_due_async(engine, *self.models, unreferenced=True, storages=only)
                 )
             return report
-        report = await completed(lambda: drain(engine, *self.models, only=only))
+        report = await completed(lambda: drain(engine, *self.models, storages=only))
         if self.sweep_unreferenced:
             _warn_of_unreachable(
-                await completed(partial(sweep_when_due, engine, *self.models, unreferenced=True, only=only))
+                await completed(
+                    partial(sweep_when_due, engine, *self.models, unreferenced=True, storages=only)
+                )
             )
         return report
 

@@ -33,12 +33,12 @@ __all__ = (
 def adopt(
     engine: Engine,
     *models: Models,
-    only: Collection[str] | None = None,
+    storages: Collection[str] | None = None,
     moved: bool = False,
     new_place: bool = False,
     sole: bool = False,
 ) -> list[str]:
-    """Say that the registered storages (or *only* some, by their keys) are this database's, and return their keys.
+    """Say that the registered storages (or *storages* some, by their keys) are this database's, and return their keys.
 
     It is for a database that was restored or moved: from then on it removes again what its rows give
     up.  *moved* says that the content was copied to where the storage is now, *new_place* that the
@@ -48,13 +48,13 @@ def adopt(
     MaintenanceRefusedError where the storage is not the one that the database knows and neither
     *moved* nor *new_place* is said, and for *sole* while another database was seen there in the last
     30 days.  BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage
-    that is not registered in this process (or *only* does), and MissingLedgerError without the ledger's tables.
+    that is not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
     """
     refuse_autocommit(engine)
     ledger, metadatas = known_ledger(models)
     require_ledger(engine, ledger)
-    require_storages(engine, ledger, metadatas, only=only)
-    places = Places(only)
+    require_storages(engine, ledger, metadatas, chosen=storages)
+    places = Places(storages)
     with speaking(ledger), engine.begin() as connection:
         examiner = Examiner(connection, ledger)
         for name, backend in places.backends():

@@ -55,7 +55,7 @@ from filecolumn.maintenance.survey import (
     said,
     why_unreachable,
 )
-from filecolumn.maintenance.sweep import QUARANTINE
+from filecolumn.maintenance.sweep import QUARANTINE, at_least_retention
 from filecolumn.maintenance.triggers import missing_triggers
 from filecolumn.maintenance.unreferenced import conclude_pass
 
@@ -407,7 +407,7 @@ class Repairer:
             case FindingKind.ORPHAN:
                 if self._ground.why_not(self._survey.places.name_of(place[0])) or self._is_young(place):
                     return False
-                after = max(QUARANTINE, storages.retention)
+                after = at_least_retention(QUARANTINE)
                 claimed = fence(engine, ledger, [place], after=after)
                 return bool(claimed or doom_gone(engine, ledger, [place], after=after))
             case FindingKind.LEDGER if finding.row is None:
@@ -485,7 +485,7 @@ def check(
     verify: bool = False,
     repair: bool = False,
     grace: float = GRACE,
-    only: Collection[str] | None = None,
+    storages: Collection[str] | None = None,
     on_finding: OnFinding | None = None,
     progress: Progress = no_progress,
 ) -> CheckReport:
@@ -494,21 +494,21 @@ def check(
     *models* are the declarative bases (or `MetaData`) of **all** models in the database.  *verify*
     reads every object and compares its hash.  *repair* does what cannot lose anything: orphans and
     ledger entries without a row are given to the next drain, keys of rows are recorded as live.
-    *grace* is in seconds, *only* names the storages to look at.  *on_finding* is told of each
+    *grace* is in seconds, *storages* names the storages to look at.  *on_finding* is told of each
     finding; the report keeps the first 1,000.  Memory does not grow with their number.
 
     A storage that cannot be reached is a finding, and the check goes on with the others.
     BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
-    not registered in this process (or *only* does), and MissingLedgerError without the ledger's tables.
+    not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
     """
     refuse_autocommit(engine)
     metadatas = known_metadatas(models)
     ledger = only_ledger(metadatas)
     require_ledger(engine, ledger)
-    require_storages(engine, ledger, metadatas, only=only)
+    require_storages(engine, ledger, metadatas, chosen=storages)
     with nullcontext() if ledger is None else speaking(ledger):
         ground = survey_ground(engine, ledger, metadatas, claim=repair)
-    places = Places(only)
+    places = Places(storages)
     places.leave_out(name for name in places.names if ground.standings[name].refused)
     survey = Survey(engine, ledger, metadatas, places, progress)
     started = database_time(engine)

@@ -89,33 +89,33 @@ def drain(
     batch: int = BATCH,
     lease: float = LEASE,
     rate: float | None = None,
-    only: Collection[str] | None = None,
+    storages: Collection[str] | None = None,
 ) -> DrainReport:
     """Delete what is due, at most *limit* objects, and return what was done.
 
     Each key is looked up in all file columns before its object is deleted: those of *models*, the
     declarative bases (or `MetaData`) of all models in the database, and those that the ledger has
     recorded.  *lease* is in seconds and longer than a batch takes; *rate* is the number of objects to
-    delete in a second at most; *only* names the storages to delete in.
+    delete in a second at most; *storages* names the storages to delete in.
 
     A storage that refuses is no error here: the key is tried again later, at growing intervals.  Nor
     is doubt: objects are withheld where a column cannot be read, the storage is not the place that the
     ledger knows, or the database is a copy.
 
     BackendNotRegisteredError, before anything is done, where the ledger has keys of a storage that is not
-    registered in this process (or *only* names one), and MissingLedgerError without the ledger's tables.
+    registered in this process (or *storages* names one), and MissingLedgerError without the ledger's tables.
     """
     refuse_autocommit(engine)
     ledger, metadatas = known_ledger(models)
     require_ledger(engine, ledger)
     # rows that the ledger does not know have nothing that is due
-    require_storages(engine, ledger, metadatas, only=only, in_rows=False)
+    require_storages(engine, ledger, metadatas, chosen=storages, in_rows=False)
     with speaking(ledger), engine.connect() as connection:
         view = look_at(connection, ledger, metadatas)
         # what fails meanwhile is not taken up by this run again
         until = time_of(connection)
         generation = generation_in(connection, ledger)
-        names = None if only is None else ledger_names(connection, ledger, only)
+        names = None if storages is None else ledger_names(connection, ledger, storages)
     run = _Drain(engine, ledger, view, until, lease, generation, names)
     left = limit
     while leases := run.lease(batch, ROUND if left is None else min(ROUND, left)):

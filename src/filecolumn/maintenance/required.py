@@ -100,13 +100,13 @@ def require_ledger(engine: Engine, ledger: Ledger | None) -> None:
 
 
 def require_storages_of(
-    engine: Engine, *models: Models, only: Collection[str] | None = None, in_rows: bool = True
+    engine: Engine, *models: Models, chosen: Collection[str] | None = None, in_rows: bool = True
 ) -> None:
     """Call `require_ledger` and `require_storages` for *models*."""
     metadatas = known_metadatas(models)
     ledger = only_ledger(metadatas)
     require_ledger(engine, ledger)
-    require_storages(engine, ledger, metadatas, only=only, in_rows=in_rows)
+    require_storages(engine, ledger, metadatas, chosen=chosen, in_rows=in_rows)
 
 
 def require_storages(
@@ -114,15 +114,15 @@ def require_storages(
     ledger: Ledger | None,
     metadatas: Sequence[MetaData],
     *,
-    only: Collection[str] | None = None,
+    chosen: Collection[str] | None = None,
     in_rows: bool = True,
 ) -> None:
     """Raise BackendNotRegisteredError if a storage is named that this process does not know; nothing is written.
 
-    That is one of *only*; without it, one of which the ledger has keys or, with *in_rows*, a row has a file.
+    That is one of *chosen*; without it, one of which the ledger has keys or, with *in_rows*, a row has a file.
     """
-    if only is not None:
-        asked = _unregistered(engine, ledger, set(only))
+    if chosen is not None:
+        asked = _unregistered(engine, ledger, set(chosen))
         if asked:
             raise BackendNotRegisteredError(f"{_are_missing(asked)}: {_REGISTER}")
         return
@@ -132,7 +132,7 @@ def require_storages(
     if missing:
         raise BackendNotRegisteredError(
             f"{_are_missing(missing)}, and rows or the ledger name {'it' if len(missing) == 1 else 'them'}: "
-            f"{_REGISTER}, or name the storages to look at (--storage KEY; only=[...])"
+            f"{_REGISTER}, or name the storages to look at (--storage KEY; storages=[...])"
         )
 
 

@@ -87,17 +87,17 @@ class ColumnStatus:
     """Whether a sweep can judge them: not while no column is recorded for them, or it cannot be read."""
 
 
-def status(engine: Engine, *models: Models, only: Collection[str] | None = None) -> StatusReport:
+def status(engine: Engine, *models: Models, storages: Collection[str] | None = None) -> StatusReport:
     """Return what the ledger says; *models* are the declarative bases (or `MetaData`) of the models.
 
-    *only* names the storages whose keys are counted; the numbers by column are of all.  Storages need
+    *storages* names the storages whose keys are counted; the numbers by column are of all.  Storages need
     not be registered: `places` names those that are not.  MissingLedgerError without the ledger's tables.
     """
     refuse_autocommit(engine)
     ledger, metadatas = known_ledger(models)
     require_ledger(engine, ledger)
     columns = ledger.table.c
-    is_chosen = true() if only is None else columns.backend.in_(_ledger_names(engine, ledger, only))
+    is_chosen = true() if storages is None else columns.backend.in_(_ledger_names(engine, ledger, storages))
     doomed = and_(columns.state == State.DOOMED.value, is_chosen)
     by_state = (
         select(columns.backend, columns.state, func.count())
@@ -176,9 +176,9 @@ def _ground(
     )
 
 
-def _ledger_names(engine: Engine, ledger: Ledger, only: Collection[str]) -> set[str]:
+def _ledger_names(engine: Engine, ledger: Ledger, chosen: Collection[str]) -> set[str]:
     with engine.connect() as connection:
-        return ledger_names(connection, ledger, only)
+        return ledger_names(connection, ledger, chosen)
 
 
 def _by_column(

@@ -64,8 +64,8 @@ __all__ = (
 class Places:
     """The registered storages, each location once."""
 
-    def __init__(self, only: Collection[str] | None = None) -> None:
-        """Take the storages *only*, by their keys; BackendNotRegisteredError for one that is not registered."""
+    def __init__(self, chosen: Collection[str] | None = None) -> None:
+        """Take the storages *chosen*, by their keys; BackendNotRegisteredError for one that is not registered."""
         self._names: dict[str, str] = {}
         first: dict[str, str] = {}
         for backend in storages.all():
@@ -74,9 +74,9 @@ class Places:
                 backend.location if backend.capabilities.persistent else f"{backend.key}\n"
             )
             self._names[backend.key] = first.setdefault(location, backend.key)
-        self._chosen = None if only is None else {self.name_of(storages.get(key).key) for key in only}
+        self._chosen = None if chosen is None else {self.name_of(storages.get(key).key) for key in chosen}
         self.names: list[str] = [name for name in first.values() if self.is_chosen(name)]
-        self.is_complete: bool = only is None
+        self.is_complete: bool = chosen is None
         """Whether all storages are looked at."""
 
     def name_of(self, backend: str) -> str:

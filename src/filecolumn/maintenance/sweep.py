@@ -54,7 +54,7 @@ from filecolumn.maintenance.unreferenced import (
 from filecolumn.naming import RESERVED_FOLDER
 from filecolumn.orm.slots import MAX_ATTACH_AGE
 
-__all__ = ("QUARANTINE", "SWEEP_GRACE", "SweepReport", "sweep", "sweep_when_due")
+__all__ = ("QUARANTINE", "SWEEP_GRACE", "SweepReport", "at_least_retention", "sweep", "sweep_when_due")
 
 SWEEP_GRACE = 24 * 3600.0
 """Seconds in which an object may wait for its row."""
@@ -114,7 +114,7 @@ def sweep(
     dry_run: bool = False,
     force: bool = False,
     rate: float | None = None,
-    only: Collection[str] | None = None,
+    storages: Collection[str] | None = None,
     progress: Progress = no_progress,
 ) -> SweepReport:
     """Find objects that no row refers to, claim those that nobody can miss, and return what was found.
@@ -126,7 +126,7 @@ def sweep(
     *unreferenced* claimed once it was noted for as long as the quarantine.
 
     *models* are the declarative bases (or `MetaData`) of **all** models in the database.  *rate* is
-    the number of objects to list in a second at most; *only* names the storages to sweep.  Without
+    the number of objects to list in a second at most; *storages* names the storages to sweep.  Without
     a ledger the objects are deleted at once, and nothing where a ledger is registered.
 
     A *dry_run* claims nothing; its report's `pending` says how much a run would change.  A storage that
@@ -135,7 +135,7 @@ def sweep(
     Raises MaintenanceRefusedError when one storage lies inside another or, unless *force* is true,
     more would be claimed than 100 objects and 1 % of all, or of a column 10 keys and 1 %.
     BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
-    not registered in this process (or *only* does), and MissingLedgerError without the ledger's tables.
+    not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
     """
     refuse_autocommit(engine)
     metadatas = known_metadatas(models)
@@ -143,14 +143,14 @@ def sweep(
     if ledger is None and grace < MAX_ATTACH_AGE:
         raise ValueError(f"without a ledger the grace must be {MAX_ATTACH_AGE:g} seconds or more")
     require_ledger(engine, ledger)
-    require_storages(engine, ledger, metadatas, only=only)
+    require_storages(engine, ledger, metadatas, chosen=storages)
     with nullcontext() if ledger is None else speaking(ledger):
         ground = survey_ground(engine, ledger, metadatas, claim=not dry_run)
-    places = Places(only)
+    places = Places(storages)
     places.refuse_nested()
     survey = Survey(engine, ledger, metadatas, places, progress)
     started = database_time(engine)
-    rules = _Rules(started - grace, max(quarantine, storages.retention), unreferenced, force)
+    rules = _Rules(started - grace, at_least_retention(quarantine), unreferenced, force)
     with Scratch() as scratch:
         run = _Sweep(survey, scratch, ground, rules, rate)
         run.look()
@@ -165,12 +165,17 @@ def sweep(
     return run.report
 
 
+def at_least_retention(quarantine: float) -> float:
+    """Return the seconds after which what a sweep claims is deleted: not before a deleted file would be."""
+    return max(quarantine, storages.retention)
+
+
 def sweep_when_due(
     engine: Engine,
     *models: Models,
     interval: float = DAY,
     unreferenced: bool = False,
-    only: Collection[str] | None = None,
+    storages: Collection[str] | None = None,
 ) -> SweepReport | None:
     """Sweep, unless some process of the database began to within *interval* seconds; then return None.
 
@@ -184,13 +189,13 @@ def sweep_when_due(
     with speaking(ledger), engine.connect() as connection:
         if _due_now(connection, ledger, interval) is None:
             return None
-    require_storages(engine, ledger, metadatas, only=only)
+    require_storages(engine, ledger, metadatas, chosen=storages)
     with engine.begin() as connection:
         now = _due_now(connection, ledger, interval)
         if now is None:
             return None
         set_meta(connection, ledger, SWEPT, f"{now:.0f}")
-    return sweep(engine, *models, unreferenced=unreferenced, only=only)
+    return sweep(engine, *models, unreferenced=unreferenced, storages=storages)
 
 
 def _due_now(connection: Connection, ledger: Ledger, interval: float) -> float | None:
