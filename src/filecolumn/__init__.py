@@ -32,7 +32,6 @@ from filecolumn.errors import (
 from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.orm.column import StoredObject
-from filecolumn.orm.events import install as _install
 
 __all__ = (
     "BackendAlreadyRegisteredError",
@@ -67,5 +66,3 @@ __all__ = (
     "StoredObject",
     "storages",
 )
-
-_install()

@@ -9,8 +9,9 @@ it was checked, changes nothing that a row points to.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import singledispatch
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import storages
@@ -26,7 +27,7 @@ __all__ = (
     "UploadGrant",
     "check_size",
     "column_of",
-    "find_columns_by",
+    "no_column",
     "place_of_grant",
     "too_large",
     "used_error",
@@ -73,25 +74,21 @@ class GrantColumn:
     """Where it stores."""
 
 
-ColumnFinder = Callable[[object], GrantColumn]
-"""Returns what an application calls a column; TypeError for what is none."""
-
-
-def _by_name(column: object) -> GrantColumn:
-    return GrantColumn(str(column))
-
-
-_finders: list[ColumnFinder] = [_by_name]
-
-
-def find_columns_by(finder: ColumnFinder) -> None:
-    """Let *finder* say what columns are: it knows the mapped classes, of which nothing is known here."""
-    _finders.append(finder)
-
-
+@singledispatch
 def column_of(column: object) -> GrantColumn:
-    """Return the column that an application names, by its attribute or the name of that; TypeError for others."""
-    return _finders[-1](column)
+    """Return the column that an application names; TypeError for what is none.
+
+    What a name, an attribute or a table's column means is known to the layer that maps classes: it
+    registers a function for each type.
+    """
+    raise no_column(column)
+
+
+def no_column(column: object) -> TypeError:
+    """Return the error for what an application names as a column and is none of files."""
+    return TypeError(
+        f"an upload is granted for a file column, given as Document.file or 'Document.file', not {column!r}"
+    )
 
 
 def configured_signer() -> UrlSigner:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, TypeGuard, cast
 from weakref import WeakKeyDictionary, ref
 
@@ -18,6 +19,7 @@ from filecolumn.errors import NotSupportedError
 from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.files.state import NOT_LOADED
+from filecolumn.naming import KeyContext, KeyTemplate, check_key, new_key
 from filecolumn.orm.column import StoredObject
 from filecolumn.orm.expressions import is_in_table
 
@@ -150,6 +152,22 @@ class FileAttribute:
         """Name of the table."""
         return str(self.column.table.name)
 
+    @property
+    def makes_unique_keys(self) -> bool:
+        """Whether keys of the column can be no one else's."""
+        return not callable(self.type.key_template)
+
+    def key_for(self, context: KeyContext, file: FileObject) -> str:
+        """Return the key for a new file; InvalidKeyError if the column's template or callable makes none."""
+        template = self.type.key_template
+        match template:
+            case None:
+                return new_key(file.filename)
+            case str():
+                return _parsed(template).render(context)
+            case _:
+                return check_key(template(context.record, file))
+
     def check_written(self) -> None:
         """Raise NotSupportedError if a value of the attribute cannot become what one column of a table holds."""
         self.check_deleted()
@@ -168,6 +186,8 @@ class FileAttribute:
                 "which can only be read: write and delete the rows through a class that is mapped to their table"
             )
 
+
+_parsed = lru_cache(KeyTemplate)
 
 _LISTS = "filecolumn.lists"
 """How the keys in the `info` of an instance's state begin under which it has its lists."""

@@ -21,7 +21,7 @@ from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.files.state import NOT_LOADED, AllowedBackends, BackendsOfSeveral, Phase
 from filecolumn.ledger.table import add_ledger
-from filecolumn.naming import KeyContext, KeyTemplate, check_key, new_key
+from filecolumn.naming import KeyTemplate
 from filecolumn.orm.expressions import columns_behind
 
 __all__ = (
@@ -31,6 +31,7 @@ __all__ = (
     "claim",
     "kind_of_several",
     "release",
+    "wrong_type_error",
 )
 
 Value = FileObject | FileObjectList | Sequence[FileObject] | None
@@ -83,11 +84,13 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         self.backend: str | None = backend.key if isinstance(backend, StorageBackend) else backend
         self.multiple: bool = multiple
         self.reads: tuple[str, ...] = tuple(reads)
+        if isinstance(key_template, str):
+            # InvalidKeyError here, not in the first flush
+            KeyTemplate(key_template)
         self.key_template: str | KeyFunction | None = key_template
         self.policy: ContentPolicy = ContentPolicy.of(max_size, accept)
         self.max_size: int | None = max_size
         self.accept: frozenset[str] | None = self.policy.accept
-        self._template = KeyTemplate(key_template) if isinstance(key_template, str) else None
         self.ledger: bool = ledger
         self._allowed: AllowedBackends = (self.backend, *self.reads)
 
@@ -130,7 +133,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
             case list() | tuple() if self.multiple:
                 return [_row_of(file) for file in value]
             case _:
-                raise TypeError(self.expected(value))
+                raise wrong_type_error(value, multiple=self.multiple)
 
     def _check_claim(self, value: FileObject | FileObjectList | Sequence[FileObject]) -> None:
         """Raise if nobody has claimed the files for the statement that is about to write them."""
@@ -219,26 +222,6 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
             return x is y
         return _comparable(x, before=False) == _comparable(y, before=True)
 
-    def key_for(self, context: KeyContext, file: FileObject) -> str:
-        """Return the key for a new file; InvalidKeyError if the template or callable makes none."""
-        if self._template is not None:
-            return self._template.render(context)
-        if callable(self.key_template):
-            return check_key(self.key_template(context.record, file))
-        return new_key(file.filename)
-
-    @property
-    def makes_unique_keys(self) -> bool:
-        """Whether keys of this column can be no one else's."""
-        return not callable(self.key_template)
-
-    def expected(self, value: object) -> str:
-        """Return the message for a value of a wrong type."""
-        given = type(value).__name__
-        if self.multiple:
-            return f"the attribute holds a list of FileObject, not {given}: write [FileObject(name, content=...)]"
-        return f"the attribute holds a FileObject or None, not {given}: write FileObject(name, content=...)"
-
     def __repr__(self) -> str:
         backend = "" if self.backend is None else f"backend={self.backend!r}"
         return f"StoredObject({', '.join(filter(None, (backend, 'multiple=True' if self.multiple else '')))})"
@@ -263,6 +246,18 @@ class _OfSeveral(StoredObject):
         many._allowed = self._allowed
         read_files = many.result_processor(dialect, coltype)
         return lambda value: read_files(value) if _is_list(value) else one(value)
+
+
+def wrong_type_error(value: object, *, multiple: bool) -> TypeError:
+    """Return the error for a value that no attribute can hold: of a list with *multiple*."""
+    given = type(value).__name__
+    if multiple:
+        return TypeError(
+            f"the attribute holds a list of FileObject, not {given}: write [FileObject(name, content=...)]"
+        )
+    return TypeError(
+        f"the attribute holds a FileObject or None, not {given}: write FileObject(name, content=...)"
+    )
 
 
 def _is_list(value: object) -> bool:

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Connection, MetaData, Table, event, inspect
+from sqlalchemy import Connection, MetaData, Table, inspect
 
 from filecolumn.ledger.columns import ColumnName, name_of, note_columns, recorded_columns, translated
 from filecolumn.ledger.table import DATABASE_ID, Ledger, add_meta, has_ledgers, ledger_of
 from filecolumn.naming import uuid7_hex
 from filecolumn.orm.column import StoredObject
 
-__all__ = ("listen", "new_columns", "record_tables")
+__all__ = ("new_columns", "record_created", "record_tables")
 
 
-def listen() -> None:
-    """Take note of what any `MetaData` with a ledger creates."""
-    event.listen(MetaData, "after_create", _after_create)
-
-
-def _after_create(
-    metadata: MetaData, connection: object, *, tables: Sequence[Table] = (), **_: object
-) -> None:
+def record_created(connection: Connection, metadata: MetaData, created: Sequence[Table]) -> None:
+    """Record the file columns of *metadata*, of which tables were just *created*, if its ledger is in the database."""
     ledger = ledger_of(metadata)
-    # a mock connection only prints what would be created
-    if ledger is None or not isinstance(connection, Connection) or not has_ledgers(connection.dialect):
+    if ledger is None or not has_ledgers(connection.dialect):
         return
-    if ledger.meta in tables or _exists(connection, ledger.meta):
-        record_tables(connection, ledger, metadata, created=tables)
+    if ledger.meta in created or _exists(connection, ledger.meta):
+        record_tables(connection, ledger, metadata, created=created)
 
 
 def record_tables(

@@ -1,16 +1,17 @@
-"""The hooks: nothing to install, and nothing runs for models without files.
+"""Every listener: nothing to install, and nothing runs for models without files.
 
-Importing filecolumn listens for mappers.  The first one with a `StoredObject` column brings the
-session hooks; each one brings those of its attributes.
+Importing this module listens to mappers, `MetaData.create_all` and the compilation of unions.  The
+first mapped table with a `StoredObject` column adds the listeners of sessions, and each mapper those
+of its attributes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Null, event
+from sqlalchemy import CompoundSelect, Connection, MetaData, Null, Table, event
 from sqlalchemy.orm import (
     InstrumentedAttribute,
     Mapper,
@@ -22,34 +23,33 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.state import InstanceState
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from filecolumn._failpoints import failpoint
 from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
-from filecolumn.files.grants import find_columns_by
-from filecolumn.orm import creation
 from filecolumn.orm.attributes import (
     FileAttribute,
     file_attribute,
     file_attributes,
     mappers_of,
+    note_table,
     own,
     own_values,
     row_attributes,
     tables_of,
     tracked,
 )
-from filecolumn.orm.column import StoredObject, claim
+from filecolumn.orm.column import StoredObject, claim, wrong_type_error
+from filecolumn.orm.creation import record_created
 from filecolumn.orm.flush import SessionFiles, files_of, find_files
-from filecolumn.orm.granting import find_column
-from filecolumn.orm.statements import unions
-from filecolumn.orm.statements.units import install_for
+from filecolumn.orm.statements.clauses import Compilation, compile_union, compiles_around
+from filecolumn.orm.statements.units import on_execute
 
-__all__ = ("install",)
+__all__ = ()
 
 State = InstanceState[object]
 
-_installed: set[type[Session]] = set()
 _heard: WeakSet[Mapper[object]] = WeakSet()
 """The mappers whose events are listened to, and those of their subclasses."""
 _heard_deletes: WeakSet[Mapper[object]] = WeakSet()
@@ -58,21 +58,55 @@ _heard_deletes: WeakSet[Mapper[object]] = WeakSet()
 _PICKLED = "filecolumn.values"
 
 
-def install() -> None:
-    """Listen for mappers; called once, by importing filecolumn."""
-    find_columns_by(find_column)
-    creation.listen()
-    unions.listen()
-    event.listen(Mapper, "mapper_configured", _on_mapper_configured)
-    event.listen(Mapper, "after_mapper_constructed", install_for)
-    event.listen(object, "attribute_instrument", _on_attribute_instrument, propagate=True)
+# At import
 
 
+@event.listens_for(Mapper, "after_mapper_constructed")
+def _on_mapper_constructed(mapper: Mapper[object], class_: type[object]) -> None:
+    if note_table(mapper):
+        _listen_to_statements()
+
+
+@event.listens_for(Mapper, "mapper_configured")
 def _on_mapper_configured(mapper: Mapper[object], class_: type[object]) -> None:
     attributes = file_attributes(mapper)
     if attributes:
         _listen_to_files(mapper, attributes)
     _listen_to_deletes(mapper)
+
+
+@event.listens_for(object, "attribute_instrument", propagate=True)
+def _on_attribute_instrument(class_: type[object], key: str, instrumented: object) -> None:
+    """Listen to a column that joins a mapper which is configured: no event of mappers tells of it."""
+    mapper = class_mapper(class_, configure=False)
+    if not mapper.configured or (mapper.inherits is not None and mapper.inherits.has_property(key)):
+        return
+    attribute = file_attribute(mapper.get_property(key))
+    if attribute is not None:
+        _listen_to_attribute(class_, attribute)
+        if not any(above in _heard for above in mapper.iterate_to_root()):
+            _listen_to_class(mapper)
+        _on_mapper_constructed(mapper, class_)
+        _listen_to_deletes(mapper)
+
+
+@event.listens_for(MetaData, "after_create")
+def _after_create(
+    metadata: MetaData, connection: object, *, tables: Sequence[Table] = (), **_: object
+) -> None:
+    # a mock connection only prints what would be created
+    if isinstance(connection, Connection):
+        record_created(connection, metadata, tables)
+
+
+@compiles_around(CompoundSelect)
+def _compile_union(
+    union: CompoundSelect[Any], compiler: SQLCompiler, options: dict[str, object], compiled: Compilation
+) -> str:
+    return compile_union(union, compiler, options, compiled)
+
+
+# For mappers with files
 
 
 def _listen_to_files(mapper: Mapper[object], attributes: Sequence[FileAttribute]) -> None:
@@ -96,24 +130,14 @@ def _listen_to_deletes(mapper: Mapper[object]) -> None:
             event.listen(each, "before_delete", _before_delete, raw=True)
 
 
-def _on_attribute_instrument(class_: type[object], key: str, instrumented: object) -> None:
-    """Listen to a column that joins a mapper which is configured: no event of mappers tells of it."""
-    mapper = class_mapper(class_, configure=False)
-    if not mapper.configured or (mapper.inherits is not None and mapper.inherits.has_property(key)):
-        return
-    attribute = file_attribute(mapper.get_property(key))
-    if attribute is not None:
-        _listen_to_attribute(class_, attribute)
-        if not any(above in _heard for above in mapper.iterate_to_root()):
-            _listen_to_class(mapper)
-        install_for(mapper, class_)
-        _listen_to_deletes(mapper)
+def _listen_to_statements() -> None:
+    if not event.contains(Session, "do_orm_execute", on_execute):
+        event.listen(Session, "do_orm_execute", on_execute)
 
 
 def _listen_to_sessions() -> None:
-    if Session in _installed:
+    if event.contains(Session, "before_flush", _before_flush):
         return
-    _installed.add(Session)
     event.listen(Session, "before_flush", _before_flush)
     event.listen(Session, "after_flush", _after_flush)
     event.listen(Session, "after_commit", _after_commit)
@@ -138,7 +162,7 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
                 return value._taken()
         elif isinstance(value, list | tuple):
             return tracked(cast("Sequence[FileObject]", value), state, key, state.dict.get(key))
-        raise TypeError(kind.expected(value))
+        raise wrong_type_error(value, multiple=kind.multiple)
 
     def on_first_get(state: State, value: object, held: dict[str, object]) -> object:
         if not kind_in(state).multiple:

@@ -1,4 +1,4 @@
-"""The columns that grants are for: what an application calls them, and whether a row's attribute is that one."""
+"""The columns that uploads are granted for: what applications call them, and the names of a row's attribute."""
 
 from __future__ import annotations
 
@@ -8,27 +8,11 @@ from typing import Any, cast
 from sqlalchemy import Column
 from sqlalchemy.orm import InspectionAttr, Mapper, QueryableAttribute, configure_mappers
 
-from filecolumn.files.grants import GrantColumn
+from filecolumn.files.grants import GrantColumn, column_of, no_column
 from filecolumn.orm.attributes import FileAttribute, file_attribute, files_of_classes
 from filecolumn.orm.column import StoredObject
 
-__all__ = ("find_column", "names_of")
-
-
-def find_column(column: object) -> GrantColumn:
-    """Return the column that is meant by an attribute (`Document.file`), a table's column, or the name of either.
-
-    TypeError for anything else.  What a name that no class of this process has takes is not known.
-    """
-    match column:
-        case str():
-            return _named(column)
-        case QueryableAttribute():
-            return _of_attribute(column)
-        case Column() if isinstance(column.type, StoredObject):
-            return _described(f"{column.table.description}.{column.name}", column.type)
-        case _:
-            raise _no_column(column)
+__all__ = ("names_of",)
 
 
 def names_of(mapper: Mapper[object], attribute: FileAttribute) -> Iterator[str]:
@@ -38,17 +22,27 @@ def names_of(mapper: Mapper[object], attribute: FileAttribute) -> Iterator[str]:
     yield f"{attribute.table}.{attribute.column.name}"
 
 
+@column_of.register(QueryableAttribute)
 def _of_attribute(attribute: QueryableAttribute[Any]) -> GrantColumn:
     configure_mappers()
     found = file_attribute(attribute.property)
     if found is None:
-        raise _no_column(attribute)
+        raise no_column(attribute)
     # that of an alias is the class's own
     mapper: Mapper[object] = cast("_WithMapper", attribute.parent).mapper
     return _described(f"{mapper.class_.__name__}.{attribute.property.key}", found.type)
 
 
-def _named(name: str) -> GrantColumn:
+@column_of.register(Column)
+def _of_table(column: Column[Any]) -> GrantColumn:
+    if not isinstance(column.type, StoredObject):
+        raise no_column(column)
+    return _described(f"{column.table.description}.{column.name}", column.type)
+
+
+@column_of.register(str)
+def _of_name(name: str) -> GrantColumn:
+    """Return the column of a name as it is, if no class of this process has it, or several have."""
     configure_mappers()
     kinds = {
         id(attribute.type): attribute.type
@@ -61,12 +55,6 @@ def _named(name: str) -> GrantColumn:
 
 def _described(name: str, kind: StoredObject) -> GrantColumn:
     return GrantColumn(name, kind.policy, kind.backend)
-
-
-def _no_column(column: object) -> TypeError:
-    return TypeError(
-        f"an upload is granted for a column of files, named as Document.file or 'Document.file', not for {column!r}"
-    )
 
 
 class _WithMapper(InspectionAttr):

@@ -282,7 +282,7 @@ def put_for(slot: Slot) -> Put:
         _new_key(slot) if given is None else given,
         file._source,
         replace(file._known(), backend=name),
-        fresh=given is None and kind.makes_unique_keys,
+        fresh=given is None and slot.attribute.makes_unique_keys,
         policy=kind.policy,
         field=slot.attribute.key,
     )
@@ -293,7 +293,7 @@ def copy_for(slot: Slot) -> Copy:
     origin, origin_key = slot.file._located()
     name = target_of(slot)
     facts = replace(slot.file._known(), backend=name)
-    fresh = slot.attribute.type.makes_unique_keys
+    fresh = slot.attribute.makes_unique_keys
     return Copy(origin, origin_key, storages.get(name), _new_key(slot), facts, fresh)
 
 
@@ -317,4 +317,4 @@ def take_for(slot: Slot) -> Take:
 def _new_key(slot: Slot) -> str:
     attribute = slot.attribute
     context = KeyContext(attribute.table, attribute.key, slot.file.filename, slot.state.obj())
-    return attribute.type.key_for(context, slot.file)
+    return attribute.key_for(context, slot.file)

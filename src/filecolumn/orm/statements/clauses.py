@@ -1,4 +1,4 @@
-"""Reads and rewrites INSERT, UPDATE and DELETE statements: all that is private to SQLAlchemy is here.
+"""All that is private to SQLAlchemy: INSERT, UPDATE and DELETE as data, and the compilation of unions.
 
 The names with an underscore exist in SQLAlchemy 2.0.41 and 2.1, unless a comment says otherwise.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal, cast
 
 from sqlalchemy import (
@@ -14,29 +15,36 @@ from sqlalchemy import (
     ClauseElement,
     Column,
     ColumnElement,
+    CompoundSelect,
     Engine,
     Executable,
     FromClause,
     Insert,
     Result,
     Select,
+    SelectBase,
     TextClause,
     select,
 )
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 from sqlalchemy.orm.util import LoaderCriteriaOption
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import UpdateBase
 from sqlalchemy.util import immutabledict
 
-from filecolumn.orm.column import StoredObject
+from filecolumn.orm.column import StoredObject, kind_of_several
+from filecolumn.orm.expressions import columns_behind
 
 __all__ = (
+    "Compilation",
     "Key",
     "Listener",
     "Parameters",
     "Path",
     "Strategy",
     "autoflush",
+    "compile_union",
+    "compiles_around",
     "conflict_clauses",
     "conflict_target",
     "conflict_values",
@@ -250,3 +258,87 @@ def conflict_values(clause: ClauseElement) -> Mapping[Key, object]:
     """Return what a clause sets in the row that is there already."""
     # a list of pairs in SQLAlchemy 2.0; MySQL's clause has a name of its own
     return dict(getattr(clause, "update_values_to_set", getattr(clause, "update", ())))
+
+
+# What a union returns
+
+Compilation = Callable[..., str]
+"""Compiles an element: called with the element, the compiler and options by name."""
+
+CompilationAround = Callable[[Any, SQLCompiler, dict[str, object], Compilation], str]
+"""Compiles an element, with its options and with what compiles it otherwise."""
+
+
+def compiles_around(class_: type[ClauseElement]) -> Callable[[CompilationAround], CompilationAround]:
+    """Let a function compile the elements of *class_*, as a decorator.
+
+    SQLAlchemy's own `compiles` would replace what an application has registered for the class.
+    """
+
+    def register(function: CompilationAround) -> CompilationAround:
+        patched = cast("Any", class_)
+        before: Compilation = patched._compiler_dispatch
+
+        def dispatch(element: ClauseElement, compiler: SQLCompiler, **options: object) -> str:
+            return function(element, compiler, options, before)
+
+        patched._compiler_dispatch = dispatch
+        return function
+
+    return register
+
+
+def compile_union(
+    union: CompoundSelect[Any], compiler: SQLCompiler, options: dict[str, object], compiled: Compilation
+) -> str:
+    """Compile a union so that its result is read as any of its columns has it.
+
+    SQLAlchemy takes the type of the first SELECT alone.  A statement is compiled once, and no hook of
+    statements hears of those that a connection executes.
+    """
+    # what compiles only names has no result
+    results: list[Any] = getattr(compiler, "_result_columns", [])
+    start = len(results)
+    if bool(options.get("compound_index")) and _is_in_result(compiler) and _has_files(union):
+        # else its columns would not be cast to text, as those of the first SELECT are
+        text = compiled(union, compiler, **(options | {"compound_index": None}))
+        del results[start:]
+        return text
+    text = compiled(union, compiler, **options)
+    _widen(union, results, start)
+    return text
+
+
+def _is_in_result(compiler: SQLCompiler) -> bool:
+    """Return whether the union around what is compiled is the statement's result."""
+    return bool(compiler.stack and compiler.stack[-1].get("need_result_map_for_compound"))
+
+
+def _has_files(union: CompoundSelect[Any]) -> bool:
+    return any(isinstance(column.type, StoredObject) for column in union.selected_columns)
+
+
+def _widen(union: CompoundSelect[Any], results: list[Any], start: int) -> None:
+    """Give the columns of files that *union* has added to *results* the kinds of all its selects."""
+    new = results[start:]
+    if not any(isinstance(result.type, StoredObject) for result in new):
+        return
+    selected = [list(select.selected_columns) for select in _selects(union)]
+    is_parallel = all(len(columns) == len(new) for columns in selected)
+    for position, result in enumerate(new):
+        if isinstance(result.type, StoredObject):
+            # a deferred column is selected, and is not in the result
+            columns = [each[position] for each in selected] if is_parallel else list(chain(*selected))
+            kind = kind_of_several(source for column in columns for source in columns_behind(column))
+            if kind is not None:
+                results[start + position] = result._replace(type=kind)
+
+
+def _selects(union: CompoundSelect[Any]) -> Iterator[SelectBase]:
+    for each in union.selects:
+        # one in parentheses
+        select: object = getattr(each, "element", each)
+        if isinstance(select, CompoundSelect):
+            yield from _selects(cast("CompoundSelect[Any]", select))
+        elif isinstance(select, SelectBase):
+            yield select

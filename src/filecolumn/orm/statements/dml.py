@@ -30,7 +30,7 @@ from filecolumn.errors import NotSupportedError
 from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.orm.attributes import FileAttribute, file_attributes, key_columns, mapper_of, table_attributes
-from filecolumn.orm.column import StoredObject
+from filecolumn.orm.column import StoredObject, wrong_type_error
 from filecolumn.orm.statements.clauses import (
     Key,
     Parameters,
@@ -288,7 +288,7 @@ def _files(attribute: FileAttribute, value: object) -> Sequence[FileObject]:
                 "the content; give it a FileObject, or load the rows and assign"
             )
         case _:
-            raise TypeError(attribute.type.expected(value))
+            raise wrong_type_error(value, multiple=attribute.type.multiple)
 
 
 UniqueKey = tuple[Column[Any], ...]

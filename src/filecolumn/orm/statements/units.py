@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import Column, ColumnElement, Result, Table, event
+from sqlalchemy import Column, ColumnElement, Result, Table
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Mapper, ORMExecuteState, Session
+from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.state import InstanceState
 
@@ -25,7 +25,7 @@ from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.ledger.columns import translating
 from filecolumn.orm.assignment import HomeRef, assign
-from filecolumn.orm.attributes import FileAttribute, files_in, key_columns, note_table
+from filecolumn.orm.attributes import FileAttribute, files_in, key_columns
 from filecolumn.orm.column import claim, release
 from filecolumn.orm.flush import Unit, copy, files_in_row, files_of, record, store
 from filecolumn.orm.rereading import Rereading
@@ -55,7 +55,7 @@ from filecolumn.orm.statements.dml import (
     target_of,
 )
 
-__all__ = ("install_for",)
+__all__ = ("on_execute",)
 
 State = InstanceState[object]
 
@@ -453,17 +453,8 @@ def _misfit(matches: Sequence[_Match]) -> FileColumnError | None:
     return None
 
 
-_installed: set[type[Session]] = set()
-
-
-def install_for(mapper: Mapper[object], class_: type[object]) -> None:
-    """Listen for statements once there is a table with files."""
-    if note_table(mapper) and Session not in _installed:
-        _installed.add(Session)
-        event.listen(Session, "do_orm_execute", _on_execute)
-
-
-def _on_execute(context: ORMExecuteState) -> Result[Any] | None:
+def on_execute(context: ORMExecuteState) -> Result[Any] | None:
+    """Settle the statement that a session executes, if it is about files; the listener of `do_orm_execute`."""
     if context.is_select:
         return None
     statement = dml_of(context)
