@@ -162,7 +162,7 @@ class FileAttribute:
         template = self.type.key_template
         match template:
             case None:
-                return new_key(file.filename)
+                return new_key(context.filename)
             case str():
                 return _parsed(template).render(context)
             case _:

@@ -219,13 +219,15 @@ def _before_flush(session: Session, context: UOWTransaction, instances: Sequence
         files.flush = None
         files.release_claims()
     written = _with_files((*session.new, *session.dirty), file_attributes)
-    deleted = [state for state, _ in _with_files(session.deleted, row_attributes)]
+    deleted: list[State] = []
+    if gone := session.deleted:
+        deleted = [state for state, _ in _with_files(gone, row_attributes)]
     if instances is not None:
         chosen = {id(instance) for instance in instances}
         written = [(state, attributes) for state, attributes in written if id(state.obj()) in chosen]
         deleted = [state for state in deleted if id(state.obj()) in chosen]
     if written or deleted:
-        files_of(session).current_flush(session).settle(written, deleted)
+        files_of(session).begin_flush(session).settle(written, deleted)
 
 
 def _with_files(
@@ -248,7 +250,7 @@ def _before_write(mapper: Mapper[object], connection: Connection, state: State) 
     """Settle what a later before_flush listener did, or what the flush itself brought about."""
     if (session := state.session) is not None:
         files = files_of(session)
-        flush = files.current_flush(session)
+        flush = files.flush or files.begin_flush(session)
         flush.clear_replaced(state)
         attributes = file_attributes(state.mapper)
         flush.settle(((state, attributes),), ())
@@ -266,7 +268,8 @@ def _claim_files(files: SessionFiles, state: State, attributes: Sequence[FileAtt
 def _before_delete(mapper: Mapper[object], connection: Connection, state: State) -> None:
     """Settle what is deleted by the flush itself: orphans, and what their deletion cascades to."""
     if (session := state.session) is not None:
-        flush = files_of(session).current_flush(session)
+        files = files_of(session)
+        flush = files.flush or files.begin_flush(session)
         flush.forget(state)
         flush.settle((), (state,))
 

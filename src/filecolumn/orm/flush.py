@@ -60,6 +60,7 @@ from filecolumn.orm.rereading import Rereading, identities_of
 from filecolumn.orm.rows import RowValues, rows_for_update
 from filecolumn.orm.slots import (
     CommittedFile,
+    RowKey,
     Slot,
     check,
     check_content,
@@ -71,7 +72,7 @@ from filecolumn.orm.slots import (
     take_for,
     target_of,
 )
-from filecolumn.orm.transaction import BindArguments, Frame, Frames, GrantUse, Upload
+from filecolumn.orm.transaction import Frame, Frames, GrantUse, Upload
 
 __all__ = (
     "Flush",
@@ -90,20 +91,21 @@ __all__ = (
 State = InstanceState[object]
 
 
+@dataclass(slots=True, eq=False)
 class Unit:
     """The ledgers of one flush or statement, and what it has written into them so far."""
 
-    def __init__(
-        self, session: Session, frames: tuple[Frame, Frame], bind: BindArguments | None = None
-    ) -> None:
-        self.frame: Frame = frames[0]
-        self.homes: Homes = Homes(session, *frames, bind)
-        self.moved: defaultdict[Home, set[ObjectRef]] = defaultdict(set)
-        """What rows keep that other rows gave up."""
-        self.claimed: dict[ObjectRef, Home] = {}
-        """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
-        self._added: dict[ObjectRef, Home] = {}
-        self._used: dict[ObjectRef, tuple[GrantUse, Home]] = {}
+    frame: Frame
+    """That of the innermost savepoint, or of the transaction."""
+    homes: Homes
+    moved: defaultdict[Home, set[ObjectRef]] = field(default_factory=lambda: defaultdict(set))
+    """What rows keep that other rows gave up."""
+    claimed: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
+    """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
+    _added: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
+    _used: dict[ObjectRef, tuple[GrantUse, Home]] = field(
+        default_factory=dict[ObjectRef, tuple[GrantUse, Home]]
+    )
 
     # Keys that the application chose
 
@@ -200,7 +202,9 @@ class Unit:
     def withdraw_unattached(self) -> None:
         """Withdraw what this unit recorded as new and did not give to a row after all."""
         attached = self.frame.attached
-        self._withdraw({ref: home for ref, home in self._added.items() if ref not in attached})
+        strays = {ref: home for ref, home in self._added.items() if ref not in attached}
+        if strays:
+            self._withdraw(strays)
         if self._used:
             self._free_grants(attached)
 
@@ -208,8 +212,7 @@ class Unit:
         for ref in recorded:
             self.frame.added.pop(ref, None)
             self.frame.found.pop(ref, None)
-        if recorded:
-            self._delete_entries(recorded)
+        self._delete_entries(recorded)
 
     def _delete_entries(self, refs: Mapping[ObjectRef, Home]) -> None:
         by_home: defaultdict[Home, set[ObjectRef]] = defaultdict(set)
@@ -278,22 +281,23 @@ def store(unit: Unit, slots: Sequence[Slot]) -> None:
     Whatever can be refused is refused before anything is stored.
     """
     _register(unit, slots)
-    unit.check_grants(slots)
+    granted = [slot for slot in slots if slot.file._grant is not None]
+    unit.check_grants(granted)
     uploads: list[tuple[Slot, Upload]] = []
     pending: set[int] = set()
     for slot in slots:
-        if slot.file._phase is Phase.GRANTED:
+        phase = slot.file._phase
+        if phase is Phase.GRANTED:
             uploads.append((slot, _take(slot)))
-        elif not slot.file.is_saved and id(slot.file) not in pending:
+        elif phase is Phase.PENDING and id(slot.file) not in pending:
             pending.add(id(slot.file))
-            slot.op = op = put_for(slot)
-            uploads.append((slot, Upload(op, slot.file, slot.file._known(), op.source)))
+            uploads.append((slot, _put(slot)))
     if uploads:
         try:
             _transfer(unit, uploads)
         except ObjectNotFoundError:
             # another transaction may have used the grant since, and removed the upload with its commit
-            unit.check_grants(slots)
+            unit.check_grants(granted)
             raise
     for slot in slots:
         if slot.op is None and pending:
@@ -315,18 +319,26 @@ def _register(unit: Unit, slots: Iterable[Slot]) -> None:
         unit.homes.register(mapper, backends)
 
 
+def _put(slot: Slot) -> Upload:
+    facts = slot.file._known()
+    slot.op = op = put_for(slot)
+    slot.ref = slot.target, op.key
+    return Upload(op, slot.ref, slot.file, facts, op.source)
+
+
 def _take(slot: Slot) -> Upload:
-    slot.op = op = take_for(slot)
     file, facts = slot.file, slot.file._known()
-    return Upload(op, file, restore=partial(file._regrant, op.key, facts, op.grant))
+    slot.op = op = take_for(slot)
+    slot.ref = slot.target, op.key
+    return Upload(op, slot.ref, file, restore=partial(file._regrant, op.key, facts, op.grant))
 
 
 def _transfer(unit: Unit, uploads: Sequence[tuple[Slot, Upload]]) -> None:
-    """Carry out the uploads, each noted in the frame before: a cancelled one is cleaned up too.
+    """Carry out uploads, each noted in the frame before: a cancelled one is cleaned up too.
 
     A key that the application chose is claimed in the ledger first: two transactions may have chosen the same.
     """
-    by_op = {upload.op: upload for _, upload in uploads}
+    by_op: dict[Operation, Upload] = {upload.op: upload for _, upload in uploads}
     chosen = [slot for slot, upload in uploads if not upload.op.fresh]
     stored: dict[ObjectRef, FileFacts] = {}
 
@@ -340,8 +352,7 @@ def _transfer(unit: Unit, uploads: Sequence[tuple[Slot, Upload]]) -> None:
     if chosen:
         _refuse_overwriting(chosen)
     try:
-        for slot, upload in uploads:
-            slot.ref = upload.ref
+        for upload in by_op.values():
             _note_upload(unit.frame, upload, by_op.values())
         if chosen:
             unit.claim(chosen)
@@ -349,7 +360,7 @@ def _transfer(unit: Unit, uploads: Sequence[tuple[Slot, Upload]]) -> None:
         if stored:
             unit.describe(stored)
     finally:
-        for _, upload in uploads:
+        for upload in by_op.values():
             if not upload.done:
                 upload.fail()
 
@@ -371,17 +382,19 @@ def _note_upload(frame: Frame, upload: Upload, others: Collection[Upload]) -> No
 
 def copy(unit: Unit, slots: Iterable[Slot]) -> None:
     """Put a copy into each slot that is to have one."""
-    copies: list[tuple[Slot, Upload]] = []
-    for slot in slots:
-        if slot.use is Use.COPY:
-            slot.op = op = copy_for(slot)
-            original, copied = slot.file, FileObject._from_facts(op.facts, Phase.PENDING)
-            copied._hold_grant(original._grant)
-            slot.swap(original, copied)
-            slot.file = copied
-            copies.append((slot, Upload(op, copied, restore=partial(slot.swap, copied, original))))
+    copies = [(slot, _copy(slot)) for slot in slots if slot.use is Use.COPY]
     if copies:
         _transfer(unit, copies)
+
+
+def _copy(slot: Slot) -> Upload:
+    slot.op = op = copy_for(slot)
+    slot.ref = slot.target, op.key
+    original, copied = slot.file, FileObject._from_facts(op.facts, Phase.PENDING)
+    copied._hold_grant(original._grant)
+    slot.swap(original, copied)
+    slot.file = copied
+    return Upload(op, slot.ref, copied, restore=partial(slot.swap, copied, original))
 
 
 # What rows have
@@ -526,13 +539,13 @@ def record(
 
 def _note_moved(unit: Unit, slots: Iterable[Slot], committed: Iterable[CommittedFile]) -> None:
     """Note what rows keep that their own attribute did not have before."""
-    kept = [slot for slot in slots if slot.use is Use.KEEP and slot.home.at is not None]
-    if not kept:
-        return
-    before = {(file.row, file.ref) for file in committed}
-    for slot in kept:
-        if (slot.row, slot.ref) not in before:
-            unit.moved[slot.home].add(slot.ref)
+    before: set[tuple[RowKey, ObjectRef]] | None = None
+    for slot in slots:
+        if slot.use is Use.KEEP and slot.home.at is not None:
+            if before is None:
+                before = {(file.row, file.ref) for file in committed}
+            if (slot.row, slot.ref) not in before:
+                unit.moved[slot.home].add(slot.ref)
 
 
 def _add_given(unit: Unit, slot: Slot, changes: Changes) -> None:
@@ -593,6 +606,7 @@ Written = Iterable[tuple[State, Sequence[FileAttribute]]]
 """Instances that a flush is to write, each with its file attributes."""
 
 
+@dataclass(slots=True, eq=False)
 class Flush:
     """What one flush of one session has settled so far.
 
@@ -600,15 +614,16 @@ class Flush:
     again for what appears only inside it.
     """
 
-    def __init__(self, session: Session, frames: tuple[Frame, Frame]) -> None:
-        self._session = session
-        self._unit = Unit(session, frames)
-        self._settled: dict[tuple[State, str], Change] = {}
-        self._made: set[tuple[State, str]] = set()
-        self._deleted: set[State] = set()
-        self._given_up: set[HomeRef] = set()
-        self._arrived: list[Slot] = []
-        self._rereadings: dict[Home, Rereading] = {}
+    _session: Session
+    _unit: Unit
+    _settled: dict[tuple[State, str], Change] = field(default_factory=dict[tuple[State, str], Change])
+    _made: set[tuple[State, str]] = field(default_factory=set[tuple[State, str]])
+    """The attributes for which a column has made files."""
+    _deleted: set[State] = field(default_factory=set[State])
+    _given_up: set[HomeRef] = field(default_factory=set[HomeRef])
+    _arrived: list[Slot] = field(default_factory=list[Slot])
+    """What rows get that were there before."""
+    _rereadings: dict[Home, Rereading] = field(default_factory=dict[Home, Rereading])
 
     def settle(self, written: Written, deleted: Collection[State]) -> None:
         """Make the files of rows that are about to be written or deleted what they are to be."""
@@ -643,7 +658,8 @@ class Flush:
             files = files_in(value)
             settled = self._settled.get((state, key))
             if settled is None or not _are(settled.slots, files):
-                attribute.check_written()
+                if attribute.twins or not attribute.in_table:
+                    attribute.check_written()
                 changes.append(Change(state, attribute, slots_of(state, attribute, files)))
         return changes
 
@@ -713,22 +729,24 @@ class Flush:
 
     def finish(self) -> None:
         """Attach the files: their rows are written."""
-        self._reread()
+        if self._given_up:
+            self._reread()
         frame = self._unit.frame
         for change in self._settled.values():
             state, key = change.state, change.attribute.key
             value = state.dict.get(key)
             if value is None or state.session is not self._session:
                 continue
-            files = files_in(value)
+            present = set(map(id, files_in(value)))
             for slot in change.slots:
-                if any(slot.file is file for file in files):
+                if id(slot.file) in present:
                     self._unit.attach(slot)
             if isinstance(value, FileObjectList) and (before := value._flushed()) is not None:
                 frame.rewritten_lists.setdefault(id(value), (value, before))
             own(state, key, value)
         self._unit.withdraw_unattached()
-        self._unit.reassert_moved()
+        if self._unit.moved:
+            self._unit.reassert_moved()
 
     def _reread(self) -> None:
         """Read what rows hold now, and keep what the flush was to give up and they still hold."""
@@ -762,7 +780,7 @@ class Flush:
 
 def _are(slots: Sequence[Slot], files: Sequence[FileObject]) -> bool:
     """Return whether slots have these very files."""
-    return len(slots) == len(files) and all(slots[index].file is file for index, file in enumerate(files))
+    return [id(slot.file) for slot in slots] == list(map(id, files))
 
 
 # What is remembered of a session
@@ -778,10 +796,10 @@ class SessionFiles:
     claims: list[Claim] = field(default_factory=list[Claim])
     """The values that it may write."""
 
-    def current_flush(self, session: Session) -> Flush:
-        """Return the flush that is under way, which begins with this if it is the first that is heard of it."""
-        if self.flush is None:
-            self.flush = Flush(session, self.frames.current(session))
+    def begin_flush(self, session: Session) -> Flush:
+        """Return the flush that is under way from now on."""
+        frames = self.frames.current(session)
+        self.flush = Flush(session, Unit(frames[0], Homes(session, *frames)))
         return self.flush
 
     def release_claims(self) -> None:
@@ -803,7 +821,7 @@ def find_files(session: Session) -> SessionFiles | None:
 
 def files_of(session: Session) -> SessionFiles:
     """Return what is remembered of a session, from now on."""
-    found = find_files(session)
+    found: SessionFiles | None = session.info.get(_KEY)
     if found is None:
         found = session.info[_KEY] = SessionFiles()
     return found

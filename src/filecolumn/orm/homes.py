@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from weakref import WeakKeyDictionary
 
@@ -47,17 +47,18 @@ class _Mapped:
     ledger: Ledger | None
 
 
+@dataclass(slots=True, eq=False)
 class Homes:
     """The homes of one flush or statement, each found once."""
 
-    def __init__(self, session: Session, frame: Frame, root: Frame, bind: BindArguments | None) -> None:
-        self._session = session
-        self._frame = frame
-        self._root = root
-        self._bind = bind
-        self._mapped: dict[Mapper[object], _Mapped] = {}
-        self._of_mappers: dict[Mapper[object], Home] = {}
-        self._homes: dict[Engine | LedgerAt, Home] = {}
+    _session: Session
+    _frame: Frame
+    _root: Frame
+    _bind: BindArguments | None = None
+    """What the session chooses its connection by; None for a flush, which does so by the mapper."""
+    _mapped: dict[Mapper[object], _Mapped] = field(default_factory=dict[Mapper[object], _Mapped])
+    _of_mappers: dict[Mapper[object], Home] = field(default_factory=dict[Mapper[object], Home])
+    _homes: dict[Engine | LedgerAt, Home] = field(default_factory=dict[Engine | LedgerAt, Home])
 
     def of(self, mapper: Mapper[object]) -> Home:
         """Return where rows of *mapper* record their files; its connection tells from now on when COMMIT is sent.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm.state import InstanceState
 
+from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.errors import (
     BackendMismatchError,
@@ -69,6 +70,8 @@ class Slot:
     """What the caller put there; a copy of it once `copy` has made one."""
     target: str = ""
     """The key of the storage for new content of the column, once it is asked for."""
+    backend: StorageBackend | None = None
+    """That storage; None if it is not registered."""
     ref: ObjectRef = field(init=False)
     """Where the file's content is: found by `check`, or by what stores it."""
     may_stay: bool = True
@@ -134,9 +137,10 @@ def locate(slot: Slot) -> None:
 
 
 def target_of(slot: Slot) -> str:
-    """Return the key of the storage for new content of the slot's column."""
+    """Return the key of the storage for new content of the slot's column, and note the storage."""
     if not slot.target:
         slot.target = storages.resolve(slot.attribute.type.backend or storages.default)
+        slot.backend = storages.find(slot.target)
     return slot.target
 
 
@@ -166,15 +170,17 @@ def check(slots: Iterable[Slot]) -> None:
             _check_new(slot)
             if file._phase is Phase.STAGED:
                 locate(slot)
-            elif id(file) not in pending:
+            elif id(file) not in pending and (source := file._source) is not None:
                 pending.add(id(file))
-                _check_pass(file, passes)
+                if source.moves is not None and not source.replayable:
+                    _check_pass(file, source.moves, passes)
 
 
 def _check_new(slot: Slot) -> None:
     """Raise what makes a file impossible that no row has had."""
     file, kind = slot.file, slot.attribute.type
-    if not file.is_saved and file._source is None:
+    source = file._source
+    if source is None and file._phase is not Phase.STAGED:
         raise no_content(file)
     target, named = target_of(slot), file._known().backend
     if named is not None and named != target and storages.resolve(named) != target:
@@ -187,24 +193,22 @@ def _check_new(slot: Slot) -> None:
         raise StaleUploadError(
             f"{file.filename!r} was {done} more than {MAX_ATTACH_AGE / 3600:g} hours ago and may be swept; {again}"
         )
-    if file._source is not None:
-        file._source.check()
-        kind.policy.check_size(file._source.known_size(), slot.attribute.key)
-        if file._source.is_async and not execution.in_async():
-            file._source.chunks()
+    if source is not None:
+        source.check()
+        if kind.policy.max_size is not None:
+            kind.policy.check_size(source.known_size(), slot.attribute.key)
+        if source.is_async and not execution.in_async():
+            source.chunks()
 
 
-def _check_pass(file: FileObject, passes: set[int]) -> None:
+def _check_pass(file: FileObject, moves: object, passes: set[int]) -> None:
     """Raise SourceConsumedError if another file waits to be read from what can be read only once."""
-    source = file._source
-    if source is None or source.replayable or source.moves is None:
-        return
-    if id(source.moves) in passes:
+    if id(moves) in passes:
         raise SourceConsumedError(
-            f"the content of {file.filename!r} is a {type(source.moves).__name__} that another file of the flush "
+            f"the content of {file.filename!r} is a {type(moves).__name__} that another file of the flush "
             "has too, and it can be read only once; use one FileObject for both, or bytes"
         )
-    passes.add(id(source.moves))
+    passes.add(id(moves))
 
 
 def _check_grant(slot: Slot) -> None:
@@ -272,29 +276,28 @@ def _judge(slot: Slot, facts: FileFacts) -> None:
 
 def put_for(slot: Slot) -> Put:
     """Plan to store the slot's pending file; InvalidKeyError if no key can be made."""
-    file, kind = slot.file, slot.attribute.type
+    file, attribute, given = slot.file, slot.attribute, slot.file._given_key
     if file._source is None:
         raise no_content(file)
-    name = target_of(slot)
-    given = file._given_key
+    facts = replace(file._known(), backend=target_of(slot))
     return Put(
-        storages.get(name),
-        _new_key(slot) if given is None else given,
+        slot.backend or storages.get(slot.target),
+        _new_key(slot, facts.filename) if given is None else given,
         file._source,
-        replace(file._known(), backend=name),
-        fresh=given is None and slot.attribute.makes_unique_keys,
-        policy=kind.policy,
-        field=slot.attribute.key,
+        facts,
+        fresh=given is None and attribute.makes_unique_keys,
+        policy=attribute.type.policy,
+        field=attribute.key,
     )
 
 
 def copy_for(slot: Slot) -> Copy:
     """Plan to copy the slot's file from where it is."""
     origin, origin_key = slot.file._located()
-    name = target_of(slot)
-    facts = replace(slot.file._known(), backend=name)
+    facts = replace(slot.file._known(), backend=target_of(slot))
+    backend = slot.backend or storages.get(slot.target)
     fresh = slot.attribute.makes_unique_keys
-    return Copy(origin, origin_key, storages.get(name), _new_key(slot), facts, fresh)
+    return Copy(origin, origin_key, backend, _new_key(slot, facts.filename), facts, fresh)
 
 
 def take_for(slot: Slot) -> Take:
@@ -314,7 +317,7 @@ def take_for(slot: Slot) -> Take:
     )
 
 
-def _new_key(slot: Slot) -> str:
+def _new_key(slot: Slot, filename: str) -> str:
     attribute = slot.attribute
-    context = KeyContext(attribute.table, attribute.key, slot.file.filename, slot.state.obj())
+    context = KeyContext(attribute.table, attribute.key, filename, slot.state.obj())
     return attribute.key_for(context, slot.file)

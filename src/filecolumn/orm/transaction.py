@@ -74,6 +74,8 @@ class Upload:
     """Content that a frame stored, or began to."""
 
     op: Put | Copy
+    ref: ObjectRef
+    """Where the content is."""
     file: FileObject
     """The file whose content it is."""
     facts: FileFacts | None = None
@@ -83,11 +85,6 @@ class Upload:
     restore: Callable[[], None] | None = None
     """Puts the original back where a copy stands."""
     done: bool = False
-
-    @property
-    def ref(self) -> ObjectRef:
-        """Where the content is."""
-        return self.op.facts.backend or self.op.backend.key, self.op.key
 
     @property
     def deletable(self) -> bool:
@@ -278,11 +275,13 @@ class Frame:
         return self.removed.union(upload.ref for upload in unused if upload.deletable)
 
 
+@dataclass(slots=True, eq=False)
 class Frames:
     """The frames of one session: one for its transaction, one for each savepoint in it."""
 
-    def __init__(self) -> None:
-        self._of: WeakKeyDictionary[SessionTransaction, Frame] = WeakKeyDictionary()
+    _of: WeakKeyDictionary[SessionTransaction, Frame] = field(
+        default_factory=WeakKeyDictionary[SessionTransaction, Frame]
+    )
 
     def current(self, session: Session) -> tuple[Frame, Frame]:
         """Return the frame of the innermost savepoint (or the transaction), and that of the transaction."""
@@ -448,6 +447,8 @@ def watch(connection: Connection, at: LedgerAt | None, frame: Frame, root: Frame
         return
     root.engines.add(connection.engine)
     _roots.setdefault(connection, []).append(root)
+    if connection.engine in _heard:
+        return
     # once for all that are made of it by execution_options()
     engine = root_engine(connection.engine)
     if engine not in _heard:

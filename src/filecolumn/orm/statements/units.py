@@ -28,6 +28,7 @@ from filecolumn.orm.assignment import HomeRef, assign
 from filecolumn.orm.attributes import FileAttribute, files_in, key_columns
 from filecolumn.orm.column import claim, release
 from filecolumn.orm.flush import Unit, copy, files_in_row, files_of, record, store
+from filecolumn.orm.homes import Homes
 from filecolumn.orm.rereading import Rereading
 from filecolumn.orm.rows import Finder, MatchedRow
 from filecolumn.orm.slots import CommittedFile, Slot, check, check_content, ref_of, slots_of
@@ -85,8 +86,9 @@ class Statement(ABC):
 
     def __init__(self, context: ORMExecuteState, dml: Dml) -> None:
         autoflush(context)
-        frames = files_of(context.session).frames.current(context.session)
-        self._unit = Unit(context.session, frames, dict(context.bind_arguments))
+        session = context.session
+        frames = files_of(session).frames.current(session)
+        self._unit = Unit(frames[0], Homes(session, *frames, dict(context.bind_arguments)))
         self._context = context
         self._dml = dml
         self._written: list[Written] = []
