@@ -34,7 +34,7 @@ from filecolumn.ledger.prepared import prepared
 from filecolumn.orm.attributes import FileAttribute, TableKey, key_in, key_names, row_attributes
 from filecolumn.orm.column import StoredObject
 from filecolumn.orm.references import HeldKeys, ReadColumn, UndecodableError, held_keys, is_view, raw_text
-from filecolumn.orm.rows import BATCH, is_one_of
+from filecolumn.orm.rows import BATCH, rows_in
 
 __all__ = ("Rereading", "TableRules", "identities_of", "rules_of")
 
@@ -154,7 +154,7 @@ def _query(
             lambda: _selected(table, dialect).where(key[0].in_(bindparam("identities", expanding=True))),
         )
         return statement, {"identities": [identity[0] for identity in identities]}
-    return _selected(table, dialect).where(is_one_of(key, identities)), {}
+    return _selected(table, dialect).where(rows_in(key, identities)), {}
 
 
 def _selected(table: Table, dialect: Dialect) -> Select[*tuple[str, ...]]:
