@@ -18,17 +18,15 @@ from filecolumn.ledger.table import State
 from filecolumn.maintenance import check, drain, sweep
 from filecolumn.maintenance.view import look_at
 from filecolumn.orm import references
-from filecolumn.orm.references import (
+from filecolumn.orm.catalogue import (
     IncompleteColumnError,
     ReadColumn,
     column_type,
     file_columns,
-    held_keys,
-    is_empty,
     read_columns,
-    referenced,
     why_incomplete,
 )
+from filecolumn.orm.references import held_keys, is_empty, referenced
 from tests.maintenance.models import Base, Document
 from tests.maintenance.world import World, keys
 from tests.orm.test_references import (

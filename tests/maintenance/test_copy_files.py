@@ -19,7 +19,7 @@ from filecolumn.ledger.columns import recorded_columns
 from filecolumn.ledger.table import META, ledger_of
 from filecolumn.maintenance import drain
 from filecolumn.maintenance.columns import copy_files
-from filecolumn.orm.references import IncompleteColumnError
+from filecolumn.orm.catalogue import IncompleteColumnError
 from tests.maintenance.models import Base, Document, Item
 from tests.maintenance.world import World, keys
 

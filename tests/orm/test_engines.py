@@ -11,7 +11,7 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, 
 
 from filecolumn import MaintenanceRefusedError, NotSupportedError
 from filecolumn.maintenance.required import refuse_autocommit
-from filecolumn.orm.engines import refuse_without_transactions
+from filecolumn.orm.catalogue import refuse_without_transactions
 from tests.scenarios.fixtures import on_servers
 from tests.servers.databases import own_database
 

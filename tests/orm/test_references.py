@@ -14,20 +14,22 @@ from sqlalchemy.pool import StaticPool
 
 from filecolumn import StoredObject
 from filecolumn.orm import references
-from filecolumn.orm.references import (
-    HeldKeys,
+from filecolumn.orm.catalogue import (
     IncompleteColumnError,
     ReadColumn,
-    UndecodableError,
     column_type,
     file_columns,
+    read_columns,
+    why_incomplete,
+)
+from filecolumn.orm.references import (
+    HeldKeys,
+    UndecodableError,
     held_files,
     held_keys,
     is_empty,
     raw_text,
-    read_columns,
     referenced,
-    why_incomplete,
 )
 
 KEY = "20260101/00/0198.pdf"

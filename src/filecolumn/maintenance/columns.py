@@ -24,7 +24,7 @@ from filecolumn.ledger.transitions import rename_column_id, speaking
 from filecolumn.ledger.triggers import identifier, qualified
 from filecolumn.maintenance.required import Models, known_ledger, refuse_autocommit, require_ledger
 from filecolumn.maintenance.view import View, look_at
-from filecolumn.orm.references import ReadColumn, column_type, why_incomplete
+from filecolumn.orm.catalogue import ReadColumn, column_type, why_incomplete
 
 __all__ = (
     "ColumnReport",

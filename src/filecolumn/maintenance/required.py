@@ -15,8 +15,8 @@ from filecolumn.ledger.owner import is_retired, note_other_names
 from filecolumn.ledger.table import Ledger, State, ledger_of, read_meta
 from filecolumn.ledger.transitions import missing_ledger, older_ledger
 from filecolumn.ledger.triggers import identifier, qualified
+from filecolumn.orm.catalogue import file_columns, is_view
 from filecolumn.orm.column import StoredObject
-from filecolumn.orm.references import file_columns, is_view
 
 __all__ = (
     "Models",

@@ -43,7 +43,8 @@ from filecolumn.ledger.transitions import BATCH
 from filecolumn.maintenance.snapshot import Entry, HeldFile, ListedObject, Scratch
 from filecolumn.orm import rows
 from filecolumn.orm.attributes import files_in, key_columns, mapper_of
-from filecolumn.orm.references import HeldKeys, UndecodableError, file_columns, held_files, held_keys, is_view
+from filecolumn.orm.catalogue import file_columns, is_view
+from filecolumn.orm.references import HeldKeys, UndecodableError, held_files, held_keys
 
 __all__ = (
     "PAGE",

@@ -31,8 +31,8 @@ from filecolumn.ledger.triggers import (
     trigger_names,
 )
 from filecolumn.maintenance.required import Models, known_metadatas, only_ledger, require_ledger
+from filecolumn.orm.catalogue import as_text, file_columns, read_columns
 from filecolumn.orm.column import StoredObject
-from filecolumn.orm.references import as_text, file_columns, read_columns
 
 __all__ = (
     "OnTrigger",

@@ -11,15 +11,15 @@ from sqlalchemy import Connection, Engine, MetaData, text
 
 from filecolumn.ledger.columns import ColumnName, RecordedColumn, recorded_columns, translated
 from filecolumn.ledger.table import Ledger
-from filecolumn.orm.references import (
+from filecolumn.orm.catalogue import (
     IncompleteColumnError,
     ReadColumn,
     as_text,
     is_view,
     read_columns,
-    referenced,
     why_incomplete,
 )
+from filecolumn.orm.references import referenced
 
 __all__ = (
     "View",

@@ -20,8 +20,7 @@ from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.files.state import NOT_LOADED
 from filecolumn.naming import KeyContext, KeyTemplate, check_key, new_key
-from filecolumn.orm.column import StoredObject
-from filecolumn.orm.expressions import is_in_table
+from filecolumn.orm.column import StoredObject, is_in_table
 
 __all__ = (
     "FileAttribute",

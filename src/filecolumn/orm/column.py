@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, cast
 
-from sqlalchemy import JSON, Column, ColumnElement, Table, Text, cast, event, type_coerce
+from sqlalchemy import (
+    JSON,
+    Case,
+    ClauseElement,
+    Column,
+    ColumnElement,
+    FromClause,
+    Over,
+    ScalarSelect,
+    Table,
+    Text,
+    event,
+    type_coerce,
+)
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm.state import InstanceState
 from sqlalchemy.sql.base import SchemaEventTarget
+from sqlalchemy.sql.elements import ClauseList
 from sqlalchemy.sql.operators import OperatorType, is_comparison
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -22,13 +37,13 @@ from filecolumn.files.file_list import FileObjectList
 from filecolumn.files.state import NOT_LOADED, AllowedBackends, BackendsOfSeveral, Phase
 from filecolumn.ledger.table import add_ledger
 from filecolumn.naming import KeyTemplate
-from filecolumn.orm.expressions import columns_behind
 
 __all__ = (
     "Claim",
     "KeyFunction",
     "StoredObject",
     "claim",
+    "is_in_table",
     "kind_of_several",
     "release",
     "wrong_type_error",
@@ -160,9 +175,9 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
 
         What comes from several columns, as that of a union does, is read as any of them has it.
         """
-        kind = kind_of_several(columns_behind(column)) or self
+        kind = kind_of_several((column,)) or self
         if isinstance(self.impl_instance, JSONB):
-            return type_coerce(cast(column, Text), kind)
+            return type_coerce(sql_cast(column, Text), kind)
         return column if kind is self else type_coerce(column, kind)
 
     def adopted(self, value: FileObject | FileObjectList) -> FileObject | FileObjectList:
@@ -227,6 +242,26 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         return f"StoredObject({', '.join(filter(None, (backend, 'multiple=True' if self.multiple else '')))})"
 
 
+class _Compared(TypeDecorator["FileObject | FileObjectList"]):
+    """What a column of files is compared with: it is bound as the column's values are, and written nowhere."""
+
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = JSON
+    cache_ok: bool | None = True
+
+    def __init__(self, kind: StoredObject) -> None:
+        super().__init__(none_as_null=True)
+        self.kind = kind
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[object]:
+        return self.kind.load_dialect_impl(dialect)
+
+    def process_bind_param(self, value: Value, dialect: Dialect) -> Json:
+        return self.kind._row_from(value)
+
+
+# What is read from several columns
+
+
 class _OfSeveral(StoredObject):
     """What is read from several columns of files, by one expression or union: any of them may have written it."""
 
@@ -248,18 +283,6 @@ class _OfSeveral(StoredObject):
         return lambda value: read_files(value) if _is_list(value) else one(value)
 
 
-def wrong_type_error(value: object, *, multiple: bool) -> TypeError:
-    """Return the error for a value that no attribute can hold: of a list with *multiple*."""
-    given = type(value).__name__
-    if multiple:
-        return TypeError(
-            f"the attribute holds a list of FileObject, not {given}: write [FileObject(name, content=...)]"
-        )
-    return TypeError(
-        f"the attribute holds a FileObject or None, not {given}: write FileObject(name, content=...)"
-    )
-
-
 def _is_list(value: object) -> bool:
     """Return whether a row's JSON, text or decoded, is that of a list of files."""
     match value:
@@ -271,11 +294,12 @@ def _is_list(value: object) -> bool:
             return isinstance(value, list)
 
 
-def kind_of_several(columns: Iterable[Column[object]]) -> StoredObject | None:
-    """Return the type of what any of *columns* may have written; None if they are all of one kind."""
+def kind_of_several(expressions: Iterable[ColumnElement[object]]) -> StoredObject | None:
+    """Return the type of what any column behind *expressions* may have written; None if they are all of one kind."""
     kinds = {
         (kind._allowed, kind.multiple): (column, kind)
-        for column in columns
+        for expression in expressions
+        for column in _columns_behind(expression)
         if isinstance(kind := column.type, StoredObject)
     }
     if len(kinds) <= 1:
@@ -284,21 +308,46 @@ def kind_of_several(columns: Iterable[Column[object]]) -> StoredObject | None:
     return _OfSeveral([kind for _, kind in sorted(kinds.values(), key=lambda each: str(each[0]))])
 
 
-class _Compared(TypeDecorator["FileObject | FileObjectList"]):
-    """What a column of files is compared with: it is bound as the column's values are, and written nowhere."""
+def is_in_table(column: Column[Any]) -> bool:
+    """Return whether a column is that of a table: an alias and a query have such objects too."""
+    return isinstance(cast("FromClause", column.table), Table)
 
-    impl: TypeEngine[Any] | type[TypeEngine[Any]] = JSON
-    cache_ok: bool | None = True
 
-    def __init__(self, kind: StoredObject) -> None:
-        super().__init__(none_as_null=True)
-        self.kind = kind
+def _columns_behind(expression: ColumnElement[object]) -> Iterator[Column[object]]:
+    """Yield the columns whose value *expression* may have: not those that only decide which one it has."""
+    if isinstance(expression, Column) and is_in_table(expression):
+        yield expression
+        return
+    # a column of a subquery or CTE has those of each select of a union
+    origins = [origin for origin in expression.base_columns if origin is not expression]
+    for part in origins or _parts(expression):
+        yield from _columns_behind(part)
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[object]:
-        return self.kind.load_dialect_impl(dialect)
 
-    def process_bind_param(self, value: Value, dialect: Dialect) -> Json:
-        return self.kind._row_from(value)
+def _parts(expression: ColumnElement[object]) -> Iterator[ColumnElement[object]]:
+    match expression:
+        case Case():
+            yield from (result for _, result in expression.whens)
+            if expression.else_ is not None:
+                yield expression.else_
+        case ScalarSelect():
+            yield from expression.element.selected_columns
+        case Over():
+            yield expression.element
+        case _:
+            yield from _columns_in(expression)
+
+
+def _columns_in(expression: ClauseElement) -> Iterator[ColumnElement[object]]:
+    """Yield the operands of an expression, also those of lists of them, as functions have."""
+    for child in expression.get_children():
+        if isinstance(child, ClauseList):
+            yield from _columns_in(child)
+        elif isinstance(child, ColumnElement):
+            yield child
+
+
+# The right to write
 
 
 class Claim:
@@ -332,6 +381,21 @@ def release(claims: Iterable[Claim]) -> None:
     for each in claims:
         if _claims.get(id(each.value)) is each:
             del _claims[id(each.value)]
+
+
+# Errors and JSON
+
+
+def wrong_type_error(value: object, *, multiple: bool) -> TypeError:
+    """Return the error for a value that no attribute can hold: of a list with *multiple*."""
+    given = type(value).__name__
+    if multiple:
+        return TypeError(
+            f"the attribute holds a list of FileObject, not {given}: write [FileObject(name, content=...)]"
+        )
+    return TypeError(
+        f"the attribute holds a FileObject or None, not {given}: write FileObject(name, content=...)"
+    )
 
 
 def _hidden_error(kind: TypeEngine[Any]) -> NotSupportedError:

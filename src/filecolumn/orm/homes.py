@@ -20,8 +20,8 @@ from filecolumn.ledger.table import Ledger, has_ledgers, ledger_of
 from filecolumn.ledger.transitions import LedgerAt, knows_any, speaking
 from filecolumn.logs import warn
 from filecolumn.orm.attributes import file_attributes, row_attributes
+from filecolumn.orm.catalogue import refuse_without_transactions
 from filecolumn.orm.column import StoredObject
-from filecolumn.orm.engines import refuse_without_transactions
 from filecolumn.orm.statements.clauses import has_connection
 from filecolumn.orm.transaction import BindArguments, Frame, watch
 

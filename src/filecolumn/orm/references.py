@@ -12,19 +12,14 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from sqlalchemy import (
-    Column,
-    ColumnClause,
     ColumnElement,
     Connection,
-    MetaData,
     Select,
     String,
-    Table,
-    TableClause,
     Text,
     case,
     cast,
@@ -34,12 +29,9 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    text,
     true,
     type_coerce,
 )
-from sqlalchemy import column as bare_column
-from sqlalchemy import table as bare_table
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -47,26 +39,24 @@ from sqlalchemy.exc import DBAPIError
 from filecolumn.errors import FileColumnError
 from filecolumn.files.facts import JsonObject
 from filecolumn.ledger.transitions import BATCH
-from filecolumn.orm.column import StoredObject
+from filecolumn.orm.catalogue import (
+    AnyColumn,
+    IncompleteColumnError,
+    ReadColumn,
+    as_text,
+    read_column,
+    readable_facts,
+)
 
 __all__ = (
     "HeldKeys",
-    "IncompleteColumnError",
-    "ReadColumn",
     "UndecodableError",
-    "as_text",
-    "column_type",
-    "file_columns",
     "held_files",
     "held_keys",
     "is_empty",
-    "is_view",
     "last_segment",
     "raw_text",
-    "read_column",
-    "read_columns",
     "referenced",
-    "why_incomplete",
 )
 
 PAGE = 1000
@@ -76,15 +66,6 @@ MAX_ENCODINGS = 2
 
 class UndecodableError(FileColumnError, ValueError):
     """A value is no text, so nobody can tell which keys it holds."""
-
-
-class IncompleteColumnError(FileColumnError, RuntimeError):
-    """A column cannot be read completely, so nothing may be concluded from what was not found in it."""
-
-    def __init__(self, column: str, why: str) -> None:
-        super().__init__(f"{column} cannot be read completely: {why}")
-        self.column: str = column
-        self.why: str = why
 
 
 # One value
@@ -238,188 +219,7 @@ class _Wanted:
             yield from (key for key in self._by_head[head] if last_segment(key) in plain)
 
 
-# One column
-
-
-@dataclass(frozen=True, slots=True)
-class ReadColumn:
-    """A column to be read, by the names that it has in the database."""
-
-    schema: str | None
-    """None: where the connection looks for a table without one."""
-    table: str
-    column: str
-    is_view: bool = False
-
-    def __str__(self) -> str:
-        return ".".join(filter(None, (self.schema, self.table, self.column)))
-
-    def in_sql(self) -> tuple[TableClause, ColumnClause[Any]]:
-        """Return the table and the column, for SQL that is not to be translated to another schema."""
-        column: ColumnClause[Any] = bare_column(self.column)
-        return bare_table(self.table, column, schema=self.schema), column
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What the database says of a column without reading it."""
-
-    schema: str | None
-    """Where its table was found."""
-    type: str
-    """Its type's name, in lower case."""
-    is_view: bool = False
-    problem: str | None = None
-    """Why not all of its rows can be read."""
-
-
-AnyColumn = Column[Any] | ReadColumn
-
-
-def read_column(connection: Connection, column: AnyColumn) -> ReadColumn:
-    """Return a model's column by its names in the database, as the connection translates schemas."""
-    if isinstance(column, ReadColumn):
-        return column
-    table = column.table
-    assert isinstance(table, Table)  # noqa: S101 - a mapped column's table
-    return ReadColumn(connection.schema_for_object(table), table.name, column.name)
-
-
-def read_columns(connection: Connection, metadatas: Iterable[MetaData]) -> list[ReadColumn]:
-    """Return the file columns of models that are in the database, each once however many models have it."""
-    return [
-        replace(read_column(connection, column), is_view=facts.is_view)
-        for column, facts in _file_columns(connection, metadatas)
-    ]
-
-
-def file_columns(connection: Connection, metadatas: Iterable[MetaData]) -> list[Column[object]]:
-    """Return the `StoredObject` columns that are in the database, each once however many models have it."""
-    return [column for column, _ in _file_columns(connection, metadatas)]
-
-
-def why_incomplete(connection: Connection, column: AnyColumn) -> str | None:
-    """Return why not all rows of a column can be read, as far as it shows before they are; None if nothing does."""
-    return _facts_of(connection, read_column(connection, column)).problem
-
-
-def is_view(connection: Connection, column: AnyColumn) -> bool:
-    """Return whether a column is a view's: then its files are those of a table."""
-    return _facts_of(connection, read_column(connection, column)).is_view
-
-
-def column_type(connection: Connection, column: AnyColumn) -> str:
-    """Return the name of the type that a column has in the database, in lower case; IncompleteColumnError if none."""
-    return _readable_facts(connection, read_column(connection, column)).type
-
-
-def _file_columns(
-    connection: Connection, metadatas: Iterable[MetaData]
-) -> Iterator[tuple[Column[object], _Facts]]:
-    found: set[ReadColumn] = set()
-    for metadata in metadatas:
-        for table in metadata.tables.values():
-            for column in table.columns:
-                if isinstance(column.type, StoredObject):
-                    name = read_column(connection, column)
-                    facts = _look_up(connection, name)
-                    if facts is not None and (full_name := replace(name, schema=facts.schema)) not in found:
-                        found.add(full_name)
-                        yield column, facts
-
-
-def _facts_of(connection: Connection, column: ReadColumn) -> _Facts:
-    try:
-        facts = _look_up(connection, column)
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise
-        return _Facts(column.schema, "", problem=f"the database does not describe it: {error.orig}")
-    return facts or _Facts(column.schema, "", problem="it is not in the database")
-
-
-def _readable_facts(connection: Connection, column: ReadColumn) -> _Facts:
-    facts = _facts_of(connection, column)
-    if facts.problem is not None:
-        raise IncompleteColumnError(str(column), facts.problem)
-    return facts
-
-
-def _look_up(connection: Connection, column: ReadColumn) -> _Facts | None:
-    """Ask the database's catalogue: SQLAlchemy's inspector warns of each type in the table that it does not know."""
-    match connection.dialect.name:
-        case "sqlite":
-            return _look_up_sqlite(connection, column)
-        case "postgresql":
-            return _look_up_postgresql(connection, column)
-        case _:
-            return _look_up_mysql(connection, column)
-
-
-def _look_up_sqlite(connection: Connection, column: ReadColumn) -> _Facts | None:
-    quote = connection.dialect.identifier_preparer.quote_identifier
-    attached = {str(row[1]).lower() for row in connection.exec_driver_sql("PRAGMA database_list")}
-    if column.schema and column.schema.lower() not in attached:
-        return None
-    schema = f"{quote(column.schema)}." if column.schema else ""
-    rows = connection.exec_driver_sql(f"PRAGMA {schema}table_xinfo({quote(column.table)})")
-    types = {str(row[1]).lower(): str(row[2]).lower() for row in rows}
-    if (found := types.get(column.column.lower())) is None:
-        return None
-    views = text(f"SELECT name FROM {schema}sqlite_master WHERE type = 'view' AND lower(name) = lower(:name)")  # noqa: S608
-    is_view = connection.scalar(views, {"name": column.table}) is not None
-    return _Facts(column.schema or "main", found, is_view)
-
-
-_POSTGRESQL = """
-SELECT n.nspname, t.typname, c.relkind IN ('v', 'm'), row_security_active(c.oid),
-  has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT')
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname = :table AND a.attname = :column AND
-"""
-
-
-def _look_up_postgresql(connection: Connection, column: ReadColumn) -> _Facts | None:
-    is_there = "n.nspname = :schema" if column.schema else "pg_catalog.pg_table_is_visible(c.oid)"
-    names = {"table": column.table, "column": column.column}
-    if column.schema:
-        names["schema"] = column.schema
-    row = connection.execute(text(_POSTGRESQL + is_there), names).one_or_none()
-    if row is None:
-        return None
-    schema, kind, is_view, is_filtered, is_allowed = row
-    problem = None
-    if not is_allowed:
-        problem = "this role may not select it"
-    elif is_filtered:
-        problem = "row-level security hides rows of the table from this role; run as one with BYPASSRLS"
-    return _Facts(str(schema), str(kind).lower(), bool(is_view), problem)
-
-
-_MYSQL = """
-SELECT c.table_schema, c.data_type, t.table_type = 'VIEW', c.privileges
-FROM information_schema.columns c
-JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name
-WHERE c.table_schema = coalesce(:schema, database()) AND c.table_name = :table AND c.column_name = :column
-"""
-
-
-def _look_up_mysql(connection: Connection, column: ReadColumn) -> _Facts | None:
-    names = {"schema": column.schema, "table": column.table, "column": column.column}
-    row = connection.execute(text(_MYSQL), names).first()
-    if row is None:
-        return None
-    schema, kind, is_view, privileges = row
-    problem = None if "select" in str(privileges).lower() else "this user may not select it"
-    return _Facts(as_text(schema), as_text(kind).lower(), bool(is_view), problem)
-
-
-def as_text(value: object) -> str:
-    """Return what the catalogue of MariaDB or MySQL says, which some drivers give as bytes."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+# All rows
 
 
 def raw_text(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[str]:
@@ -429,9 +229,6 @@ def raw_text(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[str]
     """
     # PostgreSQL's drivers would decode JSON
     return cast(column, Text) if dialect.name == "postgresql" else type_coerce(column, String())
-
-
-# All rows
 
 
 def referenced(connection: Connection, columns: Iterable[AnyColumn], keys: Iterable[str]) -> set[str]:
@@ -445,7 +242,7 @@ def referenced(connection: Connection, columns: Iterable[AnyColumn], keys: Itera
     read: set[ReadColumn] = set()
     for each in columns if wanted.keys else ():
         column = read_column(connection, each)
-        facts = _readable_facts(connection, column)
+        facts = readable_facts(connection, column)
         full_name = ReadColumn(facts.schema, column.table, column.column)
         if full_name not in read:
             read.add(full_name)

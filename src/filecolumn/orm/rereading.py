@@ -6,7 +6,6 @@ the statement.  What a row still holds was not given up.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,40 +15,28 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
-    Engine,
     Row,
     Select,
     Table,
     bindparam,
     select,
-    text,
 )
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.backends.streams import batches
-from filecolumn.ledger.columns import translated
 from filecolumn.ledger.prepared import prepared
 from filecolumn.orm.attributes import FileAttribute, TableKey, key_in, key_names, row_attributes
+from filecolumn.orm.catalogue import rules_of
 from filecolumn.orm.column import StoredObject
-from filecolumn.orm.references import HeldKeys, ReadColumn, UndecodableError, held_keys, is_view, raw_text
+from filecolumn.orm.references import HeldKeys, UndecodableError, held_keys, raw_text
 from filecolumn.orm.rows import BATCH, rows_in
 
-__all__ = ("Rereading", "TableRules", "identities_of", "rules_of")
+__all__ = ("Rereading", "identities_of")
 
 Identity = tuple[object, ...]
 Key = tuple[ColumnElement[Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TableRules:
-    """What may happen in a table that its statements do not say."""
-
-    moves_rows: bool
-    """Triggers or rules that are not ours may write rows: a file may come to be in another one."""
-    hides_rows: bool
-    """Row-level security is active for the role: a row that is not found may be there."""
 
 
 @dataclass(slots=True)
@@ -160,70 +147,3 @@ def _query(
 def _selected(table: Table, dialect: Dialect) -> Select[*tuple[str, ...]]:
     columns = [column for column in table.columns if isinstance(column.type, StoredObject)]
     return select(*(raw_text(column, dialect) for column in columns))
-
-
-_rules: WeakKeyDictionary[Engine, dict[tuple[str | None, str], TableRules]] = WeakKeyDictionary()
-
-
-def rules_of(connection: Connection, table: Table) -> TableRules:
-    """Return what may happen in a table, looked up once in a process."""
-    known = _rules.setdefault(connection.engine, {})
-    name = translated(connection, table.schema), table.name
-    if name not in known:
-        known[name] = _look_up(connection, table, *name)
-    return known[name]
-
-
-def _look_up(connection: Connection, table: Table, schema: str | None, name: str) -> TableRules:
-    columns = [column.name for column in table.columns if isinstance(column.type, StoredObject)]
-    if is_view(connection, ReadColumn(schema, name, columns[0])):
-        # a row that it does not show may be in its table
-        return TableRules(moves_rows=True, hides_rows=False)
-    match connection.dialect.name:
-        case "sqlite":
-            catalog = connection.dialect.identifier_preparer.quote(schema) + "." if schema else ""
-            is_its = "type = 'trigger' AND lower(tbl_name) = lower(:name)"
-            query = text(f"SELECT name, sql FROM {catalog}sqlite_master WHERE {is_its}")  # noqa: S608 - quoted
-            hides = False
-        case "postgresql":
-            quote = connection.dialect.identifier_preparer.quote
-            full = f"{quote(schema)}.{quote(name)}" if schema else quote(name)
-            query = text(_POSTGRESQL_RULES).bindparams(full=full)
-            hides = bool(
-                connection.scalar(
-                    text("SELECT row_security_active(to_regclass(:full))").bindparams(full=full)
-                )
-            )
-            found = [(each, body) for each, body in connection.execute(query)]
-            return TableRules(any(_moves(each, body, name, columns) for each, body in found), hides)
-        case _:
-            query = text(
-                "SELECT TRIGGER_NAME, ACTION_STATEMENT FROM information_schema.TRIGGERS "
-                "WHERE EVENT_OBJECT_SCHEMA = COALESCE(:schema, DATABASE()) AND EVENT_OBJECT_TABLE = :name"
-            ).bindparams(schema=schema)
-            hides = False
-    found = [(each, body) for each, body in connection.execute(query, {"name": name})]
-    return TableRules(any(_moves(each, body, name, columns) for each, body in found), hides)
-
-
-_POSTGRESQL_RULES = """
-SELECT t.tgname, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-WHERE t.tgrelid = to_regclass(:full) AND NOT t.tgisinternal
-UNION ALL SELECT r.rulename, pg_get_ruledef(r.oid) FROM pg_rewrite r
-WHERE r.ev_class = to_regclass(:full) AND r.rulename <> '_RETURN'
-"""
-_WRITES = re.compile(r"\b(INSERT|UPDATE|MERGE|REPLACE|EXECUTE|PERFORM|CALL)\b", re.IGNORECASE)
-
-
-def _moves(name: str, body: str, table: str, columns: Sequence[str]) -> bool:
-    """Return whether a trigger may write what a row holds into another; one that sets `updated_at` does not."""
-    if name.startswith("filecolumn_"):
-        return False
-    # what SQLite keeps begins with CREATE TRIGGER ... AFTER UPDATE ON
-    body = body[begin.end() :] if (begin := re.search(r"\bBEGIN\b", body, re.IGNORECASE)) else body
-    words = {found.upper() for found in _WRITES.findall(body)}
-    if words != {"UPDATE"}:
-        return bool(words)
-    targets = re.findall(r"\bUPDATE\s+(?:ONLY\s+)?[\"`\[]?(\w+)", body, re.IGNORECASE)
-    names_files = any(re.search(rf"\b{re.escape(column)}\b", body, re.IGNORECASE) for column in columns)
-    return names_files or any(target.lower() != table.lower() for target in targets)

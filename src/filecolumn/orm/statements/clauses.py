@@ -33,7 +33,6 @@ from sqlalchemy.sql.expression import UpdateBase
 from sqlalchemy.util import immutabledict
 
 from filecolumn.orm.column import StoredObject, kind_of_several
-from filecolumn.orm.expressions import columns_behind
 
 __all__ = (
     "Compilation",
@@ -329,7 +328,7 @@ def _widen(union: CompoundSelect[Any], results: list[Any], start: int) -> None:
         if isinstance(result.type, StoredObject):
             # a deferred column is selected, and is not in the result
             columns = [each[position] for each in selected] if is_parallel else list(chain(*selected))
-            kind = kind_of_several(source for column in columns for source in columns_behind(column))
+            kind = kind_of_several(columns)
             if kind is not None:
                 results[start + position] = result._replace(type=kind)
 
