@@ -27,7 +27,7 @@ from filecolumn.ledger import deletion, transitions
 from filecolumn.ledger.table import Ledger, keys_in
 from filecolumn.orm import column as column_type
 from filecolumn.orm import flush, rereading, transaction
-from filecolumn.orm.assignment import Upload
+from filecolumn.orm.transaction import Upload
 
 # the package has the functions under the modules' names
 drain_module = import_module("filecolumn.maintenance.drain")

@@ -128,6 +128,10 @@ class StorageRegistry:
                 "Call storages.register_backend(...) at start-up"
             ) from None
 
+    def find(self, key: str) -> StorageBackend | None:
+        """Return the storage of *key* or of what it is an alias for; None if it is not registered."""
+        return self._backends.get(self.resolve(key))
+
     def get_backend(self, key: str) -> StorageBackend:
         """Call `get`, under the name that advanced-alchemy gives it."""
         return self.get(key)

@@ -198,6 +198,8 @@ def _entries(accept: Iterable[str]) -> frozenset[str]:
 
 def _corrected(declared: str, found: str) -> str:
     """Return the claim, or what the bytes show if that is something else; never what a browser runs."""
+    if declared == found:
+        return declared
     claim, shown = canonical(declared), canonical(found)
     if claim in {UNKNOWN, shown} or shown in {UNKNOWN, TEXT} or agree(declared, found):
         return declared

@@ -223,19 +223,30 @@ def record(connection: Connection, ledger: Ledger, changes: Changes) -> set[Obje
     share them.  Raises ConcurrentFileChangeError, InvalidGrantError, ObjectExistsError or
     StaleUploadError for a key that another transaction or a sweep has taken.
     """
-    with speaking(ledger):
-        held_in = changes.held_in
+    held_in = changes.held_in
+    try:
         # first: a transaction that may go on after the refusal is to have nothing of the rest
-        _insert_used(connection, ledger, changes.used)
-        _insert_live(connection, ledger, changes.stored, held_in, StaleUploadError, _FENCED)
-        _insert_live(connection, ledger, changes.staged, held_in, StaleUploadError, _SWEPT)
-        _insert_live(
-            connection, ledger, changes.found, held_in, ObjectExistsError, FOUND_TAKEN, checked=False
-        )
-        deletable = _doom(connection, ledger, changes.removed - changes.doubtful)
-        _doom_doubtful(connection, ledger, changes.doubtful)
-        _assert_live(connection, ledger, changes.kept)
-        _note_columns(connection, ledger, changes.moved, held_in)
+        if changes.used:
+            _insert_used(connection, ledger, changes.used)
+        for added, refused, why, checked in (
+            (changes.stored, StaleUploadError, _FENCED, True),
+            (changes.staged, StaleUploadError, _SWEPT, True),
+            (changes.found, ObjectExistsError, FOUND_TAKEN, False),
+        ):
+            if added:
+                _insert_live(connection, ledger, added, held_in, refused, why, checked=checked)
+        deletable = set[ObjectRef]()
+        if changes.removed:
+            deletable = _doom(connection, ledger, changes.removed - changes.doubtful)
+        if changes.doubtful:
+            _doom_doubtful(connection, ledger, changes.doubtful)
+        if changes.kept:
+            _assert_live(connection, ledger, changes.kept)
+        if changes.moved:
+            _note_columns(connection, ledger, changes.moved, held_in)
+    except DBAPIError as error:
+        _explain(error, ledger)
+        raise
     return deletable
 
 
@@ -249,8 +260,6 @@ def _insert_live(  # noqa: PLR0917 - what is added, where, and how it is refused
     *,
     checked: bool = True,
 ) -> None:
-    if not added:
-        return
     rows = [
         {
             "backend": storages.name_in_ledger(backend),
@@ -872,12 +881,17 @@ def speaking(ledger: Ledger) -> Generator[None]:
     try:
         yield
     except DBAPIError as error:
-        text = str(error.orig).lower()
-        if any(sign in text for sign in _COLUMNS):
-            raise older_ledger(ledger) from error
-        named = ledger.table.name in text or ledger.meta.name in text
-        if not named or not any(sign in text for sign in _MISSING):
-            raise
+        _explain(error, ledger)
+        raise
+
+
+def _explain(error: DBAPIError, ledger: Ledger) -> None:
+    """Raise MissingLedgerError if a statement failed because the table is not in the database, or is an older one."""
+    text = str(error.orig).lower()
+    if any(sign in text for sign in _COLUMNS):
+        raise older_ledger(ledger) from error
+    named = ledger.table.name in text or ledger.meta.name in text
+    if named and any(sign in text for sign in _MISSING):
         raise missing_ledger(ledger) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -22,7 +21,7 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.backends.streams import batches
@@ -33,43 +32,30 @@ from filecolumn.orm.statements.clauses import plain_select
 __all__ = (
     "BATCH",
     "Finder",
-    "HeldRow",
     "MatchedRow",
-    "held_rows",
+    "RowValues",
     "lock",
+    "rows_for_update",
     "rows_in",
-    "session_connection",
 )
 
-HeldRow = Mapping[str, object]
+RowValues = Mapping[str, object]
 """Values of what holds files in a row, by the names of `row_attributes`."""
 
 BATCH = 500
 
 
-def held_rows(
-    session: Session, states: Iterable[InstanceState[object]]
-) -> dict[InstanceState[object], HeldRow]:
-    """Return what the rows of persistent *states* hold, locked against others until the transaction ends.
+def rows_for_update(
+    connection: Connection, mapper: Mapper[object], states: Sequence[InstanceState[object]]
+) -> dict[InstanceState[object], RowValues]:
+    """Return what the rows of instances of *mapper* hold, locked against others until the transaction ends.
 
     A row that is gone is missing from the result.
     """
-    by_mapper: defaultdict[Mapper[object], list[InstanceState[object]]] = defaultdict(list)
-    for state in states:
-        if state.key is not None:
-            by_mapper[state.mapper].append(state)
-    held: dict[InstanceState[object], HeldRow] = {}
-    for mapper, group in by_mapper.items():
-        connection = session_connection(session, mapper)
-        lock(connection, mapper.local_table)
-        for batch in batches(group, BATCH):
-            held.update(_select(connection, mapper, batch))
-    return held
-
-
-def session_connection(session: Session, mapper: Mapper[object]) -> Connection:
-    """Return the connection that the session's flush of *mapper* uses."""
-    return session.connection(bind_arguments={"mapper": mapper})
+    lock(connection, mapper.local_table)
+    return {
+        state: row for batch in batches(states, BATCH) for state, row in _select(connection, mapper, batch)
+    }
 
 
 def lock(connection: Connection, table: FromClause) -> None:
@@ -83,7 +69,7 @@ def lock(connection: Connection, table: FromClause) -> None:
 
 def _select(
     connection: Connection, mapper: Mapper[object], states: Sequence[InstanceState[object]]
-) -> Iterator[tuple[InstanceState[object], HeldRow]]:
+) -> Iterator[tuple[InstanceState[object], RowValues]]:
     by_identity = {state.key[1]: state for state in states if state.key is not None}
     is_other = False
     for identity, row in _rows(connection, mapper, list(by_identity)):
@@ -100,7 +86,7 @@ def _select(
 
 def _rows(
     connection: Connection, mapper: Mapper[object], identities: Sequence[tuple[object, ...]]
-) -> Iterator[tuple[tuple[object, ...], HeldRow]]:
+) -> Iterator[tuple[tuple[object, ...], RowValues]]:
     names = [attribute.key for attribute in row_attributes(mapper)]
     width = len(mapper.primary_key)
     for row in connection.execute(*_query(mapper, identities)):
