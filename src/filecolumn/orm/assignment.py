@@ -15,8 +15,8 @@ from enum import Enum
 from filecolumn.backends.registry import ObjectRef
 from filecolumn.content.sources import Source
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.file import FileObject
-from filecolumn.files.file_list import FileObjectList
+from filecolumn.files.file import FileObject, file_state, set_parent
+from filecolumn.files.file_list import FileObjectList, list_state
 from filecolumn.files.transfer import Copy, Put
 from filecolumn.signing import Claims
 
@@ -140,7 +140,7 @@ class Upload:
         if self.restore is not None:
             self.restore()
         if self.file is not None and self.source is not None and self.source.is_spent:
-            self.file._consume()
+            file_state(self.file).consume()
 
     def revert(self) -> None:
         """Make the file pending again, or consumed if its source cannot be read twice."""
@@ -148,9 +148,9 @@ class Upload:
             self.restore()
         file, source = self.file, self.source
         # a file that was stored again since is not this upload's any more
-        if not self.done or file is None or source is None or file._known().key != self.op.key:
+        if not self.done or file is None or source is None or file_state(file).facts.key != self.op.key:
             return
-        file._unstage(self.facts, source)
+        file_state(file).unstage(self.facts, source)
 
 
 @dataclass(slots=True, eq=False)
@@ -199,13 +199,13 @@ class Frame:
         """Give the files back to their state before; return what to delete from the storages."""
         for place, file in self.attached.items():
             if place not in self.uploads:
-                file._detach()
+                file_state(file).detach()
         for use in self.used.values():
-            use.file._hold_grant(use.grant)
+            file_state(use.file).grant = use.grant
         for file, facts in self.rewritten.values():
-            file._unflush(facts)
+            file_state(file).unflush(facts)
         for files, held in self.rewritten_lists.values():
-            files._unflush(held)
+            list_state(files).committed = held
         for upload in self.uploads.values():
             upload.revert()
         return {place for place, upload in self.uploads.items() if upload.deletable}
@@ -219,6 +219,6 @@ class Frame:
             return set()
         for files in self.released.values():
             for file in files:
-                file._remove()
-                file._own(None)
+                file_state(file).remove()
+                set_parent(file, None)
         return self.removed | {place for place, upload in unused.items() if upload.deletable}

@@ -24,7 +24,7 @@ from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn._failpoints import failpoint
-from filecolumn.files.file import FileObject
+from filecolumn.files.file import FileObject, freed
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.files.grants import find_columns_by
 from filecolumn.orm import creation
@@ -138,7 +138,7 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
             return tracked(None, state, key, state.dict.get(key)) if kind.multiple else None
         if not kind.multiple:
             if isinstance(value, FileObject):
-                return value._taken()
+                return freed(value)
         elif isinstance(value, list | tuple):
             return tracked(cast("Sequence[FileObject]", value), state, key, state.dict.get(key))
         raise TypeError(kind.expected(value))

@@ -23,10 +23,10 @@ from filecolumn.errors import (
 )
 from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.file import FileObject
-from filecolumn.files.file_list import FileObjectList
+from filecolumn.files.file import FileObject, file_state, file_with
+from filecolumn.files.file_list import FileObjectList, list_state
 from filecolumn.files.grants import place_of_grant
-from filecolumn.files.state import Phase
+from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
 from filecolumn.files.transfer import Copy, Inspect, Operation, Put, overwriting_error
 from filecolumn.ledger.transitions import FOUND_TAKEN, Changes, LedgerAt
 from filecolumn.orm.assignment import Frame, GrantUse, Spot, Upload, Use, Wanted, assign
@@ -78,7 +78,7 @@ __all__ = (
 def store_pending(slots: Sequence[Slot], frame: Frame, recorder: Recorder) -> None:
     """Check everything first, then store: bad input is refused before anything is stored."""
     pending = {id(slot.file): slot for slot in reversed(slots) if not slot.file.is_saved}
-    granted = [slot for slot in slots if slot.file._phase is Phase.GRANTED]
+    granted = [slot for slot in slots if isinstance(file_state(slot.file).content, Granted)]
     for slot in slots:
         check_slot(slot)
     recorder.check_grants(slots)
@@ -87,12 +87,12 @@ def store_pending(slots: Sequence[Slot], frame: Frame, recorder: Recorder) -> No
     slot_of: dict[Put | Copy, Slot] = {}
     for slot in reversed(pending.values()):
         op = put_for(slot)
-        uploads[op] = Upload(op, slot.file, slot.file._known(), op.source)
+        uploads[op] = Upload(op, slot.file, file_state(slot.file).facts, op.source)
         slot_of[op] = slot
     for slot in granted:
         taking = take_for(slot)
-        file, facts = slot.file, slot.file._known()
-        restore = partial(file._regrant, taking.key, facts, taking.grant)
+        file, facts = slot.file, file_state(slot.file).facts
+        restore = partial(file_state(file).regrant, taking.key, facts, taking.grant)
         uploads[taking] = Upload(taking, file, restore=restore)
         slot_of[taking] = slot
     try:
@@ -113,8 +113,9 @@ def copied_for(
     for index, (slot, use) in enumerate(zip(slots, uses, strict=True)):
         if use is Use.COPY:
             op = copy_for(slot)
-            copy = files[index] = FileObject._from_facts(op.facts, Phase.PENDING)
-            copy._hold_grant(slot.file._grant)
+            copy = files[index] = file_with(
+                FileState(Pending(None), op.facts, grant=file_state(slot.file).grant)
+            )
             slot.swap(slot.file, copy)
             copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
             slot_of[op] = slot
@@ -135,7 +136,7 @@ def _transfer(
         upload = uploads[op]
         upload.done = True
         if upload.file is not None:
-            upload.file._stage(facts)
+            file_state(upload.file).stage(facts)
         if not op.fresh:
             stored[upload.place] = facts
 
@@ -177,8 +178,8 @@ def check_unchanged(state: InstanceState[object], attribute: FileAttribute, row:
         return
     try:
         files = seen_files(state, attribute.key)
-        seen = None if files is None else [file._row_facts() for file in files]
-        now = None if row is None else [file._known() for file in files_in(row[attribute.key])]
+        seen = None if files is None else [file_state(file).row_facts for file in files]
+        now = None if row is None else [file_state(file).facts for file in files_in(row[attribute.key])]
     except CorruptFileMetadataError:
         # what nobody can read cannot be compared; nothing will be deleted for it either
         return
@@ -201,7 +202,7 @@ def seen_files(state: InstanceState[object], key: str) -> Sequence[FileObject] |
             return None
     match value:
         case FileObjectList():
-            return value._row_files()
+            return list_state(value).committed
         case FileObject():
             return [value]
         case None:
@@ -211,8 +212,8 @@ def seen_files(state: InstanceState[object], key: str) -> Sequence[FileObject] |
 
 
 def _is_from(file: FileObject, state: InstanceState[object], key: str) -> bool:
-    owner = file._owner
-    return isinstance(owner, RowOwner) and owner.is_for(state, key)
+    parent = file_state(file).parent
+    return isinstance(parent, RowOwner) and parent.is_for(state, key)
 
 
 State = InstanceState[object]
@@ -264,7 +265,7 @@ def spots_in(held: Sequence[Held], recorder: Recorder) -> dict[Hashable, Sequenc
 def _known(files: Iterable[FileObject]) -> Iterator[FileObject]:
     with suppress(CorruptFileMetadataError):
         for file in files:
-            file._known()
+            file_state(file).decode()
             yield file
 
 
@@ -316,8 +317,8 @@ def _fresh(slots: Sequence[Slot], homes: Sequence[Hashable]) -> Iterable[Spot]:
     return {
         place: (home, place)
         for slot, home in zip(reversed(slots), reversed(homes), strict=True)
-        if slot.file._phase is Phase.STAGED
-        and (isinstance(home, LedgerAt) or not slot.file._found)
+        if isinstance(file_state(slot.file).content, Staged)
+        and (isinstance(home, LedgerAt) or not file_state(slot.file).is_found)
         and (place := place_of(slot.file))
     }.values()
 
@@ -351,7 +352,7 @@ class LedgerChanges:
             if not isinstance(home, LedgerAt):
                 continue
             if self._frame.ledger_with(place):
-                if gift.use is Use.ATTACH and file._found:
+                if gift.use is Use.ATTACH and file_state(file).is_found:
                     raise ObjectExistsError(f"the storage key {place[1]!r} {FOUND_TAKEN}")
                 continue
             changes = self._changes[home]
@@ -363,11 +364,11 @@ class LedgerChanges:
             if gift.use is Use.KEEP:
                 changes.moved.add(place)
             elif place in self._frame.uploads:
-                changes.stored[place] = file._known()
-            elif file._found:
-                changes.found[place] = file._known()
+                changes.stored[place] = file_state(file).facts
+            elif file_state(file).is_found:
+                changes.found[place] = file_state(file).facts
             else:
-                changes.staged[place] = file._known()
+                changes.staged[place] = file_state(file).facts
 
     def add_removed(self, removed: Collection[Spot], held: Sequence[Held]) -> None:
         """Add what no row holds any more, and note whose files the commit makes empty."""
@@ -380,7 +381,7 @@ class LedgerChanges:
                 if (home, (place := place_of(file))) not in removed or not _is_in_its_column(file):
                     continue
                 self._frame.released.setdefault(place, []).extend(own[place])
-                foreign = file._known().foreign
+                foreign = file_state(file).facts.foreign
                 if isinstance(home, LedgerAt):
                     (self._changes[home].doubtful if foreign else self._changes[home].removed).add(place)
                 elif not foreign:
@@ -394,19 +395,19 @@ class LedgerChanges:
 
     def _use_up(self, file: FileObject, home: Hashable) -> None:
         """Remove what a client uploaded, now that a row has a copy; the ledger refuses it a second time."""
-        if (grant := file._grant) is None:
+        if (grant := file_state(file).grant) is None:
             return
         upload = place_of_grant(grant)
         self._uses[upload] = GrantUse(grant, file, place_of(file)), home
         if isinstance(home, LedgerAt):
-            self._changes[home].used[upload] = file._known()
+            self._changes[home].used[upload] = file_state(file).facts
             self._changes[home].removed.add(upload)
 
 
 def _is_in_its_column(file: FileObject) -> bool:
     """Return whether the row names a place that its column may point to: else nothing there is its to delete."""
     try:
-        file._located()
+        file_state(file).located()
     except FileColumnError:
         return False
     return True
@@ -499,7 +500,7 @@ class FlushUnit:
             value = state.dict.get(key)
             for file in files_in(value):
                 self._attach(file, attribute)
-            if isinstance(value, FileObjectList) and (before := value._flushed()) is not None:
+            if isinstance(value, FileObjectList) and (before := list_state(value).flushed(value)) is not None:
                 self._frame.rewritten_lists.setdefault(id(value), (value, before))
             if value is not None:
                 own(state, key, value)
@@ -510,15 +511,15 @@ class FlushUnit:
         """Register as a writer of the storages that new content goes to."""
         targets: dict[Mapper[object], set[str]] = {}
         for slot in slots:
-            if slot.file._phase is not Phase.STORED or not may_stay(slot):
+            if not isinstance(file_state(slot.file).content, Stored) or not may_stay(slot):
                 targets.setdefault(slot.state.mapper, set()).add(target_of(slot))
         for mapper, names in targets.items():
             self._recorder.register(mapper, names)
 
     def _attach(self, file: FileObject, attribute: FileAttribute) -> None:
-        if (before := file._flushed()) is not None:
+        if (before := file_state(file).flushed()) is not None:
             self._frame.rewritten.setdefault(id(file), (file, before))
-        if file._attach(attribute.type._allowed):
+        if file_state(file).attach(attribute.type._allowed):
             self._frame.attached[place_of(file)] = file
 
     def _changes(self, written: Iterable[State]) -> Iterator[tuple[State, FileAttribute]]:
@@ -577,7 +578,7 @@ class FlushUnit:
             if settled is None or instance is None or gift.home != home or rows.holds(place[1]):
                 continue
             # what lay there before stays, and is not recorded
-            if not gift.file._found:
+            if not file_state(gift.file).is_found:
                 # an upload that no row got would go with the commit too: another row may have it
                 self._attach(gift.file, settled[0])
                 self._recorder.doom_refused(home, place)

@@ -17,6 +17,7 @@ from filecolumn._failpoints import failpoint
 from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.backends.streams import batches
 from filecolumn.files.facts import FileFacts
+from filecolumn.files.file import file_state
 from filecolumn.files.grants import place_of_grant, used_error
 from filecolumn.ledger.columns import column_ids, name_of, note_columns, translation_of
 from filecolumn.ledger.locks import lock_sqlite
@@ -167,7 +168,7 @@ class Recorder:
         uploads: defaultdict[Mapper[object], set[ObjectRef]] = defaultdict(set)
         given: set[ObjectRef] = set()
         for slot in slots:
-            if (grant := slot.file._grant) is None:
+            if (grant := file_state(slot.file).grant) is None:
                 continue
             upload = place_of_grant(grant)
             if upload in given or self._frame.has_used(upload):
@@ -194,7 +195,7 @@ class Recorder:
 
     def note_use(self, upload: ObjectRef, use: GrantUse, home: Hashable) -> None:
         """Note that a grant is used up; where there is no ledger, the commit removes its upload without one."""
-        use.file._use_grant()
+        file_state(use.file).grant = None
         self._used[upload] = self._frame.used[upload] = use
         if isinstance(home, LedgerAt):
             self._used_at[upload] = home
@@ -207,7 +208,7 @@ class Recorder:
         for upload, use in list(self._used.items()):
             if use.place in attached:
                 continue
-            use.file._hold_grant(use.grant)
+            file_state(use.file).grant = use.grant
             for noted in (self._used, self._frame.used, self._frame.doomed):
                 noted.pop(upload, None)
             self._frame.removed.discard(upload)

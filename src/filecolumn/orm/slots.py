@@ -18,9 +18,9 @@ from filecolumn.errors import (
 )
 from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.file import FileObject, no_content
-from filecolumn.files.file_list import FileObjectList
-from filecolumn.files.state import Phase
+from filecolumn.files.file import FileObject, file_state, no_content
+from filecolumn.files.file_list import FileObjectList, replace_file
+from filecolumn.files.state import Granted, Staged, Stored
 from filecolumn.files.taking import Take
 from filecolumn.files.transfer import Copy, Inspect, Operation, Put
 from filecolumn.naming import KeyContext
@@ -69,7 +69,7 @@ class Slot:
             self.state.dict[self.attribute.key] = new
         elif isinstance(value, FileObjectList):
             # from this slot's index: the same file may stand in the list several times
-            value._swap(old, new, self.index)
+            replace_file(value, old, new, self.index)
 
 
 def slots_of(state: InstanceState[object], attribute: FileAttribute) -> Iterator[Slot]:
@@ -82,16 +82,17 @@ def check_slot(slot: Slot) -> None:
     """Raise what would make the slot's file impossible."""
     file, kind = slot.file, slot.attribute.type
     _check_grant(slot)
-    if file._phase is Phase.GRANTED:
+    state = file_state(file)
+    if isinstance(state.content, Granted):
         kind.policy.check_size(file.size, slot.attribute.key)
         return
-    if file._phase is Phase.STORED:
+    if isinstance(state.content, Stored):
         # a corrupt file of a list that gets another one cannot be written again
-        file._known()
-        if file._allowed is None:
-            file._restrict(kind._allowed)
+        state.decode()
+        if state.allowed is None:
+            state.restrict(kind._allowed)
         return
-    if not file.is_saved and file._source is None:
+    if not file.is_saved and state.source is None:
         raise no_content(file)
     column = kind.backend or storages.default
     named = file.backend_key
@@ -99,23 +100,23 @@ def check_slot(slot: Slot) -> None:
         raise BackendMismatchError(
             f"{file.filename!r} names storage {named!r}, and the column {slot.attribute.key!r} stores in {column!r}"
         )
-    if file._phase is Phase.STAGED and time.time() - file._staged_at > MAX_ATTACH_AGE:
-        done, again = ("found", "call from_key() again") if file._found else ("saved", "save it again")
+    if isinstance(state.content, Staged) and time.time() - state.content.since > MAX_ATTACH_AGE:
+        done, again = ("found", "call from_key() again") if state.is_found else ("saved", "save it again")
         raise StaleUploadError(
             f"{file.filename!r} was {done} more than {MAX_ATTACH_AGE / 3600:g} hours ago and may be swept; {again}"
         )
-    if file._source is not None:
-        file._source.check()
-        kind.policy.check_size(file._source.known_size(), slot.attribute.key)
-        if file._source.is_async and not execution.in_async():
-            file._source.chunks()
+    if (source := state.source) is not None:
+        source.check()
+        kind.policy.check_size(source.known_size(), slot.attribute.key)
+        if source.is_async and not execution.in_async():
+            source.chunks()
 
 
 def check_passes(files: Iterable[FileObject]) -> None:
     """Raise SourceConsumedError if two files wait to be read from what can be read only once."""
     read: set[int] = set()
     for file in files:
-        source = file._source
+        source = file_state(file).source
         if source is None or source.replayable or source.moves is None:
             continue
         if id(source.moves) in read:
@@ -128,7 +129,7 @@ def check_passes(files: Iterable[FileObject]) -> None:
 
 def _check_grant(slot: Slot) -> None:
     """Raise InvalidGrantError for a grant of another column, or one that ended long before the flush."""
-    if (grant := slot.file._grant) is None:
+    if (grant := file_state(slot.file).grant) is None:
         return
     if grant.column and grant.column not in names_of(slot.state.mapper, slot.attribute):
         raise InvalidGrantError(
@@ -142,21 +143,21 @@ def _check_grant(slot: Slot) -> None:
 
 def put_for(slot: Slot) -> Put:
     """Plan to store the slot's pending file; InvalidKeyError if no key can be made."""
-    file, source = slot.file, slot.file._source
+    file, source = slot.file, file_state(slot.file).source
     if source is None:
         raise no_content(file)
     name = target_of(slot)
-    fresh = file._given_key is None and slot.attribute.type.makes_unique_keys
-    facts = replace(file._known(), backend=name)
+    fresh = file_state(file).given_key is None and slot.attribute.type.makes_unique_keys
+    facts = replace(file_state(file).facts, backend=name)
     policy, field = slot.attribute.type.policy, slot.attribute.key
     return Put(storages.get(name), _key(slot), source, facts, fresh, policy, field)
 
 
 def copy_for(slot: Slot) -> Copy:
     """Plan to copy the slot's file from where it is."""
-    origin, origin_key = slot.file._located()
+    origin, origin_key = file_state(slot.file).located()
     name = target_of(slot)
-    facts = replace(slot.file._known(), backend=name)
+    facts = replace(file_state(slot.file).facts, backend=name)
     key = _key(slot, given=False)
     return Copy(origin, origin_key, storages.get(name), key, facts, slot.attribute.type.makes_unique_keys)
 
@@ -164,7 +165,7 @@ def copy_for(slot: Slot) -> Copy:
 def take_for(slot: Slot) -> Take:
     """Plan to store what a client has uploaded for the slot."""
     copying, kind = copy_for(slot), slot.attribute.type
-    grant = slot.file._grant
+    grant = file_state(slot.file).grant
     assert grant is not None  # noqa: S101 - of each file that is GRANTED
     return Take(
         copying.origin,
@@ -185,8 +186,8 @@ def target_of(slot: Slot) -> str:
 
 
 def _key(slot: Slot, *, given: bool = True) -> str:
-    if given and slot.file._given_key is not None:
-        return slot.file._given_key
+    if given and (given_key := file_state(slot.file).given_key) is not None:
+        return given_key
     attribute = slot.attribute
     record = slot.state.obj()
     context = KeyContext(attribute.table, attribute.key, slot.file.filename, record)
@@ -195,11 +196,11 @@ def _key(slot: Slot, *, given: bool = True) -> str:
 
 def place_of(file: FileObject) -> ObjectRef:
     """Return where the content of a saved file is."""
-    facts = file._known()
+    facts = file_state(file).facts
     name = facts.backend
     if name is None:
         try:
-            name = file._storage_name()
+            name = file_state(file).storage_name()
         except FileColumnError:
             name = ""
     return storages.resolve(name), facts.key or ""
@@ -235,19 +236,19 @@ class Arrival:
         if policy.accept is None or facts.sniffed is None:
             return
         decided = policy.judge(facts.sniffed, facts.filename, facts.content_type, self.field)
-        if self.file._phase is Phase.STAGED:
-            self.file._retype(decided)
+        if isinstance(file_state(self.file).content, Staged):
+            file_state(self.file).retype(decided)
 
 
 def admit(arrivals: Iterable[Arrival]) -> None:
     """Raise ContentRejectedError for the first file that its column refuses; nothing is changed in a storage."""
     judged = list(arrivals)
-    known: dict[int, FileFacts] = {id(arrival): arrival.file._known() for arrival in judged}
+    known: dict[int, FileFacts] = {id(arrival): file_state(arrival.file).facts for arrival in judged}
     looks: dict[Operation, Arrival] = {}
     for arrival in judged:
         if not arrival.is_known(known[id(arrival)]):
-            backend, key = arrival.file._located()
-            looks[Inspect(backend, key, arrival.file._known())] = arrival
+            backend, key = file_state(arrival.file).located()
+            looks[Inspect(backend, key, file_state(arrival.file).facts)] = arrival
 
     def done(op: Operation, facts: FileFacts) -> None:
         known[id(looks[op])] = facts

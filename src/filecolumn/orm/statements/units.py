@@ -18,7 +18,7 @@ from sqlalchemy.orm.state import InstanceState
 from filecolumn.backends.registry import ObjectRef
 from filecolumn.errors import ConcurrentFileChangeError, FileColumnError, NotSupportedError
 from filecolumn.files.file import FileObject
-from filecolumn.files.file_list import FileObjectList
+from filecolumn.files.file_list import FileObjectList, list_state
 from filecolumn.ledger.columns import translating
 from filecolumn.orm.assignment import Spot
 from filecolumn.orm.attributes import FileAttribute, key_columns, note_table
@@ -190,7 +190,7 @@ class StatementUnit(FlushUnit):
         for written in self._written:
             for attribute in written.values.cells:
                 if isinstance(value := written.state.dict[attribute.key], FileObjectList):
-                    value._flushed()
+                    list_state(value).flushed(value)
         changes = LedgerChanges(self._frame, self._recorder)
         changes.add_removed(self._removed, self._held)
         changes.write()
