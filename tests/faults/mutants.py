@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, delete, update
@@ -23,30 +24,28 @@ from filecolumn.backends.registry import ObjectRef
 from filecolumn.files import transfer
 from filecolumn.files.facts import FileFacts
 from filecolumn.ledger import deletion, transitions
-from filecolumn.ledger.table import Ledger
-from filecolumn.ledger.transitions import is_one_of
+from filecolumn.ledger.table import Ledger, keys_in
 from filecolumn.orm import column as column_type
 from filecolumn.orm import flush, rereading, transaction
-from filecolumn.orm.assignment import Upload
+from filecolumn.orm.transaction import Upload
 
 # the package has the functions under the modules' names
 drain_module = import_module("filecolumn.maintenance.drain")
 sweep_module = import_module("filecolumn.maintenance.sweep")
 view_module = import_module("filecolumn.maintenance.view")
 Patch = pytest.MonkeyPatch
-Drain = drain_module._Drain
 
 VARIABLE = "FILECOLUMN_TEST_MUTANT"
 LIMIT = 600
 """Seconds for the run of one mutant."""
 
 with_stat = transfer._with_stat
-claim = Drain._claim
+lease_due = transitions.lease_due
 
 
 def forget_keys(connection: Connection, ledger: Ledger, places: Collection[ObjectRef], **_: object) -> None:
     if places:
-        connection.execute(delete(ledger.table).where(is_one_of(ledger, places)))
+        connection.execute(delete(ledger.table).where(keys_in(ledger, places)))
 
 
 def row_of_anything(file: FileObject | None) -> dict[str, object]:
@@ -62,18 +61,17 @@ def delete_at_once(_: Engine, __: Ledger, places: Sequence[ObjectRef], **___: ob
     return list(places)
 
 
-def claim_for_no_time(self: object, connection: Connection, size: int) -> list[object]:
-    claims: list[object] = claim(self, connection, size)
-    ledger: Ledger = self._ledger  # type: ignore[attr-defined]
-    taken = is_one_of(ledger, [each.place for each in claims])  # type: ignore[attr-defined]
+def lease_for_no_time(connection: Connection, ledger: Ledger, **options: Any) -> list[transitions.Lease]:
+    leases = lease_due(connection, ledger, **options)
+    taken = keys_in(ledger, [each.ref for each in leases])
     connection.execute(update(ledger.table).where(taken).values(due_at=0))
-    return claims
+    return leases
 
 
 MUTANTS: dict[str, Callable[[Patch], None]] = {
     "kept keys are not counted": lambda patch: patch.setattr(transitions, "_assert_live", lambda *_: None),
     "removed keys are not counted": lambda patch: patch.setattr(
-        transitions, "_doom_unchecked", lambda *_: set()
+        transitions, "_doom_uncertain", lambda *_: set()
     ),
     "a drain does not look up again what it claimed": lambda patch: patch.setattr(
         drain_module._Drain, "look_up", lambda *_: None
@@ -86,7 +84,7 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
     "whatever lies at the key is deleted": lambda patch: patch.setattr(
         Upload, "deletable", property(lambda _: True)
     ),
-    "a claim has no lease": lambda patch: patch.setattr(Drain, "_claim", claim_for_no_time),
+    "a lease ends at once": lambda patch: patch.setattr(drain_module, "lease_due", lease_for_no_time),
     "a commit does not ask whose the storage is": lambda patch: patch.setattr(
         deletion, "_withheld", lambda *_: {}
     ),

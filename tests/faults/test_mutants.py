@@ -177,7 +177,7 @@ HISTORIES: dict[str, Callable[[World], list[str]]] = {
     "a new key is not claimed": attach_a_swept_file,
     "any size is believed": store_less_than_was_sent,
     "whatever lies at the key is deleted": ask_for_a_key_of_another,
-    "a claim has no lease": drain_twice_at_once,
+    "a lease ends at once": drain_twice_at_once,
     "a commit does not ask whose the storage is": change_a_clone,
     "a drain does not ask whose the storage is": change_a_clone,
 }

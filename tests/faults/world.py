@@ -19,8 +19,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from filecolumn import storages
+from filecolumn.ledger import locks
 from filecolumn.ledger.table import State
-from filecolumn.maintenance import claims, install_triggers, sweep
+from filecolumn.maintenance import install_triggers, sweep
 from tests.faults.beliefs import Labelled, Row, Rows
 from tests.faults.due import let_sweeps_judge, make_due
 from tests.scenarios.drivers import Driver
@@ -121,7 +122,7 @@ class World:
         """Call `drain` or `sweep` as a program does, but let it not wait for sessions that cannot go on meanwhile."""
         # MariaDB knows no parts of a second, and PostgreSQL waits for ever for none
         limit = 0 if self.driver.dialect in {"mysql", "mariadb"} else 0.02
-        with patch.multiple(claims, ATTEMPTS=1, LOCK_LIMIT=limit):
+        with patch.multiple(locks, ATTEMPTS=1, LOCK_LIMIT=limit):
             if not self.driver.is_async:
                 return call(self.engine, Base, **options)
             return self.wait(greenlet_spawn(call, self.engine, Base, **options))

@@ -3,60 +3,86 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filecolumn.orm.assignment import Use, Wanted, assign
+from filecolumn.orm.assignment import HomeRef, Use, assign
 
-PLACES = st.tuples(
-    st.sampled_from(["one database", "another"]),
-    st.sampled_from([("docs", "a"), ("docs", "b"), ("other", "a")]),
-)
+HOMES = ["one database", "another"]
+REFS = [("docs", "a"), ("docs", "b"), ("other", "a")]
+HOME_REFS = st.tuples(st.sampled_from(HOMES), st.sampled_from(REFS))
 ROWS = st.sampled_from(["row 1", "row 2", "row 3"])
-SLOTS = st.lists(st.builds(Wanted, ROWS, PLACES, st.booleans()), max_size=8)
-FRESH = st.sets(PLACES)
-HELD = st.dictionaries(ROWS, st.lists(PLACES, max_size=3), max_size=3)
 
 
-@given(slots=SLOTS, fresh=FRESH, held=HELD)
-def test_an_object_is_given_to_no_more_places_than_it_had(slots, fresh, held) -> None:
-    had = Counter(place for places in held.values() for place in places) + Counter(fresh)
-    uses = assign(slots, fresh, held).uses
-    given_to = Counter(slot.spot for slot, use in zip(slots, uses, strict=True) if use is not Use.COPY)
-    assert given_to <= had
+@dataclass
+class File:
+    row: str
+    at: HomeRef
+
+    @property
+    def home(self) -> object:
+        return self.at[0]
+
+    @property
+    def ref(self) -> tuple[str, str]:
+        return self.at[1]
 
 
-@given(slots=SLOTS, fresh=FRESH, held=HELD)
-def test_nothing_is_copied_that_could_have_been_given(slots, fresh, held) -> None:
-    had = Counter(place for places in held.values() for place in places) + Counter(fresh)
-    uses = assign(slots, fresh, held).uses
-    given_to = Counter(slot.spot for slot, use in zip(slots, uses, strict=True) if use is not Use.COPY)
-    for slot, use in zip(slots, uses, strict=True):
-        if use is Use.COPY and slot.may_stay:
-            assert given_to[slot.spot] == had[slot.spot]
+@dataclass
+class Place(File):
+    may_stay: bool
+    is_fresh: bool
+    use: Use = Use.COPY
 
 
-@given(slots=SLOTS, fresh=FRESH, held=HELD)
-def test_a_row_keeps_its_own_before_others_get_it(slots, fresh, held) -> None:
-    uses = assign(slots, fresh, held).uses
-    for row, places in held.items():
-        for place, count in Counter(places).items():
-            own = [
-                use for slot, use in zip(slots, uses, strict=True) if (slot.row, slot.spot) == (row, place)
-            ]
-            assert own.count(Use.KEEP) >= min(count, len(own))
+SLOTS = st.lists(st.builds(Place, ROWS, HOME_REFS, st.booleans(), st.booleans()), max_size=8)
+COMMITTED = st.lists(st.builds(File, ROWS, HOME_REFS), max_size=8)
 
 
-@given(slots=SLOTS, fresh=FRESH, held=HELD)
-def test_what_was_held_and_is_no_longer_is_removed_and_nothing_else(slots, fresh, held) -> None:
-    outcome = assign(slots, fresh, held)
-    kept = {slot.spot for slot, use in zip(slots, outcome.uses, strict=True) if use is not Use.COPY}
-    assert outcome.removed == {place for places in held.values() for place in places} - kept
+def supply(slots: list[Place], committed: list[File]) -> Counter[HomeRef]:
+    """Return how many places could have each object: those that had it, and one for what is fresh."""
+    fresh = {slot.ref: slot.at for slot in reversed(slots) if slot.is_fresh}
+    return Counter(file.at for file in committed) + Counter(fresh.values())
 
 
-@given(slots=SLOTS, fresh=FRESH, held=HELD)
-def test_where_a_column_may_not_point_is_copied_unless_the_row_did_so_before(slots, fresh, held) -> None:
-    for slot, use in zip(slots, assign(slots, fresh, held).uses, strict=True):
-        if not slot.may_stay and slot.spot not in held.get(slot.row, ()):
-            assert use is Use.COPY
+@given(slots=SLOTS, committed=COMMITTED)
+def test_an_object_is_given_to_no_more_places_than_it_had(slots, committed) -> None:
+    had = supply(slots, committed)
+    assign(slots, committed)
+    assert Counter(slot.at for slot in slots if slot.use is not Use.COPY) <= had
+
+
+@given(slots=SLOTS, committed=COMMITTED)
+def test_nothing_is_copied_that_could_have_been_given(slots, committed) -> None:
+    had = supply(slots, committed)
+    assign(slots, committed)
+    given_to = Counter(slot.at for slot in slots if slot.use is not Use.COPY)
+    for slot in slots:
+        if slot.use is Use.COPY and slot.may_stay:
+            assert given_to[slot.at] == had[slot.at]
+
+
+@given(slots=SLOTS, committed=COMMITTED)
+def test_a_row_keeps_its_own_before_others_get_it(slots, committed) -> None:
+    assign(slots, committed)
+    for (row, at), count in Counter((file.row, file.at) for file in committed).items():
+        own = [slot.use for slot in slots if (slot.row, slot.at) == (row, at)]
+        assert own.count(Use.KEEP) >= min(count, len(own))
+
+
+@given(slots=SLOTS, committed=COMMITTED)
+def test_what_was_held_and_is_no_longer_is_removed_and_nothing_else(slots, committed) -> None:
+    removed = assign(slots, committed)
+    kept = {slot.at for slot in slots if slot.use is not Use.COPY}
+    assert removed == {file.at for file in committed} - kept
+
+
+@given(slots=SLOTS, committed=COMMITTED)
+def test_where_a_column_may_not_point_is_copied_unless_the_row_did_so_before(slots, committed) -> None:
+    assign(slots, committed)
+    before = {(file.row, file.at) for file in committed}
+    for slot in slots:
+        if not slot.may_stay and (slot.row, slot.at) not in before:
+            assert slot.use is Use.COPY

@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from filecolumn import FileObject, FileObjectList, ObjectNotFoundError, StoredObject
 from filecolumn.backends.base import StorageBackend
-from filecolumn.orm.rows import is_one_of
+from filecolumn.orm.rows import rows_in
 from tests.scenarios.drivers import Driver, DriverSession, contents
 from tests.scenarios.models import Document
 from tests.scenarios.more_models import Revised, Shelf, create_tables, revisions
@@ -53,7 +53,7 @@ async def test_rows_with_a_key_of_two_columns(driver: Driver, storage: StorageBa
         shelf = await session.one(Shelf, ("hall", 1))
         assert await driver.content(shelf.file) == b"new"
         if driver.dialect == "sqlite":
-            condition = is_one_of(list(Shelf.__table__.primary_key), places)
+            condition = rows_in(list(Shelf.__table__.primary_key), places)
             plan = await session.execute(text(f"EXPLAIN QUERY PLAN {reading(condition)}"))
             assert "SCAN" not in str(plan.all())
 

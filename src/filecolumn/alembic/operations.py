@@ -14,7 +14,7 @@ from sqlalchemy import Connection, inspect
 
 from filecolumn.backends.registry import storages
 from filecolumn.errors import MaintenanceRefusedError, MissingDependencyError
-from filecolumn.ledger.columns import PREFIX, TRIGGERS, ColumnName, _new_id, note_columns, translated
+from filecolumn.ledger.columns import PREFIX, TRIGGERS, ColumnName, new_id, note_columns, translated
 from filecolumn.ledger.table import LEDGER, META, read_meta
 from filecolumn.ledger.triggers import (
     Target,
@@ -250,7 +250,7 @@ def _recorded(name: ColumnName) -> str:
 
 
 def _record_statements(meta: str, name: ColumnName, value: str) -> Iterator[str]:
-    fact = f"'{PREFIX}{_new_id(name, set())}'"
+    fact = f"'{PREFIX}{new_id(name, set())}'"
     yield (
         f"INSERT INTO {meta} (name, value) SELECT {fact}, {value} "  # noqa: S608 - quoted
         f"WHERE NOT EXISTS (SELECT 1 FROM {meta} WHERE name = {fact})"

@@ -73,6 +73,8 @@ class Source(ABC):
     """Whether another thread may read it while the caller's goes on."""
     in_memory: bool = False
     """Whether reading it does not block."""
+    whole: bytes | None = None
+    """The content, if it is in memory in one piece of at most `CHUNK_SIZE`."""
     moves: object = None
     """What a pass moves along or uses up, for every other source of the same object too."""
     opened: bool = False
@@ -176,15 +178,17 @@ class BytesSource(Source):
             # `cast` takes no view with gaps, and none that is empty
             data = data.tobytes()
         self._data = data
+        if isinstance(data, bytes) and len(data) <= CHUNK_SIZE:
+            self.whole = data
 
     def known_size(self) -> int:
         return memoryview(self._data).nbytes
 
     def chunks(self) -> Generator[bytes]:
-        view = memoryview(self._data).cast("B")
-        if isinstance(self._data, bytes) and len(view) <= CHUNK_SIZE:
-            yield self._data
+        if self.whole is not None:
+            yield self.whole
             return
+        view = memoryview(self._data).cast("B")
         for start in range(0, len(view), CHUNK_SIZE):
             yield bytes(view[start : start + CHUNK_SIZE])
 

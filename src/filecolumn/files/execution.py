@@ -158,6 +158,9 @@ async def _perform_async(op: Operation) -> FileFacts:
 
 def _transfer(ops: Sequence[Operation], done: Done) -> None:
     """Bytes, paths and what is stored go to threads; a caller's own iterators and files are read in its own."""
+    if len(ops) == 1:
+        done(ops[0], _perform(ops[0]))
+        return
     apart = [op for op in ops if not isinstance(op, Put) or op.source.any_thread]
     if len(apart) < 2:
         for op in ops:

@@ -179,7 +179,10 @@ _UNSTORABLE = re.compile(r"[\ud800-\udfff]|(?<!\\)(?:\\\\)*\\u0000")
 
 def known_time(*candidates: float | None) -> float | None:
     """Return the first time that a row can hold; None if there is none, as when the clock is before 1970."""
-    return next((time for time in candidates if time is not None and _fits(time)), None)
+    for time in candidates:
+        if time is not None and _fits(time):
+            return time
+    return None
 
 
 def checked_metadata(metadata: JsonObject) -> JsonObject:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator
 from collections.abc import Set as AbstractSet
@@ -286,7 +287,8 @@ def put(op: Put) -> FileFacts:
     Raises ContentRejectedError if the policy refuses it, and ObjectExistsError or NotSupportedError for a
     key that the application chose and that is taken, or could be overwritten.
     """
-    is_free = op.mode == "overwrite" or _is_free(op)
+    mode = op.mode
+    is_free = mode == "overwrite" or _is_free(op)
     feed = _feed_of(op)
     content_type = feed.start()
     failpoint("put.before")
@@ -296,7 +298,7 @@ def put(op: Put) -> FileFacts:
             feed.chunks(),
             content_type=content_type,
             metadata=_stored_metadata(op.facts.metadata),
-            mode=op.mode,
+            mode=mode,
         )
     except (StorageError, ObjectExistsError) as error:
         if not (is_free and _is_in_doubt(op, feed, error)) or (found := _find(op, feed.facts)) is None:
@@ -318,7 +320,8 @@ async def put_async(op: Put) -> FileFacts:
     cancellation goes on: else the object could appear after its key was cleaned up.
     """
     running_loop()
-    is_free = op.mode == "overwrite" or await _is_free_async(op)
+    mode = op.mode
+    is_free = mode == "overwrite" or await _is_free_async(op)
     feed = _feed_of(op)
     if op.source.in_memory:
         content_type = feed.start()
@@ -331,7 +334,7 @@ async def put_async(op: Put) -> FileFacts:
         chunks,
         content_type=content_type,
         metadata=_stored_metadata(op.facts.metadata),
-        mode=op.mode,
+        mode=mode,
     )
     try:
         stat = await _at_rest(op, feed, sending)
@@ -625,8 +628,38 @@ class _CopyFeed(Feed):
         _compare(self._claimed, self._meter)
 
 
+class _WholeFeed(Feed):
+    """A pass over content that is in memory in one piece, which needs no counting."""
+
+    def __init__(self, op: Put, content: bytes) -> None:
+        super().__init__(op.source, op.facts, op.policy, op.field)
+        self._content = content
+
+    @property
+    def facts(self) -> FileFacts:
+        checksum = f"sha256:{hashlib.sha256(self._content).hexdigest()}"
+        return replace(self._facts, size=len(self._content), checksum=checksum)
+
+    def start(self) -> str:
+        self._policy.check_size(len(self._content), self._field)
+        self._first.append(self._content)
+        return self._decided()
+
+    def chunks(self) -> Iterator[bytes]:
+        self._go_on()
+        yield self._content
+        failpoint("put.after_part")
+        failpoint("put.before_complete")
+        self._go_on()
+        self.ended = True
+
+
 def _feed_of(op: Put) -> Feed:
-    return _CopyFeed(op) if op.is_copy else Feed(op.source, op.facts, op.policy, op.field)
+    if op.is_copy:
+        return _CopyFeed(op)
+    if (content := op.source.whole) is not None:
+        return _WholeFeed(op, content)
+    return Feed(op.source, op.facts, op.policy, op.field)
 
 
 @contextmanager

@@ -26,9 +26,11 @@ from sqlalchemy import (
     select,
 )
 
-from filecolumn.ledger.table import MAX_COLUMN_ID, Ledger, add_meta, now_ms, read_meta, set_meta
+from filecolumn.ledger.table import MAX_COLUMN_ID, Ledger, add_meta, read_meta, set_meta, time_of
 
 __all__ = (
+    "FLOOR",
+    "PREFIX",
     "TRIGGERS",
     "ColumnName",
     "RecordedColumn",
@@ -38,6 +40,7 @@ __all__ = (
     "licence_floor",
     "lift_floor",
     "name_of",
+    "new_id",
     "note_columns",
     "recorded_columns",
     "rename_column",
@@ -132,9 +135,9 @@ def note_columns(
     wanted = list(dict.fromkeys(columns))
     new = [name for name in wanted if name not in known]
     if new:
-        now = connection.scalar(select(now_ms())) or 0
+        now = time_of(connection)
         taken = set(known.values())
-        ids = {name: _new_id(name, taken) for name in new}
+        ids = {name: new_id(name, taken) for name in new}
         facts = {PREFIX + ids[name]: json.dumps({**asdict(name), "since": now}) for name in new}
         add_meta(connection, ledger, facts)
         set_meta(connection, ledger, FLOOR, str(now))
@@ -181,7 +184,7 @@ def _recorded(name: str, value: str) -> RecordedColumn:
     return RecordedColumn(name.removeprefix(PREFIX), column, int(facts["since"]))
 
 
-def _new_id(name: ColumnName, taken: set[str]) -> str:
+def new_id(name: ColumnName, taken: set[str]) -> str:
     """Return the same id in every process, unless a column that was renamed has it."""
     number = 0
     while True:

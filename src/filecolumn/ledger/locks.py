@@ -1,26 +1,68 @@
-"""Bounded waits for others, and SQLite's write lock."""
+"""Locks of the database: how long to wait for them, what to do when they are not to be had, SQLite's write lock."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import random
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, false, update
+from sqlalchemy import Connection, Engine, Table, Update, column, false, table, update
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from filecolumn.ledger.table import Ledger
+from filecolumn.files import execution
+from filecolumn.ledger.prepared import prepared
+from filecolumn.ledger.table import Ledger, ledger_of
 
 __all__ = (
+    "attempt",
+    "bounded",
     "brief",
+    "insist",
     "lock_sqlite",
+    "lock_sqlite_by",
 )
 
-BUSY_LIMIT_MS = 50
+T = TypeVar("T")
+
+BUSY_LIMIT = 0.05
+"""Seconds for which a commit waits for SQLite's other writers after its own transaction has ended."""
+LOCK_LIMIT: float = 1
+"""Seconds to wait for a transaction that has locked a key: it is in use, so maintenance leaves it alone."""
+ATTEMPTS = 6
+"""How often `insist` tries."""
+
+# SQLSTATEs of PostgreSQL, numbers of MariaDB and MySQL, words of SQLite: a lock was not to be had, or a
+# transaction was undone in favour of another
+_WAITS = ("55P03", "40P01", "40001", "1205", "1213", "database is locked", "database table is locked")
 
 
-def lock_sqlite(connection: Connection, ledger: Ledger) -> None:
-    """Take SQLite's write lock before reading, in place of FOR UPDATE: any UPDATE does, also of no row."""
-    if connection.dialect.name == "sqlite":
-        connection.execute(update(ledger.meta).where(false()).values(value=None))
+@contextmanager
+def bounded(engine: Engine, limit: float) -> Generator[Connection]:
+    """Begin a transaction in which no statement waits longer than *limit* seconds for a lock; commit it at the end.
+
+    The connection goes back to the pool with the patience that it had before.
+    """
+    with engine.connect() as connection:
+        match connection.dialect.name:
+            case "postgresql":
+                with connection.begin():
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{limit * 1000:.0f}ms'")
+                    yield connection
+                return
+            case "mysql" | "mariadb":
+                wait_at_most, patience = _wait_mysql, int(limit)
+            case _:
+                wait_at_most, patience = _wait_sqlite, int(limit * 1000)
+        before = wait_at_most(connection, patience)
+        try:
+            # a COMMIT that fails is rolled back by this block only: else the pool would get the locks back too
+            with connection.begin():
+                yield connection
+        finally:
+            # a connection that was cancelled or lost is given up by SQLAlchemy, with its patience
+            if not connection.invalidated:
+                wait_at_most(connection, before)
 
 
 @contextmanager
@@ -30,24 +72,81 @@ def brief(engine: Engine) -> Generator[Connection]:
     SQLite has one writer at a time, and a reader between two commits can make the next one wait for
     the whole of its `busy_timeout`.
     """
-    if engine.dialect.name != "sqlite":
-        with engine.begin() as connection:
-            yield connection
-        return
-    with engine.connect() as connection:
-        patience = _wait_at_most(connection, BUSY_LIMIT_MS)
+    with bounded(engine, BUSY_LIMIT) if engine.dialect.name == "sqlite" else engine.begin() as connection:
+        yield connection
+
+
+def attempt(engine: Engine, change: Callable[[Connection], object]) -> bool:
+    """Return whether *change* was committed: not if a key is taken, or locked for longer than a moment."""
+    try:
+        with bounded(engine, LOCK_LIMIT) as connection:
+            change(connection)
+    except IntegrityError:
+        return False
+    except DBAPIError as error:
+        if error.connection_invalidated or not _is_wait(error):
+            raise
+        return False
+    return True
+
+
+def insist(engine: Engine, change: Callable[[Connection], T]) -> T:
+    """Commit *change* and return its result; what the database undoes in favour of others is tried again."""
+    for number in range(ATTEMPTS):
         try:
-            # a COMMIT that fails is rolled back by this block only: else the pool would get the lock back too
-            with connection.begin():
-                yield connection
-        finally:
-            # a cancelled connection is given up by SQLAlchemy, with its patience
-            if not connection.invalidated:
-                _wait_at_most(connection, patience)
+            with engine.begin() as connection:
+                return change(connection)
+        except DBAPIError as error:
+            if number == ATTEMPTS - 1 or error.connection_invalidated or not _is_wait(error):
+                raise
+            execution.pause(random.uniform(0.5, 1.0) * 0.1 * 2**number)  # noqa: S311 - it spreads load
+    raise AssertionError("unreachable")
 
 
-def _wait_at_most(connection: Connection, milliseconds: int) -> int:
-    """Set SQLite's `busy_timeout`, without a transaction, and return what it was."""
+def lock_sqlite(connection: Connection, ledger: Ledger) -> None:
+    """Take SQLite's write lock before reading, in place of FOR UPDATE: any UPDATE does, also of no row."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(update(ledger.meta).where(false()).values(value=None))
+
+
+def lock_sqlite_by(connection: Connection, watched: Table) -> None:
+    """Take the write lock of the SQLite database that has the table *watched*, as `lock_sqlite` does."""
+    if connection.dialect.name != "sqlite":
+        return
+    statement = prepared(watched.metadata, (lock_sqlite_by, watched), lambda: _update_of_no_row(watched))
+    try:
+        connection.execute(statement)
+    except OperationalError as error:
+        # a view may have INSTEAD OF triggers for other statements only
+        if "because it is a view" not in str(error.orig):
+            raise
+        if (ledger := ledger_of(watched.metadata)) is not None:
+            lock_sqlite(connection, ledger)
+
+
+def _update_of_no_row(watched: Table) -> Update:
+    # a view declares no key
+    name = next(iter((*watched.primary_key, *watched.columns))).name
+    # a table without the columns' `onupdate`, which may be functions of the user
+    bare = table(watched.name, column(name), schema=watched.schema)
+    return bare.update().where(false()).values({name: bare.c[name]})
+
+
+def _is_wait(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None) or ""
+    return any(sign in f"{state} {error.orig}" for sign in _WAITS)
+
+
+def _wait_mysql(connection: Connection, seconds: int, /) -> int:
+    """Set `innodb_lock_wait_timeout` for the connection, and return what it was."""
+    with connection.begin():
+        before = connection.exec_driver_sql("SELECT @@innodb_lock_wait_timeout").scalar_one()
+        connection.exec_driver_sql(f"SET innodb_lock_wait_timeout = {seconds:d}")
+    return int(before)
+
+
+def _wait_sqlite(connection: Connection, milliseconds: int, /) -> int:
+    """Set SQLite's `busy_timeout`, without a transaction, which an application may let wait; return what it was."""
     cursor = connection.connection.cursor()
     try:
         cursor.execute("PRAGMA busy_timeout")

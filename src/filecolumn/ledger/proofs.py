@@ -11,21 +11,24 @@ connection, whose transactions come one after the other, and says which was the 
 
 from __future__ import annotations
 
+import time
+from contextlib import AbstractContextManager
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, bindparam, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError
 
 from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.ledger.columns import translated
+from filecolumn.ledger.locks import bounded, insist
 from filecolumn.ledger.prepared import prepared
 from filecolumn.ledger.table import Ledger, State
-from filecolumn.ledger.transitions import LedgerAt, inserted
+from filecolumn.ledger.transitions import BATCH, FENCE_RETENTION, LedgerAt, inserted
 from filecolumn.naming import uuid7_hex
 
 __all__ = (
-    "TOKEN",
     "Token",
+    "forget_tokens",
     "has_left",
     "has_put",
     "leave_token",
@@ -89,29 +92,24 @@ def _set_token(connection: Connection, ledger: Ledger, name: str, value: str) ->
     return connection.execute(statement, {"named": name, "token": value}).rowcount == 1
 
 
-def has_put(at: LedgerAt, place: ObjectRef) -> bool:
-    """Return whether the transaction that recorded *place* as new has committed; if not, it never will.
+def has_put(at: LedgerAt, ref: ObjectRef) -> bool:
+    """Return whether the transaction that recorded *ref* as new has committed; if not, it never will.
 
     Raises the database's own error when it does not answer, or the transaction may still be running.
     """
-    backend, key = storages.name_in_ledger(place[0]), place[1]
-    with at.engine.connect() as connection:
-        _bound_wait(connection)
-        try:
-            connection.execute(
-                inserted(at.ledger, State.DOOMED, checked=True), [{"backend": backend, "key": key}]
-            )
-        except IntegrityError:
+    backend, key = storages.name_in_ledger(ref[0]), ref[1]
+    try:
+        with _patient(at.engine) as connection:
+            new = inserted(at.ledger, State.DOOMED, checked=True)
+            connection.execute(new, [{"backend": backend, "key": key}])
             connection.rollback()
-            columns = at.ledger.table.c
-            found = select(columns.checked, columns.sha256).where(
-                columns.backend == backend, columns.key == key
-            )
+    except IntegrityError:
+        columns = at.ledger.table.c
+        found = select(columns.checked, columns.sha256).where(columns.backend == backend, columns.key == key)
+        with at.engine.connect() as connection:
             checked, sha256 = connection.execute(found).one()
-            # a row that came to share the key takes `checked` away
-            return checked or sha256 is not None
-        finally:
-            connection.rollback()
+        # a row that came to share the key takes `checked` away
+        return checked or sha256 is not None
     return False
 
 
@@ -120,31 +118,40 @@ def has_left(at: LedgerAt, token: Token) -> bool:
     name, value = token
     meta = at.ledger.meta
     found = select(meta.c.value).where(meta.c.name == name)
-    with at.engine.connect() as connection:
-        _bound_wait(connection)
+    with _patient(at.engine) as connection:
         # it was there before, and the transaction may be about to change it
         if (known := connection.scalar(found.with_for_update())) is not None:
-            connection.rollback()
             return bool(known == value)
-        connection.rollback()
-        _bound_wait(connection)
-        try:
+    try:
+        with _patient(at.engine) as connection:
             connection.execute(insert(meta), {"name": name, "value": value})
-        except IntegrityError:
             connection.rollback()
+    except IntegrityError:
+        with at.engine.connect() as connection:
             return bool(connection.scalar(found) == value)
-        finally:
-            connection.rollback()
     return False
 
 
-def _bound_wait(connection: Connection) -> None:
-    match connection.dialect.name:
-        case "postgresql":
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_LIMIT}s'")
-        case "mysql" | "mariadb":
-            # the setting outlives the transaction, so the connection does not go back to the pool
-            connection.detach()
-            connection.exec_driver_sql(f"SET innodb_lock_wait_timeout = {LOCK_LIMIT}")
-        case _:
-            return
+def _patient(engine: Engine) -> AbstractContextManager[Connection]:
+    """Begin a transaction that waits long enough for one that is ending, and not for one that nobody ends.
+
+    SQLite waits as long as the application has set it to.
+    """
+    return engine.begin() if engine.dialect.name == "sqlite" else bounded(engine, LOCK_LIMIT)
+
+
+def forget_tokens(engine: Engine, ledger: Ledger) -> None:
+    """Forget proofs of commits after which nobody asks any more: those of connections that are gone."""
+    columns = ledger.meta.c
+    oldest = uuid7_hex(time.time_ns() - int(FENCE_RETENTION * 1e9))
+    is_over = columns.name.startswith(TOKEN, autoescape=True), columns.value < oldest
+    over = select(columns.name).where(*is_over).limit(BATCH)
+
+    def forget(connection: Connection) -> int:
+        names = list(connection.scalars(over))
+        if names:
+            connection.execute(delete(ledger.meta).where(columns.name.in_(names), *is_over))
+        return len(names)
+
+    while insist(engine, forget):
+        continue

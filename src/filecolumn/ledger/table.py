@@ -1,14 +1,16 @@
-"""The ledger: a table beside the models' own that says of each object whether a row owns it.
+"""The ledger's tables: one says of each key whether a row owns it, the other holds facts about the database.
 
-It is written in the transaction that writes the rows, so that what is to be removed survives
-whatever happens to the process.  A key is LIVE from the flush that gives it to a row, DOOMED from
-the one that takes it away, and GONE once its object is deleted; it never becomes LIVE again.
-The primary key is the fence: a key that a sweep has claimed cannot be given to a row any more.
+Both stand beside the models' own tables and are written in the transactions that write the rows, so
+that what is to be removed survives whatever happens to the process.  A key is LIVE from the flush that
+gives it to a row, DOOMED from the one that takes it away, and GONE once its object is deleted:
+`ledger.transitions` has every statement that says so.  The primary key is the fence: a key that a
+sweep has doomed cannot be given to a row any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -25,8 +27,12 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    and_,
+    bindparam,
+    false,
     insert,
     literal_column,
+    or_,
     select,
     text,
     update,
@@ -37,7 +43,10 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
+from filecolumn.backends.registry import ObjectRef, storages
+
 __all__ = (
+    "CLOCK",
     "DATABASE_ID",
     "LEDGER",
     "META",
@@ -45,11 +54,15 @@ __all__ = (
     "State",
     "add_ledger",
     "add_meta",
+    "bind_keys",
     "has_ledgers",
+    "keys_bound",
+    "keys_in",
     "ledger_of",
     "now_ms",
     "read_meta",
     "set_meta",
+    "time_of",
 )
 
 LEDGER = "filecolumn_ledger"
@@ -62,7 +75,14 @@ MAX_BACKEND = 64
 MAX_ERROR = 500
 MAX_COLUMN_ID = 16
 
-_DIALECTS = frozenset({"sqlite", "postgresql", "mysql", "mariadb"})
+_CLOCK_MYSQL = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
+CLOCK = {
+    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    "postgresql": "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+    "mysql": _CLOCK_MYSQL,
+    "mariadb": _CLOCK_MYSQL,
+}
+"""Milliseconds since the epoch in the SQL of each database that can have a ledger: its time, not the transaction's."""
 
 DATABASE_ID = "database"
 """Name of the fact that holds the database's id."""
@@ -102,7 +122,40 @@ def ledger_of(metadata: MetaData) -> Ledger | None:
 
 def has_ledgers(dialect: Dialect) -> bool:
     """Return whether the ledger works on the database."""
-    return dialect.name in _DIALECTS
+    return dialect.name in CLOCK
+
+
+def keys_in(ledger: Ledger, refs: Iterable[ObjectRef]) -> ColumnElement[bool]:
+    """Match the entries of *refs*, also those under an older name of the storage.
+
+    One list of keys for each name: for pairs SQLite reads the whole table.
+    """
+    columns = ledger.table.c
+    return or_(
+        false(),
+        *(and_(columns.backend == name, columns.key.in_(keys)) for name, keys in _by_name(refs).items()),
+    )
+
+
+def keys_bound(ledger: Ledger) -> ColumnElement[bool]:
+    """Match entries as `keys_in` does, in a prepared statement that is run with each of `bind_keys`."""
+    columns = ledger.table.c
+    return and_(
+        columns.backend == bindparam("at_backend"), columns.key.in_(bindparam("at_keys", expanding=True))
+    )
+
+
+def bind_keys(refs: Iterable[ObjectRef]) -> list[dict[str, object]]:
+    """Return the parameters of `keys_bound` for *refs*: one set of them, unless storages have several names."""
+    return [{"at_backend": name, "at_keys": keys} for name, keys in _by_name(refs).items()]
+
+
+def _by_name(refs: Iterable[ObjectRef]) -> dict[str, list[str]]:
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for backend, key in refs:
+        for name in storages.names(backend):
+            by_name[name].append(key)
+    return by_name
 
 
 def read_meta(
@@ -200,16 +253,11 @@ class now_ms(FunctionElement[int]):  # noqa: N801 - a SQL function, named as SQL
     inherit_cache: bool | None = True
 
 
-@compiles(now_ms, "sqlite")
-def _now_sqlite(element: now_ms, compiler: SQLCompiler, **options: object) -> str:
-    return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+@compiles(now_ms, *CLOCK)
+def _now(element: now_ms, compiler: SQLCompiler, **options: object) -> str:
+    return CLOCK[compiler.dialect.name]
 
 
-@compiles(now_ms, "postgresql")
-def _now_postgresql(element: now_ms, compiler: SQLCompiler, **options: object) -> str:
-    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
-
-
-@compiles(now_ms, "mysql", "mariadb")
-def _now_mysql(element: now_ms, compiler: SQLCompiler, **options: object) -> str:
-    return "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
+def time_of(connection: Connection) -> int:
+    """Return the time of the database's clock, in milliseconds since the epoch."""
+    return connection.scalar(select(now_ms())) or 0

@@ -1,7 +1,54 @@
-"""What a flush writes into the ledger, in the transaction of its rows: a statement for each kind of change."""
+"""Every statement that changes an entry of the ledger: what makes a key LIVE, DOOMED or GONE, and on what evidence.
+
+::
+
+                 record, claim, adopt_live
+    (no entry) ------------------------------> LIVE <----------------.
+     ^  |  ^                                   | | |                 |
+     |  |  `-------------- withdraw -----------' | |                 |
+     |  |                                        | | record          | reassert, restore,
+     |  |            mark_gone (a used grant) .--' | doom_unchecked  | restore_locked, revive
+     |  |                                     |    | doom_live       |
+     |  |                                     |    | triggers        |
+     |  |   fence, record, triggers           |    v                 |
+     |  `-------------------------------------|-> DOOMED ------------'
+     |                                        |    |   ^
+     |                              mark_gone |    |   | doom_gone
+     |                                        v    v   |
+     `-------------------- purge ------------  GONE ---'
+
+A key becomes LIVE
+    by `record`, in the flush that writes the row: nobody had the key, as its INSERT shows;
+    by `claim`, before anything is stored at a key that the application chose: the same INSERT;
+    by `adopt_live`, in a check that repairs: a row refers to a key that the ledger does not have;
+    again by `reassert`, in the transaction that doomed it: its row keeps it after all;
+    again by `restore_locked`, in a drain, and by `restore`, in a check that repairs: a row refers to it;
+    again by `revive`: an operator says so, and the object is there.
+
+A key becomes DOOMED
+    by `record`, in the flush that takes it from its row;
+    by `doom_unchecked`, in the flush whose row did not take it;
+    by the triggers (see `ledger.triggers`), in the transaction of an SQL statement that takes it from a row;
+    by `fence`, in a sweep or a check that repairs: an object that neither a row nor the ledger knows;
+    by `doom_live`, in a sweep that was asked to: no file column has referred to it since it was noted;
+    by `doom_gone`, in a sweep or a check that repairs: its object is there again, by an upload that came late.
+
+A key becomes GONE
+    by `mark_gone`, after a commit or in a drain: its object was deleted, or a client's upload was used up.
+
+An entry ends
+    by `purge`, in a drain: the key was GONE for so long that nobody can be about to give it to a row;
+    by `withdraw`, in the flush that made it: no row came to hold the key.
+
+An entry that is not `checked` may be of a key that several rows hold: a drain looks for rows before
+it deletes such an object.  All others here leave the state as it is: they lease a doomed key to one drain
+(`lease_due`, `renew_leases`), say when to try again (`mark_refused`, `mark_withheld`), and note what is known of a
+key (`describe`, `note_*`, `mark_shared`, `rename_*`).
+"""
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,12 +61,10 @@ from sqlalchemy import (
     Engine,
     Insert,
     Update,
-    and_,
     bindparam,
-    false,
     insert,
-    or_,
     select,
+    true,
     update,
 )
 from sqlalchemy import (
@@ -40,39 +85,69 @@ from filecolumn.errors import (
 from filecolumn.files.facts import FileFacts
 from filecolumn.files.grants import used_error
 from filecolumn.ledger.columns import has_triggers, licence_floor
+from filecolumn.ledger.locks import attempt, insist, lock_sqlite
 from filecolumn.ledger.prepared import prepared
-from filecolumn.ledger.table import Ledger, State, now_ms
+from filecolumn.ledger.table import MAX_ERROR, Ledger, State, bind_keys, keys_bound, keys_in, now_ms
 from filecolumn.logs import warn
 
 __all__ = (
     "BATCH",
     "CLAIMS",
+    "FENCE_RETENTION",
     "FOUND_TAKEN",
+    "WITHHELD",
     "Changes",
+    "Entry",
+    "Lease",
     "LedgerAt",
-    "after",
+    "adopt_live",
     "claim",
     "describe",
+    "doom_gone",
+    "doom_live",
     "doom_unchecked",
+    "fence",
     "inserted",
-    "is_at",
-    "is_one_of",
-    "keys_at",
     "knows_any",
+    "lease_due",
+    "lock_doomed",
+    "mark_gone",
+    "mark_refused",
+    "mark_shared",
+    "mark_withheld",
     "missing_ledger",
     "not_recorded",
+    "note_column",
+    "note_referenced",
+    "note_unreferenced",
     "older_ledger",
+    "purge",
     "reassert",
     "record",
+    "rename_column_id",
+    "rename_storage",
+    "renew_leases",
+    "restore",
+    "restore_locked",
+    "revive",
     "speaking",
     "withdraw",
 )
 
 BATCH = 1000
 """Keys in one statement."""
-
 CLAIMS = 100
 """Keys in one claim: SQLite takes 999 values in a statement."""
+FENCE_RETENTION = 7 * 24 * 3600.0
+"""Seconds that the ledger remembers a key after its object was deleted; at least twice `MAX_ATTACH_AGE`."""
+FIRST_DELAY = 5.0
+LONGEST_DELAY = 3600.0
+WITHHELD = "withheld: "
+"""How the ledger's note begins for an object that stays because something is in doubt."""
+WITHHELD_DELAY = 300.0
+"""Seconds after which a drain asks again."""
+RESTORED = "restored: a row references it"
+"""The ledger's note for a key that was doomed and is live again."""
 
 _TAKEN = "is taken, or was used before; give the file fresh content"
 _FENCED = (
@@ -127,183 +202,52 @@ class Entry:
     checked: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A doomed key that one drain has to itself until the lease ends."""
+
+    ref: ObjectRef
+    attempts: int
+    """How often its object could not be deleted."""
+    is_orphan: bool
+    """Whether no row ever had it, as far as the ledger knows: it was found by a sweep."""
+
+
+# In a flush, in the transaction of its rows
+
+
 def record(connection: Connection, ledger: Ledger, changes: Changes) -> set[ObjectRef]:
     """Write *changes* and return which of the removed objects may be deleted once they are committed.
 
     The others have to be looked up first, by a drain: rows that were written without a ledger may
     share them.  Raises ConcurrentFileChangeError, InvalidGrantError, ObjectExistsError or
-    StaleUploadError for a key that another transaction or a sweep has claimed.
+    StaleUploadError for a key that another transaction or a sweep has taken.
     """
-    with speaking(ledger):
-        held_in = changes.held_in
-        # first: a transaction that may go on after the refusal is to have nothing of the rest
-        _insert_used(connection, ledger, changes.used)
-        _insert_live(connection, ledger, changes.stored, held_in, StaleUploadError, _FENCED)
-        _insert_live(connection, ledger, changes.staged, held_in, StaleUploadError, _SWEPT)
-        _insert_live(
-            connection, ledger, changes.found, held_in, ObjectExistsError, FOUND_TAKEN, checked=False
-        )
-        deletable = _doom(connection, ledger, changes.removed - changes.doubtful)
-        _doom_doubtful(connection, ledger, changes.doubtful)
-        _assert_live(connection, ledger, changes.kept)
-        _note_columns(connection, ledger, changes.moved, held_in)
-    return deletable
-
-
-def claim(connection: Connection, ledger: Ledger, held_in: Mapping[ObjectRef, str]) -> None:
-    """Take at most `CLAIMS` keys, in *held_in* with their columns, before anything is stored there: all or none.
-
-    Raises ObjectExistsError if a row has one of them, had it, or is about to have it.
-    """
-    initial = _initial(State.LIVE, checked=True)
-    # not a parameter set each: some drivers insert those one by one, and a refusal leaves the first ones
-    rows = [
-        {**initial, "backend": storages.name_in_ledger(backend), "key": key, "held_in": held_in[backend, key]}
-        for backend, key in sorted(held_in)
-    ]
-    with speaking(ledger):
-        try:
-            connection.execute(insert(ledger.table).values(rows))
-        except IntegrityError as error:
-            raise _refusal(held_in, ObjectExistsError, _TAKEN) from error
-
-
-def describe(connection: Connection, ledger: Ledger, stored: Mapping[ObjectRef, FileFacts]) -> None:
-    """Write size and hash of what is stored under claimed keys by now."""
-    columns = ledger.table.c
-    statement = (
-        update(ledger.table)
-        .where(columns.backend == bindparam("at"), columns.key == bindparam("named"))
-        .values(size=bindparam("bytes"), sha256=bindparam("hash"))
-    )
-    rows = [
-        {
-            "at": storages.name_in_ledger(place[0]),
-            "named": place[1],
-            "bytes": stored[place].size,
-            "hash": _sha256(stored[place]),
-        }
-        for place in sorted(stored)
-    ]
-    connection.execute(statement, rows)
-
-
-def withdraw(connection: Connection, ledger: Ledger, places: Collection[ObjectRef]) -> None:
-    """Forget keys that this transaction has recorded and no row came to hold."""
-    for batch in batches(sorted(places), BATCH):
-        connection.execute(delete_from(ledger.table).where(is_one_of(ledger, batch)))
-
-
-def not_recorded(
-    connection: Connection, ledger: Ledger, new: Collection[ObjectRef], doomed: Collection[ObjectRef]
-) -> list[ObjectRef]:
-    """Return which keys are not as this transaction has recorded them: *new* ones there, *doomed* ones doomed."""
-    found: dict[ObjectRef, Entry] = {}
-    for batch in batches(sorted({*new, *doomed}), BATCH):
-        found |= _known(connection, ledger, batch)
-    return [
-        *(place for place in new if place not in found),
-        *(place for place in doomed if place not in found or found[place].state is not State.DOOMED),
-    ]
-
-
-def reassert(connection: Connection, ledger: Ledger, places: Collection[ObjectRef]) -> None:
-    """Let keys live that this transaction has recorded as live, and a trigger has doomed since.
-
-    Nobody else can have doomed them: the transaction holds their rows since it recorded them.
-    """
-    for batch in batches(sorted(places), BATCH):
-        connection.execute(
-            update(ledger.table)
-            .where(is_one_of(ledger, batch), ledger.table.c.state == State.DOOMED.value)
-            .values(state=State.LIVE.value, due_at=None)
-        )
-
-
-def doom_unchecked(connection: Connection, ledger: Ledger, places: Collection[ObjectRef]) -> None:
-    """Doom live keys so that they are looked up before their objects are deleted."""
-    for batch in batches(sorted(places), BATCH):
-        columns = ledger.table.c
-        connection.execute(
-            update(ledger.table)
-            .where(is_one_of(ledger, batch), columns.state == State.LIVE.value)
-            .values(state=State.DOOMED.value, checked=False, due_at=now_ms())
-        )
-
-
-def is_one_of(ledger: Ledger, places: Iterable[ObjectRef]) -> ColumnElement[bool]:
-    """Match the rows of *places*, also those under an older name of the storage.
-
-    One list of keys for each name: for pairs SQLite reads the whole table.
-    """
-    columns = ledger.table.c
-    return or_(
-        false(),
-        *(and_(columns.backend == name, columns.key.in_(keys)) for name, keys in _by_name(places).items()),
-    )
-
-
-def is_at(ledger: Ledger) -> ColumnElement[bool]:
-    """Match the rows of places as `is_one_of` does, in a statement that is run with each of `keys_at`."""
-    columns = ledger.table.c
-    return and_(
-        columns.backend == bindparam("at_backend"), columns.key.in_(bindparam("at_keys", expanding=True))
-    )
-
-
-def keys_at(places: Iterable[ObjectRef]) -> list[dict[str, object]]:
-    """Return the parameters of `is_at` for *places*: of one statement, unless storages have several names."""
-    return [{"at_backend": name, "at_keys": keys} for name, keys in _by_name(places).items()]
-
-
-def after(delay: str) -> ColumnElement[int]:
-    """Return the time in so many milliseconds as the parameter *delay* says."""
-    return now_ms() + bindparam(delay, type_=BigInteger())
-
-
-def _by_name(places: Iterable[ObjectRef]) -> dict[str, list[str]]:
-    by_name: defaultdict[str, list[str]] = defaultdict(list)
-    for backend, key in places:
-        for name in storages.names(backend):
-            by_name[name].append(key)
-    return by_name
-
-
-@contextmanager
-def speaking(ledger: Ledger) -> Generator[None]:
-    """Raise MissingLedgerError, which says what to do, when the table is not in the database."""
+    held_in = changes.held_in
     try:
-        yield
+        # first: a transaction that may go on after the refusal is to have nothing of the rest
+        if changes.used:
+            _insert_used(connection, ledger, changes.used)
+        for added, refused, why, checked in (
+            (changes.stored, StaleUploadError, _FENCED, True),
+            (changes.staged, StaleUploadError, _SWEPT, True),
+            (changes.found, ObjectExistsError, FOUND_TAKEN, False),
+        ):
+            if added:
+                _insert_live(connection, ledger, added, held_in, refused, why, checked=checked)
+        deletable = set[ObjectRef]()
+        if changes.removed:
+            deletable = _doom(connection, ledger, changes.removed - changes.doubtful)
+        if changes.doubtful:
+            _doom_doubtful(connection, ledger, changes.doubtful)
+        if changes.kept:
+            _assert_live(connection, ledger, changes.kept)
+        if changes.moved:
+            _note_columns(connection, ledger, changes.moved, held_in)
     except DBAPIError as error:
-        text = str(error.orig).lower()
-        if any(sign in text for sign in _COLUMNS):
-            raise older_ledger(ledger) from error
-        named = ledger.table.name in text or ledger.meta.name in text
-        if not named or not any(sign in text for sign in _MISSING):
-            raise
-        raise missing_ledger(ledger) from error
-
-
-def missing_ledger(ledger: Ledger) -> MissingLedgerError:
-    """Return the error for a database that has no ledger."""
-    return MissingLedgerError(
-        f"the table {ledger.table.fullname!r} is not in the database: create it with "
-        "Base.metadata.create_all() or an Alembic migration, or do without by "
-        "StoredObject(..., ledger=False) in every column"
-    )
-
-
-def older_ledger(ledger: Ledger) -> MissingLedgerError:
-    """Return the error for a ledger that lacks what this release writes."""
-    return MissingLedgerError(
-        f"the table {ledger.table.fullname!r} is of an older release: run 'filecolumn migrate', or "
-        "op.upgrade_file_ledger() in an Alembic migration"
-    )
-
-
-_COLUMNS = ("held_in", "unreferenced_since")
-# of SQLite, PostgreSQL and MariaDB or MySQL
-_MISSING = ("no such table", "does not exist", "doesn't exist")
+        _explain(error, ledger)
+        raise
+    return deletable
 
 
 def _insert_live(  # noqa: PLR0917 - what is added, where, and how it is refused
@@ -316,8 +260,6 @@ def _insert_live(  # noqa: PLR0917 - what is added, where, and how it is refused
     *,
     checked: bool = True,
 ) -> None:
-    if not added:
-        return
     rows = [
         {
             "backend": storages.name_in_ledger(backend),
@@ -342,22 +284,208 @@ def _insert_used(connection: Connection, ledger: Ledger, used: Mapping[ObjectRef
         raise used_error() from error.__cause__
 
 
-def knows_any(connection: Connection, ledger: Ledger, places: Collection[ObjectRef]) -> bool:
-    """Return whether the ledger has one of the keys, in any state."""
-    found = (
-        connection.execute(select(ledger.table.c.key).where(is_one_of(ledger, batch)).limit(1)).first()
-        for batch in batches(sorted(places), BATCH)
+def _assert_live(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
+    for batch in batches(sorted(refs), BATCH):
+        if _set_state(connection, ledger, batch, State.LIVE) == len(batch):
+            continue
+        known = _known(connection, ledger, batch)
+        for (_, key), entry in known.items():
+            if entry.state not in {State.LIVE, None}:
+                raise ConcurrentFileChangeError(
+                    f"another transaction removed {key!r}, or a sweep found it without a row; roll back, "
+                    "load the row again and retry"
+                )
+        _adopt(connection, ledger, [ref for ref in batch if ref not in known], State.LIVE)
+
+
+def _doom(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> set[ObjectRef]:
+    deletable = set(refs)
+    for batch in batches(sorted(refs), BATCH):
+        if _doom_certain(connection, ledger, batch) < len(batch):
+            deletable -= _doom_uncertain(connection, ledger, batch)
+    return deletable
+
+
+def _doom_uncertain(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef]) -> set[ObjectRef]:
+    """Doom keys that rows may share, and return them with all others that are not certainly doomed.
+
+    To take a key away that is doomed already loses nothing, so it is no conflict.
+    """
+    known = _known(connection, ledger, refs)
+    absent = [ref for ref in refs if ref not in known]
+    unchecked = [ref for ref, entry in known.items() if not entry.checked]
+    # also those that are doomed: a drain that is about to restore one for this row has to wait
+    of = (State.LIVE, State.DOOMED)
+    _set_state(connection, ledger, unchecked, State.DOOMED, of=of, checked=False)
+    # older than the newest column, which may hold it too
+    _set_state(connection, ledger, [ref for ref in known if ref not in unchecked], State.DOOMED)
+    _adopt(connection, ledger, absent, State.DOOMED)
+    others = [ref for ref, entry in known.items() if entry.state is not State.DOOMED]
+    return {*absent, *unchecked, *others}
+
+
+def _doom_doubtful(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
+    """Doom keys so that they are looked up before their objects are deleted, whoever recorded them."""
+    for batch in batches(sorted(refs), BATCH):
+        columns = ledger.table.c
+        live = [keys_in(ledger, batch), columns.state == State.LIVE.value]
+        connection.execute(update(ledger.table).where(*live).values(checked=False))
+        _doom_uncertain(connection, ledger, batch)
+
+
+def _set_state(
+    connection: Connection,
+    ledger: Ledger,
+    refs: Sequence[ObjectRef],
+    state: State,
+    *,
+    of: tuple[State, ...] = (State.LIVE,),
+    checked: bool | None = None,
+) -> int:
+    """Set the state of keys in the states *of*, and return of how many."""
+    statement = prepared(
+        ledger.table.metadata,
+        (_set_state, state, of, checked),
+        lambda: _setting(ledger, state, *_are(ledger, of, checked)),
     )
-    return any(row is not None for row in found)
+    return _count_set(connection, statement, refs, state)
 
 
-def _refusal(places: Iterable[ObjectRef], refused: type[FileColumnError], why: str) -> FileColumnError:
-    keys = ", ".join(repr(key) for _, key in sorted(places)[:5])
+def _doom_certain(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef]) -> int:
+    """Doom live keys that are certainly held once, and return of how many."""
+    # triggers look for the name in a row's JSON: they miss a copied key that the ledger has under another
+    unseen = any(len(storages.names(backend)) > 1 for backend in {backend for backend, _ in refs})
+    statement = prepared(
+        ledger.table.metadata,
+        (_doom_certain, unseen),
+        lambda: _setting(
+            ledger,
+            State.DOOMED,
+            *_are(ledger, (State.LIVE,), checked=True),
+            ledger.table.c.created_at >= licence_floor(ledger),
+            *((~has_triggers(ledger),) if unseen else ()),
+        ),
+    )
+    return _count_set(connection, statement, refs, State.DOOMED)
+
+
+def _are(ledger: Ledger, of: tuple[State, ...], checked: bool | None) -> Iterator[ColumnElement[bool]]:
+    columns = ledger.table.c
+    yield columns.state.in_([each.value for each in of])
+    if checked is not None:
+        yield columns.checked.is_(checked)
+
+
+def _setting(ledger: Ledger, state: State, *conditions: ColumnElement[bool]) -> Update:
+    statement = update(ledger.table).where(keys_bound(ledger), *conditions).values(state=state.value)
+    return statement.values(due_at=_after("delay")) if state is State.DOOMED else statement
+
+
+def _count_set(connection: Connection, statement: Update, refs: Sequence[ObjectRef], state: State) -> int:
+    delay = {"delay": int(storages.retention * 1000)} if state is State.DOOMED else {}
+    return sum(connection.execute(statement, each | delay).rowcount for each in bind_keys(refs))
+
+
+def _note_columns(
+    connection: Connection, ledger: Ledger, refs: Iterable[ObjectRef], held_in: Mapping[ObjectRef, str]
+) -> None:
+    """Note which columns hold keys now that other columns held before."""
+    groups: defaultdict[str, list[ObjectRef]] = defaultdict(list)
+    for ref in sorted(refs):
+        groups[held_in[ref]].append(ref)
+    for column, group in groups.items():
+        for batch in batches(group, BATCH):
+            note_column(connection, ledger, batch, column)
+
+
+def _adopt(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef], state: State) -> None:
+    """Record keys of rows that were written without a ledger; other rows may hold them too."""
+    if not refs:
+        return
+    rows = [{"backend": storages.name_in_ledger(backend), "key": key} for backend, key in refs]
+    try:
+        connection.execute(inserted(ledger, state, checked=False), rows)
+    except IntegrityError as error:
+        raise ConcurrentFileChangeError(
+            f"another transaction changed a row that shares {refs[0][1]!r} first; roll back and retry"
+        ) from error
+
+
+def claim(connection: Connection, ledger: Ledger, held_in: Mapping[ObjectRef, str]) -> None:
+    """Take at most `CLAIMS` keys, in *held_in* with their columns, before anything is stored there: all or none.
+
+    Raises ObjectExistsError if a row has one of them, had it, or is about to have it.
+    """
+    initial = _initial(State.LIVE, checked=True)
+    # not a parameter set each: some drivers insert those one by one, and a refusal leaves the first ones
+    rows = [
+        {**initial, "backend": storages.name_in_ledger(backend), "key": key, "held_in": held_in[backend, key]}
+        for backend, key in sorted(held_in)
+    ]
+    with speaking(ledger):
+        try:
+            connection.execute(insert(ledger.table).values(rows))
+        except IntegrityError as error:
+            raise _refusal(held_in, ObjectExistsError, _TAKEN) from error
+
+
+def _refusal(refs: Iterable[ObjectRef], refused: type[FileColumnError], why: str) -> FileColumnError:
+    keys = ", ".join(repr(key) for _, key in sorted(refs)[:5])
     return refused(f"one of the storage keys {keys} {why}")
 
 
 def _sha256(facts: FileFacts) -> str | None:
     return (facts.checksum or "").removeprefix("sha256:") or None
+
+
+def describe(connection: Connection, ledger: Ledger, stored: Mapping[ObjectRef, FileFacts]) -> None:
+    """Write size and hash of what is stored under claimed keys by now."""
+    columns = ledger.table.c
+    statement = (
+        update(ledger.table)
+        .where(columns.backend == bindparam("at"), columns.key == bindparam("named"))
+        .values(size=bindparam("bytes"), sha256=bindparam("hash"))
+    )
+    rows = [
+        {
+            "at": storages.name_in_ledger(ref[0]),
+            "named": ref[1],
+            "bytes": stored[ref].size,
+            "hash": _sha256(stored[ref]),
+        }
+        for ref in sorted(stored)
+    ]
+    connection.execute(statement, rows)
+
+
+def withdraw(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
+    """Forget keys that this transaction has recorded and no row came to hold."""
+    for batch in batches(sorted(refs), BATCH):
+        connection.execute(delete_from(ledger.table).where(keys_in(ledger, batch)))
+
+
+def reassert(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
+    """Mark keys LIVE again that this transaction has recorded as LIVE, and a trigger has doomed since.
+
+    Nobody else can have doomed them: the transaction holds their rows since it recorded them.
+    """
+    for batch in batches(sorted(refs), BATCH):
+        connection.execute(
+            update(ledger.table)
+            .where(keys_in(ledger, batch), ledger.table.c.state == State.DOOMED.value)
+            .values(state=State.LIVE.value, due_at=None)
+        )
+
+
+def doom_unchecked(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
+    """Doom live keys so that they are looked up before their objects are deleted."""
+    for batch in batches(sorted(refs), BATCH):
+        columns = ledger.table.c
+        connection.execute(
+            update(ledger.table)
+            .where(keys_in(ledger, batch), columns.state == State.LIVE.value)
+            .values(state=State.DOOMED.value, checked=False, due_at=now_ms())
+        )
 
 
 def inserted(ledger: Ledger, state: State, *, checked: bool) -> Insert:
@@ -380,126 +508,354 @@ def _initial(state: State, *, checked: bool) -> dict[str, object]:
     }
 
 
-def _doom(connection: Connection, ledger: Ledger, places: Collection[ObjectRef]) -> set[ObjectRef]:
-    deletable = set(places)
-    for batch in batches(sorted(places), BATCH):
-        if _doom_certain(connection, ledger, batch) < len(batch):
-            deletable -= _doom_unchecked(connection, ledger, batch)
-    return deletable
+def _after(delay: str) -> ColumnElement[int]:
+    """Return the time in so many milliseconds as the parameter *delay* says."""
+    return now_ms() + bindparam(delay, type_=BigInteger())
 
 
-def _doom_unchecked(connection: Connection, ledger: Ledger, places: Sequence[ObjectRef]) -> set[ObjectRef]:
-    """Doom keys that rows may share, and return them with all others that are not certainly doomed.
-
-    To take a key away that is doomed already loses nothing, so it is no conflict.
-    """
-    known = _known(connection, ledger, places)
-    absent = [place for place in places if place not in known]
-    unchecked = [place for place, entry in known.items() if not entry.checked]
-    # also those that are doomed: a drain that is about to restore one for this row has to wait
-    of = (State.LIVE, State.DOOMED)
-    _set_state(connection, ledger, unchecked, State.DOOMED, of=of, checked=False)
-    # older than the newest column, which may hold it too
-    _set_state(connection, ledger, [place for place in known if place not in unchecked], State.DOOMED)
-    _adopt(connection, ledger, absent, State.DOOMED)
-    others = [place for place, entry in known.items() if entry.state is not State.DOOMED]
-    return {*absent, *unchecked, *others}
+# After a commit, and in a drain
 
 
-def _doom_doubtful(connection: Connection, ledger: Ledger, places: Collection[ObjectRef]) -> None:
-    """Doom keys so that they are looked up before their objects are deleted, whoever recorded them."""
-    for batch in batches(sorted(places), BATCH):
-        columns = ledger.table.c
-        live = [is_one_of(ledger, batch), columns.state == State.LIVE.value]
-        connection.execute(update(ledger.table).where(*live).values(checked=False))
-        _doom_unchecked(connection, ledger, batch)
-
-
-def _note_columns(
-    connection: Connection, ledger: Ledger, places: Iterable[ObjectRef], held_in: Mapping[ObjectRef, str]
-) -> None:
-    """Note which columns hold keys now that other columns held before."""
-    groups: defaultdict[str, list[ObjectRef]] = defaultdict(list)
-    for place in sorted(places):
-        groups[held_in[place]].append(place)
-    for column, group in groups.items():
-        for batch in batches(group, BATCH):
-            statement = update(ledger.table).where(is_one_of(ledger, batch)).values(held_in=column)
-            connection.execute(statement)
-
-
-def _assert_live(connection: Connection, ledger: Ledger, places: Collection[ObjectRef]) -> None:
-    for batch in batches(sorted(places), BATCH):
-        if _set_state(connection, ledger, batch, State.LIVE) == len(batch):
-            continue
-        known = _known(connection, ledger, batch)
-        for (_, key), entry in known.items():
-            if entry.state not in {State.LIVE, None}:
-                raise ConcurrentFileChangeError(
-                    f"another transaction took {key!r} away, or it was found without a row; roll back, "
-                    "load the row again and retry"
-                )
-        _adopt(connection, ledger, [place for place in batch if place not in known], State.LIVE)
-
-
-def _set_state(
+def lease_due(
     connection: Connection,
     ledger: Ledger,
-    places: Sequence[ObjectRef],
-    state: State,
     *,
-    of: tuple[State, ...] = (State.LIVE,),
-    checked: bool | None = None,
-) -> int:
-    """Set the state of keys in the states *of*, and return of how many."""
-    statement = prepared(
-        ledger.table.metadata,
-        (_set_state, state, of, checked),
-        lambda: _setting(ledger, state, *_are(ledger, of, checked)),
+    size: int,
+    seconds: float,
+    until: int,
+    names: Collection[str] | None = None,
+) -> list[Lease]:
+    """Lease at most *size* doomed keys that were due at *until*, by the database's clock, to one drain.
+
+    Nobody else may lease them before *seconds* have passed.  *names* are those of the storages, as in the
+    ledger; None for all.
+    """
+    columns = ledger.table.c
+    due = (
+        select(columns.backend, columns.key, columns.attempts, columns.held_in, columns.unreferenced_since)
+        .where(ledger.is_waiting, columns.state == State.DOOMED.value, columns.due_at <= until)
+        .where(true() if names is None else columns.backend.in_(names))
+        .order_by(columns.due_at)
+        .limit(size)
+        .with_for_update(skip_locked=True)
     )
-    return _count_set(connection, statement, places, state)
+    lock_sqlite(connection, ledger)
+    leases = [
+        Lease((backend, key), attempts, held_in is None and since is not None)
+        for backend, key, attempts, held_in, since in connection.execute(due)
+    ]
+    if leases:
+        _delay_until(connection, ledger, [each.ref for each in leases], seconds)
+    return leases
 
 
-def _doom_certain(connection: Connection, ledger: Ledger, places: Sequence[ObjectRef]) -> int:
-    """Doom live keys that are certainly held once, and return of how many."""
-    # triggers look for the name in a row's JSON: they miss a copied key that the ledger has under another
-    unseen = any(len(storages.names(backend)) > 1 for backend in {backend for backend, _ in places})
+def renew_leases(
+    connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], *, seconds: float
+) -> set[ObjectRef]:
+    """Lease keys for *seconds* more, and return those that are still doomed."""
+    _delay_until(connection, ledger, refs, seconds)
+    columns = ledger.table.c
+    found = connection.execute(select(columns.backend, columns.key).where(*_doomed(ledger, refs)))
+    return {(backend, key) for backend, key in found}
+
+
+def lock_doomed(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> set[ObjectRef]:
+    """Lock the doomed ones of *refs* until the transaction ends, and return them; not what others have locked."""
+    columns = ledger.table.c
+    doomed = (
+        select(columns.backend, columns.key)
+        .where(*_doomed(ledger, refs))
+        .order_by(columns.backend, columns.key)
+        .with_for_update(skip_locked=True)
+    )
+    lock_sqlite(connection, ledger)
+    return {(backend, key) for backend, key in connection.execute(doomed)}
+
+
+def restore_locked(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
+    """Mark keys LIVE again that a row references, as was seen while `lock_doomed` had them."""
+    connection.execute(_live_again(ledger, RESTORED).where(*_doomed(ledger, refs)))
+
+
+def mark_gone(
+    connection: Connection,
+    ledger: Ledger,
+    refs: Collection[ObjectRef],
+    *,
+    of: tuple[State, ...] = (State.DOOMED,),
+) -> None:
+    """Mark keys GONE whose objects were deleted, if they are in one of the states *of*."""
     statement = prepared(
         ledger.table.metadata,
-        (_doom_certain, unseen),
-        lambda: _setting(
-            ledger,
-            State.DOOMED,
-            *_are(ledger, (State.LIVE,), checked=True),
-            ledger.table.c.created_at >= licence_floor(ledger),
-            *((~has_triggers(ledger),) if unseen else ()),
+        (mark_gone, of),
+        lambda: (
+            update(ledger.table)
+            .where(keys_bound(ledger), ledger.table.c.state.in_([state.value for state in of]))
+            .values(state=State.GONE.value, due_at=_in_seconds(FENCE_RETENTION), last_error=None)
         ),
     )
-    return _count_set(connection, statement, places, State.DOOMED)
+    for batch in batches(sorted(refs), BATCH):
+        for keys in bind_keys(batch):
+            connection.execute(statement, keys)
 
 
-def _are(ledger: Ledger, of: tuple[State, ...], checked: bool | None) -> Iterator[ColumnElement[bool]]:
+def mark_refused(
+    connection: Connection, ledger: Ledger, refused: Mapping[ObjectRef, tuple[int, str]]
+) -> None:
+    """Note of each doomed key how often it was tried before and why it failed now, and when to try again."""
+    if not refused:
+        return
     columns = ledger.table.c
-    yield columns.state.in_([each.value for each in of])
-    if checked is not None:
-        yield columns.checked.is_(checked)
+    statement = (
+        update(ledger.table)
+        .where(columns.backend == bindparam("at_backend"), columns.key == bindparam("at_key"))
+        .where(columns.state == State.DOOMED.value)
+        .values(
+            attempts=bindparam("attempts"),
+            last_error=bindparam("last_error"),
+            due_at=now_ms() + bindparam("delay", type_=columns.due_at.type),
+        )
+    )
+    connection.execute(
+        statement,
+        [
+            {
+                "at_backend": storages.name_in_ledger(backend),
+                "at_key": key,
+                "attempts": attempts + 1,
+                "last_error": why[:MAX_ERROR],
+                "delay": int(_delay(attempts) * 1000),
+            }
+            for (backend, key), (attempts, why) in sorted(refused.items())
+        ],
+    )
 
 
-def _setting(ledger: Ledger, state: State, *conditions: ColumnElement[bool]) -> Update:
-    statement = update(ledger.table).where(is_at(ledger), *conditions).values(state=state.value)
-    return statement.values(due_at=after("delay")) if state is State.DOOMED else statement
+def _delay(attempts: int) -> float:
+    """Return the seconds to wait after a failure: 5 doubled each time, at most an hour, spread by half."""
+    longest: float = min(FIRST_DELAY * 2**attempts, LONGEST_DELAY)
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load, it keeps no secret
 
 
-def _count_set(connection: Connection, statement: Update, places: Sequence[ObjectRef], state: State) -> int:
-    delay = {"delay": int(storages.retention * 1000)} if state is State.DOOMED else {}
-    return sum(connection.execute(statement, each | delay).rowcount for each in keys_at(places))
+def mark_withheld(connection: Connection, ledger: Ledger, withheld: Mapping[ObjectRef, str]) -> None:
+    """Note of each doomed key why nobody may delete its object now; it was not tried."""
+    by_reason: defaultdict[str, list[ObjectRef]] = defaultdict(list)
+    for ref, why in sorted(withheld.items()):
+        by_reason[why].append(ref)
+    for why, refs in by_reason.items():
+        note = f"{WITHHELD}{why}"[:MAX_ERROR]
+        for batch in batches(refs, BATCH):
+            connection.execute(
+                update(ledger.table)
+                .where(*_doomed(ledger, batch))
+                .values(due_at=_in_seconds(WITHHELD_DELAY), last_error=note)
+            )
 
 
-def _known(connection: Connection, ledger: Ledger, places: Sequence[ObjectRef]) -> dict[ObjectRef, Entry]:
+def purge(engine: Engine, ledger: Ledger) -> int:
+    """Forget keys that have been GONE for `FENCE_RETENTION` seconds, and return their number."""
     columns = ledger.table.c
-    spelled = {(name, key): (backend, key) for backend, key in places for name in storages.names(backend)}
+    is_over = ledger.is_waiting, columns.state == State.GONE.value, columns.due_at <= now_ms()
+    over = select(columns.backend, columns.key).where(*is_over).limit(BATCH)
+
+    def forget(connection: Connection) -> int:
+        refs = [(backend, key) for backend, key in connection.execute(over)]
+        if refs:
+            connection.execute(delete_from(ledger.table).where(keys_in(ledger, refs), *is_over))
+        return len(refs)
+
+    purged = 0
+    while count := insist(engine, forget):
+        purged += count
+    return purged
+
+
+def _delay_until(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], seconds: float) -> None:
+    connection.execute(update(ledger.table).where(*_doomed(ledger, refs)).values(due_at=_in_seconds(seconds)))
+
+
+def _doomed(ledger: Ledger, refs: Collection[ObjectRef]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return keys_in(ledger, refs), ledger.table.c.state == State.DOOMED.value
+
+
+def _in_seconds(seconds: float) -> ColumnElement[int]:
+    return now_ms() + int(seconds * 1000)
+
+
+def _live_again(ledger: Ledger, note: str | None) -> Update:
+    """Return the statement that makes keys live which several rows may hold by now."""
+    return update(ledger.table).values(
+        state=State.LIVE.value,
+        checked=False,
+        due_at=None,
+        attempts=0,
+        unreferenced_since=None,
+        last_error=note,
+    )
+
+
+# In a sweep, a check that repairs, or for an operator: each in transactions of its own, which give way to others
+
+
+def fence(
+    engine: Engine, ledger: Ledger, refs: Sequence[ObjectRef], *, after: float = 0.0
+) -> list[ObjectRef]:
+    """Doom keys that the ledger does not have, and return those that were: nobody can give them to a row now.
+
+    They are due *after* seconds.  A key that a running transaction is about to have is left alone.
+    """
+    statement = inserted(ledger, State.DOOMED, checked=False).values(
+        due_at=_in_seconds(after), unreferenced_since=now_ms()
+    )
+    return _insert_apart(engine, statement, refs)
+
+
+def adopt_live(engine: Engine, ledger: Ledger, refs: Sequence[ObjectRef]) -> list[ObjectRef]:
+    """Record keys of rows that were written without the ledger; other rows may share them."""
+    return _insert_apart(engine, inserted(ledger, State.LIVE, checked=False), refs)
+
+
+def _insert_apart(engine: Engine, statement: Insert, refs: Sequence[ObjectRef]) -> list[ObjectRef]:
+    """Insert entries and return their keys; one key that is taken undoes its batch, so each half is tried."""
+    rows = [{"backend": storages.name_in_ledger(backend), "key": key} for backend, key in refs]
+    if attempt(engine, lambda connection: connection.execute(statement, rows)):
+        return list(refs)
+    if len(refs) <= 1:
+        return []
+    middle = len(refs) // 2
+    return [
+        *_insert_apart(engine, statement, refs[:middle]),
+        *_insert_apart(engine, statement, refs[middle:]),
+    ]
+
+
+def doom_live(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef]) -> int:
+    """Doom live keys that no row references; a drain looks again before it deletes. Return their number."""
+    return _doom_apart(engine, ledger, refs, State.LIVE)
+
+
+def doom_gone(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef], *, after: float = 0.0) -> int:
+    """Doom keys again whose objects came back, by an upload that arrived late; they are due *after* seconds.
+
+    Return their number.
+    """
+    return _doom_apart(engine, ledger, refs, State.GONE, after=after)
+
+
+def _doom_apart(
+    engine: Engine, ledger: Ledger, refs: Collection[ObjectRef], of: State, *, after: float = 0.0
+) -> int:
+    statement = update(ledger.table).values(
+        state=State.DOOMED.value, checked=False, due_at=_in_seconds(after), attempts=0, last_error=None
+    )
+    return _update_apart(engine, ledger, statement, refs, of)
+
+
+def restore(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef]) -> int:
+    """Mark doomed keys LIVE again that a row still references. Return their number."""
+    return _update_apart(engine, ledger, _live_again(ledger, RESTORED), refs, State.DOOMED)
+
+
+def _update_apart(
+    engine: Engine, ledger: Ledger, statement: Update, refs: Collection[ObjectRef], of: State
+) -> int:
+    """Run *statement* for the keys in the state *of*, and return their number; not for what others have locked."""
+    changed = 0
+    for batch in batches(sorted(refs), BATCH):
+        chosen = statement.where(keys_in(ledger, batch), ledger.table.c.state == of.value)
+        counts: list[int] = []
+
+        def change(connection: Connection) -> None:
+            counts.append(connection.execute(chosen).rowcount)  # noqa: B023 - called at once
+
+        if attempt(engine, change):
+            changed += counts[0]
+    return changed
+
+
+def revive(engine: Engine, ledger: Ledger, ref: ObjectRef) -> bool:
+    """Mark a doomed key LIVE again because an operator says so; return whether it still was doomed."""
+
+    def change(connection: Connection) -> int:
+        lock_sqlite(connection, ledger)
+        return connection.execute(_live_again(ledger, None).where(*_doomed(ledger, [ref]))).rowcount
+
+    return insist(engine, change) > 0
+
+
+# What is noted of a key, in whatever state it is
+
+
+def note_unreferenced(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
+    """Note since when no row references live keys, unless it was noted before."""
+    columns = ledger.table.c
+    is_new = columns.state == State.LIVE.value, columns.unreferenced_since.is_(None)
+    statement = update(ledger.table).where(*is_new).values(unreferenced_since=now_ms())
+    for batch in batches(sorted(refs), BATCH):
+        _note(engine, statement.where(keys_in(ledger, batch)))
+
+
+def note_referenced(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
+    """Take `note_unreferenced` back: a row references the keys."""
+    _note(engine, update(ledger.table).where(keys_in(ledger, refs)).values(unreferenced_since=None))
+
+
+def mark_shared(engine: Engine, ledger: Ledger, refs: Iterable[ObjectRef]) -> None:
+    """Mark keys as unchecked: several rows hold them."""
+    _note(engine, update(ledger.table).where(keys_in(ledger, refs)).values(checked=False, fresh=False))
+
+
+def _note(engine: Engine, statement: Update) -> None:
+    insist(engine, lambda connection: connection.execute(statement))
+
+
+def note_column(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], column: str) -> None:
+    """Note the id of the column that holds keys."""
+    connection.execute(update(ledger.table).where(keys_in(ledger, refs)).values(held_in=column))
+
+
+def rename_column_id(connection: Connection, ledger: Ledger, old: str, new: str) -> None:
+    """Let the keys of one column be those of another."""
+    columns = ledger.table.c
+    connection.execute(update(ledger.table).where(columns.held_in == old).values(held_in=new))
+
+
+def rename_storage(connection: Connection, ledger: Ledger, old: str, new: str) -> None:
+    """Give the keys of a storage another name of it."""
+    columns = ledger.table.c
+    connection.execute(update(ledger.table).where(columns.backend == old).values(backend=new))
+
+
+# What the ledger says
+
+
+def not_recorded(
+    connection: Connection, ledger: Ledger, new: Collection[ObjectRef], doomed: Collection[ObjectRef]
+) -> list[ObjectRef]:
+    """Return which keys are not as this transaction has recorded them: *new* ones there, *doomed* ones doomed."""
+    found: dict[ObjectRef, Entry] = {}
+    for batch in batches(sorted({*new, *doomed}), BATCH):
+        found |= _known(connection, ledger, batch)
+    return [
+        *(ref for ref in new if ref not in found),
+        *(ref for ref in doomed if ref not in found or found[ref].state is not State.DOOMED),
+    ]
+
+
+def knows_any(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> bool:
+    """Return whether the ledger has one of the keys, in any state."""
+    found = (
+        connection.execute(select(ledger.table.c.key).where(keys_in(ledger, batch)).limit(1)).first()
+        for batch in batches(sorted(refs), BATCH)
+    )
+    return any(row is not None for row in found)
+
+
+def _known(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Entry]:
+    columns = ledger.table.c
+    spelled = {(name, key): (backend, key) for backend, key in refs for name in storages.names(backend)}
     rows = connection.execute(
-        select(columns.backend, columns.key, columns.state, columns.checked).where(is_one_of(ledger, places))
+        select(columns.backend, columns.key, columns.state, columns.checked).where(keys_in(ledger, refs))
     )
     return {
         spelled[backend, key]: Entry(_state(key, state), checked) for backend, key, state, checked in rows
@@ -519,14 +875,43 @@ def _state(key: str, value: int) -> State | None:
         return None
 
 
-def _adopt(connection: Connection, ledger: Ledger, places: Sequence[ObjectRef], state: State) -> None:
-    """Take keys of rows that were written without a ledger; others may hold them too."""
-    if not places:
-        return
-    rows = [{"backend": storages.name_in_ledger(backend), "key": key} for backend, key in places]
+@contextmanager
+def speaking(ledger: Ledger) -> Generator[None]:
+    """Raise MissingLedgerError, which says what to do, when the table is not in the database."""
     try:
-        connection.execute(inserted(ledger, state, checked=False), rows)
-    except IntegrityError as error:
-        raise ConcurrentFileChangeError(
-            f"another transaction changed a row that shares {places[0][1]!r} first; roll back and retry"
-        ) from error
+        yield
+    except DBAPIError as error:
+        _explain(error, ledger)
+        raise
+
+
+def _explain(error: DBAPIError, ledger: Ledger) -> None:
+    """Raise MissingLedgerError if a statement failed because the table is not in the database, or is an older one."""
+    text = str(error.orig).lower()
+    if any(sign in text for sign in _COLUMNS):
+        raise older_ledger(ledger) from error
+    named = ledger.table.name in text or ledger.meta.name in text
+    if named and any(sign in text for sign in _MISSING):
+        raise missing_ledger(ledger) from error
+
+
+def missing_ledger(ledger: Ledger) -> MissingLedgerError:
+    """Return the error for a database that has no ledger."""
+    return MissingLedgerError(
+        f"the table {ledger.table.fullname!r} is not in the database: create it with "
+        "Base.metadata.create_all() or an Alembic migration, or do without a ledger: "
+        "StoredObject(..., ledger=False) in every column"
+    )
+
+
+def older_ledger(ledger: Ledger) -> MissingLedgerError:
+    """Return the error for a ledger that lacks what this release writes."""
+    return MissingLedgerError(
+        f"the table {ledger.table.fullname!r} was created by an older release: run 'filecolumn migrate', or "
+        "op.upgrade_file_ledger() in an Alembic migration"
+    )
+
+
+_COLUMNS = ("held_in", "unreferenced_since")
+# of SQLite, PostgreSQL and MariaDB or MySQL
+_MISSING = ("no such table", "does not exist", "doesn't exist")

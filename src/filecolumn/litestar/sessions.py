@@ -20,7 +20,7 @@ from filecolumn.http.caching import uncached
 from filecolumn.litestar.exceptions import failed_commit, http_content, logged_path
 from filecolumn.logs import warn
 from filecolumn.orm.attributes import row_attributes
-from filecolumn.orm.transaction import touches_files
+from filecolumn.orm.flush import touches_files
 
 __all__ = (
     "answer_failed_commit",

@@ -6,23 +6,15 @@ import time
 from collections.abc import Collection
 from functools import partial
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Engine, select
 
 from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.errors import BackendNotRegisteredError, MaintenanceRefusedError, ObjectNotFoundError
 from filecolumn.files import execution
-from filecolumn.ledger.locks import lock_sqlite
-from filecolumn.ledger.owner import (
-    SILENT,
-    Survey,
-    forget_standings,
-    look_at_places,
-    other_writers,
-    take_place,
-)
+from filecolumn.ledger.marks import other_writers
+from filecolumn.ledger.owner import SILENT, Examiner, adopt_storage, forget_standings, look_at_places
 from filecolumn.ledger.table import State
-from filecolumn.ledger.transitions import is_one_of, speaking
-from filecolumn.maintenance.claims import insist
+from filecolumn.ledger.transitions import revive, speaking
 from filecolumn.maintenance.required import (
     Models,
     known_ledger,
@@ -64,15 +56,15 @@ def adopt(
     require_storages(engine, ledger, metadatas, only=only)
     places = Places(only)
     with speaking(ledger), engine.begin() as connection:
-        survey = Survey(connection, ledger)
+        examiner = Examiner(connection, ledger)
         for name, backend in places.backends():
-            standing = survey.examine(backend)
+            standing = examiner.examine(backend)
             if standing.refused and not (moved or new_place):
                 raise MaintenanceRefusedError(standing.refused)
             if sole:
-                _refuse_other_writers(name, other_writers(backend, survey.identity.id))
+                _refuse_other_writers(name, other_writers(backend, examiner.identity.id))
         for _, backend in places.backends():
-            take_place(connection, ledger, backend, sole=sole, new_id=new_place)
+            adopt_storage(connection, ledger, backend, sole=sole, new_place=new_place)
     forget_standings()
     return places.names
 
@@ -110,15 +102,7 @@ def undelete(engine: Engine, *models: Models, key: str, storage: str | None = No
         raise MaintenanceRefusedError(f"{key!r} waits in {', '.join(names)}: name one of them as the storage")
     place: ObjectRef = names[0], key
     _refuse_missing(place)
-
-    def revive(connection: Connection) -> int:
-        lock_sqlite(connection, ledger)
-        is_it = is_one_of(ledger, [place]), columns.state == State.DOOMED.value
-        live = {"state": State.LIVE.value, "checked": False, "due_at": None, "attempts": 0}
-        changed = update(ledger.table).where(*is_it).values(**live, unreferenced_since=None, last_error=None)
-        return connection.execute(changed).rowcount
-
-    if not insist(engine, revive):
+    if not revive(engine, ledger, place):
         raise ObjectNotFoundError(f"{key!r} was deleted meanwhile")
     return place[0]
 

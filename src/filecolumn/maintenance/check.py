@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, select
 
 from filecolumn._threads import closing
 from filecolumn.backends.base import Stat
@@ -22,9 +22,17 @@ from filecolumn.errors import (
 )
 from filecolumn.files import execution
 from filecolumn.ledger.columns import name_of, note_columns
+from filecolumn.ledger.locks import insist
 from filecolumn.ledger.table import State
-from filecolumn.ledger.transitions import is_one_of, speaking
-from filecolumn.maintenance.claims import adopt_live, doom_gone, entries_of, fence, insist, restore
+from filecolumn.ledger.transitions import (
+    adopt_live,
+    doom_gone,
+    fence,
+    note_column,
+    note_unreferenced,
+    restore,
+    speaking,
+)
 from filecolumn.maintenance.ground import Ground, survey_ground
 from filecolumn.maintenance.required import (
     Models,
@@ -49,7 +57,7 @@ from filecolumn.maintenance.survey import (
 )
 from filecolumn.maintenance.sweep import QUARANTINE
 from filecolumn.maintenance.triggers import missing_triggers
-from filecolumn.maintenance.unreferenced import mark_shared, note_unreferenced
+from filecolumn.maintenance.unreferenced import conclude_pass
 
 __all__ = (
     "GRACE",
@@ -347,7 +355,7 @@ class Confirmer:
 
     def _entries(self, suspects: Iterable[HeldFile | Entry | ListedObject]) -> dict[ObjectRef, Entry]:
         keys = {(suspect.place, suspect.key) for suspect in suspects}
-        return entries_of(self._survey.engine, self._survey.ledger, self._survey.places, keys)
+        return self._survey.entries_of(keys)
 
     def _referenced(self, keys: Iterable[str]) -> set[str]:
         wanted = list(keys)
@@ -403,7 +411,7 @@ class Repairer:
                 claimed = fence(engine, ledger, [place], after=after)
                 return bool(claimed or doom_gone(engine, ledger, [place], after=after))
             case FindingKind.LEDGER if finding.row is None:
-                note_unreferenced(self._survey, [place])
+                note_unreferenced(engine, ledger, [place])
                 return False
             case FindingKind.LEDGER:
                 # what the ledger has as gone is looked up by the next drain, as every key that may live again
@@ -443,10 +451,7 @@ class Repairer:
             for source, name in enumerate(names):
                 places = [entry for entry, place in place_of.items() if sources.get(place) == source]
                 if places:
-                    statement = (
-                        update(ledger.table).where(is_one_of(ledger, places)).values(held_in=ids[name])
-                    )
-                    insist(engine, lambda connection: connection.execute(statement))  # noqa: B023 - called at once
+                    insist(engine, partial(note_column, ledger=ledger, refs=places, column=ids[name]))
 
 
 GRACE = 24 * 3600.0
@@ -520,7 +525,7 @@ def check(
         if repairer is not None and ledger is not None:
             repairer.record_columns(scratch)
             if places.is_complete and ground.view.is_complete:
-                mark_shared(survey, scratch, started)
+                conclude_pass(survey, scratch, started)
     return report
 
 

@@ -20,7 +20,7 @@ from filecolumn.ledger.columns import (
     translated,
 )
 from filecolumn.ledger.table import LEDGER, Ledger, State
-from filecolumn.ledger.transitions import speaking
+from filecolumn.ledger.transitions import rename_column_id, speaking
 from filecolumn.ledger.triggers import identifier, qualified
 from filecolumn.maintenance.required import Models, known_ledger, refuse_autocommit, require_ledger
 from filecolumn.maintenance.view import View, look_at
@@ -112,8 +112,7 @@ def forget_file_column(engine: Engine, *models: Models, name: str) -> None:
 
 def _merge(connection: Connection, ledger: Ledger, old: RecordedColumn, into: RecordedColumn) -> None:
     """Let the keys of a renamed column be those of its new name, under which processes take keys already."""
-    columns = ledger.table.c
-    connection.execute(ledger.table.update().where(columns.held_in == old.id).values(held_in=into.id))
+    rename_column_id(connection, ledger, old.id, into.id)
     forget_column(connection, ledger, old)
 
 

@@ -12,21 +12,32 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from sqlalchemy import Connection, Engine, delete, select, true, update
+from sqlalchemy import Connection, Engine
 
 from filecolumn._failpoints import failpoint
 from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.backends.streams import batches
 from filecolumn.errors import InvalidKeyError
 from filecolumn.files import execution
-from filecolumn.ledger.deletion import FENCE_RETENTION, delete_objects, mark_gone, mark_refused, mark_withheld
-from filecolumn.ledger.locks import lock_sqlite
-from filecolumn.ledger.owner import generation_in, has_mark, look_at_places, standing_to_remove, why_shared
-from filecolumn.ledger.proofs import TOKEN
-from filecolumn.ledger.table import Ledger, State, now_ms
-from filecolumn.ledger.transitions import is_one_of, speaking
+from filecolumn.ledger.deletion import delete_objects
+from filecolumn.ledger.locks import insist
+from filecolumn.ledger.marks import has_mark, why_shared
+from filecolumn.ledger.owner import generation_in, look_at_places, standing_to_remove
+from filecolumn.ledger.proofs import forget_tokens
+from filecolumn.ledger.table import Ledger, time_of
+from filecolumn.ledger.transitions import (
+    Lease,
+    lease_due,
+    lock_doomed,
+    mark_gone,
+    mark_refused,
+    mark_withheld,
+    purge,
+    renew_leases,
+    restore_locked,
+    speaking,
+)
 from filecolumn.logs import warn
-from filecolumn.maintenance.claims import insist
 from filecolumn.maintenance.required import (
     Models,
     known_ledger,
@@ -36,7 +47,7 @@ from filecolumn.maintenance.required import (
     require_storages,
 )
 from filecolumn.maintenance.view import View, look_at, snapshot
-from filecolumn.naming import check_key, uuid7_hex
+from filecolumn.naming import check_key
 
 __all__ = ("DrainReport", "drain")
 
@@ -44,10 +55,9 @@ BATCH = 100
 DELETE_LIMIT = 120.0
 """Seconds that an event loop waits for a storage to delete a batch; well below the lease."""
 LEASE = 300.0
-"""Seconds after which another drain may take up what one has claimed."""
+"""Seconds after which another drain may take up what one has leased."""
 LOOKS = (0.0, 0.02, 0.1, 0.5)
-"""Seconds before each look at keys that others have locked: MariaDB's claims lock keys of their neighbours."""
-PURGE_BATCH = 1000
+"""Seconds before each look at keys that others have locked: MariaDB's leases lock keys of their neighbours."""
 ROUND = 10_000
 """Keys that are looked up in one pass over the rows."""
 RELOOK = 600.0
@@ -70,16 +80,6 @@ class DrainReport:
     """Why objects were withheld, each with their number."""
     purged: int = 0
     """Keys that the ledger has forgotten, long after their objects were deleted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A key that this drain has to itself until the lease ends."""
-
-    place: ObjectRef
-    attempts: int
-    is_orphan: bool
-    """Whether no row ever had it, as far as the ledger knows: it was found by a sweep."""
 
 
 def drain(
@@ -113,24 +113,24 @@ def drain(
     with speaking(ledger), engine.connect() as connection:
         view = look_at(connection, ledger, metadatas)
         # what fails meanwhile is not taken up by this run again
-        until = connection.scalar(select(now_ms())) or 0
+        until = time_of(connection)
         generation = generation_in(connection, ledger)
         names = None if only is None else ledger_names(connection, ledger, only)
     run = _Drain(engine, ledger, view, until, lease, generation, names)
     left = limit
-    while claims := run.claim(batch, ROUND if left is None else min(ROUND, left)):
-        run.look_up(claims)
-        for group in batches(claims, batch):
+    while leases := run.lease(batch, ROUND if left is None else min(ROUND, left)):
+        run.look_up(leases)
+        for group in batches(leases, batch):
             started = time.monotonic()
             run.delete(group)
             if rate is not None:
                 execution.pause(max(len(group) / rate - (time.monotonic() - started), 0.0))
         if left is not None:
-            left -= len(claims)
+            left -= len(leases)
             if left <= 0:
                 break
-    _forget_tokens(engine, ledger)
-    return replace(run.report, purged=_purge(engine, ledger))
+    forget_tokens(engine, ledger)
+    return replace(run.report, purged=purge(engine, ledger))
 
 
 class _Drain:
@@ -159,68 +159,48 @@ class _Drain:
         self._has_looked = False
         self.report: DrainReport = DrainReport()
 
-    def claim(self, batch: int, most: int) -> list[Claim]:
+    def lease(self, batch: int, most: int) -> list[Lease]:
         """Take *most* keys at most for this drain alone, until the lease ends."""
-        claims: list[Claim] = []
+        leases: list[Lease] = []
         self._looked_at = time.monotonic()
-        while size := min(batch, most - len(claims)):
-            taken = insist(self._engine, partial(self._claim, size=size))
+        while size := min(batch, most - len(leases)):
+            taken = insist(
+                self._engine,
+                partial(
+                    lease_due,
+                    ledger=self._ledger,
+                    size=size,
+                    seconds=self._lease,
+                    until=self._until,
+                    names=self._names,
+                ),
+            )
             if taken:
                 failpoint("drain.after_claim")
-            claims += taken
+            leases += taken
             if len(taken) < size or time.monotonic() - self._looked_at > self._lease / 4:
                 break
-        return claims
+        return leases
 
-    def _claim(self, connection: Connection, size: int) -> list[Claim]:
-        columns = self._ledger.table.c
-        is_chosen = true() if self._names is None else columns.backend.in_(self._names)
-        due = (
-            select(
-                columns.backend, columns.key, columns.attempts, columns.held_in, columns.unreferenced_since
-            )
-            .where(
-                self._ledger.is_waiting, columns.state == State.DOOMED.value, columns.due_at <= self._until
-            )
-            .where(is_chosen)
-            .order_by(columns.due_at)
-            .limit(size)
-            .with_for_update(skip_locked=True)
-        )
-        lock_sqlite(connection, self._ledger)
-        claims = [
-            Claim((backend, key), attempts, held_in is None and since is not None)
-            for backend, key, attempts, held_in, since in connection.execute(due)
-        ]
-        if claims:
-            connection.execute(
-                update(self._ledger.table)
-                .where(is_one_of(self._ledger, [claim.place for claim in claims]))
-                .values(due_at=now_ms() + int(self._lease * 1000))
-            )
-        return claims
-
-    def look_up(self, claims: Sequence[Claim]) -> None:
-        """Look the keys up in all file columns, as they are at one moment after they were claimed."""
+    def look_up(self, leases: Sequence[Lease]) -> None:
+        """Look the keys up in all file columns, as they are at one moment after they were leased."""
         self._looked_at = time.monotonic()
         with snapshot(self._engine) as connection:
-            self._found = self._view.referenced(connection, {claim.place[1] for claim in claims})
+            self._found = self._view.referenced(connection, {lease.ref[1] for lease in leases})
 
-    def delete(self, claims: Sequence[Claim]) -> None:
+    def delete(self, leases: Sequence[Lease]) -> None:
         """Delete what no row refers to, and note what became of each key."""
-        claims, withheld = self._separate(self._still_ours(claims))
-        suspected = {claim.place for claim in claims if claim.place[1] in self._found}
-        restored, busy = self._settle(suspected)
-        doomed = {claim.place: claim.attempts for claim in claims if claim.place not in suspected | busy}
-        refused = {place: why for place in doomed if (why := _problem_of_key(place))}
-        refused |= _delete_apart([place for place in doomed if place not in refused])
+        leases, withheld = self._separate(self._still_ours(leases))
+        suspected = {lease.ref for lease in leases if lease.ref[1] in self._found}
+        restored, busy = self._restore(suspected)
+        doomed = {lease.ref: lease.attempts for lease in leases if lease.ref not in suspected | busy}
+        refused = {ref: why for ref in doomed if (why := _problem_of_key(ref))}
+        refused |= _delete_apart([ref for ref in doomed if ref not in refused])
         failpoint("drain.after_delete")
 
         def note(connection: Connection) -> None:
             mark_gone(connection, self._ledger, doomed.keys() - refused.keys())
-            mark_refused(
-                connection, self._ledger, {place: (doomed[place], why) for place, why in refused.items()}
-            )
+            mark_refused(connection, self._ledger, {ref: (doomed[ref], why) for ref, why in refused.items()})
             mark_withheld(connection, self._ledger, withheld)
             failpoint("drain.before_gone")
 
@@ -235,43 +215,34 @@ class _Drain:
             reasons=dict(reasons),
         )
 
-    def _still_ours(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Return the claims; those that are old are renewed, and looked up again: others may have had them."""
+    def _still_ours(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Return the leases; those that are old are renewed, and looked up again: others may have had them."""
         if time.monotonic() - self._looked_at < min(RELOOK, self._lease / 2):
-            return claims
-        columns = self._ledger.table.c
-
-        def renew(connection: Connection) -> set[ObjectRef]:
-            is_ours = (
-                is_one_of(self._ledger, [claim.place for claim in claims]),
-                columns.state == State.DOOMED.value,
-            )
-            due_at = now_ms() + int(self._lease * 1000)
-            connection.execute(update(self._ledger.table).where(*is_ours).values(due_at=due_at))
-            found = connection.execute(select(columns.backend, columns.key).where(*is_ours))
-            return {(backend, key) for backend, key in found}
-
-        ours = insist(self._engine, renew)
-        kept = [claim for claim in claims if claim.place in ours]
+            return leases
+        refs = [lease.ref for lease in leases]
+        ours = insist(
+            self._engine, partial(renew_leases, ledger=self._ledger, refs=refs, seconds=self._lease)
+        )
+        kept = [lease for lease in leases if lease.ref in ours]
         with snapshot(self._engine) as connection:
-            self._found |= self._view.referenced(connection, {claim.place[1] for claim in kept})
+            self._found |= self._view.referenced(connection, {lease.ref[1] for lease in kept})
         return kept
 
-    def _separate(self, claims: Sequence[Claim]) -> tuple[list[Claim], dict[ObjectRef, str]]:
+    def _separate(self, leases: Sequence[Lease]) -> tuple[list[Lease], dict[ObjectRef, str]]:
         """Return what may be deleted, and why the rest may not be."""
-        reasons = {claim.place: self._reason_against(claim) for claim in claims}
-        withheld = {place: why for place, why in reasons.items() if why}
-        return [claim for claim in claims if claim.place not in withheld], withheld
+        reasons = {lease.ref: self._reason_against(lease) for lease in leases}
+        withheld = {ref: why for ref, why in reasons.items() if why}
+        return [lease for lease in leases if lease.ref not in withheld], withheld
 
-    def _reason_against(self, claim: Claim) -> str:
-        name, key = claim.place
+    def _reason_against(self, lease: Lease) -> str:
+        name, key = lease.ref
         if not self._view.is_complete and key not in self._found:
             return self._view.reason
         if not self._is_registered(name):
             return ""  # deleting says so
         backend = storages.get(name)
         standing = standing_to_remove(self._engine, self._ledger, backend, generation=self._generation)
-        if standing.withheld or not claim.is_orphan:
+        if standing.withheld or not lease.is_orphan:
             return standing.withheld
         if reason := standing.mixed or why_shared(backend):
             return f"no row ever had it, and {reason}"
@@ -298,110 +269,55 @@ class _Drain:
                 return True
         return False
 
-    def _settle(self, suspected: set[ObjectRef]) -> tuple[set[ObjectRef], set[ObjectRef]]:
+    def _restore(self, suspected: set[ObjectRef]) -> tuple[set[ObjectRef], set[ObjectRef]]:
         """Look up again what a row seemed to refer to; return what lives, and what is in use until the lease ends."""
         restored, busy = set[ObjectRef](), suspected
         for pause in LOOKS:
             if not busy:
                 break
             execution.pause(pause)
-            found, busy = insist(self._engine, partial(self._look_up, places=busy))
+            found, busy = insist(self._engine, partial(self._look_up, refs=busy))
             restored |= found
         return restored, busy
 
     def _look_up(
-        self, connection: Connection, places: Collection[ObjectRef]
+        self, connection: Connection, refs: Collection[ObjectRef]
     ) -> tuple[set[ObjectRef], set[ObjectRef]]:
-        """Let live what a row refers to; return that, and what a transaction is about to take from a row.
+        """Mark keys LIVE again that a row references; return them, and what a transaction is about to take from a row.
 
         The keys are locked while they are looked up: else a row could let go of one in between, and
         it would live until a sweep.
         """
-        columns = self._ledger.table.c
-        is_ours = is_one_of(self._ledger, places), columns.state == State.DOOMED.value
-        locked = (
-            select(columns.backend, columns.key)
-            .where(*is_ours)
-            .order_by(columns.backend, columns.key)
-            .with_for_update(skip_locked=True)
-        )
-        lock_sqlite(connection, self._ledger)
-        ours = {(backend, key) for backend, key in connection.execute(locked)}
+        ours = lock_doomed(connection, self._ledger, refs)
         keys = self._view.referenced(connection, {key for _, key in ours})
-        restored = {place for place in ours if place[1] in keys}
+        restored = {ref for ref in ours if ref[1] in keys}
         if restored:
-            warn("rows refer to doomed keys, which stay: %s", sorted(restored))
-            connection.execute(
-                update(self._ledger.table)
-                .where(is_one_of(self._ledger, restored))
-                .values(
-                    state=State.LIVE.value,
-                    checked=False,
-                    due_at=None,
-                    attempts=0,
-                    unreferenced_since=None,
-                    last_error="restored: a row refers to it",
-                )
-            )
-        return restored, set(places) - ours
+            warn("doomed keys are kept, because rows reference them: %s", sorted(restored))
+            restore_locked(connection, self._ledger, restored)
+        return restored, set(refs) - ours
 
 
-def _problem_of_key(place: ObjectRef) -> str:
+def _problem_of_key(ref: ObjectRef) -> str:
     try:
-        check_key(place[1])
+        check_key(ref[1])
     except InvalidKeyError as error:
         return str(error)
     return ""
 
 
-def _delete_apart(places: Sequence[ObjectRef]) -> dict[ObjectRef, str]:
+def _delete_apart(refs: Sequence[ObjectRef]) -> dict[ObjectRef, str]:
     """Delete objects; of a batch that is refused try each half, so that one object does not hold up others.
 
     When both halves are refused, the storage is: it is not asked for each object.
     """
-    refused = delete_objects(places, limit=DELETE_LIMIT)
-    if len(refused) < 2 or len(refused) < len(places):
+    refused = delete_objects(refs, limit=DELETE_LIMIT)
+    if len(refused) < 2 or len(refused) < len(refs):
         return refused
-    middle = len(places) // 2
-    first = delete_objects(places[:middle], limit=DELETE_LIMIT)
-    second = delete_objects(places[middle:], limit=DELETE_LIMIT)
+    middle = len(refs) // 2
+    first = delete_objects(refs[:middle], limit=DELETE_LIMIT)
+    second = delete_objects(refs[middle:], limit=DELETE_LIMIT)
     if first and not second:
-        return _delete_apart(places[:middle]) if middle > 1 else first
+        return _delete_apart(refs[:middle]) if middle > 1 else first
     if second and not first:
-        return _delete_apart(places[middle:]) if len(places) - middle > 1 else second
+        return _delete_apart(refs[middle:]) if len(refs) - middle > 1 else second
     return {**first, **second}
-
-
-def _purge(engine: Engine, ledger: Ledger) -> int:
-    """Forget keys whose time as a fence is over."""
-    columns = ledger.table.c
-    is_over = ledger.is_waiting, columns.state == State.GONE.value, columns.due_at <= now_ms()
-    over = select(columns.backend, columns.key).where(*is_over).limit(PURGE_BATCH)
-
-    def forget(connection: Connection) -> int:
-        places = [(backend, key) for backend, key in connection.execute(over)]
-        if places:
-            connection.execute(delete(ledger.table).where(is_one_of(ledger, places), *is_over))
-        return len(places)
-
-    purged = 0
-    while count := insist(engine, forget):
-        purged += count
-    return purged
-
-
-def _forget_tokens(engine: Engine, ledger: Ledger) -> None:
-    """Forget proofs of commits after which nobody asks any more: those of connections that are gone."""
-    columns = ledger.meta.c
-    oldest = uuid7_hex(time.time_ns() - int(FENCE_RETENTION * 1e9))
-    is_over = columns.name.startswith(TOKEN, autoescape=True), columns.value < oldest
-    over = select(columns.name).where(*is_over).limit(PURGE_BATCH)
-
-    def forget(connection: Connection) -> int:
-        names = list(connection.scalars(over))
-        if names:
-            connection.execute(delete(ledger.meta).where(columns.name.in_(names), *is_over))
-        return len(names)
-
-    while insist(engine, forget):
-        continue

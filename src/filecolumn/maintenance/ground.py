@@ -14,7 +14,8 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import storages
 from filecolumn.errors import FileColumnError
 from filecolumn.files import execution
-from filecolumn.ledger.owner import Standing, Survey, examined, is_marked, raise_generation, why_shared
+from filecolumn.ledger.marks import is_marked, why_shared
+from filecolumn.ledger.owner import Examiner, Standing, examined, raise_generation
 from filecolumn.ledger.table import Ledger
 from filecolumn.logs import note
 from filecolumn.maintenance.survey import Survey as RowSurvey
@@ -64,8 +65,8 @@ def survey_ground(
             view = look_at(connection, None, metadatas)
         return Ground(view, {each.key: _without_ledger(each) for each in storages.all()}, float("inf"))
     with engine.begin() as connection:
-        survey = Survey(connection, ledger, only_looks=not claim)
-        standings = {each.key: examined(survey, each, claim=claim) for each in storages.all()}
+        examiner = Examiner(connection, ledger, only_looks=not claim)
+        standings = {each.key: examined(examiner, each, register=claim) for each in storages.all()}
     with engine.connect() as connection:
         view = look_at(connection, ledger, metadatas)
         newest = connection.scalar(select(func.max(ledger.table.c.created_at)))

@@ -9,9 +9,8 @@ from typing import TypedDict
 from sqlalchemy import Connection, Engine, MetaData, and_, func, select, true
 
 from filecolumn.ledger.columns import ColumnName
-from filecolumn.ledger.deletion import WITHHELD
 from filecolumn.ledger.table import Ledger, State, now_ms
-from filecolumn.ledger.transitions import speaking
+from filecolumn.ledger.transitions import WITHHELD, speaking
 from filecolumn.maintenance.ground import survey_ground
 from filecolumn.maintenance.required import (
     Models,

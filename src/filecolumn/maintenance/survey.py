@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.streams import batches
 from filecolumn.errors import (
     BackendMismatchError,
     CorruptFileMetadataError,
@@ -36,9 +37,11 @@ from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts, JsonObject, NotAList
 from filecolumn.files.file import FileObject
 from filecolumn.files.state import AllowedBackends
-from filecolumn.ledger.owner import place_id
-from filecolumn.ledger.table import Ledger, State, now_ms
+from filecolumn.ledger.marks import place_id
+from filecolumn.ledger.table import Ledger, State, keys_in, time_of
+from filecolumn.ledger.transitions import BATCH
 from filecolumn.maintenance.snapshot import Entry, HeldFile, ListedObject, Scratch
+from filecolumn.orm import rows
 from filecolumn.orm.attributes import files_in, key_columns, mapper_of
 from filecolumn.orm.catalogue import file_columns, is_view
 from filecolumn.orm.references import HeldKeys, UndecodableError, held_files, held_keys
@@ -228,6 +231,21 @@ class Survey:
             count += len(page)
             self.progress("ledger", count)
 
+    def entries_of(self, keys: Collection[ObjectRef]) -> dict[ObjectRef, Entry]:
+        """Return what the ledger says of *keys*, under any name of their storages, in one query for 1,000."""
+        found: dict[ObjectRef, Entry] = {}
+        if self.ledger is None or not keys:
+            return found
+        columns = self.ledger.table.c
+        query = select(columns.backend, columns.key, columns.state, columns.checked, columns.sha256)
+        with self.engine.connect() as connection:
+            for batch in batches(sorted(keys), BATCH):
+                wanted = keys_in(self.ledger, self.places.spelled(batch))
+                for backend, key, state, checked, sha256 in connection.execute(query.where(wanted)):
+                    entry = Entry(self.places.name_of(backend), key, backend, state, checked, sha256)
+                    found[entry.place, key] = entry
+        return found
+
     def read_storages(self, scratch: Scratch) -> Iterator[tuple[str, Exception]]:
         """Add what the storages list; yield the name of one that cannot be listed, and why: nothing is known of it."""
         count = 0
@@ -264,11 +282,12 @@ class Survey:
             table = column.table
             assert isinstance(table, Table)  # noqa: S101 - see `file_columns`
             key = _key_of(table)
-            query = select(*key, column).where(_is_one_of(key, primary_keys))
-            with self.engine.connect() as connection:
-                page = connection.execute(query).all()
-            for row in page:
-                yield from files_of_row(self.places, column, source, _name_of(row), row[-1])
+            for batch in batches(primary_keys, rows.BATCH):
+                query = select(*key, column).where(rows.rows_in(key, batch))
+                with self.engine.connect() as connection:
+                    page = connection.execute(query).all()
+                for row in page:
+                    yield from files_of_row(self.places, column, source, _name_of(row), row[-1])
 
 
 def _key_of(table: Table) -> Sequence[Column[Any]]:
@@ -363,7 +382,7 @@ def said(error: Exception) -> str:
 def database_time(engine: Engine) -> float:
     """Return the epoch seconds, by the database's clock."""
     with engine.connect() as connection:
-        return (connection.scalar(select(now_ms())) or 0) / 1000
+        return time_of(connection) / 1000
 
 
 def pages_of(
@@ -399,12 +418,6 @@ def _after_in_steps(keys: Sequence[Column[Any]], last: Sequence[object]) -> Colu
     if len(keys) == 1:
         return key > value
     return or_(key > value, and_(key == value, _after_in_steps(keys[1:], last[1:])))
-
-
-def _is_one_of(keys: Sequence[Column[Any]], values: Sequence[PrimaryKey]) -> ColumnElement[bool]:
-    if len(keys) == 1:
-        return keys[0].in_([value for (value,) in values])
-    return tuple_(*keys).in_(values)
 
 
 def _streamed(engine: Engine, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:

@@ -22,9 +22,8 @@ from filecolumn.backends.streams import batches
 from filecolumn.errors import MaintenanceRefusedError
 from filecolumn.files import execution
 from filecolumn.ledger.deletion import delete_objects
-from filecolumn.ledger.table import Ledger, State, now_ms, read_meta, set_meta
-from filecolumn.ledger.transitions import BATCH, is_one_of, speaking
-from filecolumn.maintenance.claims import doom_gone, doom_live, entries_of, fence
+from filecolumn.ledger.table import Ledger, State, keys_in, now_ms, read_meta, set_meta, time_of
+from filecolumn.ledger.transitions import BATCH, doom_gone, doom_live, fence, note_unreferenced, speaking
 from filecolumn.maintenance.ground import Ground, folded, folds_names, survey_ground
 from filecolumn.maintenance.required import (
     Models,
@@ -47,10 +46,9 @@ from filecolumn.maintenance.survey import (
     said,
 )
 from filecolumn.maintenance.unreferenced import (
+    conclude_pass,
     count_unreferenced,
-    mark_shared,
-    note_referenced,
-    note_unreferenced,
+    note_found_again,
     unreferenced_since,
 )
 from filecolumn.naming import RESERVED_FOLDER
@@ -162,7 +160,7 @@ def sweep(
             run.refuse_too_many()
             run.claim()
             if places.is_complete and ground.view.is_complete:
-                mark_shared(survey, scratch, started)
+                conclude_pass(survey, scratch, started)
         run.clear_unfinished(dry_run=dry_run)
     return run.report
 
@@ -197,7 +195,7 @@ def sweep_when_due(
 
 def _due_now(connection: Connection, ledger: Ledger, interval: float) -> float | None:
     """Return the database's time if a sweep is due; else None."""
-    now = (connection.scalar(select(now_ms())) or 0) / 1000
+    now = time_of(connection) / 1000
     last = float(read_meta(connection, ledger, SWEPT).get(SWEPT, "0"))
     return now if now - last >= interval else None
 
@@ -284,9 +282,7 @@ class _Sweep:
             for listed in page
             if listed.modified is not None and listed.modified <= min(self._rules.oldest, newest)
         ]
-        entries = entries_of(
-            self._survey.engine, self._survey.ledger, self._survey.places, {(o.place, o.key) for o in old}
-        )
+        entries = self._survey.entries_of({(listed.place, listed.key) for listed in old})
         suspects: list[tuple[str, Suspect]] = []
         for listed in old:
             entry = entries.get((listed.place, listed.key))
@@ -319,7 +315,7 @@ class _Sweep:
         query = select(func.count()).where(columns.state == State.LIVE.value, is_pending)
         with self._survey.engine.connect() as connection:
             return sum(
-                connection.scalar(query.where(is_one_of(ledger, batch))) or 0
+                connection.scalar(query.where(keys_in(ledger, batch))) or 0
                 for batch in batches(sorted(places), BATCH)
             )
 
@@ -338,8 +334,9 @@ class _Sweep:
 
     def claim(self) -> None:
         """Claim the suspects that still are, and note what has no row."""
-        if self._survey.ledger is not None:
-            note_referenced(self._survey, self._scratch)
+        ledger = self._survey.ledger
+        if ledger is not None:
+            note_found_again(self._survey, self._scratch)
         for suspicion in (Suspicion.ORPHAN, Suspicion.RETURNED):
             for page in self._scratch.suspects(suspicion):
                 places = self._unreferenced(suspect for suspect in page if self._may_judge(suspect))
@@ -349,8 +346,9 @@ class _Sweep:
                 self.report.claimed += claimed
                 self.report.left += len(page) - claimed
                 self._survey.progress("claimed", self.report.claimed)
-        for page in self._scratch.suspects(Suspicion.UNREFERENCED):
-            note_unreferenced(self._survey, self._unreferenced(page))
+        if ledger is not None:
+            for page in self._scratch.suspects(Suspicion.UNREFERENCED):
+                note_unreferenced(self._survey.engine, ledger, self._unreferenced(page))
         self._claim_unreferenced()
 
     def _may_judge(self, suspect: Suspect) -> bool:

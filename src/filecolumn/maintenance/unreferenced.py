@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select, update
+from sqlalchemy import Connection, Select, case, func, select
 
 from filecolumn.backends.registry import ObjectRef
-from filecolumn.backends.streams import batches
 from filecolumn.ledger.columns import FLOOR, ColumnName, lift_floor
+from filecolumn.ledger.locks import insist
 from filecolumn.ledger.table import Ledger, State, now_ms, read_meta
-from filecolumn.ledger.transitions import BATCH, is_one_of
-from filecolumn.maintenance.claims import insist
+from filecolumn.ledger.transitions import mark_shared, note_referenced
 from filecolumn.maintenance.ground import Ground
 from filecolumn.maintenance.snapshot import Scratch
 from filecolumn.maintenance.survey import Survey, pages_of
@@ -22,10 +21,9 @@ from filecolumn.orm.references import is_empty
 __all__ = (
     "ColumnCount",
     "by_column",
+    "conclude_pass",
     "count_unreferenced",
-    "mark_shared",
-    "note_referenced",
-    "note_unreferenced",
+    "note_found_again",
     "unreferenced_since",
 )
 
@@ -68,21 +66,7 @@ class ColumnCount:
         )
 
 
-def note_unreferenced(survey: Survey, places: Sequence[ObjectRef]) -> None:
-    """Note since when no row refers to live keys."""
-    ledger = _ledger_of(survey)
-    columns = ledger.table.c
-    for batch in batches(sorted(places), BATCH):
-        statement = (
-            update(ledger.table)
-            .where(is_one_of(ledger, batch), columns.state == State.LIVE.value)
-            .where(columns.unreferenced_since.is_(None))
-            .values(unreferenced_since=now_ms())
-        )
-        insist(survey.engine, lambda connection: connection.execute(statement))  # noqa: B023 - called at once
-
-
-def note_referenced(survey: Survey, scratch: Scratch) -> None:
+def note_found_again(survey: Survey, scratch: Scratch) -> None:
     """Take the note from keys that a row refers to again."""
     ledger = _ledger_of(survey)
     columns = ledger.table.c
@@ -94,8 +78,7 @@ def note_referenced(survey: Survey, scratch: Scratch) -> None:
         held = scratch.held_among(list(named.values()))
         again = [entry for entry, place in named.items() if place in held]
         if again:
-            statement = update(ledger.table).where(is_one_of(ledger, again)).values(unreferenced_since=None)
-            insist(survey.engine, lambda connection: connection.execute(statement))  # noqa: B023 - called at once
+            note_referenced(survey.engine, ledger, again)
 
 
 def count_unreferenced(survey: Survey, ground: Ground) -> list[ColumnCount]:
@@ -157,18 +140,13 @@ def unreferenced_since(survey: Survey, column: str | None, age: float) -> Iterat
         yield [(row.backend, row.key) for row in page]
 
 
-def mark_shared(survey: Survey, scratch: Scratch, started: float) -> None:
+def conclude_pass(survey: Survey, scratch: Scratch, started: float) -> None:
     """Mark keys that several rows hold as unchecked, at the end of a complete pass that began at *started*."""
     ledger = _ledger_of(survey) if survey.ledger is not None else None
     if ledger is None:
         return
     for page in scratch.shared_places():
-        statement = (
-            update(ledger.table)
-            .where(is_one_of(ledger, survey.places.spelled(page)))
-            .values(checked=False, fresh=False)
-        )
-        insist(survey.engine, lambda connection: connection.execute(statement))  # noqa: B023 - called at once
+        mark_shared(survey.engine, ledger, survey.places.spelled(page))
     with survey.engine.connect() as connection:
         is_lifted = read_meta(connection, ledger, FLOOR).get(FLOOR, "0") == "0"
     if not is_lifted:

@@ -143,6 +143,8 @@ class FileAttribute:
     type: StoredObject
     twins: Sequence[Column[object]] = ()
     """Other file columns that the attribute writes too."""
+    in_table: bool = True
+    """Whether the column is that of a table: an alias and a query, which are read-only, have columns too."""
 
     @property
     def table(self) -> str:
@@ -159,7 +161,7 @@ class FileAttribute:
         template = self.type.key_template
         match template:
             case None:
-                return new_key(file.filename)
+                return new_key(context.filename)
             case str():
                 return _parsed(template).render(context)
             case _:
@@ -177,7 +179,7 @@ class FileAttribute:
 
     def check_deleted(self) -> None:
         """Raise NotSupportedError if the attribute's class is mapped to a query: SQLAlchemy deletes no row of it."""
-        if not is_in_table(self.column):
+        if not self.in_table:
             raise NotSupportedError(
                 f"the attribute {self.key!r} is mapped to {self.column.table.description!r}, an alias or a query, "
                 "which is read-only: write and delete the rows through a class that is mapped to their table"
@@ -344,7 +346,8 @@ def file_attribute(prop: MapperProperty[object]) -> FileAttribute | None:
     found.sort(key=lambda column: not is_in_table(column))
     for column in found[:1]:
         twins = [each for each in found[1:] if is_in_table(each)]
-        return FileAttribute(prop.key, column, cast("StoredObject", column.type), twins)
+        kind = cast("StoredObject", column.type)
+        return FileAttribute(prop.key, column, kind, twins, is_in_table(column))
     return None
 
 

@@ -6,7 +6,7 @@ before, by SQLAlchemy's own rules, and set in the instance.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from sqlalchemy import Column, FromClause
@@ -19,9 +19,9 @@ from filecolumn.errors import NotSupportedError
 from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.files.state import Phase
-from filecolumn.orm.attributes import FileAttribute, file_attributes
+from filecolumn.orm.attributes import FileAttribute
 
-__all__ = ("RowContext", "fill_defaults")
+__all__ = ("RowContext", "fill_default")
 
 State = InstanceState[object]
 
@@ -54,23 +54,21 @@ class _Parameters(dict[str, object]):
         )
 
 
-def fill_defaults(written: Collection[State], asked: set[tuple[State, str]]) -> None:
-    """Set the files that columns make for rows which are about to be written, and have no file for them.
+def fill_default(state: State, attribute: FileAttribute, asked: set[tuple[State, str]]) -> None:
+    """Set the files that a column makes for a row which is about to be written, and has no file for it.
 
-    *asked* has the attributes that were made before in the same flush, if only to None; it gets these.
+    *asked* has the attributes that were made before in the same flush, if only to None; it gets this one.
     """
-    for state in written:
-        for attribute in file_attributes(state.mapper):
-            made = attribute.column.default if state.key is None else attribute.column.onupdate
-            if (
-                made is not None
-                and not _is_sql(made)
-                and not _is_empty(made)
-                and (state, attribute.key) not in asked
-                and _is_wanted(state, attribute)
-            ):
-                asked.add((state, attribute.key))
-                _fill(state, attribute, made)
+    made = attribute.column.default if state.key is None else attribute.column.onupdate
+    if (
+        made is not None
+        and not _is_sql(made)
+        and not _is_empty(made)
+        and (state, attribute.key) not in asked
+        and _is_wanted(state, attribute)
+    ):
+        asked.add((state, attribute.key))
+        _fill(state, attribute, made)
 
 
 def _is_wanted(state: State, attribute: FileAttribute) -> bool:

@@ -7,9 +7,9 @@ of its attributes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 from sqlalchemy import CompoundSelect, Connection, MetaData, Null, Table, event
 from sqlalchemy.orm import (
@@ -40,19 +40,16 @@ from filecolumn.orm.attributes import (
     tables_of,
     tracked,
 )
-from filecolumn.orm.column import Claim, StoredObject, claim, release, wrong_type_error
+from filecolumn.orm.column import StoredObject, claim, wrong_type_error
 from filecolumn.orm.creation import record_created
-from filecolumn.orm.flush import FlushUnit
+from filecolumn.orm.flush import SessionFiles, files_of, find_files
 from filecolumn.orm.statements.clauses import Compilation, compile_union, compiles_around
 from filecolumn.orm.statements.units import on_execute
-from filecolumn.orm.transaction import current_frames, end_frame, mark_committed
 
 __all__ = ()
 
 State = InstanceState[object]
 
-_units: WeakKeyDictionary[Session, FlushUnit] = WeakKeyDictionary()
-_claims: WeakKeyDictionary[Session, list[Claim]] = WeakKeyDictionary()
 _heard: WeakSet[Mapper[object]] = WeakSet()
 """The mappers whose events are listened to, and those of their subclasses."""
 _heard_deletes: WeakSet[Mapper[object]] = WeakSet()
@@ -143,7 +140,7 @@ def _listen_to_sessions() -> None:
         return
     event.listen(Session, "before_flush", _before_flush)
     event.listen(Session, "after_flush", _after_flush)
-    event.listen(Session, "after_commit", mark_committed)
+    event.listen(Session, "after_commit", _after_commit)
     event.listen(Session, "after_transaction_end", _after_transaction_end)
 
 
@@ -217,77 +214,91 @@ def _on_unpickle(state: State, pickled: dict[str, dict[str, FileObject | FileObj
 
 
 def _before_flush(session: Session, context: UOWTransaction, instances: Sequence[object] | None) -> None:
-    _units.pop(session, None)
-    release(_claims.pop(session, ()))
-    written = list(_with_files((*session.new, *session.dirty), file_attributes))
-    deleted = list(_with_files(session.deleted, row_attributes))
+    files = find_files(session)
+    if files is not None:
+        files.flush = None
+        files.release_claims()
+    written = _with_files((*session.new, *session.dirty), file_attributes)
+    deleted: list[State] = []
+    if gone := session.deleted:
+        deleted = [state for state, _ in _with_files(gone, row_attributes)]
     if instances is not None:
         chosen = {id(instance) for instance in instances}
-        written = [state for state in written if id(state.obj()) in chosen]
+        written = [(state, attributes) for state, attributes in written if id(state.obj()) in chosen]
         deleted = [state for state in deleted if id(state.obj()) in chosen]
     if written or deleted:
-        _unit(session).settle(written, deleted)
+        files_of(session).begin_flush(session).settle(written, deleted)
 
 
 def _with_files(
     instances: Iterable[object], attributes_of: Callable[[Mapper[object]], Sequence[FileAttribute]]
-) -> Iterator[State]:
-    """Yield the states of those whose class has attributes of files; a class is looked up once."""
-    known: dict[type[object], bool] = {}
+) -> list[tuple[State, Sequence[FileAttribute]]]:
+    """Return the states of those whose class has attributes of files, with these; a class is looked up once."""
+    found: list[tuple[State, Sequence[FileAttribute]]] = []
+    known: dict[type[object], Sequence[FileAttribute]] = {}
     for instance in instances:
         class_ = type(instance)
-        has_files = known.get(class_)
-        if has_files is None:
-            has_files = known[class_] = bool(attributes_of(class_mapper(class_)))
-        if has_files:
-            yield instance_state(instance)
+        attributes = known.get(class_)
+        if attributes is None:
+            attributes = known[class_] = attributes_of(class_mapper(class_))
+        if attributes:
+            found.append((instance_state(instance), attributes))
+    return found
 
 
 def _before_write(mapper: Mapper[object], connection: Connection, state: State) -> None:
     """Settle what a later before_flush listener did, or what the flush itself brought about."""
     if (session := state.session) is not None:
-        unit = _unit(session)
-        unit.clear_replaced(state)
-        unit.settle((state,), ())
-        _claim_files(session, state)
+        files = files_of(session)
+        flush = files.flush or files.begin_flush(session)
+        flush.clear_replaced(state)
+        attributes = file_attributes(state.mapper)
+        flush.settle(((state, attributes),), ())
+        _claim_files(files, state, attributes)
 
 
-def _claim_files(session: Session, state: State) -> None:
+def _claim_files(files: SessionFiles, state: State, attributes: Sequence[FileAttribute]) -> None:
     """Let the flush write what the row is to hold: once, and no other statement."""
-    claims = _claims.get(session)
-    if claims is None:
-        claims = _claims[session] = []
     held = state.dict
-    for attribute in file_attributes(state.mapper):
+    for attribute in attributes:
         if (value := held.get(attribute.key)) is not None:
-            claims.append(claim(value, state, attribute.key))
+            files.claims.append(claim(value, state, attribute.key))
 
 
 def _before_delete(mapper: Mapper[object], connection: Connection, state: State) -> None:
     """Settle what is deleted by the flush itself: orphans, and what their deletion cascades to."""
     if (session := state.session) is not None:
-        unit = _unit(session)
-        unit.forget(state)
-        unit.settle((), (state,))
+        files = files_of(session)
+        flush = files.flush or files.begin_flush(session)
+        flush.forget(state)
+        flush.settle((), (state,))
 
 
 def _after_flush(session: Session, context: UOWTransaction) -> None:
-    if (unit := _units.pop(session, None)) is not None:
-        unit.finish()
+    files = find_files(session)
+    if files is not None and (flush := files.flush) is not None:
+        files.flush = None
+        flush.finish()
         failpoint("flush.after_row")
 
 
+def _after_commit(session: Session) -> None:
+    """Note that the database committed, or released a savepoint."""
+    if (files := find_files(session)) is None:
+        return
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    if transaction is not None and (frame := files.frames.find(transaction)) is not None:
+        frame.committed = True
+        if not transaction.nested:
+            failpoint("commit.after")
+
+
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    if (files := find_files(session)) is None:
+        return
     # each flush is in a transaction of its own kind, which ends with it however it went
     if not transaction.nested:
-        release(_claims.pop(session, ()))
+        files.release_claims()
     if transaction.parent is None or transaction.nested:
-        _units.pop(session, None)
-        end_frame(transaction)
-
-
-def _unit(session: Session) -> FlushUnit:
-    unit = _units.get(session)
-    if unit is None:
-        unit = _units[session] = FlushUnit(session, *current_frames(session))
-    return unit
+        files.flush = None
+        files.frames.end(transaction)

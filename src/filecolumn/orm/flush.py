@@ -1,19 +1,30 @@
-"""One flush: store what is new, read what rows hold, decide, copy what must be copied, and record it."""
+"""One flush, from the top to the bottom.
+
+A flush and a statement do the same with the places in rows that are to hold files, their `Slot`s:
+
+    collect > check > store > read_for_update > refuse_conflicts > assign > copy > record
+
+All of it happens before SQLAlchemy writes the rows, so that a row carries true facts of content that
+is there.  What the database did instead of what it was told is found by `Flush.finish`, after them.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
-from sqlalchemy import Column
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import LoaderCallableStatus, Mapper, Session
 from sqlalchemy.orm.attributes import instance_state, set_attribute
 from sqlalchemy.orm.state import InstanceState
 
-from filecolumn.backends.registry import ObjectRef
+from filecolumn._failpoints import failpoint
+from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.streams import batches
 from filecolumn.errors import (
     ConcurrentFileChangeError,
     CorruptFileMetadataError,
@@ -25,11 +36,14 @@ from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts
 from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
-from filecolumn.files.grants import place_of_grant
+from filecolumn.files.grants import place_of_grant, used_error
 from filecolumn.files.state import Phase
-from filecolumn.files.transfer import Copy, Inspect, Operation, Put, overwriting_error
-from filecolumn.ledger.transitions import FOUND_TAKEN, Changes, LedgerAt
-from filecolumn.orm.assignment import Frame, GrantUse, Spot, Upload, Use, Wanted, assign
+from filecolumn.files.transfer import Operation, overwriting_error
+from filecolumn.ledger import transitions
+from filecolumn.ledger.owner import generation_in
+from filecolumn.ledger.transitions import FOUND_TAKEN, Changes
+from filecolumn.logs import warn
+from filecolumn.orm.assignment import HomeRef, Use, assign
 from filecolumn.orm.attributes import (
     FileAttribute,
     RowOwner,
@@ -39,144 +53,383 @@ from filecolumn.orm.attributes import (
     row_attributes,
     take_list,
 )
-from filecolumn.orm.defaults import fill_defaults
-from filecolumn.orm.recorder import Recorder
+from filecolumn.orm.column import Claim, release
+from filecolumn.orm.defaults import fill_default
+from filecolumn.orm.homes import Home, Homes
 from filecolumn.orm.rereading import Rereading, identities_of
-from filecolumn.orm.rows import HeldRow, held_rows, session_connection
+from filecolumn.orm.rows import RowValues, rows_for_update
 from filecolumn.orm.slots import (
-    Arrival,
+    CommittedFile,
+    RowKey,
     Slot,
-    admit,
-    check_passes,
-    check_slot,
+    check,
+    check_content,
     copy_for,
-    may_stay,
-    place_of,
+    locate,
     put_for,
+    ref_of,
     slots_of,
     take_for,
     target_of,
 )
-from filecolumn.orm.transaction import BindArguments, SessionFrame, watch
+from filecolumn.orm.transaction import Frame, Frames, GrantUse, Upload
 
 __all__ = (
-    "FlushUnit",
-    "Gift",
-    "Held",
-    "LedgerChanges",
-    "check_unchanged",
-    "copied_for",
-    "give",
-    "held_before",
-    "readable",
-    "seen_files",
-    "spots_in",
-    "store_pending",
+    "Flush",
+    "SessionFiles",
+    "Unit",
+    "check_content",
+    "copy",
+    "files_in_row",
+    "files_of",
+    "find_files",
+    "record",
+    "store",
+    "touches_files",
 )
 
+State = InstanceState[object]
 
-def store_pending(slots: Sequence[Slot], frame: Frame, recorder: Recorder) -> None:
-    """Check everything first, then store: bad input is refused before anything is stored."""
-    pending = {id(slot.file): slot for slot in reversed(slots) if not slot.file.is_saved}
-    granted = [slot for slot in slots if slot.file._phase is Phase.GRANTED]
+
+@dataclass(slots=True, eq=False)
+class Unit:
+    """The ledgers of one flush or statement, and what it has written into them so far."""
+
+    frame: Frame
+    """That of the innermost savepoint, or of the transaction."""
+    homes: Homes
+    moved: defaultdict[Home, set[ObjectRef]] = field(default_factory=lambda: defaultdict(set))
+    """What rows keep that other rows gave up."""
+    claimed: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
+    """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
+    _added: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
+    _used: dict[ObjectRef, tuple[GrantUse, Home]] = field(
+        default_factory=dict[ObjectRef, tuple[GrantUse, Home]]
+    )
+
+    # Keys that the application chose
+
+    def claim(self, chosen: Iterable[Slot]) -> None:
+        """Record keys that the application chose, before they are used; ObjectExistsError if one is taken."""
+        by_home: defaultdict[Home, dict[ObjectRef, str]] = defaultdict(dict)
+        for slot in chosen:
+            home = self.homes.of(slot.state.mapper)
+            if home.at is not None:
+                by_home[home][slot.ref] = self.homes.column_id(home, slot.attribute.column)
+        for home, held_in in by_home.items():
+            assert home.at is not None  # noqa: S101 - see above
+            for batch in batches(sorted(held_in), transitions.CLAIMS):
+                transitions.claim(home.connection, home.at.ledger, {ref: held_in[ref] for ref in batch})
+                new = dict.fromkeys(batch, home)
+                self.claimed |= new
+                self._added |= new
+                self.frame.added |= dict.fromkeys(batch, home.at)
+
+    def describe(self, stored: Mapping[ObjectRef, FileFacts]) -> None:
+        """Complete the entries of claimed keys, now that their content is stored."""
+        by_home: defaultdict[Home, dict[ObjectRef, FileFacts]] = defaultdict(dict)
+        for ref, facts in stored.items():
+            if (home := self.claimed.get(ref)) is not None:
+                by_home[home][ref] = facts
+        for home, described in by_home.items():
+            assert home.at is not None  # noqa: S101 - what is claimed is in a ledger
+            transitions.describe(home.connection, home.at.ledger, described)
+
+    def withdraw_claims(self) -> None:
+        """Withdraw what was claimed, after a failure."""
+        # PostgreSQL's does not go on, and has undone this too
+        with suppress(SQLAlchemyError):
+            self._withdraw(self.claimed)
+        self.claimed.clear()
+
+    # Grants
+
+    def check_grants(self, slots: Iterable[Slot]) -> None:
+        """Raise InvalidGrantError if a grant would give a second file, here or by what has committed before."""
+        uploads: dict[Mapper[object], set[ObjectRef]] = {}
+        given: set[ObjectRef] = set()
+        for slot in slots:
+            if (grant := slot.file._grant) is None:
+                continue
+            upload = place_of_grant(grant)
+            if upload in given or self.frame.has_used(upload):
+                raise used_error()
+            given.add(upload)
+            uploads.setdefault(slot.state.mapper, set()).add(upload)
+        for mapper, refs in uploads.items():
+            if self.homes.knows_any(mapper, refs):
+                raise used_error()
+
+    def note_use(self, upload: ObjectRef, use: GrantUse, home: Home) -> None:
+        """Note that a grant is used up; where there is no ledger, the commit removes its upload without one."""
+        use.file._use_grant()
+        self._used[upload] = use, home
+        self.frame.used[upload] = use
+        if home.at is None:
+            self.frame.removed.add(upload)
+
+    def _free_grants(self, attached: Collection[ObjectRef]) -> None:
+        """Undo the uses of grants whose files no row came to hold."""
+        freed: dict[ObjectRef, Home] = {}
+        for upload, (use, home) in list(self._used.items()):
+            if use.ref in attached:
+                continue
+            use.file._hold_grant(use.grant)
+            for noted in (self._used, self.frame.used, self.frame.doomed):
+                noted.pop(upload, None)
+            self.frame.removed.discard(upload)
+            freed[upload] = home
+        self._delete_entries(freed)
+
+    # Changes
+
+    def write(self, changes: Mapping[Home, Changes]) -> None:
+        """Write changes into the ledgers, each key once in a transaction."""
+        frame = self.frame
+        for home, change in changes.items():
+            assert home.at is not None  # noqa: S101 - changes are for ledgers
+            failpoint("flush.before_ledger")
+            deletable = transitions.record(home.connection, home.at.ledger, change)
+            failpoint("flush.after_ledger")
+            for ref in (*change.stored, *change.staged):
+                self._added[ref], frame.added[ref] = home, home.at
+            for ref in change.found:
+                self._added[ref], frame.found[ref] = home, home.at
+            for ref in deletable:
+                frame.doomed[ref] = home.at
+                frame.removed.add(ref)
+
+    def withdraw_unattached(self) -> None:
+        """Withdraw what this unit recorded as new and did not give to a row after all."""
+        attached = self.frame.attached
+        strays = {ref: home for ref, home in self._added.items() if ref not in attached}
+        if strays:
+            self._withdraw(strays)
+        if self._used:
+            self._free_grants(attached)
+
+    def _withdraw(self, recorded: Mapping[ObjectRef, Home]) -> None:
+        for ref in recorded:
+            self.frame.added.pop(ref, None)
+            self.frame.found.pop(ref, None)
+        self._delete_entries(recorded)
+
+    def _delete_entries(self, refs: Mapping[ObjectRef, Home]) -> None:
+        by_home: defaultdict[Home, set[ObjectRef]] = defaultdict(set)
+        for ref, home in refs.items():
+            by_home[home].add(ref)
+        for home, strays in by_home.items():
+            if home.at is not None:
+                transitions.withdraw(home.connection, home.at.ledger, strays)
+
+    def reassert_moved(self) -> None:
+        """Mark moved keys LIVE again that a trigger doomed when one row gave them up for another."""
+        for home, refs in self.moved.items():
+            assert home.at is not None  # noqa: S101 - see `record`
+            transitions.reassert(home.connection, home.at.ledger, refs)
+        self.moved.clear()
+
+    # What the database did instead
+
+    def keep(self, home: Home, refs: Collection[ObjectRef], tables: Iterable[str]) -> None:
+        """Mark keys LIVE again that their rows still hold after the SQL that was to take them away."""
+        if not refs:
+            return
+        warn(
+            "rows of %s still hold files after they were replaced or deleted, as a trigger or policy has it; "
+            "the files stay: %s",
+            ", ".join(tables),
+            sorted(refs),
+        )
+        if home.at is not None:
+            transitions.reassert(home.connection, home.at.ledger, refs)
+        self.leave_to_drains(refs)
+        for ref in refs:
+            self.frame.released.pop(ref, None)
+
+    def note_generation(self, home: Home) -> None:
+        """Read the database's generation in the transaction of what it is about to remove."""
+        if home.at is not None and home.at not in self.frame.generations:
+            self.frame.generations[home.at] = generation_in(home.connection, home.at.ledger)
+
+    def leave_to_drains(self, refs: Iterable[ObjectRef]) -> None:
+        """Remove nothing of these at the end of the transaction: a drain looks for rows first."""
+        for ref in refs:
+            self.frame.doomed.pop(ref, None)
+            self.frame.removed.discard(ref)
+
+    def doom_refused(self, slot: Slot) -> None:
+        """Doom a new key that its row did not take; a drain looks for a row before it deletes."""
+        if (at := slot.home.at) is not None:
+            transitions.doom_unchecked(slot.home.connection, at.ledger, [slot.ref])
+
+    def attach(self, slot: Slot) -> None:
+        """Note that a row has the slot's file now."""
+        file, frame = slot.file, self.frame
+        if (before := file._flushed()) is not None:
+            frame.rewritten.setdefault(id(file), (file, before))
+        if file._attach(slot.attribute.type._allowed):
+            frame.attached[slot.ref] = file
+
+
+# Storing
+
+
+def store(unit: Unit, slots: Sequence[Slot]) -> None:
+    """Store what is not stored yet, and find out which ledger records each slot's file.
+
+    Whatever can be refused is refused before anything is stored.
+    """
+    _register(unit, slots)
+    granted = [slot for slot in slots if slot.file._grant is not None]
+    unit.check_grants(granted)
+    uploads: list[tuple[Slot, Upload]] = []
+    pending: set[int] = set()
     for slot in slots:
-        check_slot(slot)
-    recorder.check_grants(slots)
-    check_passes(slot.file for slot in pending.values())
-    uploads: dict[Put | Copy, Upload] = {}
-    slot_of: dict[Put | Copy, Slot] = {}
-    for slot in reversed(pending.values()):
-        op = put_for(slot)
-        uploads[op] = Upload(op, slot.file, slot.file._known(), op.source)
-        slot_of[op] = slot
-    for slot in granted:
-        taking = take_for(slot)
-        file, facts = slot.file, slot.file._known()
-        restore = partial(file._regrant, taking.key, facts, taking.grant)
-        uploads[taking] = Upload(taking, file, restore=restore)
-        slot_of[taking] = slot
-    try:
-        _transfer(uploads, slot_of, frame, recorder)
-    except ObjectNotFoundError:
-        # another transaction may have used the grant since, and removed the upload with its commit
-        recorder.check_grants(slots)
-        raise
+        phase = slot.file._phase
+        if phase is Phase.GRANTED:
+            uploads.append((slot, _take(slot)))
+        elif phase is Phase.PENDING and id(slot.file) not in pending:
+            pending.add(id(slot.file))
+            uploads.append((slot, _put(slot)))
+    if uploads:
+        try:
+            _transfer(unit, uploads)
+        except ObjectNotFoundError:
+            # another transaction may have used the grant since, and removed the upload with its commit
+            unit.check_grants(granted)
+            raise
+    for slot in slots:
+        if slot.op is None and pending:
+            locate(slot)
+        slot.home = home = unit.homes.of(slot.state.mapper)
+        # what lay in the storage before is free for nobody without a ledger, which knows whether a row has it
+        slot.is_fresh = slot.file._phase is Phase.STAGED and (home.at is not None or not slot.file._found)
 
 
-def copied_for(
-    slots: Sequence[Slot], uses: Sequence[Use], frame: Frame, recorder: Recorder
-) -> list[FileObject]:
-    """Put a copy into each slot that gets one, and return the file of each slot."""
-    files = [slot.file for slot in slots]
-    copies: dict[Put | Copy, Upload] = {}
-    slot_of: dict[Put | Copy, Slot] = {}
-    for index, (slot, use) in enumerate(zip(slots, uses, strict=True)):
-        if use is Use.COPY:
-            op = copy_for(slot)
-            copy = files[index] = FileObject._from_facts(op.facts, Phase.PENDING)
-            copy._hold_grant(slot.file._grant)
-            slot.swap(slot.file, copy)
-            copies[op] = Upload(op, copy, restore=partial(slot.swap, copy, slot.file))
-            slot_of[op] = slot
-    _transfer(copies, slot_of, frame, recorder)
-    return files
+def _register(unit: Unit, slots: Iterable[Slot]) -> None:
+    """Register as a writer of the storages that new content goes to."""
+    targets: dict[Mapper[object], dict[StorageBackend, None]] = {}
+    for slot in slots:
+        is_new = slot.file._phase is not Phase.STORED or not slot.may_stay
+        # of a staged file it need not be registered
+        if is_new and (backend := storages.find(target_of(slot))) is not None:
+            targets.setdefault(slot.state.mapper, {})[backend] = None
+    for mapper, backends in targets.items():
+        unit.homes.register(mapper, backends)
 
 
-def _transfer(
-    uploads: Mapping[Put | Copy, Upload],
-    slot_of: Mapping[Put | Copy, Slot],
-    frame: Frame,
-    recorder: Recorder,
-) -> None:
+def _put(slot: Slot) -> Upload:
+    facts = slot.file._known()
+    slot.op = op = put_for(slot)
+    slot.ref = slot.target, op.key
+    return Upload(op, slot.ref, slot.file, facts, op.source)
+
+
+def _take(slot: Slot) -> Upload:
+    file, facts = slot.file, slot.file._known()
+    slot.op = op = take_for(slot)
+    slot.ref = slot.target, op.key
+    return Upload(op, slot.ref, file, restore=partial(file._regrant, op.key, facts, op.grant))
+
+
+def _transfer(unit: Unit, uploads: Sequence[tuple[Slot, Upload]]) -> None:
+    """Carry out uploads, each noted in the frame before: a cancelled one is cleaned up too.
+
+    A key that the application chose is claimed in the ledger first: two transactions may have chosen the same.
+    """
+    by_op: dict[Operation, Upload] = {upload.op: upload for _, upload in uploads}
+    chosen = [slot for slot, upload in uploads if not upload.op.fresh]
     stored: dict[ObjectRef, FileFacts] = {}
 
     def done(op: Operation, facts: FileFacts) -> None:
-        assert not isinstance(op, Inspect)  # noqa: S101 - none is in `uploads`
-        upload = uploads[op]
+        upload = by_op[op]
         upload.done = True
-        if upload.file is not None:
-            upload.file._stage(facts)
-        if not op.fresh:
-            stored[upload.place] = facts
+        upload.file._stage(facts)
+        if not upload.op.fresh:
+            stored[upload.ref] = facts
 
-    _refuse_overwriting(uploads)
+    if chosen:
+        _refuse_overwriting(chosen)
     try:
-        # before the transfer starts: a cancelled one is cleaned up too
-        for upload in uploads.values():
-            _claim(upload, uploads.values(), frame)
-        chosen = {upload.place: slot_of[op] for op, upload in uploads.items() if not op.fresh}
+        for upload in by_op.values():
+            _note_upload(unit.frame, upload, by_op.values())
         if chosen:
-            recorder.claim(chosen)
-        execution.transfer(list(uploads), done)
+            unit.claim(chosen)
+        execution.transfer(list(by_op), done)
         if stored:
-            recorder.describe(stored)
+            unit.describe(stored)
     finally:
-        for upload in uploads.values():
+        for upload in by_op.values():
             if not upload.done:
                 upload.fail()
 
 
-def _refuse_overwriting(ops: Iterable[Put | Copy]) -> None:
+def _refuse_overwriting(chosen: Iterable[Slot]) -> None:
     """Raise NotSupportedError for a chosen key in a storage that would overwrite what has it."""
-    for op in {op.backend: op for op in ops if not op.fresh}.values():
+    for op in {slot.op.backend: slot.op for slot in chosen if slot.op is not None}.values():
         if not execution.asked(op.backend, op.backend.refuses_taken_keys, f"create {op.key!r}"):
             raise overwriting_error(op)
 
 
-def _claim(upload: Upload, others: Collection[Upload], frame: Frame) -> None:
+def _note_upload(frame: Frame, upload: Upload, others: Collection[Upload]) -> None:
     """Note what is to be stored; ObjectExistsError for a key that this transaction has stored, or is about to."""
-    known = frame.uploads.get(upload.place)
+    known = frame.uploads.get(upload.ref)
     if known is not None and (known.done or known in others):
         raise ObjectExistsError(f"the storage key {upload.op.key!r} is used twice in one transaction")
-    frame.uploads[upload.place] = upload
+    frame.uploads[upload.ref] = upload
 
 
-def check_unchanged(state: InstanceState[object], attribute: FileAttribute, row: HeldRow | None) -> None:
-    """Raise ConcurrentFileChangeError if another transaction has changed the attribute or deleted the row."""
-    if state.key is None:
-        return
+def copy(unit: Unit, slots: Iterable[Slot]) -> None:
+    """Put a copy into each slot that is to have one."""
+    copies = [(slot, _copy(slot)) for slot in slots if slot.use is Use.COPY]
+    if copies:
+        _transfer(unit, copies)
+
+
+def _copy(slot: Slot) -> Upload:
+    slot.op = op = copy_for(slot)
+    slot.ref = slot.target, op.key
+    original, copied = slot.file, FileObject._from_facts(op.facts, Phase.PENDING)
+    copied._hold_grant(original._grant)
+    slot.swap(original, copied)
+    slot.file = copied
+    return Upload(op, slot.ref, copied, restore=partial(slot.swap, copied, original))
+
+
+# What rows have
+
+
+def read_for_update(unit: Unit, changes: Iterable[Change]) -> dict[State, RowValues]:
+    """Return what the rows of changes hold, locked against others until the transaction ends.
+
+    A row that is gone is missing from the result, and so is one that is new.
+    """
+    by_mapper: dict[Mapper[object], dict[State, None]] = {}
+    for change in changes:
+        # the mappers of new rows too, so that COMMIT has a proof even if nothing is recorded in the end
+        states = by_mapper.setdefault(change.state.mapper, {})
+        if change.state.key is not None:
+            states[change.state] = None
+    found: dict[State, RowValues] = {}
+    for mapper, states in by_mapper.items():
+        home = unit.homes.of(mapper)
+        if states:
+            found |= rows_for_update(home.connection, mapper, list(states))
+    return found
+
+
+def refuse_conflicts(changes: Iterable[Change], rows: Mapping[State, RowValues]) -> None:
+    """Raise ConcurrentFileChangeError if another transaction has changed an attribute or deleted its row."""
+    for change in changes:
+        if change.state.key is not None:
+            check_unchanged(change.state, change.attribute, rows.get(change.state))
+
+
+def check_unchanged(state: State, attribute: FileAttribute, row: RowValues | None) -> None:
+    """Raise ConcurrentFileChangeError if a row's attribute is not what the session saw."""
     try:
-        files = seen_files(state, attribute.key)
+        files = _seen_files(state, attribute.key)
         seen = None if files is None else [file._row_facts() for file in files]
         now = None if row is None else [file._known() for file in files_in(row[attribute.key])]
     except CorruptFileMetadataError:
@@ -191,7 +444,7 @@ def check_unchanged(state: InstanceState[object], attribute: FileAttribute, row:
     )
 
 
-def seen_files(state: InstanceState[object], key: str) -> Sequence[FileObject] | None:
+def _seen_files(state: State, key: str) -> Sequence[FileObject] | None:
     """Return the files that the session believes the row to hold; None if it never read it."""
     value: object = state.committed_state.get(key, state.dict.get(key, LoaderCallableStatus.NO_VALUE))
     if isinstance(value, LoaderCallableStatus):
@@ -210,197 +463,120 @@ def seen_files(state: InstanceState[object], key: str) -> Sequence[FileObject] |
             return None
 
 
-def _is_from(file: FileObject, state: InstanceState[object], key: str) -> bool:
+def _is_from(file: FileObject, state: State, key: str) -> bool:
     owner = file._owner
     return isinstance(owner, RowOwner) and owner.is_for(state, key)
 
 
-State = InstanceState[object]
+def committed_files(
+    unit: Unit, changes: Iterable[Change], rows: Mapping[State, RowValues]
+) -> list[CommittedFile]:
+    """Return the files that rows had in the attributes that change, as far as they can be read.
+
+    JSON that nobody can read has no file here: nothing is kept by it, and nothing is deleted for it.
+    """
+    found: list[CommittedFile] = []
+    for change in changes:
+        state, key = change.state, change.attribute.key
+        if (row := rows.get(state)) is None:
+            continue
+        seen: defaultdict[ObjectRef, list[FileObject]] = defaultdict(list)
+        for file in _readable(_seen_files(state, key) or ()):
+            seen[ref_of(file)].append(file)
+        home = unit.homes.of(state.mapper)
+        for file in files_in_row(row.get(key)):
+            ref = ref_of(file)
+            found.append(CommittedFile((id(state), key), home, ref, file, seen[ref]))
+    return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Held:
-    """What a row's attribute held before."""
-
-    row: tuple[int, str]
-    """The attribute of the row, as for `Slot`."""
-    mapper: Mapper[object]
-    files: Sequence[FileObject]
-    own: Sequence[FileObject] = ()
-    """What the session's instance had for them."""
-
-
-def held_before(
-    changes: Iterable[tuple[State, FileAttribute]], gone: Iterable[State], rows: Mapping[State, HeldRow]
-) -> list[Held]:
-    """Return what *rows* held in the attributes that change, and what those that go held."""
-    attributes = [
-        *changes,
-        *((state, attribute) for state in gone for attribute in row_attributes(state.mapper)),
-    ]
-    return [
-        Held(
-            (id(state), attribute.key),
-            state.mapper,
-            list(readable(rows[state].get(attribute.key))),
-            list(_known(seen_files(state, attribute.key) or ())),
-        )
-        for state, attribute in attributes
-        if state in rows
-    ]
-
-
-def readable(value: object) -> Iterator[FileObject]:
+def files_in_row(value: object) -> Iterator[FileObject]:
     """Yield the files of an attribute's value whose JSON can be read."""
     with suppress(CorruptFileMetadataError):
-        yield from _known(files_in(value))
+        yield from _readable(files_in(value))
 
 
-def spots_in(held: Sequence[Held], recorder: Recorder) -> dict[Hashable, Sequence[Spot]]:
-    """Return for each row's attribute where its files are."""
-    return {row.row: [(recorder.home(row.mapper), place_of(file)) for file in row.files] for row in held}
-
-
-def _known(files: Iterable[FileObject]) -> Iterator[FileObject]:
+def _readable(files: Iterable[FileObject]) -> Iterator[FileObject]:
     with suppress(CorruptFileMetadataError):
         for file in files:
             file._known()
             yield file
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Gift:
-    """What one slot gets."""
-
-    file: FileObject
-    home: Hashable
-    """Where its row records it, as `Recorder.home` says."""
-    use: Use
-    column: Column[object]
-    """The column that takes it."""
+# Recording
 
 
-def give(
-    slots: Sequence[Slot], held: Sequence[Held], frame: Frame, recorder: Recorder
-) -> tuple[list[Gift], frozenset[Spot]]:
-    """Return what each slot gets, and what no row holds any more; ContentRejectedError for what a column refuses."""
-    admit(_arrivals(slots, held))
-    homes = [recorder.home(slot.state.mapper) for slot in slots]
-    wanted = [
-        Wanted(slot.row, (home, place_of(slot.file)), may_stay(slot))
-        for slot, home in zip(slots, homes, strict=True)
-    ]
-    assignment = assign(wanted, _fresh(slots, homes), spots_in(held, recorder))
-    recorder.note_moved(_moved(slots, homes, assignment.uses, held))
-    files = copied_for(slots, assignment.uses, frame, recorder)
-    columns = (slot.attribute.column for slot in slots)
-    gifts = [Gift(*each) for each in zip(files, homes, assignment.uses, columns, strict=True)]
-    return gifts, assignment.removed
+def record(
+    unit: Unit,
+    slots: Sequence[Slot],
+    committed: Sequence[CommittedFile] = (),
+    removed: Collection[HomeRef] = (),
+) -> None:
+    """Write into the ledgers what becomes of each object, and note what the commit is to delete.
 
-
-def _arrivals(slots: Iterable[Slot], held: Iterable[Held]) -> Iterator[Arrival]:
-    """Yield the files that their rows did not hold before."""
-    if not (strict := [slot for slot in slots if slot.attribute.type.policy.is_strict]):
-        return
-    before = {(row.row, place_of(file)) for row in held for file in row.files}
-    for slot in strict:
-        if (slot.row, place_of(slot.file)) not in before:
-            yield Arrival(slot.file, slot.attribute.type, slot.attribute.key)
-
-
-def _fresh(slots: Sequence[Slot], homes: Sequence[Hashable]) -> Iterable[Spot]:
-    """Return where staged files are, each place once: the home of the first slot that has it counts.
-
-    What lay in the storage before is free for nobody without a ledger, which knows whether a row has it.
+    That is what *slots* get, and of what rows had before the *removed*, which no row has any more.
     """
-    return {
-        place: (home, place)
-        for slot, home in zip(reversed(slots), reversed(homes), strict=True)
-        if slot.file._phase is Phase.STAGED
-        and (isinstance(home, LedgerAt) or not slot.file._found)
-        and (place := place_of(slot.file))
-    }.values()
+    _note_moved(unit, slots, committed)
+    changes: defaultdict[Home, Changes] = defaultdict(Changes)
+    uses: list[tuple[ObjectRef, GrantUse, Home]] = []
+    for slot in slots:
+        if (grant := slot.file._grant) is not None:
+            # what a client uploaded is removed, now that a row has a copy; the ledger refuses it a second time
+            upload = place_of_grant(grant)
+            uses.append((upload, GrantUse(grant, slot.file, slot.ref), slot.home))
+            if slot.home.at is not None:
+                changes[slot.home].used[upload] = slot.file._known()
+                changes[slot.home].removed.add(upload)
+        if slot.home.at is not None:
+            _add_given(unit, slot, changes[slot.home])
+    for file in committed:
+        if (file.home, file.ref) in removed and _is_in_its_column(file.file):
+            _add_removed(unit.frame, file, changes)
+    unit.write(changes)
+    for upload, use, home in uses:
+        unit.note_use(upload, use, home)
 
 
-def _moved(
-    slots: Sequence[Slot], homes: Sequence[Hashable], uses: Sequence[Use], held: Sequence[Held]
-) -> Iterator[tuple[LedgerAt, ObjectRef]]:
-    """Yield what rows keep that their own attribute did not hold before."""
-    before = {(row.row, place_of(file)) for row in held for file in row.files}
-    for slot, home, use in zip(slots, homes, uses, strict=True):
-        if use is Use.KEEP and isinstance(home, LedgerAt):
-            place = place_of(slot.file)
-            if (slot.row, place) not in before:
-                yield home, place
+def _note_moved(unit: Unit, slots: Iterable[Slot], committed: Iterable[CommittedFile]) -> None:
+    """Note what rows keep that their own attribute did not have before."""
+    before: set[tuple[RowKey, ObjectRef]] | None = None
+    for slot in slots:
+        if slot.use is Use.KEEP and slot.home.at is not None:
+            if before is None:
+                before = {(file.row, file.ref) for file in committed}
+            if (slot.row, slot.ref) not in before:
+                unit.moved[slot.home].add(slot.ref)
 
 
-class LedgerChanges:
-    """What becomes of each object."""
-
-    def __init__(self, frame: SessionFrame, recorder: Recorder) -> None:
-        self._frame = frame
-        self._recorder = recorder
-        self._changes: defaultdict[LedgerAt, Changes] = defaultdict(Changes)
-        self._uses: dict[ObjectRef, tuple[GrantUse, Hashable]] = {}
-
-    def add_given(self, gifts: Iterable[Gift]) -> None:
-        """Add what rows get, unless this transaction has recorded it as new."""
-        for gift in gifts:
-            home, file, place = gift.home, gift.file, place_of(gift.file)
-            self._use_up(file, home)
-            if not isinstance(home, LedgerAt):
-                continue
-            if self._frame.ledger_with(place):
-                if gift.use is Use.ATTACH and file._found:
-                    raise ObjectExistsError(f"the storage key {place[1]!r} {FOUND_TAKEN}")
-                continue
-            changes = self._changes[home]
-            if gift.use is Use.KEEP:
-                changes.kept.add(place)
-                if not self._recorder.has_moved(home, place):
-                    continue
-            changes.held_in[place] = self._recorder.column_id(home, gift.column)
-            if gift.use is Use.KEEP:
-                changes.moved.add(place)
-            elif place in self._frame.uploads:
-                changes.stored[place] = file._known()
-            elif file._found:
-                changes.found[place] = file._known()
-            else:
-                changes.staged[place] = file._known()
-
-    def add_removed(self, removed: Collection[Spot], held: Sequence[Held]) -> None:
-        """Add what no row holds any more, and note whose files the commit makes empty."""
-        for row in held:
-            home = self._recorder.home(row.mapper)
-            own: defaultdict[ObjectRef, list[FileObject]] = defaultdict(list)
-            for file in row.own:
-                own[place_of(file)].append(file)
-            for file in row.files:
-                if (home, (place := place_of(file))) not in removed or not _is_in_its_column(file):
-                    continue
-                self._frame.released.setdefault(place, []).extend(own[place])
-                foreign = file._known().foreign
-                if isinstance(home, LedgerAt):
-                    (self._changes[home].doubtful if foreign else self._changes[home].removed).add(place)
-                elif not foreign:
-                    self._frame.removed.add(place)
-
-    def write(self) -> None:
-        """Write all that was added into the ledgers."""
-        self._recorder.record(self._changes)
-        for upload, (use, home) in self._uses.items():
-            self._recorder.note_use(upload, use, home)
-
-    def _use_up(self, file: FileObject, home: Hashable) -> None:
-        """Remove what a client uploaded, now that a row has a copy; the ledger refuses it a second time."""
-        if (grant := file._grant) is None:
+def _add_given(unit: Unit, slot: Slot, changes: Changes) -> None:
+    """Add what a row gets, unless this transaction has recorded it as new."""
+    file, ref = slot.file, slot.ref
+    if unit.frame.ledger_with(ref) is not None:
+        if slot.use is Use.ATTACH and file._found:
+            raise ObjectExistsError(f"the storage key {ref[1]!r} {FOUND_TAKEN}")
+        return
+    if slot.use is Use.KEEP:
+        changes.kept.add(ref)
+        if ref not in unit.moved[slot.home]:
             return
-        upload = place_of_grant(grant)
-        self._uses[upload] = GrantUse(grant, file, place_of(file)), home
-        if isinstance(home, LedgerAt):
-            self._changes[home].used[upload] = file._known()
-            self._changes[home].removed.add(upload)
+        changes.moved.add(ref)
+    elif ref in unit.frame.uploads:
+        changes.stored[ref] = file._known()
+    elif file._found:
+        changes.found[ref] = file._known()
+    else:
+        changes.staged[ref] = file._known()
+    changes.held_in[ref] = unit.homes.column_id(slot.home, slot.attribute.column)
+
+
+def _add_removed(frame: Frame, file: CommittedFile, changes: Mapping[Home, Changes]) -> None:
+    """Add what no row has any more, and note whose files the commit makes empty."""
+    frame.released.setdefault(file.ref, []).extend(file.seen)
+    is_foreign = file.file._known().foreign
+    if file.home.at is not None:
+        (changes[file.home].doubtful if is_foreign else changes[file.home].removed).add(file.ref)
+    elif not is_foreign:
+        frame.removed.add(file.ref)
 
 
 def _is_in_its_column(file: FileObject) -> bool:
@@ -412,62 +588,123 @@ def _is_in_its_column(file: FileObject) -> bool:
     return True
 
 
-class FlushUnit:
-    """What one flush of one session has settled so far."""
+# A flush of the ORM
 
-    def __init__(
-        self,
-        session: Session,
-        frame: SessionFrame,
-        root: SessionFrame,
-        bind: BindArguments | None = None,
-    ) -> None:
-        self._session = session
-        self._frame = frame
-        self._root = root
-        self._recorder = Recorder(session, frame, bind)
-        self._settled: dict[tuple[State, str], tuple[FileAttribute, Sequence[FileObject]]] = {}
-        self._made: set[tuple[State, str]] = set()
-        self._deleted: set[State] = set()
-        self._given_up: set[Spot] = set()
-        self._arrived: list[tuple[State, str, Gift]] = []
-        self._reread_rows: dict[Hashable, tuple[Mapper[object], Rereading]] = {}
 
-    def settle(self, written: Collection[State], deleted: Iterable[State]) -> None:
+@dataclass(slots=True, eq=False)
+class Change:
+    """An attribute of a row that a flush is to write, or to delete with its row."""
+
+    state: State
+    attribute: FileAttribute
+    slots: list[Slot] = field(default_factory=list[Slot])
+    """For the files that it is to hold."""
+    is_deleted: bool = False
+
+
+Written = Iterable[tuple[State, Sequence[FileAttribute]]]
+"""Instances that a flush is to write, each with its file attributes."""
+
+
+@dataclass(slots=True, eq=False)
+class Flush:
+    """What one flush of one session has settled so far.
+
+    `settle` may run several times in one flush: for everything that the session knows before it, and
+    again for what appears only inside it.
+    """
+
+    _session: Session
+    _unit: Unit
+    _settled: dict[tuple[State, str], Change] = field(default_factory=dict[tuple[State, str], Change])
+    _made: set[tuple[State, str]] = field(default_factory=set[tuple[State, str]])
+    """The attributes for which a column has made files."""
+    _deleted: set[State] = field(default_factory=set[State])
+    _given_up: set[HomeRef] = field(default_factory=set[HomeRef])
+    _arrived: list[Slot] = field(default_factory=list[Slot])
+    """What rows get that were there before."""
+    _rereadings: dict[Home, Rereading] = field(default_factory=dict[Home, Rereading])
+
+    def settle(self, written: Written, deleted: Collection[State]) -> None:
         """Make the files of rows that are about to be written or deleted what they are to be."""
-        fill_defaults(written, self._made)
-        with self._recorder.claiming():
-            self._settle(written, deleted)
-
-    def _settle(self, written: Iterable[State], deleted: Iterable[State]) -> None:
-        changes = list(self._changes(written))
-        gone = [state for state in deleted if state not in self._deleted]
-        if not changes and not gone:
+        changes = self._collect(written)
+        if deleted:
+            changes += self._deletions(deleted)
+        if not changes:
             return
-        for _, attribute in changes:
-            attribute.check_written()
-        for attribute in (each for state in gone for each in file_attributes(state.mapper)):
-            attribute.check_deleted()
-        slots = [slot for state, attribute in changes for slot in slots_of(state, attribute)]
-        self._register(slots)
-        store_pending(slots, self._frame, self._recorder)
-        for mapper in {state.mapper for state in (*(state for state, _ in changes), *gone)}:
-            watch(self._session, {"mapper": mapper}, self._frame, self._root)
-            # so that COMMIT has a proof, also if nothing is recorded in the end
-            self._recorder.home(mapper)
-        held = held_rows(
-            self._session, {**dict.fromkeys(state for state, _ in changes), **dict.fromkeys(gone)}
-        )
-        for state, attribute in changes:
-            check_unchanged(state, attribute, held.get(state))
-        for state in gone:
-            for attribute in file_attributes(state.mapper):
-                check_unchanged(state, attribute, held.get(state))
-        self._give(slots, held_before(changes, gone, held))
-        self._note_rows(held)
-        self._deleted.update(gone)
-        for state, attribute in changes:
-            self._settled[state, attribute.key] = attribute, files_in(state.dict.get(attribute.key))
+        try:
+            self._carry_out(changes)
+        except BaseException:
+            self._unit.withdraw_claims()
+            raise
+        self._unit.claimed.clear()
+
+    def _collect(self, written: Written) -> list[Change]:
+        """Return the attributes that are to be written, and were not settled as they are now."""
+        attributes: list[tuple[State, FileAttribute]] = []
+        for state, of_class in written:
+            for attribute in of_class:
+                attributes.append((state, attribute))
+                if attribute.column.default is not None or attribute.column.onupdate is not None:
+                    fill_default(state, attribute, self._made)
+        changes: list[Change] = []
+        for state, attribute in attributes:
+            if attribute.type.multiple:
+                take_list(state, attribute)
+            key = attribute.key
+            value = state.dict.get(key)
+            if value is None if state.key is None else key not in state.committed_state:
+                continue
+            files = files_in(value)
+            settled = self._settled.get((state, key))
+            if settled is None or not _are(settled.slots, files):
+                if attribute.twins or not attribute.in_table:
+                    attribute.check_written()
+                changes.append(Change(state, attribute, slots_of(state, attribute, files)))
+        return changes
+
+    def _deletions(self, deleted: Iterable[State]) -> Iterator[Change]:
+        """Yield the attributes of rows that are to be deleted, also of columns that their class does not map."""
+        for state in deleted:
+            if state not in self._deleted:
+                for attribute in row_attributes(state.mapper):
+                    attribute.check_deleted()
+                    yield Change(state, attribute, is_deleted=True)
+
+    def _carry_out(self, changes: Sequence[Change]) -> None:
+        """Go through the steps for what was collected."""
+        unit, slots = self._unit, list[Slot]()
+        for change in changes:
+            slots += change.slots
+        check(slots)
+        store(unit, slots)
+        rows = read_for_update(unit, changes)
+        refuse_conflicts(changes, rows)
+        committed = committed_files(unit, changes, rows)
+        check_content(slots, committed)
+        removed = assign(slots, committed)
+        copy(unit, slots)
+        record(unit, slots, committed, removed)
+        self._given_up |= removed
+        self._note(changes, rows)
+
+    def _note(self, changes: Iterable[Change], rows: Iterable[State]) -> None:
+        """Remember what is settled, and the rows that are there before the flush's SQL.
+
+        Also those that give nothing up: the flush may find more to give up later, and what no row of it
+        has then counts as refused.
+        """
+        for change in changes:
+            if change.is_deleted:
+                self._deleted.add(change.state)
+                continue
+            self._settled[change.state, change.attribute.key] = change
+            if change.state.key is not None:
+                self._arrived += [slot for slot in change.slots if slot.use is not Use.KEEP]
+        for state in rows:
+            rereading = self._rereadings.setdefault(self._unit.homes.of(state.mapper), Rereading())
+            for table, key, identity in identities_of(state):
+                rereading.add(table, key, (identity,))
 
     def clear_replaced(self, state: State) -> None:
         """Set the files that a new instance does not name to none, if it takes the place of a deleted one.
@@ -486,110 +723,112 @@ class FlushUnit:
                 set_attribute(instance, attribute.key, [] if attribute.type.multiple else None)
 
     def forget(self, state: State) -> None:
-        """Take note that the row of *state* is deleted after all, so that nothing is attached to it."""
+        """Note that the row of *state* is deleted after all, so that nothing is attached to it."""
         for key in [key for key in self._settled if key[0] is state]:
             del self._settled[key]
 
     def finish(self) -> None:
-        """After the rows are written: their files are theirs."""
-        self._reread()
-        for (state, key), (attribute, _) in self._settled.items():
-            if state.session is not self._session:
-                continue
+        """Attach the files: their rows are written."""
+        if self._given_up:
+            self._reread()
+        frame = self._unit.frame
+        for change in self._settled.values():
+            state, key = change.state, change.attribute.key
             value = state.dict.get(key)
-            for file in files_in(value):
-                self._attach(file, attribute)
+            if value is None or state.session is not self._session:
+                continue
+            present = set(map(id, files_in(value)))
+            for slot in change.slots:
+                if id(slot.file) in present:
+                    self._unit.attach(slot)
             if isinstance(value, FileObjectList) and (before := value._flushed()) is not None:
-                self._frame.rewritten_lists.setdefault(id(value), (value, before))
-            if value is not None:
-                own(state, key, value)
-        self._recorder.withdraw_all_but(self._frame.attached)
-        self._recorder.reassert_moved()
-
-    def _register(self, slots: Iterable[Slot]) -> None:
-        """Register as a writer of the storages that new content goes to."""
-        targets: dict[Mapper[object], set[str]] = {}
-        for slot in slots:
-            if slot.file._phase is not Phase.STORED or not may_stay(slot):
-                targets.setdefault(slot.state.mapper, set()).add(target_of(slot))
-        for mapper, names in targets.items():
-            self._recorder.register(mapper, names)
-
-    def _attach(self, file: FileObject, attribute: FileAttribute) -> None:
-        if (before := file._flushed()) is not None:
-            self._frame.rewritten.setdefault(id(file), (file, before))
-        if file._attach(attribute.type._allowed):
-            self._frame.attached[place_of(file)] = file
-
-    def _changes(self, written: Iterable[State]) -> Iterator[tuple[State, FileAttribute]]:
-        for state in written:
-            for attribute in file_attributes(state.mapper):
-                key = attribute.key
-                take_list(state, attribute)
-                if state.dict.get(key) is None if state.key is None else key not in state.committed_state:
-                    continue
-                files = files_in(state.dict.get(key))
-                settled = self._settled.get((state, key))
-                if settled is None or not _same(settled[1], files):
-                    yield state, attribute
-
-    def _give(self, slots: Sequence[Slot], held: Sequence[Held]) -> None:
-        gifts, removed = give(slots, held, self._frame, self._recorder)
-        self._record(gifts, removed, held)
-        self._given_up |= removed
-        for slot, gift in zip(slots, gifts, strict=True):
-            if slot.state.key is not None and gift.use is not Use.KEEP:
-                self._arrived.append((slot.state, slot.attribute.key, gift))
-
-    def _note_rows(self, held: Iterable[State]) -> None:
-        """Remember the rows that are there before the flush's SQL, also those that give nothing up.
-
-        The flush may find more to give up later, and what no row of it holds then counts as refused.
-        """
-        for state in held:
-            home = self._recorder.home(state.mapper)
-            _, rows = self._reread_rows.setdefault(home, (state.mapper, Rereading()))
-            for table, key, identity in identities_of(state):
-                rows.add(table, key, (identity,))
+                frame.rewritten_lists.setdefault(id(value), (value, before))
+            own(state, key, value)
+        self._unit.withdraw_unattached()
+        if self._unit.moved:
+            self._unit.reassert_moved()
 
     def _reread(self) -> None:
         """Read what rows hold now, and keep what the flush was to give up and they still hold."""
-        for home, (mapper, rows) in self._reread_rows.items():
-            given_up = {place for of, place in self._given_up if of == home}
+        for home, rereading in self._rereadings.items():
+            given_up = {ref for of, ref in self._given_up if of is home}
             if not given_up:
                 continue
-            connection = session_connection(self._session, mapper)
-            rows.read(connection)
-            kept = {place for place in given_up if rows.holds(place[1])}
-            self._recorder.note_generation(home)
-            self._recorder.keep(home, kept, dict.fromkeys(table.name for table, _ in rows.rows))
-            if rows.moves_rows(connection):
-                self._recorder.leave_to_drains(given_up)
-            self._give_up_refused(home, rows)
+            rereading.read(home.connection)
+            kept = {ref for ref in given_up if rereading.holds(ref[1])}
+            self._unit.note_generation(home)
+            self._unit.keep(home, kept, dict.fromkeys(table.name for table, _ in rereading.rows))
+            if rereading.moves_rows(home.connection):
+                self._unit.leave_to_drains(given_up)
+            self._give_up_refused(home, rereading)
 
-    def _give_up_refused(self, home: Hashable, rows: Rereading) -> None:
+    def _give_up_refused(self, home: Home, rereading: Rereading) -> None:
         """Doom new content that its row did not take, for a drain to look for: a trigger kept what it had."""
-        for state, key, gift in self._arrived:
-            place = place_of(gift.file)
-            instance = state.obj()
+        for slot in self._arrived:
+            instance = slot.state.obj()
             # what the flush has deleted itself is not settled any more, and its upload goes with the commit
-            settled = self._settled.get((state, key))
-            if settled is None or instance is None or gift.home != home or rows.holds(place[1]):
+            is_settled = (slot.state, slot.attribute.key) in self._settled
+            if not is_settled or instance is None or slot.home is not home or rereading.holds(slot.ref[1]):
                 continue
             # what lay there before stays, and is not recorded
-            if not gift.file._found:
+            if not slot.file._found:
                 # an upload that no row got would go with the commit too: another row may have it
-                self._attach(gift.file, settled[0])
-                self._recorder.doom_refused(home, place)
-            self._session.expire(instance, [key])
-
-    def _record(self, gifts: Sequence[Gift], removed: Collection[Spot], held: Sequence[Held]) -> None:
-        """Write into the ledgers what becomes of each object, and note what the commit is to delete."""
-        changes = LedgerChanges(self._frame, self._recorder)
-        changes.add_given(gifts)
-        changes.add_removed(removed, held)
-        changes.write()
+                self._unit.attach(slot)
+                self._unit.doom_refused(slot)
+            self._session.expire(instance, [slot.attribute.key])
 
 
-def _same(before: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
-    return len(before) == len(now) and all(one is other for one, other in zip(before, now, strict=True))
+def _are(slots: Sequence[Slot], files: Sequence[FileObject]) -> bool:
+    """Return whether slots have these very files."""
+    return [id(slot.file) for slot in slots] == list(map(id, files))
+
+
+# What is remembered of a session
+
+
+@dataclass(slots=True, eq=False)
+class SessionFiles:
+    """What filecolumn remembers of one session."""
+
+    frames: Frames = field(default_factory=Frames)
+    flush: Flush | None = None
+    """The flush that is under way."""
+    claims: list[Claim] = field(default_factory=list[Claim])
+    """The values that it may write."""
+
+    def begin_flush(self, session: Session) -> Flush:
+        """Return the flush that is under way from now on."""
+        frames = self.frames.current(session)
+        self.flush = Flush(session, Unit(frames[0], Homes(session, *frames)))
+        return self.flush
+
+    def release_claims(self) -> None:
+        """Let nothing else be written with what a flush had claimed."""
+        if self.claims:
+            release(self.claims)
+            self.claims.clear()
+
+
+_KEY = "filecolumn"
+"""Where a session has it, in its `info`."""
+
+
+def find_files(session: Session) -> SessionFiles | None:
+    """Return what is remembered of a session; None before its first flush or statement with files."""
+    found: SessionFiles | None = session.info.get(_KEY)
+    return found
+
+
+def files_of(session: Session) -> SessionFiles:
+    """Return what is remembered of a session, from now on."""
+    found: SessionFiles | None = session.info.get(_KEY)
+    if found is None:
+        found = session.info[_KEY] = SessionFiles()
+    return found
+
+
+def touches_files(session: Session) -> bool:
+    """Return whether the session's transaction has stored a file so far, given one to a row or taken one."""
+    files = find_files(session)
+    frame = None if files is None else files.frames.find(session.get_transaction())
+    return frame is not None and bool(frame.uploads or frame.attached or frame.removed)

@@ -31,7 +31,7 @@ from filecolumn.orm.attributes import FileAttribute, TableKey, key_in, key_names
 from filecolumn.orm.catalogue import rules_of
 from filecolumn.orm.column import StoredObject
 from filecolumn.orm.references import HeldKeys, UndecodableError, held_keys, raw_text
-from filecolumn.orm.rows import BATCH, is_one_of
+from filecolumn.orm.rows import BATCH, rows_in
 
 __all__ = ("Rereading", "identities_of")
 
@@ -141,7 +141,7 @@ def _query(
             lambda: _selected(table, dialect).where(key[0].in_(bindparam("identities", expanding=True))),
         )
         return statement, {"identities": [identity[0] for identity in identities]}
-    return _selected(table, dialect).where(is_one_of(key, identities)), {}
+    return _selected(table, dialect).where(rows_in(key, identities)), {}
 
 
 def _selected(table: Table, dialect: Dialect) -> Select[*tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,103 +15,61 @@ from sqlalchemy import (
     Join,
     Select,
     Table,
-    Update,
     and_,
     bindparam,
     false,
     or_,
     select,
 )
-from sqlalchemy import (
-    column as bare_column,
-)
-from sqlalchemy import (
-    table as bare_table,
-)
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.backends.streams import batches
-from filecolumn.ledger.locks import lock_sqlite
-from filecolumn.ledger.prepared import prepared
-from filecolumn.ledger.table import ledger_of
+from filecolumn.ledger.locks import lock_sqlite_by
 from filecolumn.orm.attributes import FileAttribute, row_attributes
 from filecolumn.orm.statements.clauses import plain_select
 
 __all__ = (
     "BATCH",
     "Finder",
-    "HeldRow",
     "MatchedRow",
-    "held_rows",
-    "is_one_of",
+    "RowValues",
     "lock",
-    "session_connection",
+    "rows_for_update",
+    "rows_in",
 )
 
-HeldRow = Mapping[str, object]
+RowValues = Mapping[str, object]
 """Values of what holds files in a row, by the names of `row_attributes`."""
 
 BATCH = 500
 
 
-def held_rows(
-    session: Session, states: Iterable[InstanceState[object]]
-) -> dict[InstanceState[object], HeldRow]:
-    """Return what the rows of persistent *states* hold, locked against others until the transaction ends.
+def rows_for_update(
+    connection: Connection, mapper: Mapper[object], states: Sequence[InstanceState[object]]
+) -> dict[InstanceState[object], RowValues]:
+    """Return what the rows of instances of *mapper* hold, locked against others until the transaction ends.
 
     A row that is gone is missing from the result.
     """
-    by_mapper: defaultdict[Mapper[object], list[InstanceState[object]]] = defaultdict(list)
-    for state in states:
-        if state.key is not None:
-            by_mapper[state.mapper].append(state)
-    held: dict[InstanceState[object], HeldRow] = {}
-    for mapper, group in by_mapper.items():
-        connection = session_connection(session, mapper)
-        lock(connection, mapper.local_table)
-        for batch in batches(group, BATCH):
-            held.update(_select(connection, mapper, batch))
-    return held
-
-
-def session_connection(session: Session, mapper: Mapper[object]) -> Connection:
-    """Return the connection that the session's flush of *mapper* uses."""
-    return session.connection(bind_arguments={"mapper": mapper})
+    lock(connection, mapper.local_table)
+    return {
+        state: row for batch in batches(states, BATCH) for state, row in _select(connection, mapper, batch)
+    }
 
 
 def lock(connection: Connection, table: FromClause) -> None:
-    """Take SQLite's write lock, which FOR UPDATE would take elsewhere: any UPDATE does, also of no row."""
+    """Take SQLite's write lock, which FOR UPDATE would take elsewhere."""
     while isinstance(table, Join):
         # the lock is of the whole database
         table = table.left
-    if connection.dialect.name == "sqlite" and isinstance(table, Table):
-        _update_no_row(connection, cast("Table", table))
-
-
-def _update_no_row(connection: Connection, table: Table) -> None:
-    try:
-        connection.execute(prepared(table.metadata, (lock, table), lambda: _update_of_no_row(table)))
-    except OperationalError as error:
-        # one that has INSTEAD OF triggers for other statements
-        if "because it is a view" not in str(error.orig):
-            raise
-        if (ledger := ledger_of(table.metadata)) is not None:
-            lock_sqlite(connection, ledger)
-
-
-def _update_of_no_row(table: Table) -> Update:
-    # a view declares no key
-    name = next(iter((*table.primary_key, *table.columns))).name
-    # a table without the columns' `onupdate`, which may be functions of the user
-    bare = bare_table(table.name, bare_column(name), schema=table.schema)
-    return bare.update().where(false()).values({name: bare.c[name]})
+    if isinstance(table, Table):
+        lock_sqlite_by(connection, cast("Table", table))
 
 
 def _select(
     connection: Connection, mapper: Mapper[object], states: Sequence[InstanceState[object]]
-) -> Iterator[tuple[InstanceState[object], HeldRow]]:
+) -> Iterator[tuple[InstanceState[object], RowValues]]:
     by_identity = {state.key[1]: state for state in states if state.key is not None}
     is_other = False
     for identity, row in _rows(connection, mapper, list(by_identity)):
@@ -129,7 +86,7 @@ def _select(
 
 def _rows(
     connection: Connection, mapper: Mapper[object], identities: Sequence[tuple[object, ...]]
-) -> Iterator[tuple[tuple[object, ...], HeldRow]]:
+) -> Iterator[tuple[tuple[object, ...], RowValues]]:
     names = [attribute.key for attribute in row_attributes(mapper)]
     width = len(mapper.primary_key)
     for row in connection.execute(*_query(mapper, identities)):
@@ -149,7 +106,7 @@ def _query(
 ) -> tuple[Query, dict[str, object]]:
     primary_key = mapper.primary_key
     if len(primary_key) != 1:
-        return _selected(mapper).where(is_one_of(primary_key, identities)), {}
+        return _selected(mapper).where(rows_in(primary_key, identities)), {}
     attributes = row_attributes(mapper)
     known = _by_one.get(mapper)
     if known is None or known[0] is not attributes:
@@ -164,7 +121,7 @@ def _selected(mapper: Mapper[object]) -> Query:
     return selected.with_for_update()
 
 
-def is_one_of(
+def rows_in(
     primary_key: Sequence[ColumnElement[object]], identities: Sequence[tuple[object, ...]]
 ) -> ColumnElement[bool]:
     """Return the condition that a key, of one or several columns, is one of *identities*."""
@@ -239,4 +196,4 @@ class Finder:
     ) -> Iterator[MatchedRow]:
         """Yield the rows that have one of the values in the columns of any key."""
         for batch in batches(list(values), BATCH):
-            yield from self.matching((is_one_of(key, batch),), {}, for_update=for_update)
+            yield from self.matching((rows_in(key, batch),), {}, for_update=for_update)

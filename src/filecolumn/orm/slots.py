@@ -1,13 +1,14 @@
-"""A place in a row that is to hold a file: what is wrong with it, and how it is filled."""
+"""A place in a row that is to hold a file: what is wrong with it, and what stores the file's content."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm.state import InstanceState
 
+from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.errors import (
     BackendMismatchError,
@@ -24,21 +25,22 @@ from filecolumn.files.state import Phase
 from filecolumn.files.taking import Take
 from filecolumn.files.transfer import Copy, Inspect, Operation, Put
 from filecolumn.naming import KeyContext
-from filecolumn.orm.attributes import FileAttribute, files_in
-from filecolumn.orm.column import StoredObject
+from filecolumn.orm.assignment import Use
+from filecolumn.orm.attributes import FileAttribute
 from filecolumn.orm.granting import names_of
+from filecolumn.orm.homes import Home
 
 __all__ = (
     "MAX_ATTACH_AGE",
-    "Arrival",
+    "CommittedFile",
+    "RowKey",
     "Slot",
-    "admit",
-    "check_passes",
-    "check_slot",
+    "check",
+    "check_content",
     "copy_for",
-    "may_stay",
-    "place_of",
+    "locate",
     "put_for",
+    "ref_of",
     "slots_of",
     "take_for",
     "target_of",
@@ -47,20 +49,41 @@ __all__ = (
 MAX_ATTACH_AGE = 6 * 3600.0
 """Seconds after `save()` in which a staged file can be attached to a row."""
 
+State = InstanceState[object]
 
-@dataclass(frozen=True, slots=True, eq=False)
+RowKey = tuple[int, str]
+"""An attribute of a row: the `id` of what stands for the row, and the attribute's name."""
+
+
+@dataclass(slots=True, eq=False)
 class Slot:
-    """A place in an attribute that is to hold a file."""
+    """A place in an attribute that is to hold a file, and what is known of it so far.
 
-    state: InstanceState[object]
+    Each step of a flush or statement fills in its part, and what is written here is not asked again.
+    """
+
+    row: RowKey
+    state: State
     attribute: FileAttribute
     index: int
     file: FileObject
-
-    @property
-    def row(self) -> tuple[int, str]:
-        """The attribute of the row."""
-        return id(self.state), self.attribute.key
+    """What the caller put there; a copy of it once `copy` has made one."""
+    target: str = ""
+    """The key of the storage for new content of the column, once it is asked for."""
+    backend: StorageBackend | None = None
+    """That storage; None if it is not registered."""
+    ref: ObjectRef = field(init=False)
+    """Where the file's content is: found by `check`, or by what stores it."""
+    may_stay: bool = True
+    """Whether rows of the column may point to there."""
+    op: Put | Copy | None = None
+    """What stores the content for this slot."""
+    home: Home = field(init=False)
+    """The database of the row, and the ledger that records the file: found once content is stored."""
+    is_fresh: bool = False
+    """Whether no row has had the content yet."""
+    use: Use = Use.COPY
+    """What `assign` has decided."""
 
     def swap(self, old: FileObject, new: FileObject) -> None:
         """Put *new* where *old* is, if it still is; the attribute is marked as changed already."""
@@ -72,30 +95,96 @@ class Slot:
             value._swap(old, new, self.index)
 
 
-def slots_of(state: InstanceState[object], attribute: FileAttribute) -> Iterator[Slot]:
-    """Yield a slot for each file in an attribute."""
-    for index, file in enumerate(files_in(state.dict[attribute.key])):
-        yield Slot(state, attribute, index, file)
+@dataclass(frozen=True, slots=True, eq=False)
+class CommittedFile:
+    """A file that a row had before the flush or statement."""
+
+    row: RowKey
+    home: Home
+    ref: ObjectRef
+    file: FileObject
+    """As it was read from the row."""
+    seen: Sequence[FileObject] = ()
+    """The session's own objects for it."""
 
 
-def check_slot(slot: Slot) -> None:
-    """Raise what would make the slot's file impossible."""
+def slots_of(state: State, attribute: FileAttribute, files: Iterable[FileObject]) -> list[Slot]:
+    """Return a slot for each of an attribute's files."""
+    row = id(state), attribute.key
+    return [Slot(row, state, attribute, index, file) for index, file in enumerate(files)]
+
+
+# Where files are
+
+
+def ref_of(file: FileObject) -> ObjectRef:
+    """Return where the content of a saved file is."""
+    facts = file._known()
+    name = facts.backend
+    if name is None:
+        try:
+            name = file._storage_name()
+        except FileColumnError:
+            name = ""
+    return storages.resolve(name), facts.key or ""
+
+
+def locate(slot: Slot) -> None:
+    """Note where the slot's file is, and whether rows of its column may point there."""
+    slot.ref = ref_of(slot.file)
+    allowed = (name or storages.default for name in slot.attribute.type._allowed)
+    slot.may_stay = slot.ref[0] in map(storages.resolve, allowed)
+
+
+def target_of(slot: Slot) -> str:
+    """Return the key of the storage for new content of the slot's column, and note the storage."""
+    if not slot.target:
+        slot.target = storages.resolve(slot.attribute.type.backend or storages.default)
+        slot.backend = storages.find(slot.target)
+    return slot.target
+
+
+# What is wrong with them
+
+
+def check(slots: Iterable[Slot]) -> None:
+    """Raise what makes a slot's file impossible, and note where files are that are stored already.
+
+    Nothing is asked of a storage or a database.
+    """
+    passes: set[int] = set()
+    pending: set[int] = set()
+    for slot in slots:
+        file = slot.file
+        if file._grant is not None:
+            _check_grant(slot)
+        if file._phase is Phase.GRANTED:
+            slot.attribute.type.policy.check_size(file.size, slot.attribute.key)
+        elif file._phase is Phase.STORED:
+            # a corrupt file of a list that gets another one cannot be written again
+            file._known()
+            if file._allowed is None:
+                file._restrict(slot.attribute.type._allowed)
+            locate(slot)
+        else:
+            _check_new(slot)
+            if file._phase is Phase.STAGED:
+                locate(slot)
+            elif id(file) not in pending and (source := file._source) is not None:
+                pending.add(id(file))
+                if source.moves is not None and not source.replayable:
+                    _check_pass(file, source.moves, passes)
+
+
+def _check_new(slot: Slot) -> None:
+    """Raise what makes a file impossible that no row has had."""
     file, kind = slot.file, slot.attribute.type
-    _check_grant(slot)
-    if file._phase is Phase.GRANTED:
-        kind.policy.check_size(file.size, slot.attribute.key)
-        return
-    if file._phase is Phase.STORED:
-        # a corrupt file of a list that gets another one cannot be written again
-        file._known()
-        if file._allowed is None:
-            file._restrict(kind._allowed)
-        return
-    if not file.is_saved and file._source is None:
+    source = file._source
+    if source is None and file._phase is not Phase.STAGED:
         raise no_content(file)
-    column = kind.backend or storages.default
-    named = file.backend_key
-    if named is not None and storages.resolve(named) != storages.resolve(column):
+    target, named = target_of(slot), file._known().backend
+    if named is not None and named != target and storages.resolve(named) != target:
+        column = kind.backend or storages.default
         raise BackendMismatchError(
             f"{file.filename!r} names storage {named!r}, and the column {slot.attribute.key!r} stores in {column!r}"
         )
@@ -104,26 +193,22 @@ def check_slot(slot: Slot) -> None:
         raise StaleUploadError(
             f"{file.filename!r} was {done} more than {MAX_ATTACH_AGE / 3600:g} hours ago and may be swept; {again}"
         )
-    if file._source is not None:
-        file._source.check()
-        kind.policy.check_size(file._source.known_size(), slot.attribute.key)
-        if file._source.is_async and not execution.in_async():
-            file._source.chunks()
+    if source is not None:
+        source.check()
+        if kind.policy.max_size is not None:
+            kind.policy.check_size(source.known_size(), slot.attribute.key)
+        if source.is_async and not execution.in_async():
+            source.chunks()
 
 
-def check_passes(files: Iterable[FileObject]) -> None:
-    """Raise SourceConsumedError if two files wait to be read from what can be read only once."""
-    read: set[int] = set()
-    for file in files:
-        source = file._source
-        if source is None or source.replayable or source.moves is None:
-            continue
-        if id(source.moves) in read:
-            raise SourceConsumedError(
-                f"the content of {file.filename!r} is a {type(source.moves).__name__} that another file of the flush "
-                "has too, and it can be read only once; use one FileObject for both, or bytes"
-            )
-        read.add(id(source.moves))
+def _check_pass(file: FileObject, moves: object, passes: set[int]) -> None:
+    """Raise SourceConsumedError if another file waits to be read from what can be read only once."""
+    if id(moves) in passes:
+        raise SourceConsumedError(
+            f"the content of {file.filename!r} is a {type(moves).__name__} that another file of the flush "
+            "has too, and it can be read only once; use one FileObject for both, or bytes"
+        )
+    passes.add(id(moves))
 
 
 def _check_grant(slot: Slot) -> None:
@@ -140,31 +225,84 @@ def _check_grant(slot: Slot) -> None:
         )
 
 
+def check_content(slots: Iterable[Slot], committed: Iterable[CommittedFile]) -> None:
+    """Raise ContentRejectedError for the first file that its column refuses; nothing is changed in a storage.
+
+    Pending content was held to the policy on its way into the storage (`transfer.Put.policy`).  What was
+    there before is judged by its facts and its first bytes, which are read back if this process has not
+    seen them: a row's content type is only what some other column believed.
+    """
+    strict = [slot for slot in slots if slot.op is None and slot.attribute.type.policy.is_strict]
+    if not strict:
+        return
+    before = {(file.row, file.ref) for file in committed}
+    arrived = [slot for slot in strict if (slot.row, slot.ref) not in before]
+    known = {id(slot): slot.file._known() for slot in arrived}
+    looks: dict[Operation, Slot] = {}
+    for slot in arrived:
+        facts = slot.file._known()
+        if not _is_enough(slot, facts):
+            looks[Inspect(*slot.file._located(), facts)] = slot
+
+    def done(op: Operation, facts: FileFacts) -> None:
+        known[id(looks[op])] = facts
+
+    execution.transfer(list(looks), done)
+    for slot in arrived:
+        _judge(slot, known[id(slot)])
+
+
+def _is_enough(slot: Slot, facts: FileFacts) -> bool:
+    """Return whether facts are enough for the column's policy to judge by."""
+    policy = slot.attribute.type.policy
+    return (policy.max_size is None or facts.size is not None) and (
+        policy.accept is None or facts.sniffed is not None
+    )
+
+
+def _judge(slot: Slot, facts: FileFacts) -> None:
+    """Raise ContentRejectedError if the column refuses the file; let its type be what the column takes."""
+    policy, key = slot.attribute.type.policy, slot.attribute.key
+    policy.check_size(facts.size, key)
+    if policy.accept is None or facts.sniffed is None:
+        return
+    decided = policy.judge(facts.sniffed, facts.filename, facts.content_type, key)
+    if slot.file._phase is Phase.STAGED:
+        slot.file._retype(decided)
+
+
+# What stores their content
+
+
 def put_for(slot: Slot) -> Put:
     """Plan to store the slot's pending file; InvalidKeyError if no key can be made."""
-    file, source = slot.file, slot.file._source
-    if source is None:
+    file, attribute, given = slot.file, slot.attribute, slot.file._given_key
+    if file._source is None:
         raise no_content(file)
-    name = target_of(slot)
-    fresh = file._given_key is None and slot.attribute.makes_unique_keys
-    facts = replace(file._known(), backend=name)
-    policy, field = slot.attribute.type.policy, slot.attribute.key
-    return Put(storages.get(name), _key(slot), source, facts, fresh, policy, field)
+    facts = replace(file._known(), backend=target_of(slot))
+    return Put(
+        slot.backend or storages.get(slot.target),
+        _new_key(slot, facts.filename) if given is None else given,
+        file._source,
+        facts,
+        fresh=given is None and attribute.makes_unique_keys,
+        policy=attribute.type.policy,
+        field=attribute.key,
+    )
 
 
 def copy_for(slot: Slot) -> Copy:
     """Plan to copy the slot's file from where it is."""
     origin, origin_key = slot.file._located()
-    name = target_of(slot)
-    facts = replace(slot.file._known(), backend=name)
-    key = _key(slot, given=False)
-    return Copy(origin, origin_key, storages.get(name), key, facts, slot.attribute.makes_unique_keys)
+    facts = replace(slot.file._known(), backend=target_of(slot))
+    backend = slot.backend or storages.get(slot.target)
+    fresh = slot.attribute.makes_unique_keys
+    return Copy(origin, origin_key, backend, _new_key(slot, facts.filename), facts, fresh)
 
 
 def take_for(slot: Slot) -> Take:
     """Plan to store what a client has uploaded for the slot."""
-    copying, kind = copy_for(slot), slot.attribute.type
-    grant = slot.file._grant
+    copying, grant = copy_for(slot), slot.file._grant
     assert grant is not None  # noqa: S101 - of each file that is GRANTED
     return Take(
         copying.origin,
@@ -174,84 +312,12 @@ def take_for(slot: Slot) -> Take:
         copying.facts,
         copying.fresh,
         grant=grant,
-        policy=kind.policy,
+        policy=slot.attribute.type.policy,
         field=slot.attribute.key,
     )
 
 
-def target_of(slot: Slot) -> str:
-    """Return the key of the storage for new content of the slot's column."""
-    return storages.resolve(slot.attribute.type.backend or storages.default)
-
-
-def _key(slot: Slot, *, given: bool = True) -> str:
-    if given and slot.file._given_key is not None:
-        return slot.file._given_key
+def _new_key(slot: Slot, filename: str) -> str:
     attribute = slot.attribute
-    record = slot.state.obj()
-    context = KeyContext(attribute.table, attribute.key, slot.file.filename, record)
+    context = KeyContext(attribute.table, attribute.key, filename, slot.state.obj())
     return attribute.key_for(context, slot.file)
-
-
-def place_of(file: FileObject) -> ObjectRef:
-    """Return where the content of a saved file is."""
-    facts = file._known()
-    name = facts.backend
-    if name is None:
-        try:
-            name = file._storage_name()
-        except FileColumnError:
-            name = ""
-    return storages.resolve(name), facts.key or ""
-
-
-def may_stay(slot: Slot) -> bool:
-    """Return whether rows of the slot's column may point to where its file is."""
-    kind = slot.attribute.type
-    allowed = (name or storages.default for name in kind._allowed)
-    return place_of(slot.file)[0] in map(storages.resolve, allowed)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrival:
-    """A file that is stored, and is to come into a column."""
-
-    file: FileObject
-    kind: StoredObject
-    field: str
-    """The attribute."""
-
-    def is_known(self, facts: FileFacts) -> bool:
-        """Return whether the facts are enough to judge by."""
-        policy = self.kind.policy
-        return (policy.max_size is None or facts.size is not None) and (
-            policy.accept is None or facts.sniffed is not None
-        )
-
-    def judge(self, facts: FileFacts) -> None:
-        """Raise ContentRejectedError if the column refuses the file; let its type be what the column takes."""
-        policy = self.kind.policy
-        policy.check_size(facts.size, self.field)
-        if policy.accept is None or facts.sniffed is None:
-            return
-        decided = policy.judge(facts.sniffed, facts.filename, facts.content_type, self.field)
-        if self.file._phase is Phase.STAGED:
-            self.file._retype(decided)
-
-
-def admit(arrivals: Iterable[Arrival]) -> None:
-    """Raise ContentRejectedError for the first file that its column refuses; nothing is changed in a storage."""
-    judged = list(arrivals)
-    known: dict[int, FileFacts] = {id(arrival): arrival.file._known() for arrival in judged}
-    looks: dict[Operation, Arrival] = {}
-    for arrival in judged:
-        if not arrival.is_known(known[id(arrival)]):
-            backend, key = arrival.file._located()
-            looks[Inspect(backend, key, arrival.file._known())] = arrival
-
-    def done(op: Operation, facts: FileFacts) -> None:
-        known[id(looks[op])] = facts
-
-    execution.transfer(list(looks), done)
-    for arrival in judged:
-        arrival.judge(known[id(arrival)])

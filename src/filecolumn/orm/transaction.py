@@ -1,7 +1,8 @@
 """What one transaction or savepoint of a session did to files, and how it ended.
 
-A session has a frame for its transaction, and one for each savepoint in it.  Its connections tell that
-COMMIT is sent, and that its answer is lost.
+A `Frame` remembers what the flushes and statements of one transaction or savepoint stored, gave to rows and
+took from them, and says what to delete once its end is known.  A session has one for its transaction, and
+one for each savepoint in it.  Its connections tell when COMMIT is sent, and that the answer is lost.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import partial
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet, finalize, ref
 
-from sqlalchemy import Column, Connection, Dialect, Engine, Transaction, TwoPhaseTransaction, event, select
+from sqlalchemy import Column, Connection, Engine, Transaction, event, select
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction
@@ -23,29 +24,34 @@ from sqlalchemy.util.concurrency import greenlet_spawn
 from filecolumn._failpoints import failpoint
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.content.sources import Source
 from filecolumn.errors import (
     CommitOutcomeUnknownError,
     ConcurrentFileChangeError,
     FileColumnError,
     NotSupportedError,
 )
+from filecolumn.files.facts import FileFacts
+from filecolumn.files.file import FileObject
+from filecolumn.files.file_list import FileObjectList
+from filecolumn.files.transfer import Copy, Put
 from filecolumn.ledger.columns import column_ids, translating, translation_of
 from filecolumn.ledger.deletion import conclude, delete_objects
 from filecolumn.ledger.owner import note_registered
 from filecolumn.ledger.proofs import Token, has_left, has_put, leave_token
 from filecolumn.ledger.transitions import LedgerAt, not_recorded
 from filecolumn.logs import warn
-from filecolumn.orm.assignment import Frame
+from filecolumn.orm.statements.clauses import root_engine
 from filecolumn.redaction import reason_of
+from filecolumn.signing import Claims
 
 __all__ = (
     "BindArguments",
-    "SessionFrame",
-    "current_frames",
-    "end_frame",
-    "mark_committed",
-    "note_other_dml",
-    "touches_files",
+    "Frame",
+    "Frames",
+    "GrantUse",
+    "Upload",
+    "resolve",
     "watch",
 )
 
@@ -53,23 +59,77 @@ BindArguments = dict[str, Any]
 """What a session chooses its connection by, as SQLAlchemy types it."""
 
 
+@dataclass(frozen=True, slots=True)
+class GrantUse:
+    """A grant that a flush has used up."""
+
+    grant: Claims
+    file: FileObject
+    ref: ObjectRef
+    """Where the file is that a row got for it."""
+
+
 @dataclass(slots=True, eq=False)
-class SessionFrame(Frame):
-    """A frame, and the databases it is about."""
+class Upload:
+    """Content that a frame stored, or began to."""
+
+    op: Put | Copy
+    ref: ObjectRef
+    """Where the content is."""
+    file: FileObject
+    """The file whose content it is."""
+    facts: FileFacts | None = None
+    """The file's facts before."""
+    source: Source | None = None
+    """The file's pending content before."""
+    restore: Callable[[], None] | None = None
+    """Puts the original back where a copy stands."""
+    done: bool = False
+
+    @property
+    def deletable(self) -> bool:
+        """Whether what lies there is certainly ours: a chosen key is stored only where a taken one is refused."""
+        return self.op.fresh or self.done
+
+    def fail(self) -> None:
+        """Note that the transfer did not succeed."""
+        if self.restore is not None:
+            self.restore()
+        if self.source is not None and self.source.is_spent:
+            self.file._consume()
+
+    def revert(self) -> None:
+        """Make the file pending again, or consumed if its source cannot be read twice."""
+        if self.restore is not None:
+            self.restore()
+        # a file that was stored again since is not this upload's any more
+        if self.done and self.source is not None and self.file._known().key == self.op.key:
+            self.file._unstage(self.facts, self.source)
+
+
+@dataclass(slots=True, eq=False)
+class Frame:
+    """What one transaction or savepoint did to files, and the databases it is about."""
 
     outer: Self | None = None
     """That of the savepoint or transaction around it."""
-    # Weakly: what is held here would live on, and keep its locks, when a session is dropped
-    connections: WeakKeyDictionary[Connection, ref[Transaction]] = field(
-        default_factory=WeakKeyDictionary[Connection, "ref[Transaction]"]
+    uploads: dict[ObjectRef, Upload] = field(default_factory=dict[ObjectRef, Upload])
+    attached: dict[ObjectRef, FileObject] = field(default_factory=dict[ObjectRef, FileObject])
+    """Files that a flush of this frame gave to a row."""
+    removed: set[ObjectRef] = field(default_factory=set[ObjectRef])
+    """What a flush of this frame took from all rows."""
+    released: dict[ObjectRef, list[FileObject]] = field(default_factory=dict[ObjectRef, list[FileObject]])
+    """The session's own files of what a flush of this frame took from all rows."""
+    used: dict[ObjectRef, GrantUse] = field(default_factory=dict[ObjectRef, GrantUse])
+    """The grants that a flush of this frame has used up, by where their uploads lie."""
+    rewritten: dict[int, tuple[FileObject, FileFacts]] = field(
+        default_factory=dict[int, tuple[FileObject, FileFacts]]
     )
-    """Those that its flushes used, and in which transaction or savepoint of theirs its rows are."""
-    engines: set[Engine] = field(default_factory=set[Engine])
-    """Those of all its connections, and of its savepoints'."""
-    watched: WeakSet[Connection] = field(default_factory=WeakSet[Connection])
-    """Those that tell when COMMIT is sent."""
-    unwatch: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
-    """Stops those from telling that outlive the transaction."""
+    """Files whose facts a flush of this frame wrote anew, by `id`, and the facts before."""
+    rewritten_lists: dict[int, tuple[FileObjectList, tuple[FileObject, ...]]] = field(
+        default_factory=dict[int, tuple[FileObjectList, tuple[FileObject, ...]]]
+    )
+    """Lists that a flush of this frame wrote anew, by `id`, and what their rows had before."""
     added: dict[ObjectRef, LedgerAt] = field(default_factory=dict[ObjectRef, LedgerAt])
     """What its flushes recorded as new, and where."""
     found: dict[ObjectRef, LedgerAt] = field(default_factory=dict[ObjectRef, LedgerAt])
@@ -80,35 +140,60 @@ class SessionFrame(Frame):
         default_factory=dict[tuple[LedgerAt, "Column[object]"], str]
     )
     """The ids of file columns that its flushes recorded, or found recorded."""
-    homes: WeakKeyDictionary[Connection, LedgerAt] = field(
-        default_factory=WeakKeyDictionary[Connection, LedgerAt]
-    )
-    """The ledgers that its flushes write, by connection."""
-    tokens: dict[LedgerAt, Token] = field(default_factory=dict[LedgerAt, Token])
-    """What the transaction left as a proof of its commit, where it records nothing new."""
-    failure: str = ""
-    """What the last error of a statement said: the database may have ended the transaction with it."""
-    generations: dict[LedgerAt, int] = field(default_factory=dict[LedgerAt, int])
-    """The generations of the databases, as the transaction has read them before it removes anything."""
     registered: set[tuple[LedgerAt, StorageBackend]] = field(
         default_factory=set[tuple[LedgerAt, StorageBackend]]
     )
     """The storages that its flushes registered for, in its own transaction."""
+    generations: dict[LedgerAt, int] = field(default_factory=dict[LedgerAt, int])
+    """The generations of the databases, as the transaction has read them before it removes anything."""
     other_dml: bool = False
     """Whether statements wrote rows that no session settled: they may have copied what a row holds."""
+    # Weakly: what is kept here would live on, and keep its locks, when a session is dropped
+    connections: WeakKeyDictionary[Connection, ref[Transaction]] = field(
+        default_factory=WeakKeyDictionary[Connection, "ref[Transaction]"]
+    )
+    """Those that its flushes used, and in which transaction or savepoint of theirs its rows are."""
+    # Of the frame of a whole transaction only
+    engines: set[Engine] = field(default_factory=set[Engine])
+    """Those of all its connections, and of its savepoints'."""
+    homes: WeakKeyDictionary[Connection, LedgerAt | None] = field(
+        default_factory=WeakKeyDictionary[Connection, LedgerAt | None]
+    )
+    """The connections that tell when COMMIT is sent, and the ledger that the flushes write on each."""
+    tokens: dict[LedgerAt, Token] = field(default_factory=dict[LedgerAt, Token])
+    """What the transaction left as a proof of its commit, where it records nothing new."""
+    joined: bool = False
+    """Whether somebody else ends the database's transaction."""
+    failure: str = ""
+    """What the last error of a statement said: the database may have ended the transaction with it."""
+    # How it ended
+    committed: bool = False
+    """Whether the database said so."""
+    commit_sent: bool = False
+    """Whether COMMIT was on its way, so that only `committed` tells how it ended."""
+    sent_on: WeakSet[Connection] = field(default_factory=WeakSet[Connection])
+    """The connections on which it was."""
+    outcome: bool | None = None
+    """What the database said when it was asked how the transaction ended."""
     watch_end: Callable[[], object] = lambda: None
     """Ends the wait for an end that never comes."""
 
     @property
-    def root(self) -> SessionFrame:
+    def root(self) -> Frame:
         """The frame of the whole transaction."""
-        *_, outermost = self._and_outer()
-        return outermost
+        frame: Frame = self
+        while frame.outer is not None:
+            frame = frame.outer
+        return frame
 
-    def ledger_with(self, place: ObjectRef) -> LedgerAt | None:
-        """Return where this transaction has recorded *place*, which its ledger did not have."""
-        recorded = (noted for frame in self._and_outer() for noted in (frame.added, frame.found))
-        return next((noted[place] for noted in recorded if place in noted), None)
+    def ledger_with(self, ref: ObjectRef) -> LedgerAt | None:
+        """Return where this transaction has recorded *ref*, which its ledger did not have."""
+        frame: Frame | None = self
+        while frame is not None:
+            if (at := frame.added.get(ref) or frame.found.get(ref)) is not None:
+                return at
+            frame = frame.outer
+        return None
 
     def has_used(self, upload: ObjectRef) -> bool:
         """Return whether this transaction has used up the grant of an upload."""
@@ -123,15 +208,15 @@ class SessionFrame(Frame):
         """Return whether this transaction has registered as a writer of a storage."""
         return any((at, backend) in frame.registered for frame in self._and_outer())
 
-    def _and_outer(self) -> Iterator[Self]:
+    def _and_outer(self) -> Iterator[Frame]:
         """Yield the frame, and those around it."""
-        frame: Self | None = self
+        frame: Frame | None = self
         while frame is not None:
             yield frame
             frame = frame.outer
 
     def write_in(self, connection: Connection) -> None:
-        """Take note that rows of the frame are in what is now the innermost transaction of *connection*."""
+        """Note that rows of the frame are in what is now the innermost transaction of *connection*."""
         innermost = connection.get_nested_transaction() or connection.get_transaction()
         if innermost is not None:
             self.connections.setdefault(connection, ref(innermost))
@@ -141,8 +226,16 @@ class SessionFrame(Frame):
         written_in = (reference() for reference in self.connections.values())
         return any(transaction is not None and transaction.is_active for transaction in written_in)
 
-    def absorb_recorded(self, inner: SessionFrame) -> None:
-        """Take over what a released savepoint recorded."""
+    def absorb(self, inner: Frame) -> None:
+        """Take over what a released savepoint did and recorded."""
+        self.uploads |= inner.uploads
+        self.attached |= inner.attached
+        self.removed |= inner.removed
+        self.used |= inner.used
+        for place, files in inner.released.items():
+            self.released.setdefault(place, []).extend(files)
+        self.rewritten = inner.rewritten | self.rewritten
+        self.rewritten_lists = inner.rewritten_lists | self.rewritten_lists
         self.added |= inner.added
         self.found |= inner.found
         self.doomed |= inner.doomed
@@ -150,74 +243,103 @@ class SessionFrame(Frame):
         self.registered |= inner.registered
         self.generations |= inner.generations
         self.other_dml |= inner.other_dml
+        for connection in inner.connections:
+            self.write_in(connection)
+
+    def undo(self) -> set[ObjectRef]:
+        """Give the files back to their state before; return what to delete from the storages."""
+        for place, file in self.attached.items():
+            if place not in self.uploads:
+                file._detach()
+        for use in self.used.values():
+            use.file._hold_grant(use.grant)
+        for file, facts in self.rewritten.values():
+            file._unflush(facts)
+        for files, before in self.rewritten_lists.values():
+            files._unflush(before)
+        for upload in self.uploads.values():
+            upload.revert()
+        return {place for place, upload in self.uploads.items() if upload.deletable}
+
+    def finish(self) -> set[ObjectRef]:
+        """Return what to delete from the storages after the real end of a committed transaction."""
+        unused = [upload for place, upload in self.uploads.items() if place not in self.attached]
+        for upload in unused:
+            upload.revert()
+        if self.joined:
+            return set()
+        for files in self.released.values():
+            for file in files:
+                file._remove()
+                file._own(None)
+        return self.removed.union(upload.ref for upload in unused if upload.deletable)
 
 
-_frames: WeakKeyDictionary[SessionTransaction, SessionFrame] = WeakKeyDictionary()
+@dataclass(slots=True, eq=False)
+class Frames:
+    """The frames of one session: one for its transaction, one for each savepoint in it."""
+
+    _of: WeakKeyDictionary[SessionTransaction, Frame] = field(
+        default_factory=WeakKeyDictionary[SessionTransaction, Frame]
+    )
+
+    def current(self, session: Session) -> tuple[Frame, Frame]:
+        """Return the frame of the innermost savepoint (or the transaction), and that of the transaction."""
+        transaction = session.get_transaction() or session.begin()
+        root = self._frame(transaction)
+        nested = session.get_nested_transaction()
+        return root if nested is None else self._frame(nested), root
+
+    def find(self, transaction: SessionTransaction | None) -> Frame | None:
+        """Return the frame of a transaction or savepoint; None if it has done nothing to files."""
+        return None if transaction is None else self._of.get(transaction)
+
+    def end(self, transaction: SessionTransaction) -> None:
+        """Conclude what was done in a transaction or savepoint that has ended.
+
+        Never raises for a storage or a database: an error here would leave a committed row and a stuck
+        session.
+        """
+        frame = self._of.pop(transaction, None)
+        if frame is None:
+            return
+        frame.watch_end()
+        for connection in list(frame.homes):
+            _forget(connection, frame)
+        outer = transaction.parent
+        if transaction.nested and outer is not None and frame.committed:
+            if _is_committed_by_release(frame.connections):
+                frame.uploads.clear()
+            self._frame(outer).absorb(frame)
+        elif frame.committed:
+            _finish(frame)
+        elif frame.commit_sent:
+            _ask(frame)
+        elif frame.goes_on():
+            warn(
+                "a session ended without commit or rollback inside a transaction that goes on; its files are kept: %s",
+                sorted(frame.uploads),
+            )
+        else:
+            _undo(frame)
+
+    def _frame(self, transaction: SessionTransaction) -> Frame:
+        frame = self._of.get(transaction)
+        if frame is None:
+            outer = transaction.parent if transaction.nested else None
+            frame = self._of[transaction] = Frame(None if outer is None else self._frame(outer))
+            # A session that is dropped tells nobody, nor one whose connection fails, or is cancelled, while
+            # it is given back
+            frame.watch_end = finalize(transaction, _tell_of_no_end, frame).detach
+        return frame
 
 
-def current_frames(session: Session) -> tuple[SessionFrame, SessionFrame]:
-    """Return the frame of the innermost savepoint (or the transaction), and that of the transaction."""
-    root = session.get_transaction() or session.begin()
-    return _frame_of(session.get_nested_transaction() or root), _frame_of(root)
+def _tell_of_no_end(frame: Frame) -> None:
+    if places := sorted(frame.removed | frame.uploads.keys()):
+        warn("a transaction was dropped or cut off at its end; its files are kept: %s", places)
 
 
-def note_other_dml(session: Session) -> None:
-    """Note that a statement wrote rows past the flush, which may have copied what others hold."""
-    frame, _ = current_frames(session)
-    frame.other_dml = True
-
-
-def touches_files(session: Session) -> bool:
-    """Return whether the session's transaction has stored a file so far, given one to a row or taken one."""
-    transaction = session.get_transaction()
-    frame = None if transaction is None else _frames.get(transaction)
-    return frame is not None and bool(frame.uploads or frame.attached or frame.removed)
-
-
-def mark_committed(session: Session) -> None:
-    """Note that the database committed, or released a savepoint."""
-    transaction = session.get_nested_transaction() or session.get_transaction()
-    if transaction is not None and (frame := _frames.get(transaction)) is not None:
-        frame.committed = True
-        if not transaction.nested:
-            failpoint("commit.after")
-
-
-def end_frame(transaction: SessionTransaction) -> None:
-    """Conclude what was done in a transaction or savepoint that has ended.
-
-    Never raises for a storage or a database: an error here would leave a committed row and a stuck
-    session.
-    """
-    frame = _frames.pop(transaction, None)
-    if frame is None:
-        return
-    frame.watch_end()
-    for stop in frame.unwatch:
-        stop()
-    outer = transaction.parent
-    if transaction.nested and outer is not None and frame.committed:
-        if _is_committed_by_release(frame.connections):
-            frame.uploads.clear()
-        outer_frame = _frame_of(outer)
-        outer_frame.absorb(frame)
-        outer_frame.absorb_recorded(frame)
-        for connection in frame.connections:
-            outer_frame.write_in(connection)
-    elif frame.committed:
-        _finish(frame)
-    elif frame.commit_sent:
-        _ask(frame)
-    elif frame.goes_on():
-        warn(
-            "a session ended without commit or rollback inside a transaction that goes on; its files are kept: %s",
-            sorted(frame.uploads),
-        )
-    else:
-        _undo(frame)
-
-
-def resolve(frame: SessionFrame) -> bool:
+def resolve(frame: Frame) -> bool:
     """Ask the database whether the frame's transaction has committed, and conclude it accordingly.
 
     Of several databases one may have committed and another not, or have nothing to ask for: then all
@@ -242,7 +364,7 @@ def resolve(frame: SessionFrame) -> bool:
     return frame.outcome
 
 
-def _ask(frame: SessionFrame) -> None:
+def _ask(frame: Frame) -> None:
     # with the connection of somebody else there may be no other to ask on
     if (frame.added or frame.tokens) and not frame.joined:
         try:
@@ -254,12 +376,14 @@ def _ask(frame: SessionFrame) -> None:
     warn("COMMIT was sent and not answered; its files are kept: %s", sorted(frame.uploads))
 
 
-def _finish(frame: SessionFrame) -> None:
+def _finish(frame: Frame) -> None:
     places = frame.finish()
     for (home, column), found in frame.noted.items():
         column_ids(home.engine)[home.ledger, column] = found
     for at_home, backend in frame.registered:
         note_registered(at_home.engine, at_home.ledger, backend)
+    if not places:
+        return
     if storages.retention > 0 or frame.other_dml or not storages.inline_removal:
         places -= frame.doomed.keys()
     recorded = {**frame.added, **frame.found, **frame.doomed}
@@ -273,12 +397,17 @@ def _finish(frame: SessionFrame) -> None:
             conclude(at, group, frame.generations.get(at))
 
 
-def _undo(frame: SessionFrame) -> None:
+def _undo(frame: Frame) -> None:
     places = frame.undo()
     if places:
         failpoint("rollback.before_eager")
         _delete(places)
         failpoint("rollback.after_eager")
+
+
+def _delete(places: Iterable[ObjectRef]) -> None:
+    if refused := delete_objects(places):
+        warn("objects that no row refers to stay until the next sweep: %s", refused)
 
 
 def _is_committed_by_release(connections: Iterable[Connection]) -> bool:
@@ -296,65 +425,53 @@ def _in_transaction(connection: Connection) -> bool:
     return bool(getattr(connection.connection.driver_connection, "in_transaction", True))
 
 
-def _frame_of(transaction: SessionTransaction) -> SessionFrame:
-    frame = _frames.get(transaction)
-    if frame is None:
-        outer = transaction.parent if transaction.nested else None
-        frame = _frames[transaction] = SessionFrame(outer=_frame_of(outer) if outer is not None else None)
-        # A session that is dropped tells nobody, nor one whose connection fails, or is cancelled, while
-        # it is given back
-        frame.watch_end = finalize(transaction, _tell_of_no_end, frame).detach
-    return frame
+# What connections tell
+
+_roots: WeakKeyDictionary[Connection, list[Frame]] = WeakKeyDictionary()
+"""The frames of the transactions that use a connection; several if it was given to several sessions."""
+_heard: WeakSet[Engine] = WeakSet()
 
 
-def _tell_of_no_end(frame: SessionFrame) -> None:
-    if places := sorted(frame.removed | frame.uploads.keys()):
-        warn("a transaction was dropped or cut off at its end; its files are kept: %s", places)
-
-
-def _delete(places: Iterable[ObjectRef]) -> None:
-    if refused := delete_objects(places):
-        warn("objects that no row refers to stay until the next sweep: %s", refused)
-
-
-_watched: WeakKeyDictionary[Connection, SessionFrame] = WeakKeyDictionary()
-_committing: WeakKeyDictionary[Connection, SessionFrame] = WeakKeyDictionary()
-_heard: WeakSet[Dialect] = WeakSet()
-
-
-def watch(session: Session, bind: BindArguments, frame: SessionFrame, root: SessionFrame) -> None:
-    """Take note of the connection that a flush or statement uses, and learn from it when COMMIT is sent.
+def watch(connection: Connection, at: LedgerAt | None, frame: Frame, root: Frame, *, joined: bool) -> None:
+    """Note that a flush or statement writes on *connection*, with its ledger, and learn when COMMIT is sent.
 
     Raises NotSupportedError if each of its statements commits by itself.
     """
-    connection = session.connection(bind_arguments=dict(bind))
     _refuse_autocommit(connection)
-    is_joined = isinstance(session.get_bind(**bind), Connection)
-    root.joined |= is_joined
+    root.joined |= joined
     frame.write_in(connection)
-    if connection in root.watched:
+    is_known = connection in root.homes
+    if at is not None or not is_known:
+        root.homes[connection] = at
+    if is_known:
         return
-    root.watched.add(connection)
     root.engines.add(connection.engine)
-    _watched[connection] = root
+    _roots.setdefault(connection, []).append(root)
+    if connection.engine in _heard:
+        return
+    # once for all that are made of it by execution_options()
+    engine = root_engine(connection.engine)
+    if engine not in _heard:
+        _heard.add(engine)
+        event.listen(engine, "commit", _before_commit)
+        event.listen(engine, "prepare_twophase", _before_commit)
+        event.listen(engine, "handle_error", _on_error)
 
-    def commit_is_sent(*_: object) -> None:
-        """Note what is about to be sent: COMMIT, or PREPARE, which others may commit later."""
+
+def _forget(connection: Connection, root: Frame) -> None:
+    roots = _roots.get(connection, [])
+    if root in roots:
+        roots.remove(root)
+
+
+def _before_commit(connection: Connection, *_: object) -> None:
+    """Note what is about to be sent: COMMIT, or PREPARE, which others may commit later."""
+    for root in _roots.get(connection, ()):
         with _rolled_back_on_error(connection):
             _prepare_to_ask(connection, root)
         root.commit_sent = True
-        _committing[connection] = root
+        root.sent_on.add(connection)
         failpoint("commit.before")
-
-    is_twophase = isinstance(connection.get_transaction(), TwoPhaseTransaction)
-    told = connection, "prepare_twophase" if is_twophase else "commit", commit_is_sent
-    event.listen(*told)
-    if is_joined:
-        forget = (partial(of.pop, connection, None) for of in (_watched, _committing))
-        root.unwatch += [partial(event.remove, *told), *forget]
-    if connection.dialect not in _heard:
-        _heard.add(connection.dialect)
-        event.listen(connection.engine, "handle_error", _on_error)
 
 
 def _refuse_autocommit(connection: Connection) -> None:
@@ -381,7 +498,7 @@ def _rolled_back_on_error(connection: Connection) -> Generator[None]:
         raise
 
 
-def _prepare_to_ask(connection: Connection, root: SessionFrame) -> None:
+def _prepare_to_ask(connection: Connection, root: Frame) -> None:
     """Make sure that the database can be asked afterwards whether the transaction has committed.
 
     Raises ConcurrentFileChangeError if it has ended the transaction with an earlier error: then it
@@ -397,7 +514,7 @@ def _prepare_to_ask(connection: Connection, root: SessionFrame) -> None:
             root.tokens[at] = token
 
 
-def _check_unended(connection: Connection, root: SessionFrame) -> None:
+def _check_unended(connection: Connection, root: Frame) -> None:
     """Look for what the transaction has recorded, after an error of a statement.
 
     PostgreSQL refuses every statement in a transaction that has failed, and answers COMMIT with ROLLBACK;
@@ -427,11 +544,12 @@ def _on_error(context: ExceptionContext) -> CommitOutcomeUnknownError | None:
     if connection is None or is_handled or not isinstance(error, Exception):
         # a cancellation stays what it is, and a phase of two comes here as a statement first
         return None
-    root = _committing.get(connection)
+    roots = _roots.get(connection, [])
+    root = next((each for each in reversed(roots) if connection in each.sent_on), None)
     if root is None or not _ends_transaction(context.statement):
-        if (watched := _watched.get(connection)) is not None:
+        for each in roots:
             # not the error itself: its traceback would keep the session, and what the connection has locked
-            watched.failure = reason_of(error)
+            each.failure = reason_of(error)
         return None
     if not context.is_disconnect and isinstance(error, connection.dialect.loaded_dbapi.Error):
         return None

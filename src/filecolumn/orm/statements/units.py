@@ -1,17 +1,21 @@
-"""INSERT, UPDATE and DELETE statements of a session: each is settled as a flush is."""
+"""INSERT, UPDATE and DELETE statements of a session: each is settled by the steps of a flush.
+
+Content is stored before the statement, and what rows hold is read before it too.  What it took away
+is recorded only when it has succeeded: after an error in a statement the transaction may go on.
+"""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import Column, ColumnElement, Result, Table
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import ORMExecuteState
+from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.state import InstanceState
 
@@ -20,13 +24,14 @@ from filecolumn.errors import ConcurrentFileChangeError, FileColumnError, NotSup
 from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.ledger.columns import translating
-from filecolumn.orm.assignment import Spot
-from filecolumn.orm.attributes import FileAttribute, key_columns
+from filecolumn.orm.assignment import HomeRef, assign
+from filecolumn.orm.attributes import FileAttribute, files_in, key_columns
 from filecolumn.orm.column import claim, release
-from filecolumn.orm.flush import FlushUnit, Gift, Held, LedgerChanges, readable, store_pending
+from filecolumn.orm.flush import Unit, copy, files_in_row, files_of, record, store
+from filecolumn.orm.homes import Homes
 from filecolumn.orm.rereading import Rereading
 from filecolumn.orm.rows import Finder, MatchedRow
-from filecolumn.orm.slots import Slot, place_of, slots_of
+from filecolumn.orm.slots import CommittedFile, Slot, check, check_content, ref_of, slots_of
 from filecolumn.orm.statements.clauses import (
     Parameters,
     Path,
@@ -50,19 +55,8 @@ from filecolumn.orm.statements.dml import (
     read_statement,
     target_of,
 )
-from filecolumn.orm.transaction import current_frames, note_other_dml, watch
 
-__all__ = (
-    "Deletion",
-    "Insertion",
-    "Replacement",
-    "StatementUnit",
-    "Update",
-    "Written",
-    "on_execute",
-    "places_held",
-    "shared_error",
-)
+__all__ = ("on_execute",)
 
 State = InstanceState[object]
 
@@ -71,19 +65,12 @@ State = InstanceState[object]
 class Written:
     """An instance that stands for a row, in no session: what a set of values makes of it."""
 
+    state: State
     instance: object
+    """Which its state does not keep."""
     values: ValueSet
-
-    @property
-    def state(self) -> State:
-        """Where its values are."""
-        return instance_state(self.instance)
-
-    @property
-    def slots(self) -> Iterator[Slot]:
-        """The places that are to hold a file."""
-        for attribute in self.values.cells:
-            yield from slots_of(self.state, attribute)
+    slots: Sequence[Slot]
+    """The places that are to hold a file."""
 
     def value(
         self, attribute: FileAttribute, cell: Cell
@@ -94,31 +81,35 @@ class Written:
         return value if cell.files or not attribute.type.multiple else []
 
 
-class StatementUnit(FlushUnit):
+class Statement(ABC):
     """One statement of one session."""
 
     def __init__(self, context: ORMExecuteState, dml: Dml) -> None:
         autoflush(context)
-        super().__init__(context.session, *current_frames(context.session), dict(context.bind_arguments))
+        session = context.session
+        frames = files_of(session).frames.current(session)
+        self._unit = Unit(frames[0], Homes(session, *frames, dict(context.bind_arguments)))
         self._context = context
         self._dml = dml
         self._written: list[Written] = []
-        self._removed: Collection[Spot] = ()
-        self._held: Sequence[Held] = ()
 
-    @abstractmethod
     def run(self) -> Result[Any]:
         """Store, read, run the statement, and note what it did."""
+        try:
+            return self._run()
+        except BaseException:
+            self._unit.withdraw_claims()
+            raise
+
+    @abstractmethod
+    def _run(self) -> Result[Any]:
+        """Call the steps of a flush in the order that this kind of statement needs."""
 
     def _finder(self, more: Iterable[ColumnElement[Any]] = ()) -> Finder:
         """Return what reads the rows, on the connection that the statement will use."""
-        context, dml = self._context, self._dml
-        watch(context.session, dict(context.bind_arguments), self._frame, self._root)
-        # so that COMMIT has a proof, also if no row matches
-        self._recorder.home(dml.mapper)
-        connection = context.session.connection(bind_arguments=dict(context.bind_arguments))
+        dml, mapper = self._dml, self._dml.mapper
+        connection = self._unit.homes.of(mapper).connection
         columns = (*(attribute.column for attribute in dml.attributes), *more)
-        mapper = dml.mapper
         key = mapper.primary_key if dml.by_key else key_columns(dml.table, mapper)
         needed = (*key, *(attribute.column for attribute in dml.attributes))
         if key and all(isinstance(column, Column) and column.table is dml.table for column in needed):
@@ -132,34 +123,45 @@ class StatementUnit(FlushUnit):
         parameters = cast("Parameters", self._context.parameters)
         return parameters if isinstance(parameters, Sequence) else [parameters or {}]
 
-    def _write(self, values: ValueSet, row: Mapping[str, object]) -> Written:
-        """Make a record of a set of values, on top of what its row has."""
-        written = Written(self._dml.mapper.class_manager.new_instance(), values)
-        held = written.state.dict
-        held.update(row)
-        held.update(values.others)
+    def _write(self, values: ValueSet, row: Mapping[str, object]) -> None:
+        """Make an instance of a set of values, on top of what its row has."""
+        instance = self._dml.mapper.class_manager.new_instance()
+        state = instance_state(instance)
+        state.dict.update(row)
+        state.dict.update(values.others)
+        slots: list[Slot] = []
         for attribute, cell in values.cells.items():
-            if attribute.type.multiple:
-                held[attribute.key] = FileObjectList(cell.files)
-            else:
-                held[attribute.key] = next(iter(cell.files), None)
-        self._written.append(written)
-        return written
+            is_list = attribute.type.multiple
+            value = FileObjectList(cell.files) if is_list else next(iter(cell.files), None)
+            state.dict[attribute.key] = value
+            slots += slots_of(state, attribute, files_in(value))
+        self._written.append(Written(state, instance, values, slots))
 
     def _slots(self) -> list[Slot]:
         return [slot for written in self._written for slot in written.slots]
 
-    def _record(self, gifts: Sequence[Gift], removed: Collection[Spot], held: Sequence[Held]) -> None:
-        """Write into the ledgers what is new; what is removed has to wait for the statement to succeed."""
-        changes = LedgerChanges(self._frame, self._recorder)
-        changes.add_given(gifts)
-        changes.write()
-        self._removed, self._held = removed, held
+    def _store(self) -> None:
+        slots = self._slots()
+        check(slots)
+        store(self._unit, slots)
 
-    def _held_in(self, row: MatchedRow, attributes: Iterable[FileAttribute], of: object) -> Iterator[Held]:
-        """Yield what a row holds, as far as it can be read, as what the row of *of* held."""
+    def _assign(self, committed: Sequence[CommittedFile]) -> frozenset[HomeRef]:
+        """Decide and record what the slots get; return what no row has any more if the statement succeeds."""
+        slots = self._slots()
+        check_content(slots, committed)
+        removed = assign(slots, committed)
+        copy(self._unit, slots)
+        record(self._unit, slots, committed)
+        return removed
+
+    def _committed(
+        self, row: MatchedRow, attributes: Iterable[FileAttribute], of: object
+    ) -> Iterator[CommittedFile]:
+        """Yield the files of a row, as far as they can be read, as what the row of *of* had."""
+        home = self._unit.homes.of(self._dml.mapper)
         for attribute in attributes:
-            yield Held((id(of), attribute.key), self._dml.mapper, list(readable(row.files(attribute))))
+            for file in files_in_row(row.files(attribute)):
+                yield CommittedFile((id(of), attribute.key), home, ref_of(file), file)
 
     def _invoke(self, more: Mapping[Path, object] | None = None) -> Result[Any]:
         """Run the statement with the files that its rows are to have."""
@@ -178,31 +180,38 @@ class StatementUnit(FlushUnit):
         except BaseException:
             # the transaction may go on; PostgreSQL's may not, and has undone this too
             with suppress(SQLAlchemyError):
-                self._recorder.withdraw_all_but(self._frame.attached)
+                self._unit.withdraw_unattached()
             raise
         finally:
             release(claims)
 
-    def _conclude(self, attached: Iterable[Slot]) -> None:
-        """After the statement: its files are its rows', and others are nobody's."""
+    def _conclude(
+        self,
+        attached: Iterable[Slot],
+        committed: Sequence[CommittedFile],
+        removed: Collection[HomeRef],
+    ) -> None:
+        """Attach files whose rows are written, and record what the statement took away."""
         for slot in attached:
-            self._attach(slot.file, slot.attribute)
+            self._unit.attach(slot)
         for written in self._written:
             for attribute in written.values.cells:
                 if isinstance(value := written.state.dict[attribute.key], FileObjectList):
                     value._flushed()
-        changes = LedgerChanges(self._frame, self._recorder)
-        changes.add_removed(self._removed, self._held)
-        changes.write()
-        for home in {home for home, _ in self._removed}:
-            self._recorder.note_generation(home)
-        self._recorder.withdraw_all_but(self._frame.attached)
+        record(self._unit, (), committed, removed)
+        if removed:
+            # all of them are of one mapper
+            self._unit.note_generation(self._unit.homes.of(self._dml.mapper))
+        self._unit.withdraw_unattached()
 
 
-def places_held(rows: Iterable[MatchedRow], attributes: Sequence[FileAttribute]) -> set[ObjectRef]:
-    """Return the places that rows hold."""
+def refs_in(rows: Iterable[MatchedRow], attributes: Sequence[FileAttribute]) -> set[ObjectRef]:
+    """Return where the files of rows are."""
     return {
-        place_of(file) for row in rows for attribute in attributes for file in readable(row.files(attribute))
+        ref_of(file)
+        for row in rows
+        for attribute in attributes
+        for file in files_in_row(row.files(attribute))
     }
 
 
@@ -214,22 +223,19 @@ def shared_error(attribute: FileAttribute, rows: int) -> NotSupportedError:
     )
 
 
-class Insertion(StatementUnit):
+class Insertion(Statement):
     """An INSERT of new rows."""
 
-    def run(self) -> Result[Any]:
-        with self._recorder.claiming():
-            return self._run()
-
     def _run(self) -> Result[Any]:
-        self._store()
-        self._finder()
-        self._give(self._slots(), ())
+        self._store_values()
+        # so that COMMIT has a proof, also if nothing is recorded in the end
+        self._unit.homes.of(self._dml.mapper)
+        self._assign(())
         result = self._invoke()
-        self._conclude(self._slots())
+        self._conclude(self._slots(), (), ())
         return result
 
-    def _store(self) -> None:
+    def _store_values(self) -> None:
         sets = self._dml.sets
         for values in sets:
             for attribute, cell in values.cells.items():
@@ -237,8 +243,7 @@ class Insertion(StatementUnit):
                     raise shared_error(attribute, len(sets))
         for values in sets:
             self._write(values, {})
-        self._register(self._slots())
-        store_pending(self._slots(), self._frame, self._recorder)
+        self._store()
 
 
 class Replacement(Insertion):
@@ -253,27 +258,27 @@ class Replacement(Insertion):
         """By which a new row may meet another: for each key its value in each set, None if it meets none."""
 
     def _run(self) -> Result[Any]:
-        self._store()
+        self._store_values()
         finder = self._finder(column for key in self._identities for column in key)
         finder.lock()
         before = list(self._rows(finder, for_update=True))
-        self._give(self._slots(), list(self._own(before)))
+        self._assign(list(self._own(before)))
         result = self._invoke()
         after = [
             *self._rows(finder, for_update=False),
             *finder.with_identities([row.identity for row in before], for_update=False),
         ]
-        held = places_held(after, self._dml.attributes)
         attributes = self._dml.attributes
-        self._held = [each for row in before for each in self._held_in(row, attributes, row)]
-        home = self._recorder.home(self._dml.mapper)
-        self._removed = {(home, place) for place in places_held(before, attributes) - held}
-        self._conclude(
+        held = refs_in(after, attributes)
+        committed = [file for row in before for file in self._committed(row, attributes, row)]
+        attached = [
             slot
             for number, written in enumerate(self._written)
             for slot in written.slots
-            if place_of(slot.file) in held or self._meets_none(number)
-        )
+            if slot.ref in held or self._meets_none(number)
+        ]
+        removed = {(file.home, file.ref) for file in committed if file.ref not in held}
+        self._conclude(attached, committed, removed)
         return result
 
     def _meets_none(self, number: int) -> bool:
@@ -284,7 +289,7 @@ class Replacement(Insertion):
             known = dict.fromkeys(identity for identity in identities if identity is not None)
             yield from finder.with_keys(key, known, for_update=for_update)
 
-    def _own(self, rows: Sequence[MatchedRow]) -> Iterator[Held]:
+    def _own(self, rows: Sequence[MatchedRow]) -> Iterator[CommittedFile]:
         """Yield what the row of each set may keep: its own, and nobody else's, for that may stay where it is."""
         for key, identities in self._identities.items():
             by_value = {tuple(row.values[column] for column in key): row for row in rows}
@@ -292,17 +297,24 @@ class Replacement(Insertion):
                 row = None if identity is None else by_value.get(identity)
                 if row is None:
                     continue
-                wanted = {(slot.row, place_of(slot.file)) for slot in written.slots}
-                for held in self._held_in(row, written.values.cells, written.state):
-                    kept = [file for file in held.files if (held.row, place_of(file)) in wanted]
-                    yield replace(held, files=kept)
+                wanted = {(slot.row, slot.ref) for slot in written.slots}
+                for file in self._committed(row, written.values.cells, written.state):
+                    if (file.row, file.ref) in wanted:
+                        yield file
 
 
-class _OfMatchedRows(StatementUnit):
+class _OfMatchedRows(Statement):
     """A statement about rows that its criteria find."""
 
-    def _run_on(self, finder: Finder, rows: Sequence[MatchedRow], more: Mapping[Path, object]) -> Result[Any]:
+    def _run_on(
+        self,
+        finder: Finder,
+        rows: Sequence[MatchedRow],
+        committed: Sequence[CommittedFile],
+        more: Mapping[Path, object],
+    ) -> Result[Any]:
         """Run the statement, and leave alone what rows still hold that it did not touch after all."""
+        removed: Collection[HomeRef] = self._assign(committed)
         result = self._invoke(more)
         # no result that returns rows tells their number
         count: int = getattr(result, "rowcount", -1)
@@ -315,7 +327,7 @@ class _OfMatchedRows(StatementUnit):
         slots = self._slots()
         # a view's triggers write rows that no count tells of
         is_uncounted = count == 0 and bool(slots)
-        if self._removed or is_uncounted:
+        if removed or is_uncounted:
             identities = [row.identity for row in rows]
             is_of_table: bool = isinstance(finder.source, Table)
             if is_of_table:
@@ -323,19 +335,19 @@ class _OfMatchedRows(StatementUnit):
             else:
                 reread.add_of(self._dml.mapper, identities)
             reread.read(finder.connection)
-            self._removed = [(home, place) for home, place in self._removed if not reread.holds(place[1])]
+            removed = [(home, ref) for home, ref in removed if not reread.holds(ref[1])]
         if is_uncounted:
-            slots = [slot for slot in slots if reread.holds(place_of(slot.file)[1])]
-        self._conclude(slots)
-        if self._removed and reread.moves_rows(finder.connection):
-            self._recorder.leave_to_drains(place for _, place in self._removed)
+            slots = [slot for slot in slots if reread.holds(slot.ref[1])]
+        self._conclude(slots, committed, removed)
+        if removed and reread.moves_rows(finder.connection):
+            self._unit.leave_to_drains(ref for _, ref in removed)
         return result
 
 
 class Deletion(_OfMatchedRows):
     """A DELETE."""
 
-    def run(self) -> Result[Any]:
+    def _run(self) -> Result[Any]:
         finder = self._finder()
         finder.lock()
         found: dict[tuple[object, ...], MatchedRow] = {}
@@ -343,8 +355,8 @@ class Deletion(_OfMatchedRows):
             for row in finder.matching(self._criteria(), parameters, for_update=True):
                 found[row.identity] = row
         rows = list(found.values())
-        self._give((), [held for row in rows for held in self._held_in(row, self._dml.attributes, row)])
-        return self._run_on(finder, rows, {})
+        committed = [file for row in rows for file in self._committed(row, self._dml.attributes, row)]
+        return self._run_on(finder, rows, committed, {})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -358,27 +370,22 @@ class _Match:
 class Update(_OfMatchedRows):
     """An UPDATE of file attributes, by its criteria or by the primary keys among its parameters."""
 
-    def run(self) -> Result[Any]:
-        with self._recorder.claiming():
-            return self._run()
-
     def _run(self) -> Result[Any]:
         gives = any(cell.files for values in self._dml.sets for cell in values.cells.values())
         if gives:
             self._prepare()
-            self._register(self._slots())
-            store_pending(self._slots(), self._frame, self._recorder)
+            self._store()
         finder = self._finder()
         finder.lock()
         matches = self._matches(finder, for_update=True)
         if gives and (error := _misfit(matches)) is not None:
             raise ConcurrentFileChangeError(f"{error} now; roll back and retry")
-        self._give(self._slots(), list(self._held_before(matches)))
         rows = {row.identity: row for match in matches for row in match.rows}
-        return self._run_on(finder, list(rows.values()), dict(self._unmatched(matches)))
+        committed = list(self._committed_before(matches))
+        return self._run_on(finder, list(rows.values()), committed, dict(self._unmatched(matches)))
 
     def _prepare(self) -> None:
-        """Make a record for each set of values that has a row; refuse to give one file to several."""
+        """Make an instance for each set of values that has a row; refuse to give one file to several."""
         columns = self._dml.table.columns if self._needs_rows() else ()
         matches = self._matches(self._finder(columns), for_update=False)
         if (error := _misfit(matches)) is not None:
@@ -416,12 +423,12 @@ class Update(_OfMatchedRows):
             matches.append(_Match(values, rows))
         return matches
 
-    def _held_before(self, matches: Sequence[_Match]) -> Iterator[Held]:
-        records = {id(written.values): written.state for written in self._written}
+    def _committed_before(self, matches: Sequence[_Match]) -> Iterator[CommittedFile]:
+        states = {id(written.values): written.state for written in self._written}
         for match in matches:
-            record = records.get(id(match.values))
+            state = states.get(id(match.values))
             for row in match.rows:
-                yield from self._held_in(row, match.values.cells, row if record is None else record)
+                yield from self._committed(row, match.values.cells, row if state is None else state)
 
     def _unmatched(self, matches: Sequence[_Match]) -> Iterator[tuple[Path, object]]:
         """Yield what has no row: it is not stored, and could not be bound."""
@@ -455,9 +462,15 @@ def on_execute(context: ORMExecuteState) -> Result[Any] | None:
     statement = dml_of(context)
     if statement is None or target_of(statement, strategy_of(context), context.parameters) is None:
         if may_copy_files(context, statement):
-            note_other_dml(context.session)
+            _note_other_dml(context.session)
         return None
     return execute_last(context, _execute)
+
+
+def _note_other_dml(session: Session) -> None:
+    """Note that a statement wrote rows past the flush, which may have copied what others hold."""
+    frame, _ = files_of(session).frames.current(session)
+    frame.other_dml = True
 
 
 def _execute(context: ORMExecuteState) -> Result[Any] | None:
@@ -465,8 +478,8 @@ def _execute(context: ORMExecuteState) -> Result[Any] | None:
     if dml is None:
         return None
     with _translated(context):
-        unit = _unit(context, dml)
-        return None if unit is None else unit.run()
+        statement = _statement(context, dml)
+        return None if statement is None else statement.run()
 
 
 @contextmanager
@@ -480,7 +493,7 @@ def _translated(context: ORMExecuteState) -> Generator[None]:
         yield
 
 
-def _unit(context: ORMExecuteState, dml: Dml) -> StatementUnit | None:
+def _statement(context: ORMExecuteState, dml: Dml) -> Statement | None:
     """Return what settles a statement; None if it touches no file."""
     if context.is_delete:
         return Deletion(context, dml)
