@@ -13,13 +13,14 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
+from datetime import timedelta
 from hashlib import sha256
 from math import ceil
 from typing import Literal
 
 from filecolumn.errors import InvalidGrantError
 
-__all__ = ("MAX_LIFETIME", "Claims", "Purpose", "TokenSigner", "UrlSigner", "expiry")
+__all__ = ("MAX_LIFETIME", "Claims", "Purpose", "TokenSigner", "UrlSigner", "expiry", "seconds_of")
 
 Purpose = Literal["download", "upload", "grant"]
 """What a token is for: reading by URL, storing by URL, or attaching what was stored to a row."""
@@ -128,11 +129,17 @@ class UrlSigner:
         return f"{self.base_url}/{self.tokens.sign(claims)}"
 
 
-def expiry(now: float, expires_in: float) -> int:
+def expiry(now: float, expires_in: float | timedelta) -> int:
     """Return when what is signed at *now* ends; ValueError for a lifetime that is not in (0, 7 days]."""
-    if not 0 < expires_in <= MAX_LIFETIME:
+    seconds = seconds_of(expires_in)
+    if not 0 < seconds <= MAX_LIFETIME:
         raise ValueError(f"expires_in must be above 0 and at most {MAX_LIFETIME} seconds, not {expires_in!r}")
-    return ceil(now + expires_in)
+    return ceil(now + seconds)
+
+
+def seconds_of(duration: float | timedelta) -> float:
+    """Return a duration in seconds."""
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
 
 
 def _derived(secret: bytes, purpose: Purpose) -> bytes:

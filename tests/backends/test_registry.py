@@ -21,6 +21,7 @@ from filecolumn import (
 from filecolumn.backends.base import PutMode, Stat, StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.files.file import file_from_row
 
 
 class Closing(StorageBackend):
@@ -390,7 +391,7 @@ def test_a_file_of_an_old_name_is_read_and_removed_by_its_alias() -> None:
     storages.register_backend(memory("new"))
     storages.alias("old", to="new")
     storages.get("new").put("k", backend.get("k"))
-    file = FileObject._from_row({"filename": "k", "to_filename": "k", "backend": "old", "size": 1}, ("new",))
+    file = file_from_row({"filename": "k", "to_filename": "k", "backend": "old", "size": 1}, ("new",))
     assert file.get_content() == b"x"
 
 
@@ -539,7 +540,7 @@ def test_of_threads_that_register_one_key_at_two_places_one_place_wins(registry:
 
 def test_everything_but_io_works_while_a_storage_is_not_registered() -> None:
     row = {"filename": "a.txt", "to_filename": "k", "backend": "gone", "size": 1}
-    file, same = (FileObject._from_row(row, ("gone",)) for _ in range(2))
+    file, same = (file_from_row(row, ("gone",)) for _ in range(2))
     assert file == same
     assert hash(file) == hash(same)
     assert "gone:k" in repr(file)

@@ -25,6 +25,7 @@ from filecolumn import FileObject, FileTooLargeError, SourceConsumedError, Sourc
 from filecolumn.backends.base import StorageBackend
 from filecolumn.content.policy import ContentPolicy
 from filecolumn.content.sources import CHUNK_SIZE
+from filecolumn.files.file import file_state
 from tests.scenarios.files import Call, call, keys, memory
 
 __all__ = ("call", "memory")
@@ -327,7 +328,7 @@ async def test_a_file_that_shrinks_meanwhile_is_refused_and_one_that_grows_is_no
     path = on_disk(tmp_path, DATA)
     content = kind(path)
     file = FileObject("a.bin", content=content)
-    source = file._source
+    source = file_state(file).source
     assert source is not None
     chunks = source.chunks
 
@@ -360,7 +361,7 @@ async def test_files_of_the_kernel_are_stored_whatever_size_they_say_to_have(
 def test_what_says_its_size_is_refused_for_it_unread(tmp_path: Path) -> None:
     policy = ContentPolicy(max_size=CHUNK_SIZE)
     for content in (response(len(DATA), b""), on_disk(tmp_path, DATA).open("rb")):
-        source = FileObject("a.bin", content=content)._source
+        source = file_state(FileObject("a.bin", content=content)).source
         assert source is not None
         with content, pytest.raises(FileTooLargeError):
             policy.check_size(source.known_size(), None)

@@ -15,6 +15,7 @@ from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.content.sources import CHUNK_SIZE
 from filecolumn.files.facts import FileFacts
+from filecolumn.files.file import file_from_row
 from filecolumn.files.transfer import Copy, copy, copy_async
 from filecolumn.testing import Fault, FaultyBackend, WrappedBackend
 from tests.scenarios.drivers import Driver, contents
@@ -93,7 +94,7 @@ async def test_a_copy_by_a_wrapper_is_refused_too(kind: str, tmp_path: Path, cal
 
 async def test_a_copy_of_a_row_without_a_checksum_has_one(storage: StorageBackend, call: Call) -> None:
     storage.put("a.txt", [DATA])
-    made = await call(FileObject._from_row({"filename": "a.txt", "backend": "docs"}, None), "copy")
+    made = await call(file_from_row({"filename": "a.txt", "backend": "docs"}), "copy")
     assert made.size == len(DATA)
     await call(made, "verify")
 
@@ -102,14 +103,14 @@ async def test_the_size_of_a_row_without_a_checksum_counts(storage: StorageBacke
     storage.put("a.txt", [DATA])
     row = {"filename": "a.txt", "backend": "docs", "size": 3}
     with pytest.raises(ChecksumMismatchError):
-        await call(FileObject._from_row(row, None), "copy")
+        await call(file_from_row(row), "copy")
     assert keys(storage) == ["a.txt"]
 
 
 async def test_a_checksum_of_another_kind_gives_way_to_ours(storage: StorageBackend, call: Call) -> None:
     storage.put("a.txt", [DATA])
     row = {"filename": "a.txt", "backend": "docs", "checksum": "d41d8cd98f00b204e9800998ecf8427e"}
-    made = await call(FileObject._from_row(row, None), "copy")
+    made = await call(file_from_row(row), "copy")
     await call(made, "verify")
 
 
@@ -122,7 +123,7 @@ async def test_an_empty_file_is_copied(storage: StorageBackend, call: Call) -> N
 async def test_a_copy_keeps_the_content_type_of_the_row(storage: StorageBackend, call: Call) -> None:
     storage.put("a", [b"\x89PNG\r\n\x1a\n" + bytes(100)])
     row = {"filename": "a", "backend": "docs", "content_type": "text/plain"}
-    assert (await call(FileObject._from_row(row, None), "copy")).content_type == "text/plain"
+    assert (await call(file_from_row(row), "copy")).content_type == "text/plain"
 
 
 # ---- storages that copy by themselves
@@ -181,7 +182,7 @@ async def test_a_copy_that_is_trusted_is_hashed_if_its_origin_never_was(tmp_path
     storage = storages.register_backend(_memory(tmp_path, verify_copies=False))
     storage.put("old.txt", [DATA])
     row = {"filename": "old.txt", "backend": "docs", "size": None, "checksum": None}
-    copied: FileObject = await call(FileObject._from_row(row, None), "copy")  # type: ignore[assignment]
+    copied: FileObject = await call(file_from_row(row), "copy")  # type: ignore[assignment]
     assert copied.checksum == stored().checksum
     await call(copied, "verify")
 
@@ -278,7 +279,7 @@ class _Endless(StorageBackend):
 
 async def test_a_large_copy_is_never_held_as_a_whole(call: Call) -> None:
     storages.register_backend(_Endless("docs"))
-    made = FileObject._from_row({"filename": "a", "to_filename": "a", "backend": "docs"}, None)
+    made = file_from_row({"filename": "a", "to_filename": "a", "backend": "docs"})
     tracemalloc.start()
     try:
         copied = await call(made, "copy")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from filecolumn import ContentRejectedError, CorruptFileMetadataError, FileObject
 from filecolumn.files.facts import FileFacts, checked_metadata, facts_from_row, row_from_facts, rows_of
+from filecolumn.files.file import file_from_row
 from filecolumn.naming import check_content_type, clean_filename
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
@@ -145,7 +146,7 @@ def test_unknown_keys_are_kept_and_never_used() -> None:
     facts = facts_from_row(changed(**extra))
     assert facts.unknown == extra
     assert row_from_facts(facts) == changed(**extra)
-    file = FileObject._from_row(changed(**extra), None)
+    file = file_from_row(changed(**extra))
     assert not file.has_pending_data
     assert file.filename == "report.pdf"
 

@@ -18,6 +18,7 @@ from filecolumn import (
 )
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
+from filecolumn.files.file import file_from_row
 from tests.scenarios.files import DATA, Call, call, keys, memory, owned, storage, stored
 
 __all__ = ("call", "memory", "storage")
@@ -98,7 +99,7 @@ async def test_a_file_owned_by_a_row_may_be_copied(memory: StorageBackend, call:
 
 async def test_a_copy_of_a_row_without_a_size_has_one(memory: StorageBackend, call: Call) -> None:
     memory.put("a.txt", [b"abc"])
-    made = await call(FileObject._from_row({"filename": "a.txt", "backend": "docs"}, None), "copy")
+    made = await call(file_from_row({"filename": "a.txt", "backend": "docs"}), "copy")
     assert made.size == 3
     assert made.path != "a.txt"
     assert made.to_dict()["to_filename"] == made.path
@@ -142,7 +143,7 @@ async def test_a_row_with_a_key_outside_reaches_nothing(
     """A key that a tampered row gives is refused before any storage is asked."""
     row = {"filename": "x", "to_filename": key, "backend": "docs", "checksum": "sha256:0"}
     with pytest.raises(InvalidKeyError):
-        await call(FileObject._from_row(row, None), name)
+        await call(file_from_row(row), name)
 
 
 async def test_a_row_with_a_storage_that_its_column_does_not_use_reaches_nothing(
@@ -151,5 +152,5 @@ async def test_a_row_with_a_storage_that_its_column_does_not_use_reaches_nothing
     storages.register_backend("memory://", "secret").put("k", [b"x"])
     row = {"filename": "x", "to_filename": "k", "backend": "secret"}
     with pytest.raises(BackendMismatchError, match="reads="):
-        await call(FileObject._from_row(row, ("docs",)), "get_content")
-    assert await call(FileObject._from_row(row, ("docs", "secret")), "get_content") == b"x"
+        await call(file_from_row(row, ("docs",)), "get_content")
+    assert await call(file_from_row(row, ("docs", "secret")), "get_content") == b"x"

@@ -15,6 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from filecolumn import FileObject, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
+from filecolumn.files.file import file_from_row, file_state
 from tests.scenarios.files import Call, call, memory, owned, stored
 
 __all__ = ("call", "memory")
@@ -43,7 +44,7 @@ def test_a_file_without_a_name_has_the_default_one() -> None:
 def test_a_file_is_shown_by_its_name() -> None:
     file = FileObject("Report (1).pdf", content=b"x")
     assert str(file) == f"{file}" == "Report (1).pdf"
-    corrupt = FileObject._from_row("{", None)
+    corrupt = file_from_row("{")
     assert str(corrupt) == repr(corrupt)
 
 
@@ -132,7 +133,7 @@ class Noted:
 
 def test_an_owner_hears_of_each_change_of_the_facts(memory: StorageBackend) -> None:
     file = owned(stored())
-    owner = file._owner = Noted()
+    owner = file_state(file).parent = Noted()
     file.update_metadata({"a": 1})
     assert owner.told == [file]
     file.update_metadata({"a": 1})
@@ -147,7 +148,7 @@ async def test_an_owner_hears_of_a_refresh_that_found_something_new(
     file = owned(stored())
     assert file.path is not None
     await call(file, "refresh")
-    owner = file._owner = Noted()
+    owner = file_state(file).parent = Noted()
     await call(file, "refresh")
     assert owner.told == []
     memory.put(file.path, [b"new"], mode="overwrite")

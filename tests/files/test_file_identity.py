@@ -10,6 +10,7 @@ import pytest
 
 from filecolumn import FileObject, OwnedFileError, SourceConsumedError, storages
 from filecolumn.backends.base import StorageBackend
+from filecolumn.files.file import file_from_row
 from tests.scenarios.files import ACCESS, DATA, SECRET, failing, memory, owned, s3, s3_file, stored
 
 __all__ = ("memory", "s3")
@@ -30,7 +31,7 @@ def test_files_are_equal_under_the_old_and_the_new_name_of_a_storage(memory: Sto
     storages.unregister_backend("docs")
     storages.register_backend("memory://", "new")
     storages.alias("docs", to="new")
-    moved = FileObject._from_row({**renamed.to_dict(), "backend": "new"}, None)
+    moved = file_from_row({**renamed.to_dict(), "backend": "new"})
     assert file == moved
     assert hash(file) == hash(moved) == before
 
@@ -135,8 +136,8 @@ def test_a_repr_shows_what_helps_and_no_secret(s3: StorageBackend) -> None:
 
 
 def test_a_corrupt_file_has_a_repr() -> None:
-    assert "corrupt" in repr(FileObject._from_row("{", None))
+    assert "corrupt" in repr(file_from_row("{"))
 
 
 def test_a_corrupt_file_survives_a_pickle() -> None:
-    assert "corrupt" in repr(pickle.loads(pickle.dumps(FileObject._from_row("{", None))))
+    assert "corrupt" in repr(pickle.loads(pickle.dumps(file_from_row("{"))))

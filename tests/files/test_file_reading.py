@@ -19,6 +19,7 @@ from filecolumn import (
     storages,
 )
 from filecolumn.backends.base import StorageBackend
+from filecolumn.files.file import file_from_row
 from tests.scenarios.files import DATA, Call, call, fsspec_local, memory, storage, stored
 
 __all__ = ("call", "memory", "storage")
@@ -147,7 +148,7 @@ async def test_opened_files_behave_as_a_file_on_disk(
     memory: StorageBackend, steps: list[tuple[str, int, int]]
 ) -> None:
     memory.put("model", [DATA[:300]], mode="overwrite")
-    file = FileObject._from_row({"filename": "m", "to_filename": "model", "backend": "docs"}, None)
+    file = file_from_row({"filename": "m", "to_filename": "model", "backend": "docs"})
     model = io.BytesIO(DATA[:300])
     async with file.open_async() as ours:
         with file.open() as other:
@@ -233,7 +234,7 @@ async def test_a_name_leads_a_download_to_no_other_folder(
     memory.put("k", [b"x"])
     for file in (
         stored(b"x", name),
-        FileObject._from_row({"filename": name, "to_filename": "k", "backend": "docs"}, None),
+        file_from_row({"filename": name, "to_filename": "k", "backend": "docs"}),
     ):
         written = await call(file, "download", folder)
         assert written.parent == folder
@@ -303,7 +304,7 @@ async def test_verify_finds_other_bytes(storage: StorageBackend, call: Call, cha
 
 async def test_verify_without_a_checksum_is_not_supported(memory: StorageBackend, call: Call) -> None:
     memory.put("a.txt", [b"x"])
-    file = FileObject._from_row({"filename": "a.txt", "backend": "docs"}, None)
+    file = file_from_row({"filename": "a.txt", "backend": "docs"})
     with pytest.raises(NotSupportedError, match="no checksum"):
         await call(file, "verify")
 

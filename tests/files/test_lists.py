@@ -18,6 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filecolumn import CorruptFileMetadataError, FileObject, FileObjectList
+from filecolumn.files.file import file_from_row
+from filecolumn.files.file_list import list_from_row, list_state, set_list_parent
 
 
 class Owner:
@@ -33,7 +35,7 @@ class Owner:
 
 
 def saved(name: str) -> FileObject:
-    return FileObject._from_row({"filename": name, "to_filename": name, "backend": "docs", "size": 1}, None)
+    return file_from_row({"filename": name, "to_filename": name, "backend": "docs", "size": 1})
 
 
 def rows(*names: str) -> list[dict[str, object]]:
@@ -42,8 +44,8 @@ def rows(*names: str) -> list[dict[str, object]]:
 
 def owned(*names: str) -> tuple[FileObjectList, Owner]:
     files, owner = FileObjectList(map(saved, names)), Owner()
-    files._flushed()
-    files._own(owner)  # type: ignore[arg-type]
+    list_state(files).flushed(files)
+    set_list_parent(files, owner)  # type: ignore[arg-type]
     return files, owner
 
 
@@ -128,7 +130,7 @@ def test_each_mutation_changes_the_list_and_tells_the_owner(
 def test_each_mutation_works_on_a_list_from_a_row_without_an_owner(
     mutate: Callable[[FileObjectList], object], left: list[str]
 ) -> None:
-    files = FileObjectList._from_row(json.dumps(rows("b", "c", "a")), None)
+    files = list_from_row(json.dumps(rows("b", "c", "a")))
     mutate(files)
     assert names(files) == left
 
@@ -236,8 +238,8 @@ SEPARATORS = {"ours": None, "compact": (",", ":"), "wide": (" , ", " : "), "line
 def test_a_row_is_split_into_what_its_json_holds(
     row: list[object], count: int, separators: tuple[str, str] | None
 ) -> None:
-    files = FileObjectList._from_row(json.dumps(row, separators=separators, ensure_ascii=False), None)
-    decoded = FileObjectList._from_row(row, None)
+    files = list_from_row(json.dumps(row, separators=separators, ensure_ascii=False))
+    decoded = list_from_row(row)
     assert len(files) == len(decoded) == count
     assert repr(files) == repr(decoded)
 
@@ -255,50 +257,50 @@ OBJECTS = st.dictionaries(NAMES, VALUES, max_size=3)
 def test_any_list_is_split_into_what_its_json_holds(
     row: list[object], separators: tuple[str, str] | None
 ) -> None:
-    files = FileObjectList._from_row(json.dumps(row, separators=separators), None)
-    assert repr(files) == repr(FileObjectList._from_row(row, None))
+    files = list_from_row(json.dumps(row, separators=separators))
+    assert repr(files) == repr(list_from_row(row))
 
 
 @pytest.mark.parametrize("style", ["ours", "compact"])
 def test_a_list_is_loaded_without_decoding_it(style: str) -> None:
     row = [{**each, "metadata": {"a": {"b": 1}}, "v": 1} for each in rows("a", "b")]
     text = json.dumps(row, separators=SEPARATORS[style])
-    files = FileObjectList._from_row(text, None)
+    files = list_from_row(text)
     assert [type(each._row) for each in files] == [str, str]
 
 
 def test_a_list_holds_its_files_before_any_of_its_methods_is_called() -> None:
-    files = FileObjectList._from_row(json.dumps(rows("a", "b")), None)
+    files = list_from_row(json.dumps(rows("a", "b")))
     assert list.__len__(files) == 2
     assert [] + files == [saved("a"), saved("b")]  # noqa: RUF005 - `+` reads the list's memory
-    assert files._row_files() == (saved("a"), saved("b"))
+    assert list_state(files).committed == (saved("a"), saved("b"))
 
 
 def test_what_the_row_holds_stays_known_after_a_change() -> None:
-    files = FileObjectList._from_row(rows("a", "b"), None)
+    files = list_from_row(rows("a", "b"))
     files.pop(0)
-    assert files._row_files() == (saved("a"), saved("b"))
-    files._flushed()
-    assert files._row_files() == (saved("b"),)
+    assert list_state(files).committed == (saved("a"), saved("b"))
+    list_state(files).flushed(files)
+    assert list_state(files).committed == (saved("b"),)
 
 
 @pytest.mark.parametrize("row", ["{", "{}", "null", 12, None, {"filename": "a"}, b"\xff", "[{]", "[1}]"])
 def test_a_row_that_is_no_list_is_one_file_that_raises_when_it_is_used(row: object) -> None:
-    files = FileObjectList._from_row(row, None)
+    files = list_from_row(row)
     assert len(files) == 1
     assert "corrupt" in repr(files)
-    assert files._row_files() is None
+    assert list_state(files).committed is None
     for file in (files[0], pickle.loads(pickle.dumps(files))[0], copy.deepcopy(files)[0]):
         with pytest.raises(CorruptFileMetadataError):
             _ = file.filename
     files[:] = [saved("x")]
     assert names(files) == ["x"]
-    assert files._row_files() is None
+    assert list_state(files).committed is None
 
 
 @pytest.mark.parametrize("bad", [1, None, "x", {}, {"filename": "a", "size": -1}])
 def test_a_corrupt_item_raises_when_it_is_used_and_the_others_can_be(bad: object) -> None:
-    files = FileObjectList._from_row([*rows("a"), bad], None)
+    files = list_from_row([*rows("a"), bad])
     assert len(files) == 2
     assert files[0].filename == "a"
     assert "corrupt" in repr(files)
@@ -332,20 +334,20 @@ def test_a_copy_is_equal_and_has_no_owner(made: Callable[[FileObjectList], FileO
 def test_a_copy_of_a_list_that_was_not_read_yet_reads_its_row(
     made: Callable[[FileObjectList], FileObjectList],
 ) -> None:
-    other = made(FileObjectList._from_row(json.dumps(rows("a")), ("docs",)))
+    other = made(list_from_row(json.dumps(rows("a")), ("docs",)))
     assert names(other) == ["a"]
-    assert other._row_files() == (saved("a"),)
+    assert list_state(other).committed == (saved("a"),)
 
 
 @pytest.mark.parametrize("made", COPIES, ids=["pickle", "deepcopy"])
 def test_a_copy_of_a_list_that_was_read_works_as_it_does(
     made: Callable[[FileObjectList], FileObjectList],
 ) -> None:
-    files = FileObjectList._from_row(rows("a", "b"), ("docs",))
+    files = list_from_row(rows("a", "b"), ("docs",))
     files.pop()
     other = made(files)
     assert names(other) == ["a"]
-    assert other._row_files() == (saved("a"), saved("b"))
+    assert list_state(other).committed == (saved("a"), saved("b"))
     other.append(saved("c"))
     assert names(other) == ["a", "c"]
 
@@ -413,13 +415,13 @@ def test_what_writes_past_the_methods_is_seen_with_the_next_change() -> None:
     assert owner.told == []
     files.append(saved("b"))
     assert owner.told == [files]
-    assert files._row_files() == (saved("a"),)
+    assert list_state(files).committed == (saved("a"),)
 
 
 def test_a_loaded_list_goes_without_the_garbage_collector() -> None:
     gc.disable()
     try:
-        files = FileObjectList._from_row(json.dumps(rows("a", "b")), None)
+        files = list_from_row(json.dumps(rows("a", "b")))
         assert names(files) == ["a", "b"]
         gone = weakref.ref(files)
         del files

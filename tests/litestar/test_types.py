@@ -17,7 +17,7 @@ from litestar.params import MultipartBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from filecolumn import FileObject, FileObjectList, storages
-from filecolumn.files.interchange import dec_hook, enc_hook, public_dict
+from filecolumn.files.interchange import dec_hook, enc_hook
 from filecolumn.litestar import FilesDTO
 from tests.litestar.application import Document, application, objects
 from tests.litestar.server import serve
@@ -171,7 +171,7 @@ def test_pydantic_without_litestar() -> None:
     storages.register_backend("memory://", key="files")
     file = FileObject("a.txt", backend="files", content=b"hello").save()
     model = ModelOut(file=file, pages=FileObjectList([file]))
-    assert model.model_dump(mode="json")["file"] == public_dict(file)
+    assert model.model_dump(mode="json")["file"] == file.public_dict()
     assert model.model_dump()["file"] is file
     out = ModelOut.model_json_schema(mode="serialization")["properties"]["file"]
     assert set(out["properties"]) == FACTS
@@ -187,8 +187,8 @@ def test_msgspec_without_litestar() -> None:
     file = FileObject("a.txt", backend="files", content=b"hello").save()
     form = StructForm(file=file, pages=[file])
     decoded = msgspec.json.decode(msgspec.json.encode(form, enc_hook=enc_hook))
-    assert decoded["file"] == public_dict(file)
-    assert decoded["pages"] == [public_dict(file)]
+    assert decoded["file"] == file.public_dict()
+    assert decoded["pages"] == [file.public_dict()]
     assert msgspec.convert({"file": file}, StructForm, dec_hook=dec_hook).file is file
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"file": decoded["file"]}, StructForm, dec_hook=dec_hook)

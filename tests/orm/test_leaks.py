@@ -27,6 +27,7 @@ from filecolumn import (
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.files.file import file_from_row
 from filecolumn.naming import RESERVED_FOLDER
 from tests.scenarios.drivers import AsyncDriver, Driver, SyncDriver, contents, stored
 from tests.scenarios.fixtures import STORAGES, make_storage
@@ -90,7 +91,7 @@ def test_nothing_that_is_printed_or_pickled_has_a_credential(number: int) -> Non
     backend = with_secrets()[number]
     storages.register_backend(backend)
     file = FileObject("a.txt", content=b"CONTENT", backend="s")
-    saved = FileObject._from_row({"filename": "a.txt", "to_filename": "k", "backend": "s"}, ("s",))
+    saved = file_from_row({"filename": "a.txt", "to_filename": "k", "backend": "s"}, ("s",))
     printed = [repr(backend), str(backend), backend.location, repr(storages), repr(file), repr(saved)]
     with pytest.raises(BackendAlreadyRegisteredError) as taken:
         storages.register_backend("memory://", key="s")
@@ -259,7 +260,7 @@ async def test_what_a_tampered_row_would_show_is_cleaned(driver: Driver, local: 
 @pytest.mark.parametrize("name", ["..", ".", "a/..", "a/.", "...", " ", "C:", "\\"])
 def test_a_row_never_shows_a_name_that_is_a_folder(name: str) -> None:
     for row in ({"filename": name, "to_filename": "k"}, {"filename": name, "backend": "docs"}):
-        assert FileObject._from_row(json.dumps(row), ("docs",)).filename == "file"
+        assert file_from_row(json.dumps(row), ("docs",)).filename == "file"
 
 
 def test_there_are_no_metrics_to_have_labels() -> None:

@@ -13,7 +13,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from filecolumn import FileObject, InvalidGrantError, StoredObject, storages
 from filecolumn.backends.base import StorageBackend
-from filecolumn.files.interchange import file_from_input
 from filecolumn.signing import TokenSigner, UrlSigner
 from tests.backends.places import S3Folder
 from tests.backends.test_fsspec_suite import fsspec_on_s3
@@ -110,7 +109,7 @@ def test_an_upload_of_a_client_is_copied_by_the_storage_or_stored_with_its_true_
     engine = create_engine("sqlite://")
     Base.metadata.create_all(engine)
     requests.made()
-    make = FileObject.from_grant if way == "from_grant" else file_from_input
+    make = FileObject.from_grant if way == "from_grant" else FileObject.from_input
     with Session(engine, expire_on_commit=False) as session:
         session.add_all([Document(file=make(grant.token)) for _ in range(2)])
         with pytest.raises(InvalidGrantError):

@@ -12,6 +12,7 @@ from filecolumn import FileObject, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.files.file import file_from_row
 
 DATA = bytes(range(256)) * 5000  # 1.28 MB
 Call = Callable[..., Awaitable[Any]]
@@ -70,7 +71,7 @@ def stored(data: bytes = DATA, name: str = "a.bin") -> FileObject:
 
 def owned(file: FileObject) -> FileObject:
     """Return the file as a row gives it."""
-    return FileObject._from_row(file.to_dict(), None)
+    return file_from_row(file.to_dict())
 
 
 def failing(after: int) -> Iterator[bytes]:
@@ -96,6 +97,4 @@ def s3() -> StorageBackend:
 
 def s3_file() -> FileObject:
     """Return the file of a row in `s3`."""
-    return FileObject._from_row(
-        {"filename": "a.txt", "to_filename": "k/a.txt", "backend": "s3", "size": 1}, None
-    )
+    return file_from_row({"filename": "a.txt", "to_filename": "k/a.txt", "backend": "s3", "size": 1}, None)

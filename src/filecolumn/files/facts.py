@@ -10,19 +10,22 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
-from typing import NoReturn, TypeGuard, cast
+from typing import Literal, NoReturn, TypeGuard, cast
 
 from filecolumn.errors import ContentRejectedError, CorruptFileMetadataError, InvalidKeyError
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type, clean_filename
 
 __all__ = (
+    "PUBLIC_FIELDS",
     "FileFacts",
     "Json",
     "JsonObject",
     "NotAList",
+    "PublicField",
     "checked_metadata",
     "facts_from_row",
     "known_time",
+    "public_from_facts",
     "read_only",
     "row_from_facts",
     "rows_of",
@@ -83,6 +86,32 @@ class NotAList:
 
     row: object
     problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublicField:
+    """One field of the JSON that clients get of a file."""
+
+    type: Literal["string", "integer", "number"]
+    nullable: bool = True
+    description: str = ""
+
+
+PUBLIC_FIELDS: Mapping[str, PublicField] = {
+    "filename": PublicField("string", nullable=False),
+    "content_type": PublicField("string", nullable=False),
+    "size": PublicField("integer", description="bytes"),
+    "checksum": PublicField("string", description="sha256:<hex>"),
+    "last_modified": PublicField("number", description="seconds since the epoch, UTC"),
+    "url": PublicField("string", description="reads the content for an hour"),
+}
+"""What clients may know of a file."""
+
+
+def public_from_facts(facts: FileFacts, url: str | None) -> dict[str, Json]:
+    """Return the JSON that clients get: `PUBLIC_FIELDS`."""
+    known = (facts.filename, facts.content_type, facts.size, facts.checksum, facts.last_modified, url)
+    return dict(zip(PUBLIC_FIELDS, known, strict=True))
 
 
 def row_from_facts(facts: FileFacts) -> dict[str, Json]:
@@ -394,8 +423,16 @@ def _kind(value: object) -> str:
     return "null" if value is None else type(value).__name__
 
 
+def _refuse(self: object, *args: object, **options: object) -> NoReturn:
+    raise TypeError(
+        "metadata is read-only: assign a new mapping to the file's metadata, or call update_metadata"
+    )
+
+
 class ReadOnlyDict(dict[str, Json]):
     """A dict whose changes raise TypeError; copies of it are plain."""
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[object, ...]:
         return dict, (dict(self),)
@@ -404,23 +441,11 @@ class ReadOnlyDict(dict[str, Json]):
 class ReadOnlyList(list[Json]):
     """A list whose changes raise TypeError; copies of it are plain."""
 
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = _refuse  # type: ignore[assignment]
+    insert = pop = remove = reverse = sort = _refuse  # type: ignore[assignment]
+
     def __reduce__(self) -> tuple[object, ...]:
         return list, (list(self),)
-
-
-def _refuse(self: object, *args: object, **options: object) -> NoReturn:
-    raise TypeError(
-        "metadata is read-only: assign a new mapping to the file's metadata, or call update_metadata"
-    )
-
-
-for _name in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update"):
-    setattr(ReadOnlyDict, _name, _refuse)
-for _name in (
-    *("__setitem__", "__delitem__", "__iadd__", "__imul__", "append", "clear", "extend"),
-    *("insert", "pop", "remove", "reverse", "sort"),
-):
-    setattr(ReadOnlyList, _name, _refuse)
 
 
 def read_only(data: JsonObject) -> JsonObject:

@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib import import_module
-from typing import TYPE_CHECKING, Self, SupportsIndex, overload
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self, SupportsIndex, cast, overload
 
 from filecolumn.files.facts import NotAList, rows_of
-from filecolumn.files.file import FileObject
-from filecolumn.files.state import AllowedBackends, Owner
-
-__all__ = ("FileObjectList",)
+from filecolumn.files.file import FileObject, file_state, files_from_rows, freed, set_parent, undecoded
+from filecolumn.files.state import NOT_LOADED, AllowedBackends, Parent
 
 if TYPE_CHECKING:
     from _typeshed import SupportsRichComparison
+
+__all__ = (
+    "FileObjectList",
+    "ListState",
+    "allow_list",
+    "list_from_row",
+    "list_reader",
+    "list_state",
+    "replace_file",
+    "set_list_parent",
+    "undecoded_list",
+)
+
+
+@dataclass(slots=True, eq=False)
+class ListState:
+    """What is known of a list besides its files."""
+
+    allowed: AllowedBackends | None = None
+    """The storages of the column that has the list; None if no column has it."""
+    parent: Parent | None = None
+    """What is told of changes."""
+    committed: tuple[FileObject, ...] | None = None
+    """The files that the row has; None if nobody knows, or can read it."""
+    is_null: bool = False
+    """Whether the list stands for the None that was assigned: SQL NULL, until the list is changed."""
+
+    def flushed(self, files: FileObjectList) -> tuple[FileObject, ...] | None:
+        """Take note that the row has *files* as they are now; return what it had before, if that is known."""
+        before, self.committed = self.committed, tuple(files)
+        return before
 
 
 class FileObjectList(list[FileObject]):
@@ -27,95 +56,37 @@ class FileObjectList(list[FileObject]):
     of this class that belong to no row.  Not thread-safe, as a list is.
     """
 
-    __slots__ = ("__weakref__", "_allowed", "_held", "_is_null", "_owner")
+    __slots__ = ("__weakref__", "_state")
 
     def __init__(self, files: Iterable[FileObject] = ()) -> None:
         """Make a list of *files*; TypeError for anything but a `FileObject` among them."""
         super().__init__(_checked(file) for file in files)
-        self._held: tuple[FileObject, ...] | None = None
-        self._allowed: AllowedBackends | None = None
-        self._owner: Owner | None = None
-        # stands for the None that was assigned: SQL NULL, until the list is changed
-        self._is_null = False
+        self._state = ListState()
+
+    @classmethod
+    def from_input(cls, value: object) -> Self:
+        """Make a list of files of what a client sent: one input of `FileObject.from_input`, or a list of them."""
+        items: list[object] = (
+            list(cast("list[object]", value)) if isinstance(value, list | tuple) else [value]
+        )
+        return cls(FileObject.from_input(item) for item in items)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> object:
         """Let pydantic models have lists of files."""
-        return import_module("filecolumn.files._pydantic").file_list_schema()
+        from filecolumn.files._pydantic import file_list_schema  # noqa: PLC0415 - pydantic may be missing
+
+        return file_list_schema(cls._validated, FileObject.public_dict)
 
     @classmethod
-    def _from_row(cls, row: object, allowed: AllowedBackends | None, owner: Owner | None = None) -> Self:
-        """Make the value of a row, whose files are read on first use."""
-        self = cls.__new__(cls)
-        self._allowed = allowed
-        self._owner = owner
-        self._is_null = False
-        self._held = ()
-        if row == "[]":
-            return self
-        new = FileObject.__new__
-        files: list[FileObject] = []
-        # written out, as where a column's file is loaded: calling `_from_row` for each file is too slow here
-        for item in rows_of(row):
-            file = new(FileObject)
-            file._row = item
-            file._allowed = allowed
-            file._owner = owner
-            files.append(file)
-        super(FileObjectList, self).extend(files)
-        self._held = None if self._not_a_list() else tuple(files)
-        return self
-
-    def _undecoded(self) -> object:
-        """Return what the row is, of a list that was just loaded."""
-        corrupt = self._not_a_list()
-        return [file._row for file in self] if corrupt is None else corrupt.row
-
-    def _not_a_list(self) -> NotAList | None:
-        """Return what the one file stands for, if the row is no list."""
-        row = self[0]._row if len(self) == 1 else None
-        return row if isinstance(row, NotAList) else None
-
-    def _allow(self, allowed: AllowedBackends) -> None:
-        """Take note that the row's column has these storages."""
-        self._allowed = allowed
-        for file in self:
-            file._allowed = allowed
-
-    def _row_files(self) -> tuple[FileObject, ...] | None:
-        """Return what the row holds, as far as this list knows; None if it does not, or nobody can read it."""
-        return self._held
-
-    def _own(self, owner: Owner) -> None:
-        """Tell *owner* of changes from now on, also of those of the files that the row holds."""
-        self._owner = owner
-        for file in self if self._not_a_list() else self._held or ():
-            file._owner = owner
-
-    def _row_holds(self, files: tuple[FileObject, ...] | None) -> None:
-        """Take note of what the row holds, which is not what the list does; None if nobody knows."""
-        self._held = files
-
-    def _flushed(self) -> tuple[FileObject, ...] | None:
-        """Take note that the row holds the list as it is now; return what it held before, if that is known."""
-        before, self._held = self._held, tuple(self)
-        return before
-
-    def _unflush(self, held: tuple[FileObject, ...]) -> None:
-        """Take back `_flushed`: the row holds *held* again."""
-        self._held = held
-
-    def _swap(self, old: FileObject, new: FileObject, start: int) -> None:
-        """Put *new* where *old* is, at *start* or behind it; the owner knows already."""
-        for index in range(min(start, len(self)), len(self)):
-            if self[index] is old:
-                super().__setitem__(index, new)
-                return
+    def _validated(cls, value: object) -> FileObjectList:
+        return value if isinstance(value, FileObjectList) else cls.from_input(value)
 
     def _changing(self) -> None:
-        if self._owner is not None:
-            self._owner.changed(self)
-        self._is_null = False
+        state = self._state
+        if state.parent is not None:
+            state.parent.changed(self)
+        state.is_null = False
 
     def append(self, file: FileObject, /) -> None:
         """Add *file* at the end."""
@@ -192,24 +163,99 @@ class FileObjectList(list[FileObject]):
         super().reverse()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restored, (type(self), list(self), self._held, self._allowed, self._is_null)
+        state = self._state
+        return _restored, (type(self), list(self), state.committed, state.allowed, state.is_null)
 
 
 def _restored(
     cls: type[FileObjectList],
     items: list[FileObject],
-    held: tuple[FileObject, ...] | None,
+    committed: tuple[FileObject, ...] | None,
     allowed: AllowedBackends | None,
     is_null: bool,
 ) -> FileObjectList:
     files = cls(items)
-    files._held, files._allowed, files._is_null = held, allowed, is_null
+    files._state = ListState(allowed, None, committed, is_null)
     return files
 
 
 def _checked(file: object) -> FileObject:
     if isinstance(file, FileObject):
-        return file._taken()
+        return freed(file)
     raise TypeError(
         f"a FileObjectList holds FileObject, not {type(file).__name__}: write FileObject(name, content=...)"
     )
+
+
+# What the ORM does with a list.  They are friends of the class: a user has no need of them
+
+
+def list_state(files: FileObjectList) -> ListState:
+    """Return what is known of a list besides its files."""
+    return files._state
+
+
+def list_from_row(
+    row: object, allowed: AllowedBackends | None = None, parent: Parent | None = None
+) -> FileObjectList:
+    """Return the list of a row's JSON, text or decoded by the driver; each file is read on first use."""
+    files = FileObjectList.__new__(FileObjectList)
+    if row == "[]":
+        files._state = ListState(allowed, parent, ())
+        return files
+    found = files_from_rows(rows_of(row), allowed, parent)
+    super(FileObjectList, files).extend(found)
+    files._state = ListState(allowed, parent, None if _not_a_list(files) else tuple(found))
+    return files
+
+
+class ListReader(Protocol):
+    """Makes the value of a row's column; None for SQL NULL."""
+
+    def __call__(self, value: object) -> FileObjectList | None: ...
+
+
+def list_reader(allowed: AllowedBackends) -> ListReader:
+    """Return what makes the list of each row that a column with these storages loads."""
+
+    def read(value: object) -> FileObjectList | None:
+        if value is None or value == "null":
+            return None
+        return list_from_row(value, allowed, NOT_LOADED)
+
+    return read
+
+
+def undecoded_list(files: FileObjectList) -> object:
+    """Return the JSON of the row of a list that was just loaded."""
+    corrupt = _not_a_list(files)
+    return [undecoded(file) for file in files] if corrupt is None else corrupt.row
+
+
+def _not_a_list(files: FileObjectList) -> NotAList | None:
+    """Return what the one file stands for, if the row is not a list."""
+    row = undecoded(files[0]) if len(files) == 1 else None
+    return row if isinstance(row, NotAList) else None
+
+
+def set_list_parent(files: FileObjectList, parent: Parent) -> None:
+    """Tell *parent* of changes from now on, also of those of the files that the row has."""
+    state = files._state
+    state.parent = parent
+    for file in files if _not_a_list(files) else state.committed or ():
+        set_parent(file, parent)
+
+
+def allow_list(files: FileObjectList, allowed: AllowedBackends) -> None:
+    """Take note that the row's column has these storages."""
+    files._state.allowed = allowed
+    for file in files:
+        file_state(file).allowed = allowed
+
+
+def replace_file(files: FileObjectList, old: FileObject, new: FileObject, start: int) -> None:
+    """Put *new* where *old* is, at *start* or behind it; the parent is not told, it knows already."""
+    for index in range(min(start, len(files)), len(files)):
+        if files[index] is old:
+            super(FileObjectList, files).__setitem__(index, new)
+            return

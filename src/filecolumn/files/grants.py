@@ -9,29 +9,60 @@ it was checked, changes nothing that a row points to.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from functools import singledispatch
+from datetime import timedelta
+from functools import partial, singledispatch
+from typing import Literal
 
-from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.base import SignMethod, StorageBackend
 from filecolumn.backends.registry import storages
 from filecolumn.content.policy import ANYTHING, ContentPolicy
 from filecolumn.errors import FileTooLargeError, InvalidGrantError, NotSupportedError, ObjectNotFoundError
 from filecolumn.files.facts import FileFacts, Json
-from filecolumn.naming import guess_content_type
-from filecolumn.signing import Claims, UrlSigner
+from filecolumn.files.state import FileState, Pending
+from filecolumn.naming import check_content_type, clean_filename, guess_content_type, incoming_key
+from filecolumn.signing import Claims, UrlSigner, expiry, seconds_of
 
 __all__ = (
     "TAKEN",
+    "Disposition",
     "GrantColumn",
+    "Signing",
     "UploadGrant",
+    "UploadPlan",
     "check_size",
+    "check_subject",
     "column_of",
+    "configured_signer",
+    "granted_facts",
+    "missing_upload",
     "no_column",
     "place_of_grant",
+    "plan_download",
+    "plan_upload",
+    "public_url",
+    "receipt",
+    "subject_source",
     "too_large",
+    "upload_headers",
     "used_error",
+    "verified_grant",
+    "verified_input",
 )
+
+Disposition = Literal["inline", "attachment"]
+"""Whether a browser shows a file or saves it (RFC 6266)."""
+
+URL_LIFETIME = 3600
+"""Seconds that the URL for clients lasts at least."""
+
+URL_WINDOW = 900
+"""Seconds in which the URL of a file stays the same, so that browsers can cache what it gives."""
+
+subject_source: ContextVar[Callable[[], str | None] | None] = ContextVar("filecolumn_subject", default=None)
+"""Says whose input it is, for validators such as pydantic's, which know nothing of the request around them."""
 
 TAKEN = "the upload is not what was granted; upload it again"
 
@@ -107,6 +138,12 @@ def verified_grant(token: str, *, subject: str | None) -> Claims:
     return claims
 
 
+def verified_input(token: str) -> Claims:
+    """Return what a grant that a client has sent says; InvalidGrantError unless it is `subject_source`'s."""
+    ask = subject_source.get()
+    return verified_grant(token, subject=None if ask is None else ask())
+
+
 def check_subject(claims: Claims, subject: str | None) -> None:
     """Raise InvalidGrantError if the token was given to somebody else than *subject*."""
     if claims.subject and claims.subject != subject:
@@ -179,3 +216,174 @@ def receipt(claims: Claims, facts: FileFacts) -> Claims:
 def upload_headers(backend: StorageBackend, content_type: str) -> dict[str, str]:
     """Return the headers that an upload to a signed URL needs."""
     return {**backend.signed_put_headers, **({"Content-Type": content_type} if content_type else {})}
+
+
+# URLs
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """A URL that a storage is to sign, and what our own route signs instead, if there is one."""
+
+    backend: StorageBackend
+    key: str
+    method: SignMethod
+    expires_in: float
+    route: Callable[[], str] | None = None
+    asks_storage: bool = True
+    """Whether the storage is to sign, if it turns out to be able to."""
+
+    def url(self) -> str:
+        """Return what the storage signs, or the route where it does not; NotSupportedError if neither does."""
+        if self.route is not None and not self.asks_storage:
+            return self.route()
+        try:
+            return self.backend.sign(self.key, expires_in=self.expires_in, method=self.method)
+        except NotSupportedError:
+            if self.route is None:
+                raise
+            return self.route()
+
+    async def url_async(self) -> str:
+        """Call `url` asynchronously."""
+        if self.route is not None and not self.asks_storage:
+            return self.route()
+        try:
+            return await self.backend.sign_async(self.key, expires_in=self.expires_in, method=self.method)
+        except NotSupportedError:
+            if self.route is None:
+                raise
+            return self.route()
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPlan:
+    """What an upload claims, and who signs its URL."""
+
+    signer: UrlSigner
+    claims: Claims
+    signing: Signing
+
+    def grant(self, url: str) -> UploadGrant:
+        """Return what the client gets, with the signed *url*."""
+        return UploadGrant(
+            url=url,
+            token=self.signer.tokens.sign(replace(self.claims, purpose="grant", method="ATTACH")),
+            expires_at=self.claims.expires_at,
+            headers=upload_headers(self.signing.backend, self.claims.content_type),
+        )
+
+
+def plan_download(
+    state: FileState,
+    expires_in: float | timedelta,
+    *,
+    disposition: Disposition | None = None,
+    filename: str | None = None,
+    content_type: str | None = None,
+    subject: str | None = None,
+) -> Signing:
+    """Return how the URL that reads a file is signed; see `FileObject.sign`."""
+    backend, key = state.located()
+    seconds = seconds_of(expires_in)
+    asked = any(option is not None for option in (disposition, filename, content_type, subject))
+    signer = storages.signer
+    if signer is None:
+        if asked:
+            raise NotSupportedError(
+                f"storage {backend.key!r} signs no such options; give FileColumnPlugin a signing_key"
+            )
+        return Signing(backend, key, "GET", seconds)
+    claims = _download_claims(
+        state,
+        expires_at=expiry(time.time(), expires_in),
+        disposition=disposition or "",
+        filename=filename,
+        content_type=content_type,
+        subject=subject,
+    )
+    asks_storage = backend.capabilities.signs and not asked
+    return Signing(backend, key, "GET", seconds, partial(signer.url, claims), asks_storage)
+
+
+def plan_upload(
+    state: FileState,
+    expires_in: float | timedelta,
+    *,
+    content_type: str | None = None,
+    max_size: int | None = None,
+    column: object = None,
+    subject: str | None = None,
+) -> UploadPlan:
+    """Return how the URL that a client uploads to is signed; see `FileObject.grant_upload`."""
+    signer = configured_signer()
+    if state.content != Pending(None):
+        raise ValueError(
+            "an upload is granted for a new file without content: FileObject(name).grant_upload()"
+        )
+    facts = state.facts
+    bound = None if column is None else column_of(column)
+    policy = ANYTHING if bound is None else bound.policy
+    content_type = _bound_type(facts, content_type)
+    policy.check_declared(content_type, facts.filename)
+    asked = ContentPolicy.of(max_size, None)
+    sizes = [size for size in (asked.max_size, policy.max_size) if size is not None]
+    named = facts.backend or (None if bound is None else bound.backend)
+    claims = Claims(
+        purpose="upload",
+        method="PUT",
+        backend=storages.resolve(named or storages.default),
+        key=incoming_key(facts.filename),
+        expires_at=expiry(time.time(), expires_in),
+        filename=facts.filename,
+        content_type=content_type,
+        max_size=min(sizes, default=-1),
+        column="" if bound is None else bound.name,
+        subject=subject or "",
+    )
+    backend = storages.get(claims.backend)
+    route = partial(signer.url, claims)
+    asks_storage = backend.capabilities.signs_uploads
+    signing = Signing(backend, claims.key, "PUT", seconds_of(expires_in), route, asks_storage)
+    return UploadPlan(signer, claims, signing)
+
+
+def _bound_type(facts: FileFacts, content_type: str | None) -> str:
+    """Return the type that an upload must declare: what was said, and not what the name lets guess."""
+    if content_type is not None:
+        return check_content_type(content_type)
+    return "" if facts.content_type == guess_content_type(facts.filename) else facts.content_type
+
+
+def public_url(state: FileState) -> str | None:
+    """Return the URL of a file for clients, of our own route; None without one, and for a file that is not saved."""
+    if storages.signer is None or not state.content.is_saved:
+        return None
+    expires_at = (int(time.time()) // URL_WINDOW + 1) * URL_WINDOW + URL_LIFETIME
+    return storages.signer.url(_download_claims(state, expires_at=expires_at))
+
+
+def _download_claims(
+    state: FileState,
+    *,
+    expires_at: int,
+    disposition: str = "",
+    filename: str | None = None,
+    content_type: str | None = None,
+    subject: str | None = None,
+) -> Claims:
+    """Return what a URL that reads a file claims; what its row does not know, the reader asks the storage."""
+    facts = state.facts
+    return Claims(
+        purpose="download",
+        method="GET",
+        backend=state.storage_name(),
+        key=state.located()[1],
+        expires_at=expires_at,
+        filename=facts.filename if filename is None else clean_filename(filename),
+        content_type=facts.content_type if content_type is None else check_content_type(content_type),
+        disposition=disposition,
+        size=-1 if facts.size is None else facts.size,
+        checksum=facts.checksum or "",
+        subject=subject or "",
+    )

@@ -1,88 +1,69 @@
-"""`FileState`: where the content of one file is, who owns it, and each step by which that changes."""
+"""`FileState`: where the content of one file is, which row has it, and each step by which that changes.
+
+`file_state(file)` returns it, as `sqlalchemy.orm.base.instance_state` returns the state of an instance.  Whoever
+stores, attaches, removes or gives back a file calls the step that says so.  No step does any I/O.  The usual life:
+
+    Pending -- `stage` --> Staged -- `attach` --> Stored -- `remove` --> Removed
+
+A rollback goes back by `detach` and `unstage`; content that could be read only once is then `Consumed`.  What a
+client has uploaded by itself begins as `Granted`, and is stored once more under a key of its own; a rollback goes
+back to the upload by `regrant`.
+"""
 
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import replace
-from enum import Enum
-from typing import TYPE_CHECKING, Protocol, Self
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
 
+from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.registry import storages
 from filecolumn.content.sources import Source
-from filecolumn.errors import CorruptFileMetadataError, OwnedFileError
+from filecolumn.errors import (
+    BackendMismatchError,
+    CorruptFileMetadataError,
+    ObjectNotFoundError,
+    OwnedFileError,
+    PendingContentError,
+    SourceConsumedError,
+)
 from filecolumn.files.facts import FileFacts, facts_from_row
+from filecolumn.naming import check_key
 from filecolumn.signing import Claims
 
 __all__ = (
+    "LOADED",
     "NOT_LOADED",
     "AllowedBackends",
     "BackendsOfSeveral",
-    "Described",
+    "Consumed",
+    "ContentState",
     "FileState",
-    "Owner",
-    "Phase",
-    "located",
+    "Granted",
+    "Parent",
+    "Pending",
+    "Removed",
+    "Staged",
+    "Stored",
+    "with_place",
 )
 
+AllowedBackends = tuple[str | None, ...]
+"""The storages that a row of a column may name, the column's own first; None is the default one."""
 
-class Described(ABC):
-    """Something that `FileFacts` are known of."""
+
+class BackendsOfSeveral(tuple[str | None, ...]):
+    """The storages of several columns, in any order: a row that names none may be of any of them."""
 
     __slots__ = ()
 
-    @abstractmethod
-    def _known(self) -> FileFacts:
-        """Return the facts; CorruptFileMetadataError if the row has none."""
 
-    @property
-    def filename(self) -> str:
-        """What the user called the file, without folders, fit to be shown."""
-        return self._known().filename
+class Parent(Protocol):
+    """The attribute of a row that holds a file or a list of files, and is told of its changes.
 
-    @property
-    def path(self) -> str | None:
-        """The key in the storage; None before the file is saved, if none was given."""
-        return self._known().key
-
-    @property
-    def backend_key(self) -> str | None:
-        """The key of the storage in the registry; None if the column's or the default is to be used."""
-        return self._known().backend
-
-    @property
-    def size(self) -> int | None:
-        """Bytes that were stored; None before."""
-        return self._known().size
-
-    @property
-    def checksum(self) -> str | None:
-        """`sha256:<hex>` of the bytes that were stored; None before."""
-        return self._known().checksum
-
-    @property
-    def content_type(self) -> str:
-        """The media type: declared, else guessed from the file name, unless the stored bytes show another."""
-        return self._known().content_type
-
-    @property
-    def etag(self) -> str | None:
-        """The storage's own tag, if it gave one."""
-        return self._known().etag
-
-    @property
-    def version_id(self) -> str | None:
-        """The storage's own version, if it keeps them."""
-        return self._known().version_id
-
-    @property
-    def last_modified(self) -> float | None:
-        """When the content was stored, in seconds since the epoch, UTC."""
-        return self._known().last_modified
-
-
-class Owner(Protocol):
-    """The attribute of the row that holds the value."""
+    A value that is in no row has none.  `filecolumn.orm` sets it when a row has the value; the files of a list
+    have the parent of the list.
+    """
 
     @property
     def place(self) -> str:
@@ -103,8 +84,8 @@ class Owner(Protocol):
         """Mark the attribute as to be written, if it still holds *value*, or a list that does."""
 
 
-class NotLoaded:
-    """The owner of what was read from a column alone: a row that no instance stands for."""
+class _NotLoaded:
+    """The parent of what came from a column query: no instance stands for its row."""
 
     place: str = ""
     is_gone: bool = True
@@ -112,250 +93,279 @@ class NotLoaded:
 
     def changed(self, value: object, /) -> None:
         raise OwnedFileError(
-            "this was read from a column, so its change has no row to go to: "
-            "load the instance, as select(Document) does, and change its attribute"
+            "this file came from a column query, so a change to it cannot be saved; select the instance, as "
+            "select(Document) does, and change its attribute"
         )
 
 
-NOT_LOADED = NotLoaded()
+NOT_LOADED: Parent = _NotLoaded()
 
 
-def located(error: CorruptFileMetadataError, owner: Owner | None) -> CorruptFileMetadataError:
-    """Return the error with the place of the value in front, if it is known: a copy is nowhere."""
-    place = "" if owner is None else owner.place
+def with_place(error: CorruptFileMetadataError, parent: Parent | None) -> CorruptFileMetadataError:
+    """Return the error with class, attribute and primary key in front, if they are known: a copy is nowhere."""
+    place = "" if parent is None else parent.place
     return CorruptFileMetadataError(f"{place}: {error}") if place else error
 
 
-AllowedBackends = tuple[str | None, ...]
-"""The storages that a row of a column may name, the column's own first; None is the default one."""
+# Where the content is
 
 
-class BackendsOfSeveral(tuple[str | None, ...]):
-    """The storages of several columns, in any order: a row that names none may be of any of them."""
-
-    __slots__ = ()
-
-
-class Phase(Enum):
-    """Where the content is."""
-
-    GRANTED = "granted"
-    """In the storage, where a client has put it; a row gets a copy."""
-    PENDING = "pending"
+@dataclass(frozen=True, slots=True)
+class Pending:
     """With the caller, or nowhere yet."""
-    STAGED = "staged"
-    """In the storage, put there by `save()`; no row owns it."""
-    STORED = "stored"
+
+    source: Source | None
+    name: ClassVar[str] = "pending"
+    is_saved: ClassVar[bool] = False
+    has_key: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """In the storage, where a client has put it; a row gets a copy."""
+
+    name: ClassVar[str] = "granted"
+    is_saved: ClassVar[bool] = True
+    has_key: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """In the storage, put there by `save()` or found there by `from_key()`; no row owns it."""
+
+    since: float
+    """Seconds since the epoch."""
+    is_found: bool = False
+    """Whether it was in the storage before, so that rows which no ledger knows may have it too."""
+    name: ClassVar[str] = "staged"
+    is_saved: ClassVar[bool] = True
+    has_key: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
     """In the storage, and a row says so."""
-    CONSUMED = "consumed"
+
+    staged: Staged | None = None
+    """What it was before this process attached it; None if the row was loaded."""
+    name: ClassVar[str] = "stored"
+    is_saved: ClassVar[bool] = True
+    has_key: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
     """Nowhere: the source was read, and what it gave is not stored."""
-    REMOVED = "removed"
+
+    name: ClassVar[str] = "consumed"
+    is_saved: ClassVar[bool] = False
+    has_key: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
     """Nowhere: it was deleted."""
 
-
-_OF_A_ROW: Mapping[str, object] = {
-    "_facts": None,
-    "_found": False,
-    "_given_key": None,
-    "_grant": None,
-    "_held": None,
-    "_owner": None,
-    "_phase": Phase.STORED,
-    "_source": None,
-    "_staged_at": 0.0,
-}
+    name: ClassVar[str] = "removed"
+    is_saved: ClassVar[bool] = False
+    has_key: ClassVar[bool] = True
 
 
-class FileState(Described):
-    """The state of one file.
+ContentState = Pending | Granted | Staged | Stored | Consumed | Removed
 
-    `_held` is what its row has, while a change waits to be flushed; `_found` says of a staged file that
-    it lay in the storage before, so that rows which no ledger knows may have it too.
-    """
+LOADED = Stored()
+"""The content of each file that was loaded from a row."""
 
-    __slots__ = (
-        "__weakref__",
-        "_allowed",
-        "_facts",
-        "_found",
-        "_given_key",
-        "_grant",
-        "_held",
-        "_owner",
-        "_phase",
-        "_row",
-        "_source",
-        "_staged_at",
-    )
 
-    def __init__(self, facts: FileFacts, source: Source | None, given_key: str | None) -> None:
-        self._facts: FileFacts | None = facts
-        self._source = source
-        self._given_key = given_key
-        self._found = False
-        self._phase = Phase.PENDING
-        self._row: object = None
-        self._allowed: AllowedBackends | None = None
-        self._owner: Owner | None = None
-        self._held: FileFacts | None = None
-        self._grant: Claims | None = None
-        self._staged_at = 0.0
+@dataclass(slots=True, eq=False)
+class FileState:
+    """The state of one file."""
 
-    @classmethod
-    def _from_row(cls, row: object, allowed: AllowedBackends | None) -> Self:
-        """Make the value of a row, which is read on first use."""
-        self = cls.__new__(cls)
-        self._row = row
-        self._allowed = allowed
-        return self
+    content: ContentState
+    known: FileFacts | None = None
+    """The facts without changes that wait for a flush; None until a row's JSON is decoded: see `facts`."""
+    row: object = None
+    """The JSON of the row, text or decoded by the driver, until it is decoded."""
+    allowed: AllowedBackends | None = None
+    """The storages of the column that has the file; None if no column has it."""
+    parent: Parent | None = None
+    """What is told of changes."""
+    grant: Claims | None = None
+    """The grant that the file came with, until a row has used it up."""
+    given_key: str | None = None
+    """The key that the application chose."""
+    unflushed: FileFacts | None = None
+    """Changed facts of a file in a row, which has them after the next flush."""
 
-    if not TYPE_CHECKING:
+    # Facts
 
-        def __getattr__(self, name: str) -> object:
-            """Fill a slot that `_from_row` left empty: most rows are loaded and never looked at."""
+    @property
+    def facts(self) -> FileFacts:
+        """The facts, with changes that wait for a flush; CorruptFileMetadataError if the row has none."""
+        if self.unflushed is not None:
+            if self.parent is None or not self.parent.has_expired:
+                return self.unflushed
+            self.unflushed = None
+        return self.row_facts
+
+    @property
+    def row_facts(self) -> FileFacts:
+        """The facts that the row has, as far as this process knows: without changes that wait for a flush."""
+        if self.known is None:
             try:
-                value = _OF_A_ROW[name]
-            except KeyError:
-                raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}") from None
-            setattr(self, name, value)
-            return value
-
-    @classmethod
-    def _from_facts(
-        cls, facts: FileFacts | None, phase: Phase, allowed: AllowedBackends | None = None
-    ) -> Self:
-        self = cls._from_row(None, allowed)
-        self._facts = facts
-        self._phase = phase
-        return self
-
-    @classmethod
-    def _from_staged(cls, facts: FileFacts, grant: Claims | None = None) -> Self:
-        """Make the file of content that was stored just now, perhaps of what a *grant* gave."""
-        self = cls._from_facts(facts, Phase.STAGED)
-        self._grant = grant
-        self._staged_at = time.time()
-        return self
-
-    @classmethod
-    def _from_granted(cls, facts: FileFacts, grant: Claims) -> Self:
-        """Make the file of what a client has uploaded."""
-        self = cls._from_facts(facts, Phase.GRANTED)
-        self._grant = grant
-        return self
-
-    @classmethod
-    def _from_found(cls, facts: FileFacts) -> Self:
-        """Make the file of content that lay in the storage before."""
-        self = cls._from_staged(facts)
-        self._found = True
-        return self
-
-    def _known(self) -> FileFacts:
-        if self._facts is None:
-            try:
-                self._facts = facts_from_row(self._row)
+                self.known = facts_from_row(self.row)
             except CorruptFileMetadataError as error:
-                raise located(error, self._owner) from error.__cause__
-            self._row = None
-        elif self._held is not None and self._owner is not None and self._owner.has_expired:
-            self._facts, self._held = self._held, None
-        return self._facts
+                raise with_place(error, self.parent) from error.__cause__
+            self.row = None
+        return self.known
 
-    def _row_facts(self) -> FileFacts:
-        """Return what the row holds, as far as this value knows: without changes not flushed yet."""
-        return self._held or self._known()
+    def decode(self) -> None:
+        """Raise CorruptFileMetadataError if the row has no facts."""
+        _ = self.row_facts
 
-    @property
-    def has_pending_data(self) -> bool:
-        """Whether content waits to be stored, `b""` included."""
-        return self._phase is Phase.PENDING and self._source is not None
-
-    @property
-    def is_saved(self) -> bool:
-        """Whether the content is in the storage."""
-        return self._phase in {Phase.GRANTED, Phase.STAGED, Phase.STORED}
-
-    def _read_from(self, source: Source) -> None:
-        """Let a flush or `save()` store what *source* gives."""
-        self._source = source
-
-    def _stage(self, facts: FileFacts) -> None:
-        """Take note that the content is stored, as *facts* say."""
-        self._facts, self._source = facts, None
-        self._phase, self._staged_at = Phase.STAGED, time.time()
-
-    def _retype(self, content_type: str) -> None:
-        """Let the content type be another, before a row has it."""
-        self._facts = replace(self._known(), content_type=content_type)
-
-    def _attach(self, allowed: AllowedBackends) -> bool:
-        """Take note that a row of a column with these storages has the file; return whether none had it before."""
-        self._allowed = allowed
-        if self._phase is not Phase.STAGED:
-            return False
-        self._phase = Phase.STORED
-        return True
-
-    def _detach(self) -> None:
-        """Take back `_attach`: the content stays where it is, and no row has it."""
-        self._phase, self._owner = Phase.STAGED, None
-
-    def _unstage(self, facts: FileFacts | None, source: Source) -> None:
-        """Take back `_stage`: pending again, or consumed if *source* cannot be read twice."""
-        self._facts, self._owner, self._held = facts, None, None
-        if source.is_spent:
-            self._consume()
+    def change(self, facts: FileFacts) -> None:
+        """Let the facts be others; a row has them after the next flush."""
+        if isinstance(self.content, Stored):
+            self.unflushed = facts
         else:
-            self._phase, self._source = Phase.PENDING, source
+            self.known = facts
 
-    def _regrant(self, key: str, facts: FileFacts, grant: Claims) -> None:
-        """Take back the `_stage` of a copy under *key*: what the client has uploaded waits for a row again."""
-        if self._known().key in {key, facts.key}:
-            self._facts, self._owner, self._held = facts, None, None
-            # the column's storages are those of the copy
-            self._phase, self._grant, self._allowed = Phase.GRANTED, grant, None
-
-    def _use_grant(self) -> None:
-        """Take note that the grant is used up, if the file has one."""
-        self._grant = None
-
-    def _hold_grant(self, grant: Claims | None) -> None:
-        """Take note that the file may use *grant* up: it did not, or is a copy of a file that has it."""
-        self._grant = grant
-
-    def _consume(self) -> None:
-        """Take note that the source is used up, and what it gave is not stored."""
-        self._phase, self._source = Phase.CONSUMED, None
-
-    def _remove(self) -> None:
-        """Take note that the content is deleted."""
-        self._phase = Phase.REMOVED
-
-    def _own(self, owner: Owner | None) -> None:
-        """Tell *owner* of changes from now on."""
-        self._owner = owner
-
-    def _taken(self) -> Self:
-        """Return the value, free for a new place if the instance that it was loaded with is gone."""
-        if self._owner is not None and self._owner.is_gone:
-            self._owner = None
-        return self
-
-    def _change(self, facts: FileFacts) -> None:
-        """Let the facts be others; the row has them after the next flush."""
-        if facts != self._facts:
-            if self._owner is not None:
-                self._owner.changed(self)
-            if self._held is None:
-                self._held = self._facts
-            self._facts = facts
-
-    def _flushed(self) -> FileFacts | None:
+    def flushed(self) -> FileFacts | None:
         """Take note that the row has the facts as they are now; return those it had, if they were others."""
-        before, self._held = self._held, None
+        if self.unflushed is None:
+            return None
+        before, self.known, self.unflushed = self.known, self.unflushed, None
         return before
 
-    def _unflush(self, facts: FileFacts) -> None:
-        """Take back `_flushed`: the row has *facts* again."""
-        self._facts, self._held = facts, None
+    def unflush(self, facts: FileFacts) -> None:
+        """Undo `flushed`: the row has *facts* again."""
+        self.known, self.unflushed = facts, None
+
+    def retype(self, content_type: str) -> None:
+        """Let the content type be another, before a row has it."""
+        self.known = replace(self.facts, content_type=content_type)
+
+    # Content
+
+    @property
+    def source(self) -> Source | None:
+        """What gives the content of a pending file."""
+        return self.content.source if isinstance(self.content, Pending) else None
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the content was in the storage before this process described it."""
+        staged = self.content.staged if isinstance(self.content, Stored) else self.content
+        return isinstance(staged, Staged) and staged.is_found
+
+    def read_from(self, source: Source) -> None:
+        """Let a flush or `save()` store what *source* gives."""
+        self.content = Pending(source)
+
+    def stage(self, facts: FileFacts) -> None:
+        """Take note that the content is stored, as *facts* say."""
+        self.known, self.unflushed, self.content = facts, None, Staged(time.time())
+
+    def unstage(self, facts: FileFacts | None, source: Source) -> None:
+        """Undo `stage`: pending again, or consumed if the source cannot be re-read."""
+        self.known, self.unflushed, self.parent = facts, None, None
+        self.content = Consumed() if source.is_spent else Pending(source)
+
+    def attach(self, allowed: AllowedBackends) -> bool:
+        """Take note that a row of a column with these storages has the file; return whether none had it before."""
+        self.allowed = allowed
+        if not isinstance(self.content, Staged):
+            return False
+        self.content = Stored(self.content)
+        return True
+
+    def detach(self) -> None:
+        """Undo `attach`: the content stays where it is, and no row has it."""
+        self.parent = None
+        if isinstance(self.content, Stored) and self.content.staged is not None:
+            self.content = self.content.staged
+
+    def regrant(self, key: str, facts: FileFacts, grant: Claims) -> None:
+        """Undo the `stage` of a copy under *key*: the client's upload waits for a row again."""
+        if self.facts.key in {key, facts.key}:
+            self.known, self.unflushed, self.parent = facts, None, None
+            # the column's storages are those of the copy
+            self.content, self.grant, self.allowed = Granted(), grant, None
+
+    def consume(self) -> None:
+        """Take note that the source is used up, and what it gave is not stored."""
+        self.content = Consumed()
+
+    def remove(self) -> None:
+        """Take note that the content is deleted."""
+        self.content = Removed()
+
+    # Where
+
+    def located(self) -> tuple[StorageBackend, str]:
+        """Return storage and key of the content, or raise what says why there is none."""
+        facts = self.facts
+        match self.content:
+            case Pending():
+                raise PendingContentError(
+                    f"{facts.filename!r} is not stored yet; save it or flush its session first"
+                )
+            case Consumed():
+                raise SourceConsumedError(
+                    f"the content of {facts.filename!r} was read once and is gone; assign it again"
+                )
+            case Removed():
+                raise ObjectNotFoundError(f"{facts.filename!r} was deleted; assign a new file")
+            case _:
+                return storages.get(self.storage_name()), check_key(facts.key or "")
+
+    def storage_name(self) -> str:
+        """Return the key of the storage that the file names, else the column's or the default.
+
+        Raises BackendMismatchError for a storage that the column does not have.
+        """
+        named = self.facts.backend
+        if self.allowed is None:
+            return storages.resolve(named or storages.default)
+        allowed = [backend or storages.default for backend in self.allowed]
+        if named is not None:
+            if storages.resolve(named) not in map(storages.resolve, allowed):
+                raise BackendMismatchError(
+                    f"{self.facts.filename!r} is in storage {named!r}, and its column uses "
+                    f"{', '.join(map(repr, allowed))}; add the name to the column's reads=(...) if rows may still "
+                    "point there"
+                )
+            return storages.resolve(named)
+        if isinstance(self.allowed, BackendsOfSeveral) and len(set(map(storages.resolve, allowed))) > 1:
+            raise BackendMismatchError(
+                f"{self.facts.filename!r} names no storage, and it was read from columns of several, "
+                f"{', '.join(map(repr, allowed))}: read it through its own class"
+            )
+        return storages.resolve(allowed[0])
+
+    def identity(self) -> tuple[str | None, str | None]:
+        """Return what files of the same content have in common: storage and key."""
+        facts = self.facts
+        return facts.backend and storages.resolve(facts.backend), facts.key
+
+    def restrict(self, allowed: AllowedBackends) -> None:
+        """Hold the file to the storages of a column, as if that had loaded it; BackendMismatchError for another."""
+        self.allowed = allowed
+        self.storage_name()
+
+    def check_unowned(self) -> None:
+        """Raise OwnedFileError if a row owns the content, or may own it."""
+        match self.content:
+            case Stored():
+                raise OwnedFileError(
+                    f"a row owns {self.facts.filename!r}: assign a new FileObject to the attribute, or None to "
+                    "remove it"
+                )
+            case Staged(is_found=True):
+                raise OwnedFileError(
+                    f"{self.facts.filename!r} was in the storage before from_key(), and rows that filecolumn does "
+                    "not know may have it: make a new FileObject for new content; "
+                    "storages.get(...).delete([key]) deletes the object"
+                )
+            case _:
+                return

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from filecolumn.content.media_types import INLINE_TYPES, canonical, is_inert
 from filecolumn.errors import InvalidKeyError
-from filecolumn.files.file import Disposition
+from filecolumn.files.grants import Disposition
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type, clean_filename, is_device_name
 
 __all__ = (

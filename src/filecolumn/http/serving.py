@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from filecolumn.files.file import Disposition
+from filecolumn.files.grants import Disposition
 from filecolumn.http.conditional import (
     Outcome,
     Unsatisfiable,

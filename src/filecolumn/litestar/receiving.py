@@ -29,10 +29,10 @@ from litestar.types import (
 from filecolumn.backends.base import StorageBackend
 from filecolumn.content.sources import AsyncIterableSource
 from filecolumn.files.facts import JsonObject
-from filecolumn.files.file import FileObject
+from filecolumn.files.file import FileObject, file_state
 from filecolumn.files.file_list import FileObjectList
-from filecolumn.files.grants import too_large
-from filecolumn.files.interchange import dec_hook, enc_hook, subject_source
+from filecolumn.files.grants import subject_source, too_large
+from filecolumn.files.interchange import dec_hook, enc_hook
 from filecolumn.litestar.extraction import close_form
 from filecolumn.litestar.sessions import current_scope
 
@@ -91,7 +91,7 @@ def file_from_body(
         content_type=request.headers.get("content-type") if content_type is None else content_type,
         metadata=metadata,
     )
-    file._read_from(BodySource(body_chunks(request, filename, max_size), announced))
+    file_state(file).read_from(BodySource(body_chunks(request, filename, max_size), announced))
     return file
 
 

@@ -18,7 +18,8 @@ from litestar.types import Receive, ResponseCookies, ResponseHeaders, Scope, Sen
 
 from filecolumn._threads import aclose, aclosing
 from filecolumn.errors import NotSupportedError
-from filecolumn.files.file import Disposition, FileObject
+from filecolumn.files.file import FileObject, file_state
+from filecolumn.files.grants import Disposition
 from filecolumn.http.caching import about_a_file, kept_by_caches
 from filecolumn.http.headers import LOOKED_AT, has_no_charset, with_charset
 from filecolumn.http.sending import beginning, exactly, send_all
@@ -177,7 +178,7 @@ class FileASGIResponse(ASGIResponse):
         await self.after_response()
 
     async def _decide(self, method: str) -> Answer:
-        backend, key = self._file._located()
+        backend, key = file_state(self._file).located()
         if self._redirect and backend.capabilities.signs:
             # some storages tell only when they are asked that they do not sign this key
             with suppress(NotSupportedError):
@@ -190,7 +191,7 @@ class FileASGIResponse(ASGIResponse):
 
     async def _handed_over(self, method: str, location: str) -> Answer:
         """Leave the bytes to nginx, and with them ranges and conditions: it gives the file a tag of its own."""
-        backend, key = self._file._located()
+        backend, key = file_state(self._file).located()
         if not backend.location.startswith("file:"):
             raise NotSupportedError(
                 f"nginx can send the files of local storages only, not of {backend.key!r}"
@@ -204,7 +205,7 @@ class FileASGIResponse(ASGIResponse):
         size, etag, last_modified = file.size, file.etag, file.last_modified
         if size is None:
             # a row of advanced-alchemy may not know it
-            backend, key = file._located()
+            backend, key = file_state(file).located()
             stat = await backend.stat_async(key)
             size, etag, last_modified = stat.size, stat.etag, stat.last_modified
         self._size = size
@@ -218,7 +219,7 @@ class FileASGIResponse(ASGIResponse):
         )
 
     async def _open(self, decided: Answer, stack: AsyncExitStack) -> AsyncGenerator[bytes]:
-        backend, key = self._file._located()
+        backend, key = file_state(self._file).located()
         # the whole is read without a limit, so that bytes too many are noticed
         length = None if decided.is_whole else decided.length
         content = await backend.get_async(key, start=decided.start, length=length)
@@ -242,7 +243,7 @@ class FileASGIResponse(ASGIResponse):
         return first, with_charset(content_type, head, self._size)
 
     async def _head(self) -> bytes:
-        backend, key = self._file._located()
+        backend, key = file_state(self._file).located()
         async with aclosing(await backend.get_async(key, length=LOOKED_AT)) as content:
             return await beginning(content, LOOKED_AT)
 

@@ -15,9 +15,9 @@ from filecolumn.backends.registry import storages
 from filecolumn.content.sources import source_of
 from filecolumn.errors import InvalidGrantError, ObjectExistsError, StorageError
 from filecolumn.files.facts import FileFacts, Json
-from filecolumn.files.file import FileObject
+from filecolumn.files.file import file_with
 from filecolumn.files.grants import check_subject, granted_facts, receipt, too_large
-from filecolumn.files.state import Phase
+from filecolumn.files.state import LOADED, FileState
 from filecolumn.files.transfer import Put, put_async
 from filecolumn.http.caching import by_signed_url
 from filecolumn.litestar.config import FileColumnConfig
@@ -50,7 +50,7 @@ def _download_route(path: str, config: FileColumnConfig, signer: UrlSigner) -> H
         claims = _verified(signer, "download", request)
         by_signed_url(request.scope, claims.expires_at, is_bound=bool(claims.subject))
         # the signature vouches for what it holds, so no row has to be asked
-        file = FileObject._from_facts(_facts(claims), Phase.STORED)
+        file = file_with(FileState(LOADED, _facts(claims)))
         return FileObjectResponse(
             file,
             disposition="attachment" if claims.disposition == "attachment" else "inline",

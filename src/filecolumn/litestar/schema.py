@@ -14,6 +14,7 @@ from litestar.plugins import OpenAPISchemaPlugin
 from litestar.types import Empty
 from litestar.typing import FieldDefinition
 
+from filecolumn.files.facts import PUBLIC_FIELDS, PublicField
 from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 
@@ -21,9 +22,6 @@ __all__ = (
     "FileSchemaPlugin",
     "FilesDTO",
 )
-
-_NUMBER_OR_NULL = [Schema(type=OpenAPIType.NUMBER), Schema(type=OpenAPIType.NULL)]
-_STRING_OR_NULL = [Schema(type=OpenAPIType.STRING), Schema(type=OpenAPIType.NULL)]
 
 
 class FileSchemaPlugin(OpenAPISchemaPlugin):
@@ -55,17 +53,17 @@ def _sent() -> Schema:
 
 
 def _returned() -> Schema:
-    properties = {
-        "filename": Schema(type=OpenAPIType.STRING),
-        "content_type": Schema(type=OpenAPIType.STRING),
-        "size": Schema(one_of=_NUMBER_OR_NULL, description="bytes"),
-        "checksum": Schema(one_of=_STRING_OR_NULL, description="sha256:<hex>"),
-        "last_modified": Schema(one_of=_NUMBER_OR_NULL, description="seconds since the epoch, UTC"),
-        "url": Schema(one_of=_STRING_OR_NULL, description="reads the content for an hour"),
-    }
+    properties = {name: _property(field) for name, field in PUBLIC_FIELDS.items()}
     return Schema(
         type=OpenAPIType.OBJECT, title="File", properties=dict(properties), required=list(properties)
     )
+
+
+def _property(field: PublicField) -> Schema:
+    kind, description = OpenAPIType(field.type), field.description or None
+    if not field.nullable:
+        return Schema(type=kind, description=description)
+    return Schema(one_of=[Schema(type=kind), Schema(type=OpenAPIType.NULL)], description=description)
 
 
 _Fields = Generator[DTOFieldDefinition, None, None]

@@ -35,8 +35,8 @@ from filecolumn.errors import (
 )
 from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts, JsonObject, NotAList
-from filecolumn.files.file import FileObject
-from filecolumn.files.state import AllowedBackends
+from filecolumn.files.file import FileObject, file_state
+from filecolumn.files.state import LOADED, AllowedBackends, FileState
 from filecolumn.ledger.marks import place_id
 from filecolumn.ledger.table import Ledger, State, keys_in, time_of
 from filecolumn.ledger.transitions import BATCH
@@ -310,12 +310,13 @@ def files_of_row(
     A value of another shape than its column's is wrong, and refers to its files all the same.
     """
     for file in files_in(value):
+        state = file_state(file)
         try:
-            facts, backend = file._known(), file._storage_name()
+            facts, backend = state.facts, state.storage_name()
         except CorruptFileMetadataError as error:
             yield from _of_any_shape(places, source, primary_key, file, error)
         except BackendMismatchError as error:
-            yield Unreadable(source, primary_key, error, HeldKeys(frozenset((file._known().key or "",))))
+            yield Unreadable(source, primary_key, error, HeldKeys(frozenset((state.facts.key or "",))))
         else:
             yield _held(places, source, primary_key, facts, backend)
 
@@ -328,13 +329,14 @@ def _of_any_shape(
     error: FileColumnError,
 ) -> Iterator[HeldFile | Unreadable]:
     """Yield the files of a value that has not the shape of its column, and *error* with what else it refers to."""
-    row: object = file._row.row if isinstance(file._row, NotAList) else file._row
+    undecoded = file_state(file).row
+    row = undecoded.row if isinstance(undecoded, NotAList) else undecoded
     try:
         held, files = held_keys(row), held_files(row)
     except UndecodableError:
         yield Unreadable(source, primary_key, error, None)
         return
-    read = dict(_read(files, file._allowed))
+    read = dict(_read(files, file_state(file).allowed))
     yield Unreadable(source, primary_key, error, replace(held, keys=held.keys - read.keys()))
     for facts, backend in read.values():
         yield _held(places, source, primary_key, facts, backend)
@@ -345,9 +347,9 @@ def _read(
 ) -> Iterator[tuple[str, tuple[FileFacts, str]]]:
     """Yield those of *files* that can be read, with their storages."""
     for key, row in files.items():
-        file = FileObject._from_row(row, allowed)
+        state = FileState(LOADED, row=row, allowed=allowed)
         with suppress(CorruptFileMetadataError, BackendMismatchError):
-            yield key, (file._known(), file._storage_name())
+            yield key, (state.facts, state.storage_name())
 
 
 def _held(places: Places, source: int, primary_key: PrimaryKey, facts: FileFacts, backend: str) -> HeldFile:

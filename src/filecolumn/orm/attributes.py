@@ -16,9 +16,9 @@ from sqlalchemy.orm.state import InstanceState
 from sqlalchemy.sql import operators
 
 from filecolumn.errors import NotSupportedError
-from filecolumn.files.file import FileObject
-from filecolumn.files.file_list import FileObjectList
-from filecolumn.files.state import NOT_LOADED
+from filecolumn.files.file import FileObject, is_from_other, set_parent
+from filecolumn.files.file_list import FileObjectList, list_state, set_list_parent
+from filecolumn.files.state import NOT_LOADED, AllowedBackends
 from filecolumn.naming import KeyContext, KeyTemplate, check_key, new_key
 from filecolumn.orm.column import StoredObject, is_in_table
 
@@ -259,10 +259,13 @@ def _is_in(value: object, held: object) -> bool:
 
 def own(state: InstanceState[object], key: str, value: FileObject | FileObjectList) -> None:
     """Let a value of an attribute, and the files of a list, tell the instance of changes."""
-    value._own(RowOwner(state, key))
+    if isinstance(value, FileObject):
+        set_parent(value, RowOwner(state, key))
+        return
+    set_list_parent(value, RowOwner(state, key))
     # one of its files may change when the attribute has expired, and nobody else holds the list; an empty one takes
     # the place of one that had files, and loading it makes no `info`
-    if isinstance(value, FileObjectList) and (value._row_files() or "info" in vars(state)):
+    if list_state(value).committed or "info" in vars(state):
         state.info[_LISTS, key] = value
 
 
@@ -273,10 +276,12 @@ def tracked(
     if (before is None or before is value) and _is_own(value, state, key):
         return value
     files = FileObjectList(value or ())
-    files._is_null = value is None or (isinstance(value, FileObjectList) and value._is_null)
-    files._own(RowOwner(state, key))
+    list_state(files).is_null = value is None or (
+        isinstance(value, FileObjectList) and list_state(value).is_null
+    )
+    set_list_parent(files, RowOwner(state, key))
     if isinstance(before, FileObjectList):
-        files._row_holds(before._row_files())
+        list_state(files).committed = list_state(before).committed
     return files
 
 
@@ -300,8 +305,8 @@ def _is_own(value: object, state: InstanceState[object], key: str) -> TypeGuard[
     """Return whether a value is the attribute's list, or was before the instance expired."""
     if not isinstance(value, FileObjectList):
         return False
-    owner = value._owner
-    return isinstance(owner, RowOwner) and owner.is_for(state, key)
+    parent = list_state(value).parent
+    return isinstance(parent, RowOwner) and parent.is_for(state, key)
 
 
 _known: WeakKeyDictionary[type[object], tuple[object, Sequence[FileAttribute]]] = WeakKeyDictionary()
@@ -487,9 +492,15 @@ def own_values(state: InstanceState[object], attributes: Sequence[FileAttribute]
         if kind.multiple and not isinstance(value, FileObjectList | FileObject):
             # SQL NULL, or what a column default made
             value = held[attribute.key] = FileObjectList(value or ())
-            value._row_holds(())
-        elif value is not None and value._allowed is not kind._allowed and value._owner is NOT_LOADED:
+            list_state(value).committed = ()
+        elif value is not None and _is_from_other(value, kind._allowed):
             # loaded by the column of a union, or by an equal one
             value = held[attribute.key] = kind.adopted(value)
         if value is not None:
             own(state, attribute.key, value)
+
+
+def _is_from_other(value: FileObject | FileObjectList, allowed: AllowedBackends) -> bool:
+    if isinstance(value, FileObject):
+        return is_from_other(value, allowed)
+    return (of := list_state(value)).parent is NOT_LOADED and of.allowed is not allowed

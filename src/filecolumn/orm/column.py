@@ -32,9 +32,16 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.content.policy import ContentPolicy
 from filecolumn.errors import CorruptFileMetadataError, NotSupportedError, OwnedFileError, PendingContentError
 from filecolumn.files.facts import Json
-from filecolumn.files.file import FileObject
-from filecolumn.files.file_list import FileObjectList
-from filecolumn.files.state import NOT_LOADED, AllowedBackends, BackendsOfSeveral, Phase
+from filecolumn.files.file import FileObject, file_from_row, file_reader, file_state, undecoded
+from filecolumn.files.file_list import (
+    FileObjectList,
+    allow_list,
+    list_from_row,
+    list_reader,
+    list_state,
+    undecoded_list,
+)
+from filecolumn.files.state import NOT_LOADED, AllowedBackends, BackendsOfSeveral, Granted, Stored
 from filecolumn.ledger.table import add_ledger
 from filecolumn.naming import KeyTemplate
 
@@ -143,7 +150,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
                 return None
             case FileObject() if not self.multiple:
                 return _row_of(value)
-            case FileObjectList() if self.multiple and value._is_null:
+            case FileObjectList() if self.multiple and list_state(value).is_null:
                 return None
             case list() | tuple() if self.multiple:
                 return [_row_of(file) for file in value]
@@ -184,44 +191,23 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         """Return what was just loaded by another column as what a row of this one holds."""
         if isinstance(value, FileObjectList):
             if not self.multiple:
-                return self._loaded(value._undecoded())
-            value._allow(self._allowed)
+                return self._loaded(undecoded_list(value))
+            allow_list(value, self._allowed)
             return value
         if self.multiple:
-            return self._loaded(value._row)
-        value._allowed = self._allowed
+            return self._loaded(undecoded(value))
+        file_state(value).allowed = self._allowed
         return value
 
     def _loaded(self, row: object) -> FileObject | FileObjectList:
         """Return the value of a row whose column is not NULL."""
         if self.multiple:
-            return FileObjectList._from_row(row, self._allowed, NOT_LOADED)
-        file = FileObject._from_row(row, self._allowed)
-        file._owner = NOT_LOADED
-        return file
+            return list_from_row(row, self._allowed, NOT_LOADED)
+        return file_from_row(row, self._allowed, NOT_LOADED)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> RowReader:
         """Keep what the driver gives, text or decoded: it is read on first use; a list's is split into its files."""
-        allowed = self._allowed
-        # in place of `_from_row`: two calls a row are a third of what a column of text costs
-        new = FileObject.__new__
-
-        def read_file(value: object) -> FileObject | None:
-            # advanced-alchemy writes JSON's null for None
-            if value is None or value == "null":
-                return None
-            file = new(FileObject)
-            file._row = value
-            file._allowed = allowed
-            file._owner = NOT_LOADED
-            return file
-
-        def read_files(value: object) -> FileObjectList | None:
-            if value is None or value == "null":
-                return None
-            return FileObjectList._from_row(value, allowed, NOT_LOADED)
-
-        return read_files if self.multiple else read_file
+        return list_reader(self._allowed) if self.multiple else file_reader(self._allowed)
 
     def coerce_compared_value(
         self, op: OperatorType | None, value: object
@@ -414,7 +400,7 @@ def _hidden_error(kind: TypeEngine[Any]) -> NotSupportedError:
 
 def _unclaimed_error(file: FileObject, *, is_written: bool) -> OwnedFileError | PendingContentError:
     """Return the error for a saved file that something else than the ORM is about to write into a row."""
-    if file._phase is Phase.STORED or is_written:
+    if isinstance(file_state(file).content, Stored) or is_written:
         return OwnedFileError(
             f"a row owns {file.filename!r}, and only the ORM writes it back to that row; for another row, add a "
             "record with file.copy() through an ORM session, or write file.to_dict() to a plain JSON column"
@@ -434,7 +420,7 @@ def _row_of(file: FileObject) -> Json:
     """Return the JSON of a saved file; PendingContentError for others: a guard that needs no listener."""
     if not isinstance(file, FileObject):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"a file column holds FileObject, not {type(file).__name__}")
-    if not file.is_saved or file._phase is Phase.GRANTED:
+    if not file.is_saved or isinstance(file_state(file).content, Granted):
         raise PendingContentError(
             f"the content of {file.filename!r} is not stored, so no row can reference it; save it first, or add the "
             "record through an ORM session. Only a flush stores what default= and onupdate= make: give a statement "
@@ -453,14 +439,14 @@ def _comparable(value: object, *, before: bool) -> object:
 
 def _row_form(value: object, *, before: bool) -> object:
     match value:
-        case FileObject() if not value.is_saved or value._phase is Phase.GRANTED:
+        case FileObject() if not value.is_saved or isinstance(file_state(value).content, Granted):
             return object()
         case FileObject():
-            return value._row_facts() if before else value._known()
+            return file_state(value).row_facts if before else file_state(value).facts
         case FileObjectList() if before:
-            held = value._row_files()
+            held = list_state(value).committed
             return object() if held is None else [_comparable(file, before=True) for file in held]
         case FileObjectList():
-            return None if value._is_null else [_comparable(file, before=False) for file in value]
+            return None if list_state(value).is_null else [_comparable(file, before=False) for file in value]
         case _:
             return value

@@ -16,9 +16,9 @@ from sqlalchemy.orm.base import PassiveFlag
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.errors import NotSupportedError
-from filecolumn.files.file import FileObject
-from filecolumn.files.file_list import FileObjectList
-from filecolumn.files.state import Phase
+from filecolumn.files.file import FileObject, file_state, file_with
+from filecolumn.files.file_list import FileObjectList, list_state
+from filecolumn.files.state import FileState, Pending
 from filecolumn.orm.attributes import FileAttribute
 
 __all__ = ("RowContext", "fill_default")
@@ -85,7 +85,7 @@ def _is_only_read(value: object, state: State, key: str) -> bool:
         and not value
         and key not in state.committed_state
         # an empty list that was assigned has been in a row, if a rollback has made its instance new again
-        and value._row_files() is None
+        and list_state(value).committed is None
     )
 
 
@@ -128,15 +128,14 @@ def _own(value: object, attribute: FileAttribute) -> object:
 
 
 def _own_file(file: FileObject, attribute: FileAttribute) -> FileObject:
-    source = file._source
-    if source is None or not source.replayable or file._given_key is not None:
+    state = file_state(file)
+    source = state.source
+    if source is None or not source.replayable or state.given_key is not None:
         raise NotSupportedError(
             f"the column {attribute.column} would give every row {file.filename!r}, which is saved, has a given key or "
             "can be read only once; use a function: default=lambda: FileObject(name, content=...)"
         )
-    own = type(file)._from_facts(file._known(), Phase.PENDING)
-    own._read_from(source)
-    return own
+    return file_with(FileState(Pending(source), state.facts), type(file))
 
 
 def _is_sql(made: Any) -> bool:  # noqa: ANN401 - private to SQLAlchemy

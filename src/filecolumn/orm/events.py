@@ -26,7 +26,7 @@ from sqlalchemy.orm.state import InstanceState
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from filecolumn._failpoints import failpoint
-from filecolumn.files.file import FileObject
+from filecolumn.files.file import FileObject, freed
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.orm.attributes import (
     FileAttribute,
@@ -159,7 +159,7 @@ def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None
             return tracked(None, state, key, state.dict.get(key)) if kind.multiple else None
         if not kind.multiple:
             if isinstance(value, FileObject):
-                return value._taken()
+                return freed(value)
         elif isinstance(value, list | tuple):
             return tracked(cast("Sequence[FileObject]", value), state, key, state.dict.get(key))
         raise wrong_type_error(value, multiple=kind.multiple)

@@ -25,6 +25,7 @@ from filecolumn._failpoints import failpoint
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.backends.streams import batches
+from filecolumn.content.sources import Source
 from filecolumn.errors import (
     ConcurrentFileChangeError,
     CorruptFileMetadataError,
@@ -34,10 +35,10 @@ from filecolumn.errors import (
 )
 from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.file import FileObject
-from filecolumn.files.file_list import FileObjectList
+from filecolumn.files.file import FileObject, file_state, file_with
+from filecolumn.files.file_list import FileObjectList, list_state
 from filecolumn.files.grants import place_of_grant, used_error
-from filecolumn.files.state import Phase
+from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
 from filecolumn.files.transfer import Operation, overwriting_error
 from filecolumn.ledger import transitions
 from filecolumn.ledger.owner import generation_in
@@ -73,6 +74,7 @@ from filecolumn.orm.slots import (
     target_of,
 )
 from filecolumn.orm.transaction import Frame, Frames, GrantUse, Upload
+from filecolumn.signing import Claims
 
 __all__ = (
     "Flush",
@@ -149,7 +151,7 @@ class Unit:
         uploads: dict[Mapper[object], set[ObjectRef]] = {}
         given: set[ObjectRef] = set()
         for slot in slots:
-            if (grant := slot.file._grant) is None:
+            if (grant := slot.file_state.grant) is None:
                 continue
             upload = place_of_grant(grant)
             if upload in given or self.frame.has_used(upload):
@@ -162,7 +164,7 @@ class Unit:
 
     def note_use(self, upload: ObjectRef, use: GrantUse, home: Home) -> None:
         """Note that a grant is used up; where there is no ledger, the commit removes its upload without one."""
-        use.file._use_grant()
+        use.file.grant = None
         self._used[upload] = use, home
         self.frame.used[upload] = use
         if home.at is None:
@@ -174,7 +176,7 @@ class Unit:
         for upload, (use, home) in list(self._used.items()):
             if use.ref in attached:
                 continue
-            use.file._hold_grant(use.grant)
+            use.file.grant = use.grant
             for noted in (self._used, self.frame.used, self.frame.doomed):
                 noted.pop(upload, None)
             self.frame.removed.discard(upload)
@@ -265,10 +267,10 @@ class Unit:
 
     def attach(self, slot: Slot) -> None:
         """Note that a row has the slot's file now."""
-        file, frame = slot.file, self.frame
-        if (before := file._flushed()) is not None:
+        file, frame = slot.file_state, self.frame
+        if (before := file.flushed()) is not None:
             frame.rewritten.setdefault(id(file), (file, before))
-        if file._attach(slot.attribute.type._allowed):
+        if file.attach(slot.attribute.type._allowed):
             frame.attached[slot.ref] = file
 
 
@@ -281,17 +283,17 @@ def store(unit: Unit, slots: Sequence[Slot]) -> None:
     Whatever can be refused is refused before anything is stored.
     """
     _register(unit, slots)
-    granted = [slot for slot in slots if slot.file._grant is not None]
+    granted = [slot for slot in slots if slot.file_state.grant is not None]
     unit.check_grants(granted)
     uploads: list[tuple[Slot, Upload]] = []
     pending: set[int] = set()
     for slot in slots:
-        phase = slot.file._phase
-        if phase is Phase.GRANTED:
-            uploads.append((slot, _take(slot)))
-        elif phase is Phase.PENDING and id(slot.file) not in pending:
-            pending.add(id(slot.file))
-            uploads.append((slot, _put(slot)))
+        file = slot.file_state
+        if isinstance(file.content, Granted) and file.grant is not None:
+            uploads.append((slot, _take(slot, file.grant)))
+        elif isinstance(file.content, Pending) and file.content.source and id(file) not in pending:
+            pending.add(id(file))
+            uploads.append((slot, _put(slot, file.content.source)))
     if uploads:
         try:
             _transfer(unit, uploads)
@@ -304,14 +306,15 @@ def store(unit: Unit, slots: Sequence[Slot]) -> None:
             locate(slot)
         slot.home = home = unit.homes.of(slot.state.mapper)
         # what lay in the storage before is free for nobody without a ledger, which knows whether a row has it
-        slot.is_fresh = slot.file._phase is Phase.STAGED and (home.at is not None or not slot.file._found)
+        content = slot.file_state.content
+        slot.is_fresh = isinstance(content, Staged) and (home.at is not None or not content.is_found)
 
 
 def _register(unit: Unit, slots: Iterable[Slot]) -> None:
     """Register as a writer of the storages that new content goes to."""
     targets: dict[Mapper[object], dict[StorageBackend, None]] = {}
     for slot in slots:
-        is_new = slot.file._phase is not Phase.STORED or not slot.may_stay
+        is_new = not isinstance(slot.file_state.content, Stored) or not slot.may_stay
         # of a staged file it need not be registered
         if is_new and (backend := storages.find(target_of(slot))) is not None:
             targets.setdefault(slot.state.mapper, {})[backend] = None
@@ -319,18 +322,20 @@ def _register(unit: Unit, slots: Iterable[Slot]) -> None:
         unit.homes.register(mapper, backends)
 
 
-def _put(slot: Slot) -> Upload:
-    facts = slot.file._known()
-    slot.op = op = put_for(slot)
+def _put(slot: Slot, source: Source) -> Upload:
+    facts = slot.file_state.facts
+    slot.op = op = put_for(slot, source)
     slot.ref = slot.target, op.key
-    return Upload(op, slot.ref, slot.file, facts, op.source)
+    return Upload(op, slot.ref, slot.file_state, facts, source)
 
 
-def _take(slot: Slot) -> Upload:
-    file, facts = slot.file, slot.file._known()
-    slot.op = op = take_for(slot)
+def _take(slot: Slot, grant: Claims) -> Upload:
+    facts = slot.file_state.facts
+    slot.op = op = take_for(slot, grant)
     slot.ref = slot.target, op.key
-    return Upload(op, slot.ref, file, restore=partial(file._regrant, op.key, facts, op.grant))
+    return Upload(
+        op, slot.ref, slot.file_state, restore=partial(slot.file_state.regrant, op.key, facts, grant)
+    )
 
 
 def _transfer(unit: Unit, uploads: Sequence[tuple[Slot, Upload]]) -> None:
@@ -345,7 +350,7 @@ def _transfer(unit: Unit, uploads: Sequence[tuple[Slot, Upload]]) -> None:
     def done(op: Operation, facts: FileFacts) -> None:
         upload = by_op[op]
         upload.done = True
-        upload.file._stage(facts)
+        upload.file.stage(facts)
         if not upload.op.fresh:
             stored[upload.ref] = facts
 
@@ -390,11 +395,11 @@ def copy(unit: Unit, slots: Iterable[Slot]) -> None:
 def _copy(slot: Slot) -> Upload:
     slot.op = op = copy_for(slot)
     slot.ref = slot.target, op.key
-    original, copied = slot.file, FileObject._from_facts(op.facts, Phase.PENDING)
-    copied._hold_grant(original._grant)
+    state = FileState(Pending(None), op.facts, grant=slot.file_state.grant)
+    original, copied = slot.file, file_with(state)
     slot.swap(original, copied)
-    slot.file = copied
-    return Upload(op, slot.ref, copied, restore=partial(slot.swap, copied, original))
+    slot.file, slot.file_state = copied, state
+    return Upload(op, slot.ref, state, restore=partial(slot.swap, copied, original))
 
 
 # What rows have
@@ -430,8 +435,8 @@ def check_unchanged(state: State, attribute: FileAttribute, row: RowValues | Non
     """Raise ConcurrentFileChangeError if a row's attribute is not what the session saw."""
     try:
         files = _seen_files(state, attribute.key)
-        seen = None if files is None else [file._row_facts() for file in files]
-        now = None if row is None else [file._known() for file in files_in(row[attribute.key])]
+        seen = None if files is None else [file_state(file).row_facts for file in files]
+        now = None if row is None else [file_state(file).facts for file in files_in(row[attribute.key])]
     except CorruptFileMetadataError:
         # what nobody can read cannot be compared; nothing will be deleted for it either
         return
@@ -454,7 +459,7 @@ def _seen_files(state: State, key: str) -> Sequence[FileObject] | None:
             return None
     match value:
         case FileObjectList():
-            return value._row_files()
+            return list_state(value).committed
         case FileObject():
             return [value]
         case None:
@@ -464,8 +469,8 @@ def _seen_files(state: State, key: str) -> Sequence[FileObject] | None:
 
 
 def _is_from(file: FileObject, state: State, key: str) -> bool:
-    owner = file._owner
-    return isinstance(owner, RowOwner) and owner.is_for(state, key)
+    parent = file_state(file).parent
+    return isinstance(parent, RowOwner) and parent.is_for(state, key)
 
 
 def committed_files(
@@ -480,7 +485,7 @@ def committed_files(
         state, key = change.state, change.attribute.key
         if (row := rows.get(state)) is None:
             continue
-        seen: defaultdict[ObjectRef, list[FileObject]] = defaultdict(list)
+        seen: defaultdict[ObjectRef, list[FileState]] = defaultdict(list)
         for file in _readable(_seen_files(state, key) or ()):
             seen[ref_of(file)].append(file)
         home = unit.homes.of(state.mapper)
@@ -490,17 +495,18 @@ def committed_files(
     return found
 
 
-def files_in_row(value: object) -> Iterator[FileObject]:
+def files_in_row(value: object) -> Iterator[FileState]:
     """Yield the files of an attribute's value whose JSON can be read."""
     with suppress(CorruptFileMetadataError):
         yield from _readable(files_in(value))
 
 
-def _readable(files: Iterable[FileObject]) -> Iterator[FileObject]:
+def _readable(files: Iterable[FileObject]) -> Iterator[FileState]:
     with suppress(CorruptFileMetadataError):
         for file in files:
-            file._known()
-            yield file
+            state = file_state(file)
+            state.decode()
+            yield state
 
 
 # Recording
@@ -520,12 +526,12 @@ def record(
     changes: defaultdict[Home, Changes] = defaultdict(Changes)
     uses: list[tuple[ObjectRef, GrantUse, Home]] = []
     for slot in slots:
-        if (grant := slot.file._grant) is not None:
+        if (grant := slot.file_state.grant) is not None:
             # what a client uploaded is removed, now that a row has a copy; the ledger refuses it a second time
             upload = place_of_grant(grant)
-            uses.append((upload, GrantUse(grant, slot.file, slot.ref), slot.home))
+            uses.append((upload, GrantUse(grant, slot.file_state, slot.ref), slot.home))
             if slot.home.at is not None:
-                changes[slot.home].used[upload] = slot.file._known()
+                changes[slot.home].used[upload] = slot.file_state.facts
                 changes[slot.home].removed.add(upload)
         if slot.home.at is not None:
             _add_given(unit, slot, changes[slot.home])
@@ -550,9 +556,9 @@ def _note_moved(unit: Unit, slots: Iterable[Slot], committed: Iterable[Committed
 
 def _add_given(unit: Unit, slot: Slot, changes: Changes) -> None:
     """Add what a row gets, unless this transaction has recorded it as new."""
-    file, ref = slot.file, slot.ref
+    file, ref = slot.file_state, slot.ref
     if unit.frame.ledger_with(ref) is not None:
-        if slot.use is Use.ATTACH and file._found:
+        if slot.use is Use.ATTACH and file.is_found:
             raise ObjectExistsError(f"the storage key {ref[1]!r} {FOUND_TAKEN}")
         return
     if slot.use is Use.KEEP:
@@ -561,28 +567,28 @@ def _add_given(unit: Unit, slot: Slot, changes: Changes) -> None:
             return
         changes.moved.add(ref)
     elif ref in unit.frame.uploads:
-        changes.stored[ref] = file._known()
-    elif file._found:
-        changes.found[ref] = file._known()
+        changes.stored[ref] = file.facts
+    elif file.is_found:
+        changes.found[ref] = file.facts
     else:
-        changes.staged[ref] = file._known()
+        changes.staged[ref] = file.facts
     changes.held_in[ref] = unit.homes.column_id(slot.home, slot.attribute.column)
 
 
 def _add_removed(frame: Frame, file: CommittedFile, changes: Mapping[Home, Changes]) -> None:
     """Add what no row has any more, and note whose files the commit makes empty."""
     frame.released.setdefault(file.ref, []).extend(file.seen)
-    is_foreign = file.file._known().foreign
+    is_foreign = file.file.facts.foreign
     if file.home.at is not None:
         (changes[file.home].doubtful if is_foreign else changes[file.home].removed).add(file.ref)
     elif not is_foreign:
         frame.removed.add(file.ref)
 
 
-def _is_in_its_column(file: FileObject) -> bool:
+def _is_in_its_column(file: FileState) -> bool:
     """Return whether the row names a place that its column may point to: else nothing there is its to delete."""
     try:
-        file._located()
+        file.located()
     except FileColumnError:
         return False
     return True
@@ -741,8 +747,10 @@ class Flush:
             for slot in change.slots:
                 if id(slot.file) in present:
                     self._unit.attach(slot)
-            if isinstance(value, FileObjectList) and (before := value._flushed()) is not None:
-                frame.rewritten_lists.setdefault(id(value), (value, before))
+            if isinstance(value, FileObjectList):
+                of_list = list_state(value)
+                if (before := of_list.flushed(value)) is not None:
+                    frame.rewritten_lists.setdefault(id(of_list), (of_list, before))
             own(state, key, value)
         self._unit.withdraw_unattached()
         if self._unit.moved:
@@ -771,7 +779,7 @@ class Flush:
             if not is_settled or instance is None or slot.home is not home or rereading.holds(slot.ref[1]):
                 continue
             # what lay there before stays, and is not recorded
-            if not slot.file._found:
+            if not slot.file_state.is_found:
                 # an upload that no row got would go with the commit too: another row may have it
                 self._unit.attach(slot)
                 self._unit.doom_refused(slot)

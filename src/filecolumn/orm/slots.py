@@ -10,6 +10,7 @@ from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.content.sources import Source
 from filecolumn.errors import (
     BackendMismatchError,
     FileColumnError,
@@ -19,9 +20,9 @@ from filecolumn.errors import (
 )
 from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.file import FileObject, no_content
-from filecolumn.files.file_list import FileObjectList
-from filecolumn.files.state import Phase
+from filecolumn.files.file import FileObject, file_state, no_content
+from filecolumn.files.file_list import FileObjectList, replace_file
+from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
 from filecolumn.files.taking import Take
 from filecolumn.files.transfer import Copy, Inspect, Operation, Put
 from filecolumn.naming import KeyContext
@@ -29,6 +30,7 @@ from filecolumn.orm.assignment import Use
 from filecolumn.orm.attributes import FileAttribute
 from filecolumn.orm.granting import names_of
 from filecolumn.orm.homes import Home
+from filecolumn.signing import Claims
 
 __all__ = (
     "MAX_ATTACH_AGE",
@@ -68,6 +70,8 @@ class Slot:
     index: int
     file: FileObject
     """What the caller put there; a copy of it once `copy` has made one."""
+    file_state: FileState
+    """That of the file."""
     target: str = ""
     """The key of the storage for new content of the column, once it is asked for."""
     backend: StorageBackend | None = None
@@ -92,7 +96,7 @@ class Slot:
             self.state.dict[self.attribute.key] = new
         elif isinstance(value, FileObjectList):
             # from this slot's index: the same file may stand in the list several times
-            value._swap(old, new, self.index)
+            replace_file(value, old, new, self.index)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,28 +106,28 @@ class CommittedFile:
     row: RowKey
     home: Home
     ref: ObjectRef
-    file: FileObject
+    file: FileState
     """As it was read from the row."""
-    seen: Sequence[FileObject] = ()
+    seen: Sequence[FileState] = ()
     """The session's own objects for it."""
 
 
 def slots_of(state: State, attribute: FileAttribute, files: Iterable[FileObject]) -> list[Slot]:
     """Return a slot for each of an attribute's files."""
     row = id(state), attribute.key
-    return [Slot(row, state, attribute, index, file) for index, file in enumerate(files)]
+    return [Slot(row, state, attribute, index, file, file_state(file)) for index, file in enumerate(files)]
 
 
 # Where files are
 
 
-def ref_of(file: FileObject) -> ObjectRef:
+def ref_of(file: FileState) -> ObjectRef:
     """Return where the content of a saved file is."""
-    facts = file._known()
+    facts = file.facts
     name = facts.backend
     if name is None:
         try:
-            name = file._storage_name()
+            name = file.storage_name()
         except FileColumnError:
             name = ""
     return storages.resolve(name), facts.key or ""
@@ -131,7 +135,7 @@ def ref_of(file: FileObject) -> ObjectRef:
 
 def locate(slot: Slot) -> None:
     """Note where the slot's file is, and whether rows of its column may point there."""
-    slot.ref = ref_of(slot.file)
+    slot.ref = ref_of(slot.file_state)
     allowed = (name or storages.default for name in slot.attribute.type._allowed)
     slot.may_stay = slot.ref[0] in map(storages.resolve, allowed)
 
@@ -155,66 +159,74 @@ def check(slots: Iterable[Slot]) -> None:
     passes: set[int] = set()
     pending: set[int] = set()
     for slot in slots:
-        file = slot.file
-        if file._grant is not None:
-            _check_grant(slot)
-        if file._phase is Phase.GRANTED:
-            slot.attribute.type.policy.check_size(file.size, slot.attribute.key)
-        elif file._phase is Phase.STORED:
-            # a corrupt file of a list that gets another one cannot be written again
-            file._known()
-            if file._allowed is None:
-                file._restrict(slot.attribute.type._allowed)
-            locate(slot)
-        else:
-            _check_new(slot)
-            if file._phase is Phase.STAGED:
+        file = slot.file_state
+        if file.grant is not None:
+            _check_grant(slot, file.grant)
+        match file.content:
+            case Granted():
+                slot.attribute.type.policy.check_size(file.facts.size, slot.attribute.key)
+            case Stored():
+                # a corrupt file of a list that gets another one cannot be written again
+                file.decode()
+                if file.allowed is None:
+                    file.restrict(slot.attribute.type._allowed)
                 locate(slot)
-            elif id(file) not in pending and (source := file._source) is not None:
+            case Staged():
+                _check_target(slot)
+                _check_age(slot, file.content)
+                locate(slot)
+            case Pending(Source() as source):
+                _check_target(slot)
+                _check_source(slot, source)
+                if id(file) not in pending and source.moves is not None and not source.replayable:
+                    _check_pass(slot, source.moves, passes)
                 pending.add(id(file))
-                if source.moves is not None and not source.replayable:
-                    _check_pass(file, source.moves, passes)
+            case _:
+                raise no_content(slot.file)
 
 
-def _check_new(slot: Slot) -> None:
-    """Raise what makes a file impossible that no row has had."""
-    file, kind = slot.file, slot.attribute.type
-    source = file._source
-    if source is None and file._phase is not Phase.STAGED:
-        raise no_content(file)
-    target, named = target_of(slot), file._known().backend
+def _check_target(slot: Slot) -> None:
+    """Raise BackendMismatchError if a file that no row has had names another storage than the column's."""
+    target, named = target_of(slot), slot.file_state.facts.backend
     if named is not None and named != target and storages.resolve(named) != target:
-        column = kind.backend or storages.default
+        column = slot.attribute.type.backend or storages.default
         raise BackendMismatchError(
-            f"{file.filename!r} names storage {named!r}, and the column {slot.attribute.key!r} stores in {column!r}"
+            f"{slot.file.filename!r} names storage {named!r}, and the column {slot.attribute.key!r} stores in "
+            f"{column!r}"
         )
-    if file._phase is Phase.STAGED and time.time() - file._staged_at > MAX_ATTACH_AGE:
-        done, again = ("found", "call from_key() again") if file._found else ("saved", "save it again")
+
+
+def _check_age(slot: Slot, content: Staged) -> None:
+    """Raise StaleUploadError for a file that was saved so long ago that a sweep may have taken it for an orphan."""
+    if time.time() - content.since > MAX_ATTACH_AGE:
+        done, again = ("found", "call from_key() again") if content.is_found else ("saved", "save it again")
         raise StaleUploadError(
-            f"{file.filename!r} was {done} more than {MAX_ATTACH_AGE / 3600:g} hours ago and may be swept; {again}"
+            f"{slot.file.filename!r} was {done} more than {MAX_ATTACH_AGE / 3600:g} hours ago and may be swept; {again}"
         )
-    if source is not None:
-        source.check()
-        if kind.policy.max_size is not None:
-            kind.policy.check_size(source.known_size(), slot.attribute.key)
-        if source.is_async and not execution.in_async():
-            source.chunks()
 
 
-def _check_pass(file: FileObject, moves: object, passes: set[int]) -> None:
+def _check_source(slot: Slot, source: Source) -> None:
+    """Raise what reading the content would raise at once, and FileTooLargeError if it is known to be too large."""
+    source.check()
+    policy = slot.attribute.type.policy
+    if policy.max_size is not None:
+        policy.check_size(source.known_size(), slot.attribute.key)
+    if source.is_async and not execution.in_async():
+        source.chunks()
+
+
+def _check_pass(slot: Slot, moves: object, passes: set[int]) -> None:
     """Raise SourceConsumedError if another file waits to be read from what can be read only once."""
     if id(moves) in passes:
         raise SourceConsumedError(
-            f"the content of {file.filename!r} is a {type(moves).__name__} that another file of the flush "
+            f"the content of {slot.file.filename!r} is a {type(moves).__name__} that another file of the flush "
             "has too, and it can be read only once; use one FileObject for both, or bytes"
         )
     passes.add(id(moves))
 
 
-def _check_grant(slot: Slot) -> None:
+def _check_grant(slot: Slot, grant: Claims) -> None:
     """Raise InvalidGrantError for a grant of another column, or one that ended long before the flush."""
-    if (grant := slot.file._grant) is None:
-        return
     if grant.column and grant.column not in names_of(slot.state.mapper, slot.attribute):
         raise InvalidGrantError(
             f"{slot.file.filename!r} was uploaded for {grant.column}, not for this column"
@@ -237,12 +249,12 @@ def check_content(slots: Iterable[Slot], committed: Iterable[CommittedFile]) -> 
         return
     before = {(file.row, file.ref) for file in committed}
     arrived = [slot for slot in strict if (slot.row, slot.ref) not in before]
-    known = {id(slot): slot.file._known() for slot in arrived}
+    known = {id(slot): slot.file_state.facts for slot in arrived}
     looks: dict[Operation, Slot] = {}
     for slot in arrived:
-        facts = slot.file._known()
+        facts = known[id(slot)]
         if not _is_enough(slot, facts):
-            looks[Inspect(*slot.file._located(), facts)] = slot
+            looks[Inspect(*slot.file_state.located(), facts)] = slot
 
     def done(op: Operation, facts: FileFacts) -> None:
         known[id(looks[op])] = facts
@@ -267,23 +279,21 @@ def _judge(slot: Slot, facts: FileFacts) -> None:
     if policy.accept is None or facts.sniffed is None:
         return
     decided = policy.judge(facts.sniffed, facts.filename, facts.content_type, key)
-    if slot.file._phase is Phase.STAGED:
-        slot.file._retype(decided)
+    if isinstance(slot.file_state.content, Staged):
+        slot.file_state.retype(decided)
 
 
 # What stores their content
 
 
-def put_for(slot: Slot) -> Put:
+def put_for(slot: Slot, source: Source) -> Put:
     """Plan to store the slot's pending file; InvalidKeyError if no key can be made."""
-    file, attribute, given = slot.file, slot.attribute, slot.file._given_key
-    if file._source is None:
-        raise no_content(file)
-    facts = replace(file._known(), backend=target_of(slot))
+    attribute, given = slot.attribute, slot.file_state.given_key
+    facts = replace(slot.file_state.facts, backend=target_of(slot))
     return Put(
         slot.backend or storages.get(slot.target),
         _new_key(slot, facts.filename) if given is None else given,
-        file._source,
+        source,
         facts,
         fresh=given is None and attribute.makes_unique_keys,
         policy=attribute.type.policy,
@@ -293,17 +303,16 @@ def put_for(slot: Slot) -> Put:
 
 def copy_for(slot: Slot) -> Copy:
     """Plan to copy the slot's file from where it is."""
-    origin, origin_key = slot.file._located()
-    facts = replace(slot.file._known(), backend=target_of(slot))
+    origin, origin_key = slot.file_state.located()
+    facts = replace(slot.file_state.facts, backend=target_of(slot))
     backend = slot.backend or storages.get(slot.target)
     fresh = slot.attribute.makes_unique_keys
     return Copy(origin, origin_key, backend, _new_key(slot, facts.filename), facts, fresh)
 
 
-def take_for(slot: Slot) -> Take:
+def take_for(slot: Slot, grant: Claims) -> Take:
     """Plan to store what a client has uploaded for the slot."""
-    copying, grant = copy_for(slot), slot.file._grant
-    assert grant is not None  # noqa: S101 - of each file that is GRANTED
+    copying = copy_for(slot)
     return Take(
         copying.origin,
         copying.origin_key,

@@ -33,7 +33,8 @@ from filecolumn.errors import (
 )
 from filecolumn.files.facts import FileFacts
 from filecolumn.files.file import FileObject
-from filecolumn.files.file_list import FileObjectList
+from filecolumn.files.file_list import ListState
+from filecolumn.files.state import FileState
 from filecolumn.files.transfer import Copy, Put
 from filecolumn.ledger.columns import column_ids, translating, translation_of
 from filecolumn.ledger.deletion import conclude, delete_objects
@@ -64,7 +65,7 @@ class GrantUse:
     """A grant that a flush has used up."""
 
     grant: Claims
-    file: FileObject
+    file: FileState
     ref: ObjectRef
     """Where the file is that a row got for it."""
 
@@ -76,7 +77,7 @@ class Upload:
     op: Put | Copy
     ref: ObjectRef
     """Where the content is."""
-    file: FileObject
+    file: FileState
     """The file whose content it is."""
     facts: FileFacts | None = None
     """The file's facts before."""
@@ -96,15 +97,15 @@ class Upload:
         if self.restore is not None:
             self.restore()
         if self.source is not None and self.source.is_spent:
-            self.file._consume()
+            self.file.consume()
 
     def revert(self) -> None:
         """Make the file pending again, or consumed if its source cannot be read twice."""
         if self.restore is not None:
             self.restore()
         # a file that was stored again since is not this upload's any more
-        if self.done and self.source is not None and self.file._known().key == self.op.key:
-            self.file._unstage(self.facts, self.source)
+        if self.done and self.source is not None and self.file.facts.key == self.op.key:
+            self.file.unstage(self.facts, self.source)
 
 
 @dataclass(slots=True, eq=False)
@@ -114,20 +115,20 @@ class Frame:
     outer: Self | None = None
     """That of the savepoint or transaction around it."""
     uploads: dict[ObjectRef, Upload] = field(default_factory=dict[ObjectRef, Upload])
-    attached: dict[ObjectRef, FileObject] = field(default_factory=dict[ObjectRef, FileObject])
+    attached: dict[ObjectRef, FileState] = field(default_factory=dict[ObjectRef, FileState])
     """Files that a flush of this frame gave to a row."""
     removed: set[ObjectRef] = field(default_factory=set[ObjectRef])
     """What a flush of this frame took from all rows."""
-    released: dict[ObjectRef, list[FileObject]] = field(default_factory=dict[ObjectRef, list[FileObject]])
+    released: dict[ObjectRef, list[FileState]] = field(default_factory=dict[ObjectRef, list[FileState]])
     """The session's own files of what a flush of this frame took from all rows."""
     used: dict[ObjectRef, GrantUse] = field(default_factory=dict[ObjectRef, GrantUse])
     """The grants that a flush of this frame has used up, by where their uploads lie."""
-    rewritten: dict[int, tuple[FileObject, FileFacts]] = field(
-        default_factory=dict[int, tuple[FileObject, FileFacts]]
+    rewritten: dict[int, tuple[FileState, FileFacts]] = field(
+        default_factory=dict[int, tuple[FileState, FileFacts]]
     )
     """Files whose facts a flush of this frame wrote anew, by `id`, and the facts before."""
-    rewritten_lists: dict[int, tuple[FileObjectList, tuple[FileObject, ...]]] = field(
-        default_factory=dict[int, tuple[FileObjectList, tuple[FileObject, ...]]]
+    rewritten_lists: dict[int, tuple[ListState, tuple[FileObject, ...]]] = field(
+        default_factory=dict[int, tuple[ListState, tuple[FileObject, ...]]]
     )
     """Lists that a flush of this frame wrote anew, by `id`, and what their rows had before."""
     added: dict[ObjectRef, LedgerAt] = field(default_factory=dict[ObjectRef, LedgerAt])
@@ -250,13 +251,13 @@ class Frame:
         """Give the files back to their state before; return what to delete from the storages."""
         for place, file in self.attached.items():
             if place not in self.uploads:
-                file._detach()
+                file.detach()
         for use in self.used.values():
-            use.file._hold_grant(use.grant)
+            use.file.grant = use.grant
         for file, facts in self.rewritten.values():
-            file._unflush(facts)
+            file.unflush(facts)
         for files, before in self.rewritten_lists.values():
-            files._unflush(before)
+            files.committed = before
         for upload in self.uploads.values():
             upload.revert()
         return {place for place, upload in self.uploads.items() if upload.deletable}
@@ -270,8 +271,8 @@ class Frame:
             return set()
         for files in self.released.values():
             for file in files:
-                file._remove()
-                file._own(None)
+                file.remove()
+                file.parent = None
         return self.removed.union(upload.ref for upload in unused if upload.deletable)
 
 

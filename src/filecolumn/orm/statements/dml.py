@@ -27,7 +27,7 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import UpdateBase
 
 from filecolumn.errors import NotSupportedError
-from filecolumn.files.file import FileObject
+from filecolumn.files.file import FileObject, freed
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.orm.attributes import FileAttribute, file_attributes, key_columns, mapper_of, table_attributes
 from filecolumn.orm.column import StoredObject, wrong_type_error
@@ -279,7 +279,7 @@ def _files(attribute: FileAttribute, value: object) -> Sequence[FileObject]:
         case None | Null():
             return ()
         case FileObject() if not attribute.type.multiple:
-            return (value._taken(),)
+            return (freed(value),)
         case list() | tuple() if attribute.type.multiple:
             return FileObjectList(cast("Sequence[FileObject]", value)).copy()
         case ClauseElement():

@@ -22,7 +22,7 @@ from sqlalchemy.orm.state import InstanceState
 from filecolumn.backends.registry import ObjectRef
 from filecolumn.errors import ConcurrentFileChangeError, FileColumnError, NotSupportedError
 from filecolumn.files.file import FileObject
-from filecolumn.files.file_list import FileObjectList
+from filecolumn.files.file_list import FileObjectList, list_state
 from filecolumn.ledger.columns import translating
 from filecolumn.orm.assignment import HomeRef, assign
 from filecolumn.orm.attributes import FileAttribute, files_in, key_columns
@@ -197,7 +197,7 @@ class Statement(ABC):
         for written in self._written:
             for attribute in written.values.cells:
                 if isinstance(value := written.state.dict[attribute.key], FileObjectList):
-                    value._flushed()
+                    list_state(value).flushed(value)
         record(self._unit, (), committed, removed)
         if removed:
             # all of them are of one mapper
