@@ -142,9 +142,9 @@ class FileAttribute:
     column: Column[object]
     type: StoredObject
     twins: Sequence[Column[object]] = ()
-    """Other columns of files that the attribute writes too."""
+    """Other file columns that the attribute writes too."""
     in_table: bool = True
-    """Whether the column is that of a table: an alias and a query, which can only be read, have columns too."""
+    """Whether the column is that of a table: an alias and a query, which are read-only, have columns too."""
 
     @property
     def table(self) -> str:
@@ -173,8 +173,8 @@ class FileAttribute:
         if self.twins:
             columns = " and ".join(map(str, (self.column, *self.twins)))
             raise NotSupportedError(
-                f"the attribute {self.key!r} is mapped to {columns}, which would hold one file together, and each "
-                "owns its own: map them under two names"
+                f"the attribute {self.key!r} is mapped to several file columns, {columns}, but a file is in one row "
+                "of one column; map each column to an attribute of its own"
             )
 
     def check_deleted(self) -> None:
@@ -182,7 +182,7 @@ class FileAttribute:
         if not self.in_table:
             raise NotSupportedError(
                 f"the attribute {self.key!r} is mapped to {self.column.table.description!r}, an alias or a query, "
-                "which can only be read: write and delete the rows through a class that is mapped to their table"
+                "which is read-only: write and delete the rows through a class that is mapped to their table"
             )
 
 
@@ -239,7 +239,7 @@ class RowOwner:
         if state is None or instance is None:
             name = self._class.__name__
             raise ObjectDereferencedError(
-                f"the {name} whose {self._key!r} changes is gone; keep the instance in a variable"
+                f"the {name} instance of which {self._key!r} is changed is gone; keep a reference to the instance"
             )
         held = state.dict
         if self._key not in held:
@@ -409,11 +409,11 @@ def _tables_in(source: FromClause) -> Iterator[Table]:
 # Tables
 
 _mappers: WeakKeyDictionary[FromClause, WeakKeyDictionary[Mapper[object], None]] = WeakKeyDictionary()
-"""Of each table with columns of files, in the order that the mappers were made."""
+"""Of each table with file columns, in the order that the mappers were made."""
 
 
 def note_table(mapper: Mapper[object]) -> bool:
-    """Remember the mapper of each table that has columns of files; return whether there is one."""
+    """Remember the mapper of each table that has file columns; return whether there is one."""
     tables = [
         table for table in (mapper.local_table, *tables_of(mapper)) if any(map(_is_file, table.columns))
     ]
@@ -423,7 +423,7 @@ def note_table(mapper: Mapper[object]) -> bool:
 
 
 def mappers_of(table: FromClause) -> Sequence[Mapper[object]]:
-    """Return the mappers of a table with columns of files, in the order that they were made."""
+    """Return the mappers of a table with file columns, in the order that they were made."""
     known = _mappers.get(table)
     # not of the dictionary itself, which may grow in another thread
     references = () if known is None else known.keyrefs()
@@ -431,7 +431,7 @@ def mappers_of(table: FromClause) -> Sequence[Mapper[object]]:
 
 
 def mapper_of(table: FromClause) -> Mapper[object] | None:
-    """Return the mapper that speaks for a table with columns of files; None if there is no mapper.
+    """Return the mapper that speaks for a table with file columns; None if there is no mapper.
 
     One that maps such a column, and of several the base, the oldest one first.
     """

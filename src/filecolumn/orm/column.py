@@ -60,7 +60,7 @@ Value = FileObject | FileObjectList | Sequence[FileObject] | None
 """What an attribute holds, or a statement is to write."""
 
 KeyFunction = Callable[..., str]
-"""Makes a key from `(record, file)`; it is validated, and used once."""
+"""Makes a key from `(record, file)`; the key is validated, and used once."""
 
 
 class RowReader(Protocol):
@@ -102,7 +102,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     ) -> None:
         super().__init__(none_as_null=True)
         if isinstance(reads, str):
-            raise TypeError(f"reads is a sequence of names: write reads=({reads!r},)")
+            raise TypeError(f"reads is a sequence of storage keys: write reads=({reads!r},)")
         self.backend: str | None = backend.key if isinstance(backend, StorageBackend) else backend
         self.multiple: bool = multiple
         self.reads: tuple[str, ...] = tuple(reads)
@@ -212,7 +212,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     def coerce_compared_value(
         self, op: OperatorType | None, value: object
     ) -> TypeEngine[FileObject | FileObjectList]:
-        """Bind files as this type, those to compare with unclaimed, and what indexes the JSON as JSON's own."""
+        """Bind files as this type, those to compare with without a permit, and what indexes the JSON as JSON's own."""
         if isinstance(value, FileObject | list | tuple):
             return _Compared(self) if op is not None and is_comparison(op) else self
         return self.impl_instance.coerce_compared_value(op, value)
@@ -229,7 +229,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
 
 
 class _Compared(TypeDecorator["FileObject | FileObjectList"]):
-    """What a column of files is compared with: it is bound as the column's values are, and written nowhere."""
+    """What a file column is compared with: bound as the column's values are, but never written."""
 
     impl: TypeEngine[Any] | type[TypeEngine[Any]] = JSON
     cache_ok: bool | None = True
@@ -249,7 +249,7 @@ class _Compared(TypeDecorator["FileObject | FileObjectList"]):
 
 
 class _OfSeveral(StoredObject):
-    """What is read from several columns of files, by one expression or union: any of them may have written it."""
+    """What one expression or union reads from several file columns: any of them may have written it."""
 
     cache_ok: bool | None = True
 
@@ -388,25 +388,26 @@ def _hidden_error(kind: TypeEngine[Any]) -> NotSupportedError:
     """Return the error for a column's type with a StoredObject inside: no flush and no sweep would see its files."""
     name = type(kind).__name__
     if kind._variant_mapping:
-        what = f"{name}(...).with_variant(...) is a StoredObject for some databases only"
-        advice = "a StoredObject has the right type for each by itself"
-    else:
-        what = f"there is a StoredObject inside {name}"
-        advice = "subclass StoredObject instead of wrapping it, and use multiple=True instead of ARRAY"
-    return NotSupportedError(f"{what}, where its files would not be seen: {advice}")
+        return NotSupportedError(
+            f"{name}(...).with_variant(...) is a StoredObject for some databases only; use a StoredObject for all: "
+            "it has the right type for each"
+        )
+    return NotSupportedError(
+        f"{name} has a StoredObject inside, whose files neither a flush nor a sweep would see; subclass StoredObject "
+        "instead of wrapping it, and use multiple=True instead of ARRAY"
+    )
 
 
 def _unclaimed_error(file: FileObject, *, is_written: bool) -> OwnedFileError | PendingContentError:
     """Return the error for a saved file that something else than the ORM is about to write into a row."""
     if isinstance(file_state(file).content, Stored) or is_written:
         return OwnedFileError(
-            f"a row owns {file.filename!r}, and its own file is written back through the ORM only: for another row "
-            "copy it with file.copy() and add the record through an ORM session, or write file.to_dict() into a "
-            "plain JSON column"
+            f"a row owns {file.filename!r}, and only the ORM writes it back to that row; for another row, add a "
+            "record with file.copy() through an ORM session, or write file.to_dict() to a plain JSON column"
         )
     return PendingContentError(
-        f"{file.filename!r} is saved, and no session has attached it to this row: add the record through an ORM "
-        "session, or write file.to_dict() into a plain JSON column"
+        f"{file.filename!r} is saved, but no session has attached it to this row; add the record through an ORM "
+        "session, or write file.to_dict() to a plain JSON column"
     )
 
 
@@ -416,15 +417,14 @@ def _on_attach(column: Column[object], table: object) -> None:
 
 
 def _row_of(file: FileObject) -> Json:
-    """Return the JSON of a saved file: the guard on every path into a row, whatever listens or not."""
+    """Return the JSON of a saved file; PendingContentError for others: a guard that needs no listener."""
     if not isinstance(file, FileObject):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"a column of files holds FileObject, not {type(file).__name__}")
+        raise TypeError(f"a file column holds FileObject, not {type(file).__name__}")
     if not file.is_saved or isinstance(file_state(file).content, Granted):
         raise PendingContentError(
-            f"the content of {file.filename!r} is not stored, so no row can point to it; "
-            "save it first, or add the record through an ORM session. If default= and onupdate= made it: a statement "
-            "needs the file in its values, as only a flush stores what they make, and a class with a relationship of "
-            "post_update=True needs the column without onupdate="
+            f"the content of {file.filename!r} is not stored, so no row can reference it; save it first, or add the "
+            "record through an ORM session. Only a flush stores what default= and onupdate= make: give a statement "
+            "the file as a value, and use no onupdate= in a class with a relationship of post_update=True"
         )
     return file.to_dict()
 

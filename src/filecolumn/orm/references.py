@@ -1,8 +1,8 @@
-"""Which keys the rows of a database refer to, whatever the shape of their values and whatever models say.
+"""Which keys the rows of a database reference, whatever the shape of their values and whatever models say.
 
 A value is read as what it is: an object, a list of objects, or a JSON string of either.  What cannot be
-read so holds every key whose last segment occurs in its text: only who knows what a value says may
-conclude that it does not refer to a key.
+read so references every key whose last segment occurs in its text: a value that nobody can read is
+no proof that a key is unreferenced.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ MAX_ENCODINGS = 2
 
 
 class UndecodableError(FileColumnError, ValueError):
-    """A value is no text, so nobody can tell which keys it holds."""
+    """A value is not text, so nobody can tell which keys it references."""
 
 
 # One value
@@ -90,7 +90,7 @@ _NOTHING = HeldKeys()
 def held_keys(value: object) -> HeldKeys:
     """Return what the raw value of a column holds: text, bytes of text, decoded JSON or None.
 
-    UndecodableError for bytes that are no UTF-8, and for what no JSON is read from.
+    UndecodableError for bytes that are not UTF-8, and for values that JSON cannot be read from.
     """
     decoded = _decoded(value)
     found = _files_in(decoded, MAX_ENCODINGS + isinstance(decoded, str))
@@ -175,12 +175,12 @@ def _decoded(value: object) -> object:
     if value is None or isinstance(value, str | int | float) or _is_object(value) or _is_list(value):
         return value
     if not isinstance(value, bytes | bytearray | memoryview):
-        raise UndecodableError(f"a value of the type {type(value).__name__} is no JSON")
+        raise UndecodableError(f"a value of the type {type(value).__name__} is not JSON")
     content: bytes | bytearray = value.tobytes() if isinstance(value, memoryview) else value
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise UndecodableError("a value is bytes that are no UTF-8") from error
+        raise UndecodableError("a value is not valid UTF-8") from error
 
 
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
@@ -253,7 +253,7 @@ def referenced(connection: Connection, columns: Iterable[AnyColumn], keys: Itera
 
 @contextmanager
 def _complete(column: ReadColumn) -> Generator[None]:
-    """Say of which column it is that something cannot be read."""
+    """Name the column in the error if something in it cannot be read."""
     try:
         yield
     except DBAPIError as error:
