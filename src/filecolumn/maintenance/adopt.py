@@ -23,12 +23,10 @@ from filecolumn.ledger.table import State
 from filecolumn.ledger.transitions import revive, speaking
 from filecolumn.maintenance.required import (
     Models,
-    known_ledger,
-    refuse_autocommit,
-    require_ledger,
     require_storages,
+    require_tables,
 )
-from filecolumn.maintenance.survey import Places
+from filecolumn.maintenance.survey import ChosenStorages
 
 __all__ = (
     "adopt",
@@ -56,11 +54,9 @@ def adopt(
     30 days.  BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage
     that is not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
     """
-    refuse_autocommit(engine)
-    ledger, metadatas = known_ledger(models)
-    require_ledger(engine, ledger)
+    ledger, metadatas = require_tables(engine, models)
     require_storages(engine, ledger, metadatas, chosen=storages)
-    places = Places(storages)
+    places = ChosenStorages(storages)
     with speaking(ledger), engine.begin() as connection:
         survey = Survey(connection, ledger)
         for name, backend in places.backends():
@@ -92,9 +88,7 @@ def undelete(engine: Engine, *models: Models, key: str, storage: str | None = No
     needed only where several have the key.  ObjectNotFoundError if it does not wait to be deleted, or
     its object is gone; MaintenanceRefusedError if several storages have it.
     """
-    refuse_autocommit(engine)
-    ledger, _ = known_ledger(models)
-    require_ledger(engine, ledger)
+    ledger, _ = require_tables(engine, models)
     columns = ledger.table.c
     with speaking(ledger), engine.connect() as connection:
         look_at_places(connection, ledger)
