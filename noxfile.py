@@ -28,8 +28,7 @@ from importlib.util import find_spec
 import filecolumn
 
 optional = (
-    "advanced_alchemy", "alembic", "click", "fsspec", "greenlet", "hypothesis", "litestar", "opentelemetry",
-    "pytest", "rich",
+    "advanced_alchemy", "alembic", "click", "fsspec", "greenlet", "hypothesis", "litestar", "pytest", "rich",
 )
 present = [name for name in optional if find_spec(name) or name in sys.modules]
 if present:

@@ -1,4 +1,4 @@
-"""Speed and memory against the floor and against peers: `python -m benchmarks [subject ...]`.
+"""Speed, memory and calls against the floor and against peers: `python -m benchmarks [subject ...]`.
 
 Contenders work in turn within one run, and what counts are ratios of their medians: seconds of
 different machines, or of different hours, do not compare.
@@ -12,13 +12,14 @@ import platform
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
-from benchmarks import flushes, large, latency, saves, selects, web
+from benchmarks import calls, flushes, large, latency, saves, selects, web
 from benchmarks.measure import Sizes, show
 
 SUBJECTS = {
     "saves": (saves, "Save and commit one 4 KiB file (wall time)"),
     "selects": (selects, "SELECT {sizes.rows:,} rows with a file column (processor time)"),
     "flushes": (flushes, "Flush {sizes.instances:,} instances (processor time)"),
+    "calls": (calls, "Calls of one file (filecolumn's, and all), and the longest functions"),
     "latency": (latency, "Flush 50 files on a storage that takes 20 ms (wall time)"),
     "large": (large, "A large file (wall time; up includes fsync, down and up include SHA-256)"),
     "web": (web, "A large file over HTTP (wall time; up includes SHA-256, no fsync)"),

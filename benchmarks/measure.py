@@ -81,7 +81,8 @@ def show(title: str, figures: Sequence[Figure]) -> None:
     print(f"\n{title}")
     width = max(len(figure.what) for figure in figures)
     for figure in figures:
-        budget = "" if figure.budget is None else f"budget {figure.budget:.3g} {figure.unit}"
+        budget = "" if figure.budget is None else f"budget {figure.budget:.4g} {figure.unit}"
         mark = "" if figure.budget is None else ("OVER BUDGET" if figure.over else "ok")
-        value = f"{figure.value:8.2f} {figure.unit}"
+        number = f"{figure.value:8}" if isinstance(figure.value, int) else f"{figure.value:8.2f}"
+        value = f"{number} {figure.unit}"
         print(f"  {figure.what:{width}}  {value:12} {budget:14} {mark:12} {figure.detail}".rstrip())

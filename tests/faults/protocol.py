@@ -5,7 +5,7 @@ request to the storage.  Between any two steps anybody else may do one, a proces
 statement may fail, and a COMMIT may be lost, applied or not.  Time does not occur: no promise may
 rest on a grace period.
 
-`explore` returns the first history that breaks a promise.  `Rules` are the guards of the design;
+`explore` returns the first history that breaks a promise.  `Rules` are the guards of the protocol;
 without any one of them there must be such a history, else the model proves nothing.
 """
 
@@ -75,7 +75,7 @@ class World(NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
-    """The guards of the design; each is there."""
+    """The guards of the protocol; each is there."""
 
     uploads_before_rows: bool = True
     deletes_after_commit: bool = True

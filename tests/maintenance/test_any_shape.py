@@ -201,7 +201,7 @@ def test_a_view_of_no_table_is_incomplete(database: World) -> None:
     with database.engine.connect() as connection:
         seen = find_file_columns(connection, None, [view.metadata])
     assert not seen.is_complete
-    assert "of which table the database does not say" in seen.reason
+    assert "the database does not say of which table" in seen.reason
 
 
 class Later(DeclarativeBase):

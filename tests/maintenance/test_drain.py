@@ -95,7 +95,7 @@ def test_a_drain_looks_at_what_is_due_only(database: World) -> None:
 KILLED = """
 import os, signal, sys
 from sqlalchemy import create_engine
-from filecolumn import failpoints, storages
+from filecolumn import _failpoints as failpoints, storages
 from filecolumn.maintenance import drain
 from tests.maintenance.models import Base
 

@@ -19,6 +19,7 @@ SUBJECTS = {
     "saves": ["sync: ours v floor", "async: ours v floor"],
     "selects": ["Core: StoredObject v String", "ORM: StoredObject v String"],
     "flushes": ["no file column", "untouched file column"],
+    "calls": ["flush: calls", "save in a folder: all calls"],
     "latency": ["sync: 50 files in a flush", "async: 50 files in a flush"],
     "large": ["1 MiB up: ours v raw obstore", "1 MiB down: ours v raw obstore"],
     "web": ["1 MiB down, local: FileObjectResponse v Stream", "1 MiB up, local: file_from_body v obstore"],
@@ -52,4 +53,4 @@ def test_subject_prints_its_figures(subject: str) -> None:
 def test_unknown_subject_is_refused() -> None:
     done = run("everything")
     assert done.returncode == 2
-    assert "there are saves, selects, flushes, latency, large" in done.stderr
+    assert "there are saves, selects, flushes, calls, latency, large" in done.stderr

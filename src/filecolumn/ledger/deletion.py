@@ -56,7 +56,7 @@ def conclude(at: LedgerAt, refs: Collection[ObjectRef], generation: int | None =
     refused = delete_objects(ref for ref in refs if ref not in withheld)
     failpoint("drain.after_delete")
     if refused:
-        warn("objects that no row refers to stay until the next drain: %s", refused)
+        warn("objects that no row references stay until the next drain: %s", refused)
     try:
         with brief(at.engine) as connection:
             deleted = set(refs) - refused.keys() - withheld.keys()

@@ -1,27 +1,22 @@
-"""Which place a storage is, and who stores there: what an application may store, remove and conclude.
+"""Which database a storage belongs to: what an application may store, remove and conclude there.
 
-Marks in the storage say it, in the folder that is filecolumn's own:
+The marks in a storage (see `ledger.marks`) say which place it is and whose databases store there; the
+meta table remembers for each name of a storage the id of its place.  From both follows the `Standing`
+of the database in the storage.  Doubt withholds removal; it stops storing only where the ledger has live
+keys in another place under the same name.
 
-- `place`: the place's random id, and the ledger that came first;
-- `shared`: the other ledgers that store there, each with the day it was last seen;
-- `writers/<ledger>/seen`: what a ledger's database was when it was last seen;
-- `writers/<ledger>/<n>`: the generations that the ledger's database has had.
-
-The meta table remembers for each name of a storage the id of its place.  Doubt withholds removal;
-it stops storing only where the ledger has live keys in another place under the same name.
+The database itself may have become another one: a copy has another fingerprint than the mark of its id
+says, and one that was restored has a lower generation than its marks do.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
-from itertools import islice
-from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, delete, select
@@ -29,38 +24,37 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import storages
-from filecolumn.errors import BackendMismatchError, FileColumnError, ObjectExistsError, ObjectNotFoundError
+from filecolumn.errors import BackendMismatchError, FileColumnError
 from filecolumn.files import execution
-from filecolumn.files.transfer import first_puts
+from filecolumn.ledger import marks
 from filecolumn.ledger.locks import brief, lock_sqlite
 from filecolumn.ledger.prepared import prepared
 from filecolumn.ledger.table import DATABASE_ID, Ledger, State, add_meta, read_meta, set_meta
 from filecolumn.ledger.transitions import rename_storage
 from filecolumn.logs import line_of, note, warn
-from filecolumn.naming import RESERVED_FOLDER, ReservedKey, uuid7_hex
+from filecolumn.naming import uuid7_hex
 
 __all__ = (
     "GENERATION",
+    "SILENT",
+    "Examiner",
     "Identity",
     "Standing",
-    "Survey",
+    "adopt_storage",
     "examined",
     "forget_standings",
     "generation_in",
-    "identity_in",
-    "is_in_memory",
+    "is_registered",
     "is_retired",
+    "look_at_places",
     "note_other_names",
     "note_registered",
     "raise_generation",
     "register",
+    "register_apart",
     "standing_to_remove",
-    "take_place",
 )
 
-PLACE = ReservedKey(f"{RESERVED_FOLDER}/place")
-SHARED = ReservedKey(f"{RESERVED_FOLDER}/shared")
-LEGACY_OWNER = ReservedKey(f"{RESERVED_FOLDER}/owner")
 GENERATION = "generation"
 RAISED = "generation_raised"
 DAY = 24 * 3600.0
@@ -87,17 +81,6 @@ class Identity:
     generation: int
     is_copy: bool
     """Whether the ledger has entries, and no id: its meta table was left behind."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """What is written at a place."""
-
-    id: str
-    by: str
-    """The ledger that came first."""
-    empty: bool
-    """Whether nothing lay there before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,21 +129,6 @@ def _known_of(engine: Engine, ledger: Ledger) -> _Known:
     return _ledgers.setdefault(engine, {}).setdefault(ledger.meta.fullname, _Known())
 
 
-def is_in_memory(connection: Connection) -> bool:
-    """Return whether the database is SQLite's in memory, which no other process sees."""
-    if connection.dialect.name != "sqlite":
-        return False
-    return not connection.exec_driver_sql("PRAGMA database_list").all()[0][2]
-
-
-def identity_in(connection: Connection, ledger: Ledger, facts: Mapping[str, str]) -> Identity:
-    """Return what the database of *connection* is; *facts* is its meta table."""
-    found = facts.get(DATABASE_ID, "")
-    is_copy = not found and connection.execute(select(ledger.table.c.key).limit(1)).first() is not None
-    fingerprint, legacy = _fingerprints(connection)
-    return Identity(found, fingerprint, legacy, int(facts.get(GENERATION, "0")), is_copy)
-
-
 def is_registered(engine: Engine, ledger: Ledger, backend: StorageBackend) -> bool:
     """Return whether this process has found that it may store in *backend*."""
     since = _known_of(engine, ledger).registered.get(backend)
@@ -174,10 +142,10 @@ def register(connection: Connection, ledger: Ledger, backend: StorageBackend) ->
     `note_registered` remembers it.  Raises BackendMismatchError where the ledger has live keys in
     another place under this name.
     """
-    standing = Survey(connection, ledger).examine(backend)
+    standing = Examiner(connection, ledger).examine(backend)
     if standing.is_unknown:
         lock_sqlite(connection, ledger)
-        standing = Survey(connection, ledger).examine(backend, claim=True)
+        standing = Examiner(connection, ledger).examine(backend, register=True)
     if standing.refused:
         raise BackendMismatchError(standing.refused)
 
@@ -209,23 +177,25 @@ def _examined_apart(
 ) -> Standing:
     """Return the standing, and register where the ledger has yet to: SQLite may not write after it has read."""
     with engine.connect() as connection:
-        standing = Survey(connection, ledger).examine(backend, to_remove=to_remove)
-    return _claimed_apart(engine, ledger, backend, to_remove=to_remove) if standing.is_unknown else standing
+        standing = Examiner(connection, ledger).examine(backend, to_remove=to_remove)
+    return (
+        _registered_apart(engine, ledger, backend, to_remove=to_remove) if standing.is_unknown else standing
+    )
 
 
-def _claimed_apart(
+def _registered_apart(
     engine: Engine, ledger: Ledger, backend: StorageBackend, *, to_remove: bool, attempts: int = 3
 ) -> Standing:
     """Register, and again if the database ended the transaction for another one that registers: a deadlock."""
     try:
         with engine.begin() as connection:
             lock_sqlite(connection, ledger)
-            return Survey(connection, ledger).examine(backend, claim=True, to_remove=to_remove)
+            return Examiner(connection, ledger).examine(backend, register=True, to_remove=to_remove)
     except OperationalError as error:
         if attempts == 1 or error.connection_invalidated:
             raise
     execution.pause(TURN)
-    return _claimed_apart(engine, ledger, backend, to_remove=to_remove, attempts=attempts - 1)
+    return _registered_apart(engine, ledger, backend, to_remove=to_remove, attempts=attempts - 1)
 
 
 def note_registered(engine: Engine, ledger: Ledger, backend: StorageBackend) -> None:
@@ -250,8 +220,8 @@ def standing_to_remove(
     try:
         standing = _examined_apart(engine, ledger, backend, to_remove=True)
     except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
-        why = f"whose storage {backend.key!r} is cannot be told: {line_of(error)}"
-        warn("objects that no row refers to stay until the next drain: %s", why)
+        why = _unanswered(backend, line_of(error))
+        warn("objects that no row references stay until the next drain: %s", why)
         return Standing(withheld=why)
     if standing.withheld:
         _warn(backend, standing.withheld)
@@ -266,7 +236,115 @@ def _raise_daily(engine: Engine, ledger: Ledger, backend: StorageBackend) -> Non
     try:
         raise_generation(engine, ledger, [backend], at_most_daily=True)
     except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
-        note("the generation of the database is not raised today: %s", error)
+        note("could not raise the generation of the database today: %s", error)
+
+
+def look_at_places(connection: Connection, ledger: Ledger) -> dict[str, Standing]:
+    """Return the ledger's standing in each registered storage, as far as marks say it; nothing is written."""
+    examiner = Examiner(connection, ledger, only_looks=True)
+    return {backend.key: examined(examiner, backend) for backend in storages.all()}
+
+
+def note_other_names(connection: Connection, ledger: Ledger) -> None:
+    """Register the names under which the ledger knows the places of storages; nothing is written."""
+    examiner = Examiner(connection, ledger, only_looks=True)
+    for backend in storages.all():
+        examiner.note_other_name(backend)
+
+
+def examined(examiner: Examiner, backend: StorageBackend, *, register: bool = False) -> Standing:
+    """Return the ledger's standing to remove in a storage; one that does not answer is in doubt, and no error."""
+    try:
+        return examiner.examine(backend, register=register, to_remove=True)
+    except FileColumnError as error:
+        why = _unanswered(backend, str(error))
+        return Standing(withheld=why, mixed=why)
+
+
+def forget_standings() -> None:
+    """Forget what this process knows of all storages, so that it asks again: an operator has adopted one."""
+    for known in (each for ledgers in _ledgers.values() for each in ledgers.values()):
+        known.standings.clear()
+        known.registered.clear()
+        known.generation = 0
+
+
+def adopt_storage(
+    connection: Connection, ledger: Ledger, backend: StorageBackend, *, sole: bool, new_place: bool
+) -> None:
+    """Make a storage this database's, whatever its marks say: an operator knows that it is.
+
+    *sole* says that nobody else stores there, *new_place* that the storage starts anew.
+    """
+    examiner = Examiner(connection, ledger)
+    if not examiner.identity.id:
+        add_meta(connection, ledger, {DATABASE_ID: uuid7_hex()})
+        examiner = Examiner(connection, ledger)
+    identity = examiner.identity
+    before = marks.read_mark(backend)
+    mark = None if new_place else before
+    is_first = mark is None or sole
+    place = uuid7_hex() if mark is None else mark.id
+    by = identity.id if is_first or mark is None else mark.by
+    empty = sole or (mark.empty if mark is not None else marks.is_empty(backend))
+    marks.write(backend, marks.PLACE, {"id": place, "by": by, "empty": empty})
+    marks.write(
+        backend, marks.LEGACY_OWNER, {"database": identity.id, "fingerprint": identity.legacy_fingerprint}
+    )
+    if sole:
+        execution.asked(backend, partial(backend.delete, [marks.SHARED]), f"delete {marks.SHARED!r}")
+    elif new_place and before is not None and before.by != identity.id:
+        # whoever was here before may go on to store
+        writers = {**(marks.read(backend, marks.SHARED) or {}).get("writers", {}), before.by: time.time()}
+        marks.write(backend, marks.SHARED, {"writers": writers})
+    marks.write(backend, marks.seen_key(identity.id), {"at": time.time(), "is": identity.fingerprint})
+    generation = identity.generation
+    while marks.exists(backend, marks.generation_key(identity.id, generation + 1)):
+        generation += 1
+    set_meta(connection, ledger, GENERATION, str(generation))
+    for name in {storages.resolve(backend.key), storages.name_in_ledger(backend.key)}:
+        set_meta(connection, ledger, _place_fact(name), place)
+
+
+def raise_generation(
+    engine: Engine, ledger: Ledger, backends: Iterable[StorageBackend], *, at_most_daily: bool = False
+) -> None:
+    """Raise the database's generation, and mark it in the storages once that is committed."""
+    with engine.connect() as connection:
+        if _is_in_memory(connection):
+            return
+        facts = read_meta(connection, ledger)
+    identity = facts.get(DATABASE_ID, "")
+    if not identity or (at_most_daily and _was_raised_today(facts)):
+        return
+    if GENERATION not in facts:
+        # in a transaction of its own: two that lock what is not there, and then insert it, are a deadlock of MariaDB
+        with brief(engine) as connection:
+            add_meta(connection, ledger, {GENERATION: "0"})
+    with brief(engine) as connection:
+        lock_sqlite(connection, ledger)
+        facts = _locked_generation(connection, ledger)
+        if at_most_daily and _was_raised_today(facts):
+            return
+        generation = int(facts.get(GENERATION, "0")) + 1
+        set_meta(connection, ledger, GENERATION, str(generation))
+        set_meta(connection, ledger, RAISED, f"{time.time():.0f}")
+    known = _known_of(engine, ledger)
+    known.generation = max(known.generation, generation)
+    for backend in backends:
+        if backend.capabilities.persistent:
+            marks.try_to_write(backend, marks.generation_key(identity, generation), {"at": time.time()})
+
+
+def _was_raised_today(facts: Mapping[str, str]) -> bool:
+    return time.time() - float(facts.get(RAISED, "0")) < DAY
+
+
+def _locked_generation(connection: Connection, ledger: Ledger) -> dict[str, str]:
+    """Return the facts about the generation, which nobody else changes now: what is set back looks restored."""
+    columns = ledger.meta.c
+    query = select(columns.name, columns.value).where(columns.name.in_((GENERATION, RAISED)))
+    return dict(connection.execute(query.with_for_update()).all())
 
 
 def generation_in(connection: Connection, ledger: Ledger) -> int:
@@ -279,18 +357,10 @@ def generation_in(connection: Connection, ledger: Ledger) -> int:
     return int(connection.scalar(query) or 0)
 
 
-def forget_standings() -> None:
-    """Ask anew: an operator has said something."""
-    for known in (each for ledgers in _ledgers.values() for each in ledgers.values()):
-        known.standings.clear()
-        known.registered.clear()
-        known.generation = 0
+class Examiner:
+    """Examines storages for one database, on one connection.
 
-
-class Survey:
-    """The places of one database, looked at on one connection.
-
-    With *only_looks* no mark tells that the database was seen today.
+    With *only_looks* no mark is written, not even that the database was seen today.
     """
 
     def __init__(self, connection: Connection, ledger: Ledger, *, only_looks: bool = False) -> None:
@@ -298,50 +368,36 @@ class Survey:
         self._ledger = ledger
         self._only_looks = only_looks
         self._facts = read_meta(connection, ledger)
-        self._is_in_memory = is_in_memory(connection)
+        self._is_in_memory = _is_in_memory(connection)
         self.identity: Identity = self._identity()
 
-    def examine(self, backend: StorageBackend, *, claim: bool = False, to_remove: bool = False) -> Standing:
-        """Return the ledger's standing in a storage; with *claim* its marks and facts are written."""
-        if self._is_in_memory:
-            return (
-                Standing(mixed="a database in memory concludes nothing about a storage that outlives it")
-                if (backend.capabilities.persistent)
-                else self._in_process(backend)
-            )
-        if claim and DATABASE_ID not in self._facts and not self.identity.is_copy:
+    def examine(
+        self, backend: StorageBackend, *, register: bool = False, to_remove: bool = False
+    ) -> Standing:
+        """Return the ledger's standing in a storage; with *register* its marks and facts are written."""
+        if (
+            register
+            and not self._is_in_memory
+            and DATABASE_ID not in self._facts
+            and not self.identity.is_copy
+        ):
             self._make_id()
         if not backend.capabilities.persistent:
             return self._in_process(backend)
+        if self._is_in_memory:
+            return Standing(mixed="a database in memory concludes nothing about a storage that outlives it")
         try:
-            mark = read_mark(backend)
+            mark = marks.read_mark(backend)
         except FileColumnError as error:
-            return self._unmarked(backend, f"its mark cannot be read: {error}")
-        known = self.known_place(backend)
-        if (
-            to_remove
-            and known is not None
-            and known != (mark.id if mark else None)
-            and not self._lost_mark(backend, mark)
-        ):
+            return _unmarked(backend, f"its mark cannot be read: {error}")
+        if to_remove and self._is_elsewhere(backend, mark):
             why = _other_place(backend) if mark is not None else _not_known(backend)
             refused = why if self._newest_live(backend) else ""
             return Standing(place=mark.id if mark else None, refused=refused, withheld=why, mixed=why)
-        standing = self._compare(backend, mark, claim=claim)
+        standing = self._compare(backend, mark, register=register)
         if standing.refused or standing.withheld or not to_remove:
             return standing
-        return self._judge_identity(backend, standing, claim=claim)
-
-    def _identity(self) -> Identity:
-        """Return what the database is; an id that this process has seen counts on when its row is gone."""
-        found = identity_in(self._connection, self._ledger, self._facts)
-        known = _known_of(self._connection.engine, self._ledger)
-        known.generation = max(known.generation, found.generation)
-        if found.id:
-            known.id = found.id
-        elif known.id:
-            return replace(found, id=known.id, is_copy=False)
-        return found
+        return self._judge_identity(backend, standing, register=register)
 
     def known_place(self, backend: StorageBackend) -> str | None:
         """Return the id of the place that the ledger knows under the storage's names."""
@@ -351,22 +407,42 @@ class Survey:
         return None
 
     def note_other_name(self, backend: StorageBackend) -> None:
-        """Let a storage have the name under which the ledger knows its place, if that is another one."""
+        """Register the name under which the ledger knows a storage's place, if it is another than the storage's."""
         if self._is_in_memory or not backend.capabilities.persistent:
             return
         try:
-            mark = read_mark(backend)
+            mark = marks.read_mark(backend)
         except FileColumnError:
             return
-        if mark is None or self.known_place(backend) not in {None, mark.id} or _is_copied(backend, mark.id):
+        if (
+            mark is None
+            or self.known_place(backend) not in {None, mark.id}
+            or marks.is_copied(backend, mark.id)
+        ):
             return
         if first := self._first_name(mark.id, ""):
             storages.note_place(backend.key, first)
 
-    def _lost_mark(self, backend: StorageBackend, mark: Mark | None) -> bool:
-        """Return whether a storage without a mark still is the place that the ledger knows."""
-        live = self._newest_live(backend)
-        return mark is None and any(_is_there(backend, key, size) for key, size in live)
+    def _identity(self) -> Identity:
+        """Return what the database is; an id that this process has seen counts on when its row is gone."""
+        found = _identity_in(self._connection, self._ledger, self._facts)
+        known = _known_of(self._connection.engine, self._ledger)
+        known.generation = max(known.generation, found.generation)
+        if found.id:
+            known.id = found.id
+        elif known.id:
+            return replace(found, id=known.id, is_copy=False)
+        return found
+
+    def _is_elsewhere(self, backend: StorageBackend, mark: marks.Mark | None) -> bool:
+        """Return whether a storage is not the place that the ledger knows under its name."""
+        known = self.known_place(backend)
+        if known is None or known == (mark.id if mark else None):
+            return False
+        has_lost_mark = mark is None and any(
+            marks.is_there(backend, key, size) for key, size in self._newest_live(backend)
+        )
+        return not has_lost_mark
 
     def _in_process(self, backend: StorageBackend) -> Standing:
         writers = _in_process.setdefault(backend, set())
@@ -378,26 +454,30 @@ class Survey:
         self._facts = read_meta(self._connection, self._ledger, latest=True)
         self.identity = replace(self.identity, id=self._facts.get(DATABASE_ID, ""))
 
-    def _compare(self, backend: StorageBackend, mark: Mark | None, *, claim: bool) -> Standing:
+    def _compare(self, backend: StorageBackend, mark: marks.Mark | None, *, register: bool) -> Standing:
         known = self.known_place(backend)
         if mark is None:
             if known is not None and (live := self._newest_live(backend)):
-                return self._without_mark(backend, known, live, claim=claim)
-            return self._claim(backend) if claim else Standing(mixed="it has no mark yet", is_unknown=True)
+                return self._without_mark(backend, known, live, register=register)
+            return (
+                self._mark_first(backend)
+                if register
+                else Standing(mixed="it has no mark yet", is_unknown=True)
+            )
         if known == mark.id:
             return self._admitted(backend, mark)
         if known is not None and self._newest_live(backend) and not backend.new_place:
             return Standing(place=mark.id, refused=_other_place(backend), withheld=_other_place(backend))
-        if not claim:
+        if not register:
             why = f"this database has not stored in {backend.key!r} yet"
             return Standing(place=mark.id, withheld=why, mixed=why, is_unknown=True)
-        return self._join(backend, mark)
+        return self._join_marked(backend, mark)
 
-    def _admitted(self, backend: StorageBackend, mark: Mark) -> Standing:
+    def _admitted(self, backend: StorageBackend, mark: marks.Mark) -> Standing:
         """Return the standing in a place that the ledger knows."""
-        if _is_copied(backend, mark.id):
+        if marks.is_copied(backend, mark.id):
             return Standing(place=mark.id, withheld=_copied_place(backend), mixed="it is a copy of another")
-        _place_ids[backend] = mark.id
+        marks.note_place_id(backend, mark.id)
         storages.note_place(backend.key, self._first_name(mark.id, backend.key))
         if mark.by != self.identity.id:
             if not self._only_looks:
@@ -407,7 +487,7 @@ class Survey:
             return Standing(place=mark.id, mixed=f"objects lay in {backend.key!r} before this database came")
         return Standing(place=mark.id)
 
-    def _join(self, backend: StorageBackend, mark: Mark) -> Standing:
+    def _join_marked(self, backend: StorageBackend, mark: marks.Mark) -> Standing:
         """Take note of a place that is marked already, and register as a writer of it."""
         name = storages.resolve(backend.key)
         if self._first_name(mark.id, "") == "":
@@ -419,30 +499,30 @@ class Survey:
         self._see_first(backend)
         return self._admitted(backend, mark)
 
-    def _claim(self, backend: StorageBackend) -> Standing:
-        """Mark a place that is nobody's; one that cannot be marked stays so."""
+    def _mark_first(self, backend: StorageBackend) -> Standing:
+        """Mark a place that is nobody's; one that cannot be marked stays unmarked."""
         name = storages.resolve(backend.key)
         self._retire(name)
         # the meta table's primary key decides between processes
         add_meta(self._connection, self._ledger, {_place_fact(name): uuid7_hex()})
         fact = _place_fact(name)
         proposed = read_meta(self._connection, self._ledger, fact, latest=True)[fact]
-        owner = str((_read(backend, LEGACY_OWNER) or {}).get("database", ""))
+        owner = str((marks.read(backend, marks.LEGACY_OWNER) or {}).get("database", ""))
         is_ours = owner in {"", self.identity.id}
         content = {
             "id": proposed,
             "by": self.identity.id if is_ours else owner,
-            "empty": is_ours and (bool(owner) or _is_empty(backend)),
+            "empty": is_ours and (bool(owner) or marks.is_empty(backend)),
         }
         try:
-            _create(backend, PLACE, content)
-            found = read_mark(backend)
+            marks.create(backend, marks.PLACE, content)
+            found = marks.read_mark(backend)
         except FileColumnError as error:
             self._forget_place(name)
-            return self._unmarked(backend, f"it cannot be marked: {error}")
+            return _unmarked(backend, f"it cannot be marked: {error}")
         if found is None:
             self._forget_place(name)
-            return self._unmarked(backend, "it was marked, and the mark is not there")
+            return _unmarked(backend, "its mark was written, and is not there")
         if found.id != proposed:
             set_meta(self._connection, self._ledger, _place_fact(name), found.id)
         self._facts[_place_fact(name)] = found.id
@@ -470,37 +550,37 @@ class Survey:
         )
 
     def _without_mark(
-        self, backend: StorageBackend, known: str, live: list[tuple[str, int | None]], *, claim: bool
+        self, backend: StorageBackend, known: str, live: list[tuple[str, int | None]], *, register: bool
     ) -> Standing:
         if backend.new_place:
-            return self._claim(backend) if claim else Standing(is_unknown=True)
-        if not any(_is_there(backend, key, size) for key, size in live):
+            return self._mark_first(backend) if register else Standing(is_unknown=True)
+        if not any(marks.is_there(backend, key, size) for key, size in live):
             return Standing(refused=_not_known(backend), withheld=_not_known(backend))
-        if claim:
-            warn("storage %r had lost its mark, which is written again", backend.key)
+        if register:
+            warn("storage %r has lost its mark; it is written again", backend.key)
             try:
-                _create(backend, PLACE, {"id": known, "by": self.identity.id, "empty": False})
+                marks.create(backend, marks.PLACE, {"id": known, "by": self.identity.id, "empty": False})
             except FileColumnError as error:
-                return self._unmarked(backend, f"it cannot be marked: {error}")
-        return Standing(place=known, mixed=f"{backend.key!r} had lost its mark", is_unknown=not claim)
+                return _unmarked(backend, f"it cannot be marked: {error}")
+        return Standing(place=known, mixed=f"{backend.key!r} has lost its mark", is_unknown=not register)
 
-    def _unmarked(self, backend: StorageBackend, why: str) -> Standing:
-        return Standing(mixed=f"{backend.key!r} has no mark: {why}")
-
-    def _judge_identity(self, backend: StorageBackend, standing: Standing, *, claim: bool) -> Standing:
+    def _judge_identity(self, backend: StorageBackend, standing: Standing, *, register: bool) -> Standing:
         """Return the standing of a database that may be a copy, or may have been restored."""
         identity = self.identity
         if identity.is_copy:
             return replace(standing, withheld=_copy(backend))
-        seen = _read(backend, _seen_key(identity.id))
+        seen = marks.read(backend, marks.seen_key(identity.id))
         if seen is None:
-            if claim:
+            if register:
                 self._see(backend)
         elif seen.get("is") not in {None, identity.fingerprint} and identity.fingerprint is not None:
             return replace(standing, withheld=_copy(backend))
-        elif claim and time.time() - float(seen.get("at", 0)) > DAY:
+        elif register and time.time() - float(seen.get("at", 0)) > DAY:
             self._see(backend)
-        if _exists(backend, _generation_key(identity.id, identity.generation + 1)) and not self._was_raised():
+        if (
+            marks.exists(backend, marks.generation_key(identity.id, identity.generation + 1))
+            and not self._was_raised()
+        ):
             return replace(standing, withheld=_restored(backend))
         return standing
 
@@ -510,33 +590,33 @@ class Survey:
             return generation_in(connection, self._ledger) > self.identity.generation
 
     def _see(self, backend: StorageBackend) -> None:
-        """Say that the ledger stores here; a storage that refuses is left as it is."""
+        """Mark that the ledger stores here, if the storage can be written."""
         content = {"at": time.time(), "is": self.identity.fingerprint}
-        _try_to_write(backend, _seen_key(self.identity.id), content)
+        marks.try_to_write(backend, marks.seen_key(self.identity.id), content)
 
     def _see_first(self, backend: StorageBackend) -> None:
-        """Say that the ledger stores here, unless it is said: of a database that this one is a copy of."""
+        """Mark that the ledger stores here, unless that is marked: by a database that this one is a copy of."""
         try:
-            is_seen = _exists(backend, _seen_key(self.identity.id))
+            is_seen = marks.exists(backend, marks.seen_key(self.identity.id))
         except FileColumnError:
             return
         if not is_seen:
             self._see(backend)
 
     def _note_shared(self, backend: StorageBackend, *, at_most_daily: bool = False) -> None:
-        """Say that the ledger, which was not the first one here, stores."""
+        """Mark that the ledger stores here too, which was not the first one."""
         try:
-            writers = (_read(backend, SHARED) or {}).get("writers", {})
+            writers = (marks.read(backend, marks.SHARED) or {}).get("writers", {})
         except FileColumnError:
             return
         now, seen = time.time(), float(writers.get(self.identity.id, 0))
         if at_most_daily and (not self.identity.id or now - seen <= DAY):
             return
-        _try_to_write(backend, SHARED, {"writers": {**writers, self.identity.id: now}})
+        marks.try_to_write(backend, marks.SHARED, {"writers": {**writers, self.identity.id: now}})
 
     def _write_legacy_owner(self, backend: StorageBackend) -> None:
         content = {"database": self.identity.id, "fingerprint": self.identity.legacy_fingerprint}
-        _try_to_write(backend, LEGACY_OWNER, content)
+        marks.try_to_write(backend, marks.LEGACY_OWNER, content)
 
     def _first_name(self, place: str, otherwise: str) -> str:
         """Return the first name under which the ledger came to know a place."""
@@ -559,111 +639,53 @@ class Survey:
         return [(key, size) for key, size in self._connection.execute(newest)]
 
 
-_place_ids: WeakKeyDictionary[StorageBackend, str] = WeakKeyDictionary()
+def _identity_in(connection: Connection, ledger: Ledger, facts: Mapping[str, str]) -> Identity:
+    """Return what the database of *connection* is; *facts* is its meta table."""
+    found = facts.get(DATABASE_ID, "")
+    is_copy = not found and connection.execute(select(ledger.table.c.key).limit(1)).first() is not None
+    fingerprint, legacy = _fingerprints(connection)
+    return Identity(found, fingerprint, legacy, int(facts.get(GENERATION, "0")), is_copy)
 
 
-def place_id(backend: StorageBackend) -> str | None:
-    """Return the id of a storage's place, as far as this process has seen its mark."""
-    return _place_ids.get(backend)
+def _is_in_memory(connection: Connection) -> bool:
+    """Return whether the database is SQLite's in memory, which no other process sees."""
+    if connection.dialect.name != "sqlite":
+        return False
+    return not connection.exec_driver_sql("PRAGMA database_list").all()[0][2]
 
 
-def is_marked(backend: StorageBackend) -> bool:
-    """Return whether a database with a ledger stores in a storage; true if that cannot be told."""
+def _fingerprints(connection: Connection) -> tuple[str | None, str | None]:
+    """Return what tells the database from its copies, and the same as older releases do."""
+    match connection.dialect.name:
+        case "sqlite":
+            path = connection.exec_driver_sql("PRAGMA database_list").all()[0][2]
+            if not path:
+                return None, None
+            # neither path nor device: a folder is mounted elsewhere, and a copy lies at the same path
+            return f"sqlite {os.stat(path).st_ino}", _hashed(os.path.realpath(path))
+        case "postgresql":
+            database = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+            system = _system_identifier(connection)
+            known = f"postgresql {system} {database}"
+            return known if system else None, _hashed(known)
+        case _:
+            database = connection.exec_driver_sql("SELECT DATABASE()").scalar_one()
+            return f"mysql {database}", _hashed(f"mysql {database}")
+
+
+def _hashed(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _system_identifier(connection: Connection) -> object:
+    """Return the id that PostgreSQL gave the cluster; None without the right to read it."""
     try:
-        return any(_exists(backend, mark) for mark in (PLACE, LEGACY_OWNER))
-    except FileColumnError:
-        return True
-
-
-def read_mark(backend: StorageBackend) -> Mark | None:
-    """Return the mark of a storage's place; None if it has none."""
-    found = _read(backend, PLACE)
-    if found is None:
+        with connection.begin_nested():
+            return connection.exec_driver_sql(
+                "SELECT system_identifier FROM pg_control_system()"
+            ).scalar_one()
+    except DBAPIError:
         return None
-    return Mark(id=str(found.get("id")), by=str(found.get("by")), empty=bool(found.get("empty")))
-
-
-def raise_generation(
-    engine: Engine, ledger: Ledger, backends: Iterable[StorageBackend], *, at_most_daily: bool = False
-) -> None:
-    """Raise the database's generation, and mark it in the storages once that is committed."""
-    with engine.connect() as connection:
-        if is_in_memory(connection):
-            return
-        facts = read_meta(connection, ledger)
-    identity = facts.get(DATABASE_ID, "")
-    if not identity or (at_most_daily and _was_raised_today(facts)):
-        return
-    if GENERATION not in facts:
-        # in a transaction of its own: two that lock what is not there, and then insert it, are a deadlock of MariaDB
-        with brief(engine) as connection:
-            add_meta(connection, ledger, {GENERATION: "0"})
-    with brief(engine) as connection:
-        lock_sqlite(connection, ledger)
-        facts = _locked_generation(connection, ledger)
-        if at_most_daily and _was_raised_today(facts):
-            return
-        generation = int(facts.get(GENERATION, "0")) + 1
-        set_meta(connection, ledger, GENERATION, str(generation))
-        set_meta(connection, ledger, RAISED, f"{time.time():.0f}")
-    known = _known_of(engine, ledger)
-    known.generation = max(known.generation, generation)
-    for backend in backends:
-        if backend.capabilities.persistent:
-            _try_to_write(backend, _generation_key(identity, generation), {"at": time.time()})
-
-
-def _was_raised_today(facts: Mapping[str, str]) -> bool:
-    return time.time() - float(facts.get(RAISED, "0")) < DAY
-
-
-def _locked_generation(connection: Connection, ledger: Ledger) -> dict[str, str]:
-    """Return the facts about the generation, which nobody else changes now: what is set back looks restored."""
-    columns = ledger.meta.c
-    query = select(columns.name, columns.value).where(columns.name.in_((GENERATION, RAISED)))
-    return dict(connection.execute(query.with_for_update()).all())
-
-
-def take_place(
-    connection: Connection, ledger: Ledger, backend: StorageBackend, *, sole: bool, new_id: bool
-) -> None:
-    """Say that a storage is this database's place: an operator knows that it is."""
-    survey = Survey(connection, ledger)
-    if not survey.identity.id:
-        add_meta(connection, ledger, {DATABASE_ID: uuid7_hex()})
-        survey = Survey(connection, ledger)
-    identity = survey.identity
-    before = read_mark(backend)
-    mark = None if new_id else before
-    is_first = mark is None or sole
-    place = uuid7_hex() if mark is None else mark.id
-    by = identity.id if is_first or mark is None else mark.by
-    empty = sole or (mark.empty if mark is not None else _is_empty(backend))
-    _write(backend, PLACE, {"id": place, "by": by, "empty": empty})
-    _write(backend, LEGACY_OWNER, {"database": identity.id, "fingerprint": identity.legacy_fingerprint})
-    if sole:
-        execution.asked(backend, partial(backend.delete, [SHARED]), f"delete {SHARED!r}")
-    elif new_id and before is not None and before.by != identity.id:
-        # whoever was here before may go on to store
-        writers = {**(_read(backend, SHARED) or {}).get("writers", {}), before.by: time.time()}
-        _write(backend, SHARED, {"writers": writers})
-    _write(backend, _seen_key(identity.id), {"at": time.time(), "is": identity.fingerprint})
-    generation = identity.generation
-    while _exists(backend, _generation_key(identity.id, generation + 1)):
-        generation += 1
-    set_meta(connection, ledger, GENERATION, str(generation))
-    for name in {storages.resolve(backend.key), storages.name_in_ledger(backend.key)}:
-        set_meta(connection, ledger, _place_fact(name), place)
-
-
-def other_writers(backend: StorageBackend, identity: str) -> dict[str, float]:
-    """Return the other ledgers that store in the place, with the epoch seconds when each was last seen."""
-    found = {str(name): float(at) for name, at in (_read(backend, SHARED) or {}).get("writers", {}).items()}
-    mark = read_mark(backend)
-    if mark is not None and mark.by != identity:
-        found[mark.by] = float((_read(backend, _seen_key(mark.by)) or {}).get("at", 0.0))
-    found.pop(identity, None)
-    return found
 
 
 _PLACE_FACT = "place:"
@@ -685,96 +707,18 @@ def is_retired(name: str, facts: Mapping[str, str]) -> bool:
     return bool(at) and place is not None and _retired(before, place) == name
 
 
-def _seen_key(ledger: str) -> ReservedKey:
-    return ReservedKey(f"{RESERVED_FOLDER}/writers/{ledger}/seen")
+def _unmarked(backend: StorageBackend, why: str) -> Standing:
+    return Standing(mixed=f"{backend.key!r} has no mark: {why}")
 
 
-def _generation_key(ledger: str, number: int) -> ReservedKey:
-    return ReservedKey(f"{RESERVED_FOLDER}/writers/{ledger}/{number}")
-
-
-def _read(backend: StorageBackend, key: ReservedKey) -> dict[str, Any] | None:
-    """Return what a mark says; empty for one that cannot be understood, None if it is not there."""
-    try:
-        content = execution.asked(backend, partial(backend.get_bytes, key), f"read {key!r}")
-    except ObjectNotFoundError:
-        return None
-    try:
-        found: object = json.loads(content)
-    except ValueError:
-        return {}
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-
-
-def _write(backend: StorageBackend, key: ReservedKey, content: Mapping[str, object]) -> None:
-    put = partial(backend.put, key, [json.dumps(content).encode()], mode="overwrite")
-    execution.asked(backend, put, f"store {key!r}")
-
-
-def _try_to_write(backend: StorageBackend, key: ReservedKey, content: Mapping[str, object]) -> None:
-    """Write a mark; a storage that refuses is left as it is."""
-    try:
-        _write(backend, key, content)
-    except FileColumnError as error:
-        note("storage %r does not take the mark %s: %s", backend.key, key, error)
-
-
-def _create(backend: StorageBackend, key: ReservedKey, content: Mapping[str, object]) -> None:
-    put = partial(backend.put, key, [json.dumps(content).encode()], mode="create")
-    try:
-        execution.asked(backend, put, f"store {key!r}")
-    except ObjectExistsError:
-        return
-
-
-def _is_copied(backend: StorageBackend, place: str) -> bool:
-    """Return whether a storage has the mark of another registered one, and is not the same place."""
-    for other in storages.all():
-        if other is not backend and _place_ids.get(other) == place and other.location != backend.location:
-            probe = ReservedKey(f"{RESERVED_FOLDER}/probe-{uuid7_hex()}")
-            try:
-                _write(backend, probe, {})
-                is_same = _exists(other, probe)
-                execution.asked(backend, partial(backend.delete, [probe]), f"delete {probe!r}")
-            except FileColumnError:
-                return True
-            if not is_same:
-                return True
-    return False
-
-
-def _exists(backend: StorageBackend, key: ReservedKey) -> bool:
-    return execution.asked(backend, partial(backend.exists, key), f"look for {key!r}")
-
-
-def _is_there(backend: StorageBackend, key: str, size: int | None) -> bool:
-    try:
-        stat = execution.asked(backend, partial(backend.stat, key), f"describe {key!r}")
-    except ObjectNotFoundError:
-        return False
-    return size in {None, stat.size}
-
-
-def _is_empty(backend: StorageBackend) -> bool:
-    """Return whether nothing lies in the storage but what this process has put there, as `save()` does.
-
-    One that cannot be listed counts as not empty.
-    """
-    own = first_puts(backend)
-
-    def look() -> bool:
-        return all(stat.key in own for stat in islice(backend.list(), len(own) + 1))
-
-    try:
-        return execution.asked(backend, look, "list objects")
-    except FileColumnError:
-        return False
+def _unanswered(backend: StorageBackend, why: str) -> str:
+    return f"cannot tell which database storage {backend.key!r} belongs to: {why}"
 
 
 def _warn(backend: StorageBackend, why: str) -> None:
     if (backend.key, why) not in _warned:
         _warned.add((backend.key, why))
-        warn("nothing is removed from storage %r: %s", backend.key, why)
+        warn("nothing is deleted in storage %r: %s", backend.key, why)
 
 
 def _other_place(backend: StorageBackend) -> str:
@@ -813,75 +757,3 @@ def _restored(backend: StorageBackend) -> str:
         f"this database was restored from a backup: {backend.key!r} has seen a later state of it; run "
         "'filecolumn adopt' when the restored state is the one to keep"
     )
-
-
-def _fingerprints(connection: Connection) -> tuple[str | None, str | None]:
-    """Return what tells the database from its copies, and the same as older releases do."""
-    match connection.dialect.name:
-        case "sqlite":
-            path = connection.exec_driver_sql("PRAGMA database_list").all()[0][2]
-            if not path:
-                return None, None
-            # neither path nor device: a folder is mounted elsewhere, and a copy lies at the same path
-            return f"sqlite {os.stat(path).st_ino}", _hashed(os.path.realpath(path))
-        case "postgresql":
-            database = connection.exec_driver_sql("SELECT current_database()").scalar_one()
-            system = _system_identifier(connection)
-            known = f"postgresql {system} {database}"
-            return known if system else None, _hashed(known)
-        case _:
-            database = connection.exec_driver_sql("SELECT DATABASE()").scalar_one()
-            return f"mysql {database}", _hashed(f"mysql {database}")
-
-
-def _hashed(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
-
-
-def _system_identifier(connection: Connection) -> object:
-    """Return the id that PostgreSQL gave the cluster; None without the right to read it."""
-    try:
-        with connection.begin_nested():
-            return connection.exec_driver_sql(
-                "SELECT system_identifier FROM pg_control_system()"
-            ).scalar_one()
-    except DBAPIError:
-        return None
-
-
-def look_at_places(connection: Connection, ledger: Ledger) -> dict[str, Standing]:
-    """Return the ledger's standing in each registered storage, as far as marks say it; nothing is written."""
-    survey = Survey(connection, ledger, only_looks=True)
-    return {backend.key: examined(survey, backend) for backend in storages.all()}
-
-
-def note_other_names(connection: Connection, ledger: Ledger) -> None:
-    """Let storages have the names under which the ledger knows their places; nothing is written."""
-    survey = Survey(connection, ledger, only_looks=True)
-    for backend in storages.all():
-        survey.note_other_name(backend)
-
-
-def examined(survey: Survey, backend: StorageBackend, *, claim: bool = False) -> Standing:
-    """Return the ledger's standing to remove in a storage; one that does not answer is in doubt, and no error."""
-    try:
-        return survey.examine(backend, claim=claim, to_remove=True)
-    except FileColumnError as error:
-        why = f"whose storage {backend.key!r} is cannot be told: {error}"
-        return Standing(withheld=why, mixed=why)
-
-
-def why_shared(backend: StorageBackend) -> str:
-    """Return why the absence of a row says nothing, if another ledger came to the place since; else empty."""
-    if not backend.capabilities.persistent:
-        return ""
-    try:
-        shared = _read(backend, SHARED) is not None
-    except FileColumnError as error:
-        return f"who stores in {backend.key!r} cannot be told: {error}"
-    return f"several databases store in {backend.key!r}" if shared else ""
-
-
-def has_mark(backend: StorageBackend, folder: str) -> bool:
-    """Return whether a folder of a storage is a place of its own."""
-    return any(_exists(backend, ReservedKey(f"{folder}/{mark}")) for mark in (PLACE, LEGACY_OWNER))

@@ -146,7 +146,7 @@ WITHHELD = "withheld: "
 """How the ledger's note begins for an object that stays because something is in doubt."""
 WITHHELD_DELAY = 300.0
 """Seconds after which a drain asks again."""
-RESTORED = "restored: a row refers to it"
+RESTORED = "restored: a row references it"
 """The ledger's note for a key that was doomed and is live again."""
 
 _TAKEN = "is taken, or was used before; give the file fresh content"
@@ -221,7 +221,7 @@ def record(connection: Connection, ledger: Ledger, changes: Changes) -> set[Obje
 
     The others have to be looked up first, by a drain: rows that were written without a ledger may
     share them.  Raises ConcurrentFileChangeError, InvalidGrantError, ObjectExistsError or
-    StaleUploadError for a key that another transaction or a sweep has claimed.
+    StaleUploadError for a key that another transaction or a sweep has taken.
     """
     with speaking(ledger):
         held_in = changes.held_in
@@ -283,7 +283,7 @@ def _assert_live(connection: Connection, ledger: Ledger, refs: Collection[Object
         for (_, key), entry in known.items():
             if entry.state not in {State.LIVE, None}:
                 raise ConcurrentFileChangeError(
-                    f"another transaction took {key!r} away, or it was found without a row; roll back, "
+                    f"another transaction removed {key!r}, or a sweep found it without a row; roll back, "
                     "load the row again and retry"
                 )
         _adopt(connection, ledger, [ref for ref in batch if ref not in known], State.LIVE)
@@ -390,7 +390,7 @@ def _note_columns(
 
 
 def _adopt(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef], state: State) -> None:
-    """Take keys of rows that were written without a ledger; others may hold them too."""
+    """Record keys of rows that were written without a ledger; other rows may hold them too."""
     if not refs:
         return
     rows = [{"backend": storages.name_in_ledger(backend), "key": key} for backend, key in refs]
@@ -456,7 +456,7 @@ def withdraw(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]
 
 
 def reassert(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
-    """Let keys live that this transaction has recorded as live, and a trigger has doomed since.
+    """Mark keys LIVE again that this transaction has recorded as LIVE, and a trigger has doomed since.
 
     Nobody else can have doomed them: the transaction holds their rows since it recorded them.
     """
@@ -885,7 +885,7 @@ def missing_ledger(ledger: Ledger) -> MissingLedgerError:
     """Return the error for a database that has no ledger."""
     return MissingLedgerError(
         f"the table {ledger.table.fullname!r} is not in the database: create it with "
-        "Base.metadata.create_all() or an Alembic migration, or do without by "
+        "Base.metadata.create_all() or an Alembic migration, or do without a ledger: "
         "StoredObject(..., ledger=False) in every column"
     )
 
@@ -893,7 +893,7 @@ def missing_ledger(ledger: Ledger) -> MissingLedgerError:
 def older_ledger(ledger: Ledger) -> MissingLedgerError:
     """Return the error for a ledger that lacks what this release writes."""
     return MissingLedgerError(
-        f"the table {ledger.table.fullname!r} is of an older release: run 'filecolumn migrate', or "
+        f"the table {ledger.table.fullname!r} was created by an older release: run 'filecolumn migrate', or "
         "op.upgrade_file_ledger() in an Alembic migration"
     )
 

@@ -17,7 +17,7 @@ from sqlalchemy import DDL, Dialect
 from sqlalchemy.sql.compiler import IdentifierPreparer
 
 from filecolumn.ledger.columns import TRIGGERS
-from filecolumn.ledger.table import LEDGER, MAX_KEY, META, State
+from filecolumn.ledger.table import CLOCK, LEDGER, MAX_KEY, META, State
 
 __all__ = (
     "Target",
@@ -123,8 +123,8 @@ def forget_statements(target: Target, dialect: Dialect) -> Iterator[str]:
 def identifier(quote: IdentifierPreparer, name: str) -> str:
     """Return the name of a column, trigger or schema, quoted where it has to be."""
     quoted: str = quote.quote(name)
-    # for some drivers SQLAlchemy escapes what they would format
-    return quoted.replace("%%", "%") if quote._double_percents else quoted
+    # for some drivers SQLAlchemy escapes what they would format; whether it does has no public name
+    return quoted.replace("%%", "%") if getattr(quote, "_double_percents", False) else quoted
 
 
 def qualified(quote: IdentifierPreparer, schema: str | None, name: str) -> str:
@@ -148,83 +148,111 @@ def support_statements(ledger_schema: str | None, dialect: Dialect) -> Iterator[
     """Yield what creates, beside the ledger, the functions that triggers of PostgreSQL call."""
     if dialect.name != "postgresql":
         return
-    quote = dialect.identifier_preparer
-    files, doom, arrive, empty = (
-        qualified(quote, ledger_schema, f"filecolumn_{name}") for name in ("files", "doom", "arrive", "empty")
-    )
-    ledger = qualified(quote, ledger_schema, LEDGER)
-    now = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
-    into = f"INSERT INTO {ledger} AS entry {_INTO.format(key='key')}"
-    values = f"{State.DOOMED:d}, false, {now}, {now}"
-    taken = (
-        f"ON CONFLICT (backend, key) DO UPDATE SET state = {State.DOOMED:d}, checked = false, "
-        f"due_at = EXCLUDED.due_at WHERE entry.state = {State.LIVE:d}"
-    )
-    yield f"""
-CREATE OR REPLACE FUNCTION {files}(value jsonb, fallback text) RETURNS TABLE (backend text, key text)
+    functions = _Functions(ledger_schema, dialect)
+    yield functions.files()
+    yield functions.doom()
+    yield functions.arrive()
+    yield functions.empty()
+
+
+class _Functions:
+    """The functions of PostgreSQL, which serve the triggers of all columns.
+
+    Each trigger has as arguments the column, the storage of rows that name none, and the retention in
+    milliseconds.
+    """
+
+    def __init__(self, ledger_schema: str | None, dialect: Dialect) -> None:
+        quote = dialect.identifier_preparer
+        self._files, self._doom, self._arrive, self._empty = _function_names(
+            quote, ledger_schema, "files", "doom", "arrive", "empty"
+        )
+        self._ledger = qualified(quote, ledger_schema, LEDGER)
+        now = CLOCK["postgresql"]
+        self._into = f"INSERT INTO {self._ledger} AS entry {_INTO.format(key='key')}"
+        self._values = f"{State.DOOMED:d}, false, {now}, {now}"
+        self._taken = (
+            f"ON CONFLICT (backend, key) DO UPDATE SET state = {State.DOOMED:d}, checked = false, "
+            f"due_at = EXCLUDED.due_at WHERE entry.state = {State.LIVE:d}"
+        )
+
+    def files(self) -> str:
+        """Return what creates the function that reads storages and keys in a row's JSON."""
+        return f"""
+CREATE OR REPLACE FUNCTION {self._files}(value jsonb, fallback text) RETURNS TABLE (backend text, key text)
 LANGUAGE sql IMMUTABLE AS $filecolumn$
   SELECT coalesce(file ->> 'backend', fallback), coalesce(file ->> 'to_filename', file ->> 'filename')
   FROM jsonb_array_elements(CASE jsonb_typeof(value)
     WHEN 'array' THEN value WHEN 'object' THEN jsonb_build_array(value) ELSE '[]' END) AS file
   WHERE jsonb_typeof(file) = 'object' AND coalesce(file ->> 'to_filename', file ->> 'filename') IS NOT NULL
 $filecolumn$"""
-    # arguments of a trigger: the column, the storage of rows that name none, the retention in milliseconds
-    yield f"""
-CREATE OR REPLACE FUNCTION {doom}() RETURNS trigger LANGUAGE plpgsql AS $filecolumn$
+
+    def doom(self) -> str:
+        """Return what creates the function that dooms what a row does not hold any more."""
+        return f"""
+CREATE OR REPLACE FUNCTION {self._doom}() RETURNS trigger LANGUAGE plpgsql AS $filecolumn$
 DECLARE
   kept jsonb := NULL;
 BEGIN
   IF TG_OP = 'UPDATE' THEN
     kept := to_jsonb(NEW) -> TG_ARGV[0];
   END IF;
-  {into}
-  SELECT DISTINCT held.backend, held.key, {values} + TG_ARGV[2]::bigint, 0
-  FROM {files}(to_jsonb(OLD) -> TG_ARGV[0], TG_ARGV[1]) AS held
-  WHERE NOT EXISTS (SELECT 1 FROM {files}(kept, TG_ARGV[1]) AS still
+  {self._into}
+  SELECT DISTINCT held.backend, held.key, {self._values} + TG_ARGV[2]::bigint, 0
+  FROM {self._files}(to_jsonb(OLD) -> TG_ARGV[0], TG_ARGV[1]) AS held
+  WHERE NOT EXISTS (SELECT 1 FROM {self._files}(kept, TG_ARGV[1]) AS still
     WHERE still.backend = held.backend AND still.key = held.key)
   ORDER BY 1, 2
-  {taken};
+  {self._taken};
   RETURN NULL;
 END $filecolumn$"""
-    yield f"""
-CREATE OR REPLACE FUNCTION {arrive}() RETURNS trigger LANGUAGE plpgsql AS $filecolumn$
+
+    def arrive(self) -> str:
+        """Return what creates the function that takes note of what a row holds only now."""
+        return f"""
+CREATE OR REPLACE FUNCTION {self._arrive}() RETURNS trigger LANGUAGE plpgsql AS $filecolumn$
 DECLARE
   had jsonb := NULL;
 BEGIN
   IF TG_OP = 'UPDATE' THEN
     had := to_jsonb(OLD) -> TG_ARGV[0];
   END IF;
-  UPDATE {ledger} AS entry SET checked = entry.checked AND entry.fresh IS TRUE, fresh = false
+  UPDATE {self._ledger} AS entry SET checked = entry.checked AND entry.fresh IS TRUE, fresh = false
   FROM (SELECT DISTINCT came.backend, came.key
-    FROM {files}(to_jsonb(NEW) -> TG_ARGV[0], TG_ARGV[1]) AS came
-    WHERE NOT EXISTS (SELECT 1 FROM {files}(had, TG_ARGV[1]) AS earlier
+    FROM {self._files}(to_jsonb(NEW) -> TG_ARGV[0], TG_ARGV[1]) AS came
+    WHERE NOT EXISTS (SELECT 1 FROM {self._files}(had, TG_ARGV[1]) AS earlier
       WHERE earlier.backend = came.backend AND earlier.key = came.key)) AS came
   WHERE entry.backend = came.backend AND entry.key = came.key AND (entry.checked OR entry.fresh IS TRUE);
   RETURN NULL;
 END $filecolumn$"""
-    # names are put in with quote_ident(), not format(): SQL without a percent sign is right for any driver
-    yield f"""
-CREATE OR REPLACE FUNCTION {empty}() RETURNS trigger LANGUAGE plpgsql AS $filecolumn$
+
+    def empty(self) -> str:
+        """Return what creates the function that dooms what all rows of a table hold, before TRUNCATE."""
+        # names are put in with quote_ident(), not format(): SQL without a percent sign is right for any driver
+        return f"""
+CREATE OR REPLACE FUNCTION {self._empty}() RETURNS trigger LANGUAGE plpgsql AS $filecolumn$
 BEGIN
   EXECUTE $statement$
-    {into}
-    SELECT DISTINCT held.backend, held.key, {values} + $2, 0
+    {self._into}
+    SELECT DISTINCT held.backend, held.key, {self._values} + $2, 0
     FROM $statement$ || quote_ident(TG_TABLE_SCHEMA) || '.' || quote_ident(TG_TABLE_NAME) || $statement$ AS emptied,
-      {files}(to_jsonb(emptied.$statement$ || quote_ident(TG_ARGV[0]) || $statement$), $1) AS held
+      {self._files}(to_jsonb(emptied.$statement$ || quote_ident(TG_ARGV[0]) || $statement$), $1) AS held
     ORDER BY 1, 2
-    {taken}
+    {self._taken}
   $statement$ USING TG_ARGV[1], TG_ARGV[2]::bigint;
   RETURN NULL;
 END $filecolumn$"""
+
+
+def _function_names(quote: IdentifierPreparer, schema: str | None, *names: str) -> Iterator[str]:
+    return (qualified(quote, schema, f"filecolumn_{name}") for name in names)
 
 
 def _postgresql(target: Target, dialect: Dialect) -> Iterator[str]:
     quote = dialect.identifier_preparer
     table = qualified(quote, target.schema, target.table)
     column = identifier(quote, target.column)
-    doom, arrive, empty = (
-        qualified(quote, target.ledger_schema, f"filecolumn_{name}") for name in ("doom", "arrive", "empty")
-    )
+    doom, arrive, empty = _function_names(quote, target.ledger_schema, "doom", "arrive", "empty")
     values = (target.column, target.backend, str(_milliseconds(target)))
     arguments = ", ".join(literal(value, dialect) for value in values)
     delete, update, insert, arrival, truncate = (
@@ -248,111 +276,138 @@ EXECUTE FUNCTION {empty}({arguments})"""
 
 
 def _sqlite(target: Target, dialect: Dialect) -> Iterator[str]:
+    body = _SqliteBodies(target, dialect)
     quote = dialect.identifier_preparer
-    column, default = identifier(quote, target.column), literal(target.backend, dialect)
-    now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+    column = identifier(quote, target.column)
+    delete, update, insert, arrival = (
+        qualified(quote, target.schema, name) for name in trigger_names(target, dialect)
+    )
+    each = f"ON {identifier(quote, target.table)} FOR EACH ROW"
+    yield f"CREATE TRIGGER {delete} AFTER DELETE {each} {body.taken(updated=False)}"
+    yield f"CREATE TRIGGER {update} AFTER UPDATE OF {column} {each} {body.taken(updated=True)}"
+    yield f"CREATE TRIGGER {insert} AFTER INSERT {each} {body.given(updated=False)}"
+    yield f"CREATE TRIGGER {arrival} AFTER UPDATE OF {column} {each} {body.given(updated=True)}"
 
-    def files(row: str) -> str:
-        value = f"CASE WHEN json_valid({row}.{column}) THEN {row}.{column} ELSE 'null' END"
+
+class _SqliteBodies:
+    """What the triggers of a column do on SQLite."""
+
+    def __init__(self, target: Target, dialect: Dialect) -> None:
+        self._column = identifier(dialect.identifier_preparer, target.column)
+        self._default = literal(target.backend, dialect)
+        self._retention = _milliseconds(target)
+
+    def taken(self, *, updated: bool) -> str:
+        """Return what dooms the keys that the row held; with *updated* those that it does not hold any more."""
+        now = CLOCK["sqlite"]
+        kept = (
+            f"FROM {self._files('NEW')} AS still WHERE still.backend = held.backend AND still.key = held.key"
+        )
+        unless = f" AND NOT EXISTS (SELECT 1 {kept})" if updated else ""
+        return f"""BEGIN
+  INSERT INTO {LEDGER} {_INTO.format(key="key")}
+  SELECT DISTINCT held.backend, held.key, {State.DOOMED:d}, 0, {now}, {now} + {self._retention}, 0
+  FROM {self._files("OLD")} AS held WHERE held.key IS NOT NULL{unless}
+  ON CONFLICT (backend, key) DO UPDATE SET state = {State.DOOMED:d}, checked = 0, due_at = excluded.due_at
+    WHERE state = {State.LIVE:d};
+END"""
+
+    def given(self, *, updated: bool) -> str:
+        """Return what takes note of the keys that the row holds; with *updated* those that it did not hold before."""
+        had = f"FROM {self._files('OLD')} AS had WHERE had.backend = came.backend AND had.key = came.key"
+        unless = f" AND NOT EXISTS (SELECT 1 {had})" if updated else ""
+        return f"""BEGIN
+  UPDATE {LEDGER} SET checked = checked AND coalesce(fresh, 0), fresh = 0
+  WHERE (backend, key) IN
+    (SELECT came.backend, came.key FROM {self._files("NEW")} AS came WHERE came.key IS NOT NULL{unless})
+  AND (checked OR fresh);
+END"""
+
+    def _files(self, row: str) -> str:
+        held = f"{row}.{self._column}"
+        value = f"CASE WHEN json_valid({held}) THEN {held} ELSE 'null' END"
         items = f"CASE WHEN json_type({value}) = 'array' THEN {value} ELSE '[' || {value} || ']' END"
 
         def part(name: str) -> str:
             return f"CASE WHEN type = 'object' THEN json_extract(value, '$.{name}') END"
 
         return (
-            f"(SELECT coalesce({part('backend')}, {default}) AS backend, "
+            f"(SELECT coalesce({part('backend')}, {self._default}) AS backend, "
             f"coalesce({part('to_filename')}, {part('filename')}) AS key FROM json_each({items}))"
         )
 
-    def taken(*, updated: bool) -> str:
-        kept = f"FROM {files('NEW')} AS still WHERE still.backend = held.backend AND still.key = held.key"
-        unless = f" AND NOT EXISTS (SELECT 1 {kept})" if updated else ""
-        return f"""BEGIN
-  INSERT INTO {LEDGER} {_INTO.format(key="key")}
-  SELECT DISTINCT held.backend, held.key, {State.DOOMED:d}, 0, {now}, {now} + {_milliseconds(target)}, 0
-  FROM {files("OLD")} AS held WHERE held.key IS NOT NULL{unless}
-  ON CONFLICT (backend, key) DO UPDATE SET state = {State.DOOMED:d}, checked = 0, due_at = excluded.due_at
-    WHERE state = {State.LIVE:d};
-END"""
 
-    def given(*, updated: bool) -> str:
-        had = f"FROM {files('OLD')} AS had WHERE had.backend = came.backend AND had.key = came.key"
-        unless = f" AND NOT EXISTS (SELECT 1 {had})" if updated else ""
-        return f"""BEGIN
-  UPDATE {LEDGER} SET checked = checked AND coalesce(fresh, 0), fresh = 0
-  WHERE (backend, key) IN
-    (SELECT came.backend, came.key FROM {files("NEW")} AS came WHERE came.key IS NOT NULL{unless})
-  AND (checked OR fresh);
-END"""
-
-    table = identifier(quote, target.table)
+def _mysql(target: Target, dialect: Dialect) -> Iterator[str]:
+    body = _MysqlBodies(target, dialect)
+    quote = dialect.identifier_preparer
     delete, update, insert, arrival = (
         qualified(quote, target.schema, name) for name in trigger_names(target, dialect)
     )
-    each = f"ON {table} FOR EACH ROW"
-    yield f"CREATE TRIGGER {delete} AFTER DELETE {each} {taken(updated=False)}"
-    yield f"CREATE TRIGGER {update} AFTER UPDATE OF {column} {each} {taken(updated=True)}"
-    yield f"CREATE TRIGGER {insert} AFTER INSERT {each} {given(updated=False)}"
-    yield f"CREATE TRIGGER {arrival} AFTER UPDATE OF {column} {each} {given(updated=True)}"
+    each = f"ON {qualified(quote, target.schema, target.table)} FOR EACH ROW"
+    yield f"CREATE TRIGGER {delete} AFTER DELETE {each} {body.taken(updated=False)}"
+    yield f"CREATE TRIGGER {update} AFTER UPDATE {each} {body.taken(updated=True)}"
+    yield f"CREATE TRIGGER {insert} AFTER INSERT {each} {body.given(updated=False)}"
+    yield f"CREATE TRIGGER {arrival} AFTER UPDATE {each} {body.given(updated=True)}"
 
 
-def _mysql(target: Target, dialect: Dialect) -> Iterator[str]:
-    quote = dialect.identifier_preparer
-    column, key = identifier(quote, target.column), quote.quote_identifier("key")
-    default = literal(target.backend, dialect)
-    ledger = qualified(quote, target.ledger_schema, LEDGER)
-    now = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
-    paths = (
+class _MysqlBodies:
+    """What the triggers of a column do on MariaDB and MySQL."""
+
+    _PATHS = (
         "backend VARCHAR(64) PATH '$.backend', to_filename VARCHAR(700) PATH '$.to_filename', "
         "filename VARCHAR(700) PATH '$.filename'"
     )
 
-    def exact(value: str) -> str:
-        # as the ledger has it: else `Logo.png` is `logo.png`, and the ledger's index is of no use
-        return f"CONVERT({value} USING utf8mb4) COLLATE utf8mb4_bin"
+    def __init__(self, target: Target, dialect: Dialect) -> None:
+        quote = dialect.identifier_preparer
+        self._column = identifier(quote, target.column)
+        self._key = quote.quote_identifier("key")
+        self._default = literal(target.backend, dialect)
+        self._ledger = qualified(quote, target.ledger_schema, LEDGER)
+        self._retention = _milliseconds(target)
 
-    def files(row: str) -> str:
-        value = f"IF(JSON_VALID({row}.{column}), {row}.{column}, 'null')"
-        items = f"IF(JSON_TYPE({value}) = 'ARRAY', {value}, CONCAT('[', {value}, ']'))"
-        return (
-            f"(SELECT {exact(f'COALESCE(backend, {default})')} AS backend, "
-            f"{exact('COALESCE(to_filename, filename)')} AS {key} "
-            f"FROM JSON_TABLE({items}, '$[*]' COLUMNS ({paths})) AS file)"
-        )
-
-    def taken(*, updated: bool) -> str:
-        kept = f"FROM {files('NEW')} AS still WHERE still.backend = held.backend AND still.{key} = held.{key}"
+    def taken(self, *, updated: bool) -> str:
+        """Return what dooms the keys that the row held; with *updated* those that it does not hold any more."""
+        key, now = self._key, CLOCK["mysql"]
+        kept = f"FROM {self._files('NEW')} AS still WHERE still.backend = held.backend AND still.{key} = held.{key}"
         unless = f" AND NOT EXISTS (SELECT 1 {kept})" if updated else ""
         live = f"{LEDGER}.state = {State.LIVE:d}"
         # state comes last: what stands behind it would see its new value
         return f"""
-INSERT INTO {ledger} {_INTO.format(key=key)}
-SELECT DISTINCT held.backend, held.{key}, {State.DOOMED:d}, FALSE, {now}, {now} + {_milliseconds(target)}, 0
-FROM {files("OLD")} AS held WHERE held.{key} IS NOT NULL{unless}
+INSERT INTO {self._ledger} {_INTO.format(key=key)}
+SELECT DISTINCT held.backend, held.{key}, {State.DOOMED:d}, FALSE, {now}, {now} + {self._retention}, 0
+FROM {self._files("OLD")} AS held WHERE held.{key} IS NOT NULL{unless}
 ON DUPLICATE KEY UPDATE due_at = IF({live}, VALUES(due_at), {LEDGER}.due_at),
   checked = IF({live}, FALSE, {LEDGER}.checked), state = IF({live}, {State.DOOMED:d}, {LEDGER}.state)"""
 
-    def given(*, updated: bool) -> str:
-        had = f"FROM {files('OLD')} AS had WHERE had.backend = came.backend AND had.{key} = came.{key}"
+    def given(self, *, updated: bool) -> str:
+        """Return what takes note of the keys that the row holds; with *updated* those that it did not hold before."""
+        key = self._key
+        had = f"FROM {self._files('OLD')} AS had WHERE had.backend = came.backend AND had.{key} = came.{key}"
         unless = f" AND NOT EXISTS (SELECT 1 {had})" if updated else ""
         # a join, in this order: with IN, each row of the ledger would be read and locked;
         # checked comes before fresh, because what stands behind fresh sees its new value
         return f"""
-UPDATE (SELECT DISTINCT came.backend, came.{key} FROM {files("NEW")} AS came
+UPDATE (SELECT DISTINCT came.backend, came.{key} FROM {self._files("NEW")} AS came
   WHERE came.{key} IS NOT NULL{unless}) AS came
-STRAIGHT_JOIN {ledger} AS entry ON entry.backend = came.backend AND entry.{key} = came.{key}
+STRAIGHT_JOIN {self._ledger} AS entry ON entry.backend = came.backend AND entry.{key} = came.{key}
 SET entry.checked = entry.checked AND COALESCE(entry.fresh, FALSE), entry.fresh = FALSE
 WHERE entry.checked OR entry.fresh"""
 
-    table = qualified(quote, target.schema, target.table)
-    delete, update, insert, arrival = (
-        qualified(quote, target.schema, name) for name in trigger_names(target, dialect)
-    )
-    each = f"ON {table} FOR EACH ROW"
-    yield f"CREATE TRIGGER {delete} AFTER DELETE {each} {taken(updated=False)}"
-    yield f"CREATE TRIGGER {update} AFTER UPDATE {each} {taken(updated=True)}"
-    yield f"CREATE TRIGGER {insert} AFTER INSERT {each} {given(updated=False)}"
-    yield f"CREATE TRIGGER {arrival} AFTER UPDATE {each} {given(updated=True)}"
+    def _files(self, row: str) -> str:
+        held = f"{row}.{self._column}"
+        value = f"IF(JSON_VALID({held}), {held}, 'null')"
+        items = f"IF(JSON_TYPE({value}) = 'ARRAY', {value}, CONCAT('[', {value}, ']'))"
+        return (
+            f"(SELECT {_exact(f'COALESCE(backend, {self._default})')} AS backend, "
+            f"{_exact('COALESCE(to_filename, filename)')} AS {self._key} "
+            f"FROM JSON_TABLE({items}, '$[*]' COLUMNS ({self._PATHS})) AS file)"
+        )
+
+
+def _exact(value: str) -> str:
+    """Return text as the ledger has it: else `Logo.png` is `logo.png`, and the ledger's index is of no use."""
+    return f"CONVERT({value} USING utf8mb4) COLLATE utf8mb4_bin"
 
 
 def _trigger_name(target: Target, event: str) -> str:

@@ -11,14 +11,8 @@ from sqlalchemy import Engine, select
 from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.errors import BackendNotRegisteredError, MaintenanceRefusedError, ObjectNotFoundError
 from filecolumn.files import execution
-from filecolumn.ledger.owner import (
-    SILENT,
-    Survey,
-    forget_standings,
-    look_at_places,
-    other_writers,
-    take_place,
-)
+from filecolumn.ledger.marks import other_writers
+from filecolumn.ledger.owner import SILENT, Examiner, adopt_storage, forget_standings, look_at_places
 from filecolumn.ledger.table import State
 from filecolumn.ledger.transitions import revive, speaking
 from filecolumn.maintenance.required import (
@@ -58,15 +52,15 @@ def adopt(
     require_storages(engine, ledger, metadatas, chosen=storages)
     places = ChosenStorages(storages)
     with speaking(ledger), engine.begin() as connection:
-        survey = Survey(connection, ledger)
+        examiner = Examiner(connection, ledger)
         for name, backend in places.backends():
-            standing = survey.examine(backend)
+            standing = examiner.examine(backend)
             if standing.refused and not (moved or new_place):
                 raise MaintenanceRefusedError(standing.refused)
             if sole:
-                _refuse_other_writers(name, other_writers(backend, survey.identity.id))
+                _refuse_other_writers(name, other_writers(backend, examiner.identity.id))
         for _, backend in places.backends():
-            take_place(connection, ledger, backend, sole=sole, new_id=new_place)
+            adopt_storage(connection, ledger, backend, sole=sole, new_place=new_place)
     forget_standings()
     return places.names
 

@@ -214,7 +214,7 @@ def check(
     require_ledger(engine, ledger)
     require_storages(engine, ledger, metadatas, chosen=storages)
     with nullcontext() if ledger is None else speaking(ledger):
-        ground = survey_ground(engine, ledger, metadatas, claim=repair)
+        ground = survey_ground(engine, ledger, metadatas, register=repair)
     places = ChosenStorages(storages)
     places.leave_out(name for name in places.names if ground.standings[name].refused)
     survey = Survey(engine, ledger, metadatas, places, progress)

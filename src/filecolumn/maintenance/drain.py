@@ -21,7 +21,8 @@ from filecolumn.errors import InvalidKeyError
 from filecolumn.files import execution
 from filecolumn.ledger.deletion import delete_objects
 from filecolumn.ledger.locks import insist
-from filecolumn.ledger.owner import generation_in, has_mark, look_at_places, standing_to_remove, why_shared
+from filecolumn.ledger.marks import has_mark, why_shared
+from filecolumn.ledger.owner import generation_in, look_at_places, standing_to_remove
 from filecolumn.ledger.proofs import forget_tokens
 from filecolumn.ledger.table import Ledger, time_of
 from filecolumn.ledger.transitions import (
@@ -287,7 +288,7 @@ class _Drain:
         keys = self._file_columns.referenced(connection, {key for _, key in ours})
         restored = {ref for ref in ours if ref[1] in keys}
         if restored:
-            warn("rows refer to doomed keys, which stay: %s", sorted(restored))
+            warn("doomed keys are kept, because rows reference them: %s", sorted(restored))
             restore_locked(connection, self._ledger, restored)
         return restored, set(refs) - ours
 

@@ -12,11 +12,12 @@ from sqlalchemy.exc import OperationalError
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import storages
 from filecolumn.ledger.columns import ColumnName, RecordedColumn, recorded_columns, translated
-from filecolumn.ledger.owner import Standing, Survey, examined, is_marked, raise_generation, why_shared
+from filecolumn.ledger.marks import is_marked, why_shared
+from filecolumn.ledger.owner import Examiner, Standing, examined, raise_generation
 from filecolumn.ledger.table import Ledger
 from filecolumn.logs import note
 from filecolumn.maintenance.sql_views import base_columns
-from filecolumn.maintenance.survey import Survey as RowSurvey
+from filecolumn.maintenance.survey import Survey
 from filecolumn.orm.references import (
     IncompleteColumnError,
     ReadColumn,
@@ -80,7 +81,7 @@ def find_file_columns(
             behind = base_columns(connection, column)
             columns.update(dict.fromkeys(behind))
             if not behind:
-                hidden[str(column)] = "it is a file_columns, and of which table the database does not say"
+                hidden[str(column)] = "it is a view, and the database does not say of which table"
     found = FileColumns(list(columns), recorded, hidden)
     for column in found.columns:
         if (why := why_incomplete(connection, column)) is not None:
@@ -122,7 +123,7 @@ class Ground:
     newest: float
     """Epoch seconds of the ledger's newest entry: the database knows nothing of what is younger."""
 
-    def hide(self, survey: RowSurvey) -> None:
+    def hide(self, survey: Survey) -> None:
         """Take note of columns in which a value was found that nobody can decode."""
         for source in survey.undecodable:
             column = survey.columns[source]
@@ -144,9 +145,9 @@ class Ground:
 
 
 def survey_ground(
-    engine: Engine, ledger: Ledger | None, metadatas: Sequence[MetaData], *, claim: bool
+    engine: Engine, ledger: Ledger | None, metadatas: Sequence[MetaData], *, register: bool
 ) -> Ground:
-    """Return what may be concluded; with *claim* the database registers where it has not yet."""
+    """Return what may be concluded; with *register* the database registers where it has not yet."""
     if ledger is None:
         with engine.connect() as connection:
             file_columns = find_file_columns(connection, None, metadatas)
@@ -154,8 +155,8 @@ def survey_ground(
             file_columns, {each.key: _without_ledger(each) for each in storages.all()}, float("inf")
         )
     with engine.begin() as connection:
-        survey = Survey(connection, ledger, only_looks=not claim)
-        standings = {each.key: examined(survey, each, claim=claim) for each in storages.all()}
+        examiner = Examiner(connection, ledger, only_looks=not register)
+        standings = {each.key: examined(examiner, each, register=register) for each in storages.all()}
     with engine.connect() as connection:
         file_columns = find_file_columns(connection, ledger, metadatas)
         newest = connection.scalar(select(func.max(ledger.table.c.created_at)))
@@ -164,7 +165,7 @@ def survey_ground(
         if not standing.mixed and (why := why_shared(backend)):
             standings[backend.key] = Standing(place=standing.place, withheld=standing.withheld, mixed=why)
     # a database that was restored would catch up with what its storages have seen
-    if claim and not any(standing.withheld or standing.refused for standing in standings.values()):
+    if register and not any(standing.withheld or standing.refused for standing in standings.values()):
         _raise_generation(engine, ledger)
     return Ground(file_columns, standings, (newest or 0) / 1000)
 

@@ -194,7 +194,7 @@ class _GroundFacts(TypedDict):
 def _ground(
     connection: Connection, engine: Engine, ledger: Ledger, metadatas: Sequence[MetaData]
 ) -> _GroundFacts:
-    ground = survey_ground(engine, ledger, metadatas, claim=False)
+    ground = survey_ground(engine, ledger, metadatas, register=False)
     names = {each.id: each.name for each in ground.file_columns.recorded}
     hidden = {
         name

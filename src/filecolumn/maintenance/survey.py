@@ -37,7 +37,7 @@ from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts, JsonObject, NotAList
 from filecolumn.files.file import FileObject
 from filecolumn.files.state import AllowedBackends
-from filecolumn.ledger.owner import place_id
+from filecolumn.ledger.marks import place_id
 from filecolumn.ledger.table import Ledger, State, keys_in, time_of
 from filecolumn.ledger.transitions import BATCH
 from filecolumn.maintenance.snapshot import Entry, ListedObject, ReferencedFile, Snapshot

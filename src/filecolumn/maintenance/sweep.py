@@ -146,7 +146,7 @@ def sweep(
     require_ledger(engine, ledger)
     require_storages(engine, ledger, metadatas, chosen=storages)
     with nullcontext() if ledger is None else speaking(ledger):
-        ground = survey_ground(engine, ledger, metadatas, claim=not dry_run)
+        ground = survey_ground(engine, ledger, metadatas, register=not dry_run)
     places = ChosenStorages(storages)
     places.refuse_nested()
     survey = Survey(engine, ledger, metadatas, places, progress)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
@@ -78,7 +78,7 @@ def lock(connection: Connection, table: FromClause) -> None:
         # the lock is of the whole database
         table = table.left
     if isinstance(table, Table):
-        lock_sqlite_by(connection, table)
+        lock_sqlite_by(connection, cast("Table", table))
 
 
 def _select(
