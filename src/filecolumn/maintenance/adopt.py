@@ -91,9 +91,11 @@ def undelete(engine: Engine, *models: Models, key: str, storage: str | None = No
     if storage is not None:
         names = [name for name in names if name in storages.names(storages.resolve(storage))]
     if not names:
-        raise ObjectNotFoundError(f"{key!r} does not wait to be deleted: the ledger has no such key")
+        raise ObjectNotFoundError(f"{key!r} is not waiting to be deleted: the ledger has no such key")
     if len(names) > 1:
-        raise MaintenanceRefusedError(f"{key!r} waits in {', '.join(names)}: name one of them as the storage")
+        raise MaintenanceRefusedError(
+            f"{key!r} is waiting to be deleted in {', '.join(names)}: give one of them as the storage"
+        )
     place: ObjectRef = names[0], key
     _refuse_missing(place)
     if not revive(engine, ledger, place):

@@ -279,7 +279,7 @@ class _Check:
             with self._survey.engine.connect() as connection:
                 missing = missing_triggers(connection, self._survey.metadatas)
             for column in missing:
-                detail = f"the triggers of {column} were installed, and are not all there: install them again"
+                detail = f"some triggers of {column} are missing: install them again"
                 yield Finding(kind=FindingKind.TRIGGERS, detail=detail)
 
     def _read(self) -> Iterator[Finding]:
@@ -331,7 +331,7 @@ class _Check:
 
 
 def _unreachable(name: str, why: str) -> Finding:
-    detail = f"the storage cannot be reached, so nothing is known of what is in it: {why}"
+    detail = f"the storage cannot be reached, so nothing in it was checked: {why}"
     return Finding(kind=FindingKind.UNREACHABLE, detail=detail, storage=name)
 
 
@@ -382,7 +382,7 @@ class Confirmer:
         except UNREACHABLE as error:
             return self._unreachable(file.place, error)
         if stat is None:
-            return FindingKind.MISSING, "the row refers to an object that is not there"
+            return FindingKind.MISSING, "the row references an object that is not there"
         if file.size not in {None, stat.size}:
             return FindingKind.CORRUPT, f"the object has {stat.size} bytes, the row says {file.size}"
         return None
@@ -414,7 +414,7 @@ class Confirmer:
     def shared(self, page: Iterable[ReferencedFile]) -> Iterator[Finding]:
         """Yield the rows that refer to an object of another row; advanced-alchemy's may."""
         return self._still_referenced(
-            (file, (FindingKind.FOREIGN, "another row refers to the same object")) for file in page
+            (file, (FindingKind.FOREIGN, "another row references the same object")) for file in page
         )
 
     def unlisted(self, page: Sequence[ReferencedFile]) -> Iterator[Finding]:
@@ -436,7 +436,7 @@ class Confirmer:
             if suspect.key not in held and entry is not None and entry.state == State.LIVE:
                 yield Finding(
                     kind=FindingKind.LEDGER,
-                    detail="the ledger has it as live, and no row refers to it",
+                    detail="the ledger has it as live, but no row references it",
                     storage=suspect.backend,
                     key=suspect.key,
                 )
@@ -469,7 +469,11 @@ class Confirmer:
                 return None
         except UNREACHABLE as error:
             return self._unreachable(listed.place, error)
-        detail = "it was deleted, and is there again" if late else "no row and no ledger knows it"
+        detail = (
+            "it was deleted, and has come back"
+            if late
+            else "no row references it, and the ledger does not have it"
+        )
         return FindingKind.ORPHAN, detail
 
     def is_old(self, listed: ListedObject) -> bool:
@@ -536,7 +540,7 @@ def _unlisted(entry: Entry | None) -> Problem | None:
     if entry.state == State.DOOMED and not entry.checked:
         return FindingKind.UNRECORDED, "the next drain looks for the row and restores it"
     state = State(entry.state).name.lower()
-    return FindingKind.LEDGER, f"the row refers to it, and the ledger has it as {state}"
+    return FindingKind.LEDGER, f"the row references it, but the ledger has it as {state}"
 
 
 class Repairer:

@@ -127,7 +127,7 @@ class Ground:
         """Take note of columns in which a value was found that nobody can decode."""
         for source in survey.undecodable:
             column = survey.columns[source]
-            self.file_columns.hidden[f"{column.table}.{column.name}"] = "a value in it is no text"
+            self.file_columns.hidden[f"{column.table}.{column.name}"] = "a value in it is not text"
 
     def why_withheld(self, name: str) -> str:
         """Return why nothing may be removed from a storage; empty if it may."""

@@ -51,7 +51,7 @@ def only_ledger(metadatas: Sequence[MetaData]) -> Ledger | None:
     }
     if len(ledgers) > 1:
         raise ValueError(
-            f"the models have several ledgers ({', '.join(ledgers)}); maintain those of each ledger by themselves"
+            f"the models have several ledgers ({', '.join(ledgers)}); maintain the models of each ledger separately"
         )
     return next(iter(ledgers.values()), None)
 

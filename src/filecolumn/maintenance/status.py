@@ -60,7 +60,7 @@ class StatusReport:
     withheld: Mapping[str, int]
     """Doomed, and not deleted because something is in doubt: why, and how many."""
     places: Mapping[str, str]
-    """The storages in which less may be removed or concluded, and why."""
+    """The storages with restrictions on deletions and sweeps, and why."""
     hidden: Mapping[str, str]
     """Columns that cannot be read completely, and why: then nothing is concluded from what is not found."""
     missing_triggers: Sequence[str]
