@@ -53,7 +53,7 @@ def test_check_and_its_exit_codes(world: World, storage: StorageBackend, run: Ru
     [finding, report] = lines(result)
     assert finding["finding"] == {
         "kind": "missing",
-        "detail": "the row refers to an object that is not there",
+        "detail": "the row references an object that is not there",
         "storage": "docs",
         "key": key,
         "row": {"table": "documents", "column": "file", "primary_key": [1]},

@@ -348,9 +348,9 @@ def test_numbers_stand_with_what_they_mean(storage: StorageBackend, tmp_path: Pa
     lay("lost")
     where = ("--app", MODELS, "--url", url)
     assert "keys that rows own" in run("status", *where).stdout
-    assert "a row refers to an object that is not there" in run("check", *where).stdout
+    assert "a row references an object that is not there" in run("check", *where).stdout
     swept = run("sweep", "--dry-run", "--grace", "0", *where)
-    assert (swept.exit_code, "objects that no row and no ledger knew" in swept.stdout) == (1, True)
+    assert (swept.exit_code, "objects in neither a row nor the ledger" in swept.stdout) == (1, True)
     assert "lost" in keys()
 
 

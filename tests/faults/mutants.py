@@ -32,7 +32,7 @@ from filecolumn.orm.transaction import Upload
 # the package has the functions under the modules' names
 drain_module = import_module("filecolumn.maintenance.drain")
 sweep_module = import_module("filecolumn.maintenance.sweep")
-view_module = import_module("filecolumn.maintenance.view")
+ground_module = import_module("filecolumn.maintenance.ground")
 Patch = pytest.MonkeyPatch
 
 VARIABLE = "FILECOLUMN_TEST_MUTANT"
@@ -98,7 +98,7 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
         column_type, "_row_of", row_of_anything
     ),
     "a drain does not look for references": lambda patch: patch.setattr(
-        view_module, "referenced", lambda *_: set()
+        ground_module, "referenced", lambda *_: set()
     ),
     "rows are not read again after the flush": lambda patch: patch.setattr(
         rereading.Rereading, "read", lambda *_: None

@@ -16,7 +16,7 @@ from filecolumn import FileObject, FileObjectList, StoredObject
 from filecolumn.backends.base import StorageBackend
 from filecolumn.ledger.table import State
 from filecolumn.maintenance import check, drain, sweep
-from filecolumn.maintenance.view import look_at
+from filecolumn.maintenance.ground import find_file_columns
 from filecolumn.orm import references
 from filecolumn.orm.catalogue import (
     IncompleteColumnError,
@@ -184,7 +184,7 @@ def test_the_columns_of_the_table_behind_a_view_are_read_too(database: World) ->
     columns = (column._copy() for column in Document.__table__.columns if column.name != "pages")
     view = Table("few_documents", MetaData(), *columns)
     with database.engine.connect() as connection:
-        seen = look_at(connection, None, [view.metadata])
+        seen = find_file_columns(connection, None, [view.metadata])
     assert {(column.table, column.column) for column in seen.columns} == {
         ("few_documents", "file"),
         ("documents", "file"),
@@ -197,9 +197,9 @@ def test_a_view_of_no_table_is_incomplete(database: World) -> None:
     database.sql("CREATE VIEW some_documents AS SELECT 1 AS id, NULL AS file")
     view = Table("some_documents", MetaData(), *(column._copy() for column in Document.__table__.columns))
     with database.engine.connect() as connection:
-        seen = look_at(connection, None, [view.metadata])
+        seen = find_file_columns(connection, None, [view.metadata])
     assert not seen.is_complete
-    assert "of which table the database does not say" in seen.reason
+    assert "the database does not say of which table" in seen.reason
 
 
 class Later(DeclarativeBase):

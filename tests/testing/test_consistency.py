@@ -23,7 +23,7 @@ async def test_it_passes_fails_and_allows(world: World, storage: StorageBackend)
         pytest.raises(AssertionError, match=r"2 findings:[^$]*corrupt") as error,
     ):
         assert_consistent(session, Base)
-    assert "no row and no ledger knows it" in str(error.value)
+    assert "no row references it, and the ledger does not have it" in str(error.value)
     async with world.async_engine() as engine, AsyncSession(engine) as session:
         with pytest.raises(AssertionError, match="1 findings"):
             await assert_consistent_async(session, Base, allow={FindingKind.ORPHAN})

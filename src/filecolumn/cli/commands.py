@@ -23,13 +23,13 @@ __all__ = ("COMMANDS", "TRIGGERS", "TRIGGERS_HELP", "json_option", "main", "with
 
 _GIVEN = "filecolumn.given"
 
-_yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+_yes = click.option("--yes", "-y", is_flag=True, help="Answer yes to every question.")
 _storages = click.option(
     "--storage",
     "storages",
     multiple=True,
     metavar="KEY",
-    help="Limit the run to this storage; may be repeated.",
+    help="Only this storage; may be repeated.",
 )
 
 
@@ -74,7 +74,7 @@ def drain(
     storages: Sequence[str],
     yes: bool,
 ) -> None:
-    """Delete the objects that transactions have released and sweeps have claimed.
+    """Delete the objects that are due: those that transactions released and sweeps claimed.
 
     Exit code 1: a storage refused to delete an object, or an object stays because something is in doubt.
     """
@@ -88,7 +88,7 @@ def drain(
                 run.output.report(due, title="Due")
                 return bool(due.due or due.forgettable)
             if due.due:
-                confirm(f"Delete {due.due} objects that no row refers to?", yes=yes)
+                confirm(f"Delete {due.due} objects that no row references?", yes=yes)
         report = maintenance.drain(
             run.engine, *run.models, limit=limit, batch=batch, lease=lease, rate=rate, storages=names
         )
@@ -104,7 +104,7 @@ def drain(
     type=click.FloatRange(min=0),
     default=maintenance.SWEEP_GRACE,
     show_default=True,
-    help="Seconds that an object may wait for its row.",
+    help="Seconds that a new object may wait for its row.",
 )
 @click.option(
     "--quarantine",
@@ -149,7 +149,7 @@ def sweep(
     def work(run: Running) -> bool:
         if not (dry_run or yes):
             require_storages_of(run.engine, *run.models, chosen=names)
-            confirm("Claim every object without a row, for the next drain to delete?", yes=yes)
+            confirm("Let the next drain delete every object that no row references?", yes=yes)
         report = maintenance.sweep(
             run.engine,
             *run.models,
@@ -170,18 +170,18 @@ def sweep(
 
 @_command("check", explained({**CHECK, **{str(kind): meaning for kind, meaning in FINDINGS.items()}}))
 @click.option("--verify", is_flag=True, help="Read every object and compare its hash.")
-@click.option("--repair", is_flag=True, help="Repair what can be repaired without losing anything.")
+@click.option("--repair", is_flag=True, help="Repair what can be repaired without loss.")
 @click.option(
     "--grace",
     type=click.FloatRange(min=0),
     default=maintenance.SWEEP_GRACE,
     show_default=True,
-    help="Seconds that an object may wait for its row.",
+    help="Seconds that a new object may wait for its row.",
 )
 @_storages
 @_yes
 def check(*, verify: bool, repair: bool, grace: float, storages: Sequence[str], yes: bool) -> None:
-    """Compare rows, ledger and storages, and name each thing that is wrong.
+    """Compare rows, ledger and storages, and report each difference.
 
     Exit code 1: something is wrong.  Without --repair nothing is changed.
     """
@@ -190,7 +190,7 @@ def check(*, verify: bool, repair: bool, grace: float, storages: Sequence[str], 
     def work(run: Running) -> bool:
         if repair and not yes:
             require_storages_of(run.engine, *run.models, chosen=names)
-            confirm("Change the ledger, and give what no row refers to to the next drain?", yes=yes)
+            confirm("Correct the ledger, and let the next drain delete what no row references?", yes=yes)
         report = maintenance.check(
             run.engine,
             *run.models,
@@ -229,15 +229,15 @@ def status(*, max_age: float | None, storages: Sequence[str]) -> None:
 
 
 @_command("adopt")
-@click.option("--moved", is_flag=True, help="The content was copied to where the storages are now.")
-@click.option("--new-place", is_flag=True, help="The storages start anew where they are now.")
+@click.option("--moved", is_flag=True, help="The content was copied to the storages' new location.")
+@click.option("--new-place", is_flag=True, help="The storages start empty at a new location.")
 @click.option(
-    "--sole", is_flag=True, help="Nobody else stores there, and nothing is to be kept that has no row."
+    "--sole", is_flag=True, help="No other database stores there, and objects without a row are not needed."
 )
 @_storages
 @_yes
 def adopt(*, moved: bool, new_place: bool, sole: bool, storages: Sequence[str], yes: bool) -> None:
-    """Say that the storages are this database's: after it moved, or was restored."""
+    """Adopt the storages for this database, after it was moved or restored."""
     names = storages or None
     question = "Is this the database whose files are in these storages? From now on it may delete them"
     if sole:
@@ -258,7 +258,7 @@ def adopt(*, moved: bool, new_place: bool, sole: bool, storages: Sequence[str], 
 
 
 @_command("migrate")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done; exit code 1 if anything.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done; exit code 1 if anything.")
 def migrate(*, dry_run: bool) -> None:
     """Bring the ledger's tables to this release, for databases without Alembic."""
 
@@ -274,20 +274,20 @@ def migrate(*, dry_run: bool) -> None:
 @click.argument("key")
 @click.option("--storage", metavar="KEY", help="The storage, if several have the key.")
 def undelete(*, key: str, storage: str | None) -> None:
-    """Take KEY back from the quarantine or the retention."""
+    """Undo the pending deletion of KEY."""
 
     def work(run: Running) -> None:
         name = maintenance.undelete(run.engine, *run.models, key=key, storage=storage)
-        run.output.result({"undeleted": {"storage": name, "key": key}}, f"{key} in {name} stays")
+        run.output.result({"undeleted": {"storage": name, "key": key}}, f"{key} in {name} is kept")
 
     opened(work)
 
 
 @_command("columns", explained(COLUMN))
-@click.option("--renamed", nargs=2, metavar="OLD NEW", help="A migration has renamed table.column.")
-@click.option("--forget", metavar="NAME", help="This table.column is gone for good.")
+@click.option("--renamed", nargs=2, metavar="OLD NEW", help="A migration renamed table.column.")
+@click.option("--forget", metavar="NAME", help="This table.column was dropped for good.")
 def columns(*, renamed: tuple[str, str] | None, forget: str | None) -> None:
-    """Show the file columns that the ledger has recorded, or say what became of one.
+    """List the file columns that the ledger has recorded, or record that one was renamed or dropped.
 
     Exit code 1: one of them cannot be read, so that nothing is deleted.
     """
@@ -310,32 +310,32 @@ def columns(*, renamed: tuple[str, str] | None, forget: str | None) -> None:
 @click.argument("source")
 @click.argument("target")
 def copy_files(*, source: str, target: str) -> None:
-    """Say that a migration copied files by SQL from the column SOURCE to TARGET, as table.column.
+    """Record that a migration copied files by SQL from the column SOURCE to TARGET, as table.column.
 
     Columns of one table: rows without a file in TARGET get that of SOURCE first.
     """
 
     def work(run: Running) -> None:
         count = maintenance.copy_files(run.engine, *run.models, source=source, target=target)
-        run.output.result({"keys": count}, f"{count} keys are looked up before they are deleted")
+        run.output.result(
+            {"keys": count}, f"{count} keys: each is looked up in all columns before it is deleted"
+        )
 
     opened(work)
 
 
 @_command("install")
 def install() -> None:
-    """Create or replace the triggers, and say of each whether it was created, replaced or unchanged.
+    """Create or replace the triggers, and show for each whether it was created, replaced or unchanged.
 
-    They note how long deleted files are kept (`storages.retention`), so the storages must be registered.
+    They store how long deleted files are kept (`storages.retention`), so the storages must be registered.
     """
 
     def work(run: Running) -> None:
         changes: list[maintenance.TriggerChange] = []
         require_storages_of_columns(run.engine, *run.models)
         warnings = maintenance.install_triggers(run.engine, *run.models, on_trigger=changes.append)
-        _tell(
-            run, changes, nothing="no table with a file column is in the database, so there is none to watch"
-        )
+        _tell(run, changes, nothing="the database has no table with a file column")
         for warning in warnings:
             run.output.result({"warning": warning}, f"warning: {warning}")
 
@@ -344,12 +344,12 @@ def install() -> None:
 
 @_command("remove")
 def remove() -> None:
-    """Drop the triggers, and say which."""
+    """Drop the triggers, and show which."""
 
     def work(run: Running) -> None:
         changes: list[maintenance.TriggerChange] = []
         maintenance.remove_triggers(run.engine, *run.models, on_trigger=changes.append)
-        _tell(run, changes, nothing="no triggers are there")
+        _tell(run, changes, nothing="there are no triggers")
 
     opened(work)
 
@@ -379,7 +379,7 @@ COMMANDS: tuple[MaintenanceCommand, ...] = (
     copy_files,
 )
 TRIGGERS: tuple[MaintenanceCommand, ...] = (install, remove)
-TRIGGERS_HELP = "Let the database note what raw SQL takes away."
+TRIGGERS_HELP = "Let the database record what raw SQL removes."
 
 
 def with_options(command: MaintenanceCommand, options: Sequence[click.Option]) -> MaintenanceCommand:

@@ -99,9 +99,7 @@ def read_project(given: Given) -> Project:
         engine_of(url)
     apps = [each for each in found if _is_app(each)]
     if len(apps) > 1:
-        raise click.UsageError(
-            f"{len(apps)} applications are named; maintain the files of each by themselves"
-        )
+        raise click.UsageError(f"{len(apps)} applications are named; maintain the files of each separately")
     if apps:
         # it is there: somebody has made an application of it
         project_of: Callable[..., Project] = import_module("filecolumn.litestar.project").project_of
@@ -117,7 +115,7 @@ def _set_up(name: str) -> None:
     """Call the function that registers the storages."""
     prepare = _imported(name)
     if not callable(prepare):
-        raise click.UsageError(f"{name!r} is no function that registers storages")
+        raise click.UsageError(f"{name!r} is not a function that registers storages")
     try:
         prepared: object = prepare()
         if inspect.isawaitable(prepared):
@@ -200,7 +198,7 @@ def _made(name: str) -> object:
         return found()
     except Exception as error:
         raise click.UsageError(
-            f"{name!r} is no application, and calling it failed: {_where(error)}"
+            f"{name!r} is not an application, and calling it failed: {_where(error)}"
         ) from error
 
 
@@ -218,6 +216,4 @@ def _models(name: str, found: object) -> Models:
     metadata = getattr(found, "metadata", None)
     if isinstance(metadata, MetaData):
         return metadata
-    raise click.UsageError(
-        f"{name!r} is no declarative base, registry or MetaData, and no Litestar application"
-    )
+    raise click.UsageError(f"{name!r} is not a declarative base, registry, MetaData or Litestar application")

@@ -138,9 +138,9 @@ def confirm(question: str, *, yes: bool) -> None:
     except click.Abort as abort:
         if isinstance(abort.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
-        raise Failed("nobody answered, so nothing is done; --yes answers beforehand") from None
+        raise Failed("no answer, so nothing was changed; --yes answers yes to every question") from None
     if not agreed:
-        raise Failed("nothing is done")
+        raise Failed("cancelled: nothing was changed")
 
 
 @contextmanager

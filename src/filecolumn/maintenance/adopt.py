@@ -17,12 +17,10 @@ from filecolumn.ledger.table import State
 from filecolumn.ledger.transitions import revive, speaking
 from filecolumn.maintenance.required import (
     Models,
-    known_ledger,
-    refuse_autocommit,
-    require_ledger,
     require_storages,
+    require_tables,
 )
-from filecolumn.maintenance.survey import Places
+from filecolumn.maintenance.survey import ChosenStorages
 
 __all__ = (
     "adopt",
@@ -50,11 +48,9 @@ def adopt(
     30 days.  BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage
     that is not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
     """
-    refuse_autocommit(engine)
-    ledger, metadatas = known_ledger(models)
-    require_ledger(engine, ledger)
+    ledger, metadatas = require_tables(engine, models)
     require_storages(engine, ledger, metadatas, chosen=storages)
-    places = Places(storages)
+    places = ChosenStorages(storages)
     with speaking(ledger), engine.begin() as connection:
         examiner = Examiner(connection, ledger)
         for name, backend in places.backends():
@@ -86,9 +82,7 @@ def undelete(engine: Engine, *models: Models, key: str, storage: str | None = No
     needed only where several have the key.  ObjectNotFoundError if it does not wait to be deleted, or
     its object is gone; MaintenanceRefusedError if several storages have it.
     """
-    refuse_autocommit(engine)
-    ledger, _ = known_ledger(models)
-    require_ledger(engine, ledger)
+    ledger, _ = require_tables(engine, models)
     columns = ledger.table.c
     with speaking(ledger), engine.connect() as connection:
         look_at_places(connection, ledger)
@@ -97,9 +91,11 @@ def undelete(engine: Engine, *models: Models, key: str, storage: str | None = No
     if storage is not None:
         names = [name for name in names if name in storages.names(storages.resolve(storage))]
     if not names:
-        raise ObjectNotFoundError(f"{key!r} does not wait to be deleted: the ledger has no such key")
+        raise ObjectNotFoundError(f"{key!r} is not waiting to be deleted: the ledger has no such key")
     if len(names) > 1:
-        raise MaintenanceRefusedError(f"{key!r} waits in {', '.join(names)}: name one of them as the storage")
+        raise MaintenanceRefusedError(
+            f"{key!r} is waiting to be deleted in {', '.join(names)}: give one of them as the storage"
+        )
     place: ObjectRef = names[0], key
     _refuse_missing(place)
     if not revive(engine, ledger, place):

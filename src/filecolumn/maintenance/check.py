@@ -23,7 +23,7 @@ from filecolumn.errors import (
 from filecolumn.files import execution
 from filecolumn.ledger.columns import name_of, note_columns
 from filecolumn.ledger.locks import insist
-from filecolumn.ledger.table import State
+from filecolumn.ledger.table import Ledger, State
 from filecolumn.ledger.transitions import (
     adopt_live,
     doom_gone,
@@ -42,10 +42,10 @@ from filecolumn.maintenance.required import (
     require_ledger,
     require_storages,
 )
-from filecolumn.maintenance.snapshot import Entry, HeldFile, ListedObject, Scratch
+from filecolumn.maintenance.snapshot import Entry, ListedObject, ReferencedFile, Snapshot
 from filecolumn.maintenance.survey import (
     UNREACHABLE,
-    Places,
+    ChosenStorages,
     Progress,
     Survey,
     Unreadable,
@@ -70,6 +70,7 @@ __all__ = (
     "RowReference",
     "check",
 )
+
 
 EXAMPLES = 1000
 """Findings that a report keeps; all of them are given to the callback."""
@@ -175,6 +176,9 @@ class CheckReport:
         return [finding for finding in self.findings if finding.kind is kind]
 
 
+GRACE = 24 * 3600.0
+"""Seconds in which an object without a row is no orphan: its transaction may still be running."""
+
 Problem = tuple[FindingKind, str]
 """What is wrong, and how it is said."""
 
@@ -182,26 +186,176 @@ READ_LIMIT = 3600.0
 """Seconds that an event loop waits for the content of one object."""
 
 
+def check(
+    engine: Engine,
+    *models: Models,
+    verify: bool = False,
+    repair: bool = False,
+    grace: float = GRACE,
+    storages: Collection[str] | None = None,
+    on_finding: OnFinding | None = None,
+    progress: Progress = no_progress,
+) -> CheckReport:
+    """Compare rows, ledger and storages, and return what is wrong.
+
+    *models* are the declarative bases (or `MetaData`) of **all** models in the database.  *verify*
+    reads every object and compares its hash.  *repair* does what cannot lose anything: orphans and
+    ledger entries without a row are given to the next drain, keys of rows are recorded as live.
+    *grace* is in seconds, *storages* names the storages to look at.  *on_finding* is told of each
+    finding; the report keeps the first 1,000.  Memory does not grow with their number.
+
+    A storage that cannot be reached is a finding, and the check goes on with the others.
+    BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
+    not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
+    """
+    refuse_autocommit(engine)
+    metadatas = known_metadatas(models)
+    ledger = only_ledger(metadatas)
+    require_ledger(engine, ledger)
+    require_storages(engine, ledger, metadatas, chosen=storages)
+    with nullcontext() if ledger is None else speaking(ledger):
+        ground = survey_ground(engine, ledger, metadatas, register=repair)
+    places = ChosenStorages(storages)
+    places.leave_out(name for name in places.names if ground.standings[name].refused)
+    survey = Survey(engine, ledger, metadatas, places, progress)
+    with Snapshot() as snapshot:
+        run = _Check(survey, ground, snapshot, grace=grace, verify=verify)
+        repairer = Repairer(survey, ledger, ground) if repair and ledger is not None else None
+        for finding in run.findings():
+            done = finding if repairer is None or run.is_lost(finding) else repairer.repair(finding)
+            run.report.add(done)
+            if on_finding is not None:
+                on_finding(done)
+        if repairer is not None:
+            repairer.record_columns(snapshot)
+            if places.is_complete and ground.file_columns.is_complete:
+                conclude_pass(survey, snapshot, run.started)
+    return run.report
+
+
+class _Check:
+    """One check: reads everything into the snapshot, compares, and confirms each suspicion by a second look."""
+
+    def __init__(
+        self, survey: Survey, ground: Ground, snapshot: Snapshot, *, grace: float, verify: bool
+    ) -> None:
+        self._survey = survey
+        self._ground = ground
+        self._snapshot = snapshot
+        self._verify = verify
+        self.started: float = database_time(survey.engine)
+        self._confirmer = Confirmer(survey, ground, self.started - grace)
+        self.report: CheckReport = CheckReport()
+
+    def is_lost(self, finding: Finding) -> bool:
+        """Return whether the storage of a finding does not answer any more: nothing is repaired there."""
+        if finding.storage is None:
+            return False
+        return self._confirmer.is_lost(self._survey.places.name_of(finding.storage))
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong, as it is found."""
+        yield from self._about_the_whole()
+        yield from self._read()
+        yield from self._in_storages()
+        if self._survey.ledger is not None:
+            yield from self._in_ledger()
+        yield from self._orphans()
+
+    def _about_the_whole(self) -> Iterator[Finding]:
+        """Yield what is wrong with storages, columns and triggers as such."""
+        has_ledger = self._survey.ledger is not None
+        for name, standing in self._ground.standings.items():
+            if standing.refused:
+                # a bucket that is not there has no mark either
+                why = why_unreachable(storages.get(name))
+                place = Finding(kind=FindingKind.PLACE, detail=standing.refused, storage=name)
+                yield _unreachable(name, why) if why else place
+            elif standing.withheld and has_ledger:
+                yield Finding(kind=FindingKind.WITHHELD, detail=standing.withheld, storage=name)
+        if not self._ground.file_columns.is_complete:
+            yield Finding(kind=FindingKind.HIDDEN, detail=self._ground.file_columns.reason)
+        if has_ledger:
+            with self._survey.engine.connect() as connection:
+                missing = missing_triggers(connection, self._survey.metadatas)
+            for column in missing:
+                detail = f"some triggers of {column} are missing: install them again"
+                yield Finding(kind=FindingKind.TRIGGERS, detail=detail)
+
+    def _read(self) -> Iterator[Finding]:
+        """Read rows, ledger and storages, and yield what cannot be read of them."""
+        for unreadable in self._survey.read_rows(self._snapshot):
+            yield from self._confirmer.unreadable(unreadable)
+        self._ground.hide(self._survey)
+        self._survey.read_ledger(self._snapshot)
+        for name, error in self._survey.read_storages(self._snapshot):
+            yield _unreachable(name, said(error))
+        self._snapshot.index()
+        self.report.files = self._snapshot.count("held")
+        self.report.entries = self._snapshot.count("entry")
+        self.report.objects = self._snapshot.count("listed")
+
+    def _in_storages(self) -> Iterator[Finding]:
+        """Yield the rows whose object is missing, another one, or another row's."""
+        for name in ("missing", "size"):
+            for page in self._snapshot.held(_QUERIES[name]):
+                yield from self._confirmer.unlike(page)
+                yield from self._lost()
+        for page in self._snapshot.held(_QUERIES["several"]):
+            yield from self._confirmer.shared(page)
+        if self._verify:
+            for page in self._snapshot.held(_QUERIES["whole"]):
+                yield from self._confirmer.contents(page)
+                yield from self._lost()
+                self._survey.progress("verified", len(page))
+
+    def _in_ledger(self) -> Iterator[Finding]:
+        """Yield where rows and ledger disagree."""
+        for name in ("not_live", "unrecorded"):
+            for page in self._snapshot.held(_QUERIES[name]):
+                yield from self._confirmer.unlisted(page)
+        for page in self._snapshot.held(_QUERIES["other"]):
+            yield from self._confirmer.recorded_otherwise(page)
+        for entries in self._snapshot.entries(_QUERIES["unheld"]):
+            yield from self._confirmer.unheld(entries)
+
+    def _orphans(self) -> Iterator[Finding]:
+        for objects in self._snapshot.listed(_QUERIES["unknown"]):
+            yield from self._confirmer.orphans(objects)
+            yield from self._lost()
+
+    def _lost(self) -> Iterator[Finding]:
+        """Yield the storages that have stopped answering since they were listed."""
+        for name, why in self._confirmer.newly_lost():
+            yield _unreachable(name, why)
+
+
+def _unreachable(name: str, why: str) -> Finding:
+    detail = f"the storage cannot be reached, so nothing in it was checked: {why}"
+    return Finding(kind=FindingKind.UNREACHABLE, detail=detail, storage=name)
+
+
 class Confirmer:
     """Reads again what a survey suspects."""
 
-    def __init__(self, survey: Survey, ground: Ground, grace: float) -> None:
+    def __init__(self, survey: Survey, ground: Ground, oldest: float) -> None:
         self._survey = survey
         self._ground = ground
-        self._oldest = database_time(survey.engine) - grace
+        self._oldest = oldest
+        """Epoch seconds: what is younger may still get its row."""
         self._lost: dict[str, str] = {}
-        """Why a storage does not answer any more, by its name."""
+        """Why a storage no longer answers, by its name."""
         self._told: set[str] = set()
 
     def newly_lost(self) -> Iterator[tuple[str, str]]:
-        """Yield the storages that have stopped to answer, each once, and why: nothing more is asked of them."""
+        """Yield the storages that have stopped answering, each once, and why: nothing more is asked of them."""
         for name, why in self._lost.items():
             if name not in self._told:
                 self._told.add(name)
                 yield name, why
 
     def is_lost(self, name: str) -> bool:
-        """Return whether a storage has stopped to answer."""
+        """Return whether a storage has stopped answering."""
         return name in self._lost
 
     def unreadable(self, page: Sequence[Unreadable]) -> Iterator[Finding]:
@@ -214,11 +368,11 @@ class Confirmer:
                 row = self._reference(now.source, now.primary_key)
                 yield Finding(kind=kind, detail=str(now.problem), row=row)
 
-    def unlike(self, page: Iterable[HeldFile]) -> Iterator[Finding]:
+    def unlike(self, page: Iterable[ReferencedFile]) -> Iterator[Finding]:
         """Yield the rows whose object is not there, or has another size."""
-        return self._held((file, self._unlike(file)) for file in page)
+        return self._still_referenced((file, self._unlike(file)) for file in page)
 
-    def _unlike(self, file: HeldFile) -> Problem | None:
+    def _unlike(self, file: ReferencedFile) -> Problem | None:
         if file.place in self._lost:
             return None
         try:
@@ -228,14 +382,14 @@ class Confirmer:
         except UNREACHABLE as error:
             return self._unreachable(file.place, error)
         if stat is None:
-            return FindingKind.MISSING, "the row refers to an object that is not there"
+            return FindingKind.MISSING, "the row references an object that is not there"
         if file.size not in {None, stat.size}:
             return FindingKind.CORRUPT, f"the object has {stat.size} bytes, the row says {file.size}"
         return None
 
-    def contents(self, page: Iterable[HeldFile]) -> Iterator[Finding]:
+    def contents(self, page: Iterable[ReferencedFile]) -> Iterator[Finding]:
         """Yield the rows whose object has other content."""
-        return self._held((file, self._other_content(file)) for file in page)
+        return self._still_referenced((file, self._other_content(file)) for file in page)
 
     def _unreachable(self, place: str, error: Exception) -> Problem | None:
         """Return that an object cannot be read; None if that is because its storage does not answer at all."""
@@ -244,7 +398,7 @@ class Confirmer:
             return None
         return FindingKind.UNREACHABLE, f"the object cannot be read: {said(error)}"
 
-    def _other_content(self, file: HeldFile) -> Problem | None:
+    def _other_content(self, file: ReferencedFile) -> Problem | None:
         if file.place in self._lost:
             return None
         try:
@@ -257,21 +411,21 @@ class Confirmer:
             return None
         return FindingKind.CORRUPT, f"the content is {found}, the row says {file.checksum}"
 
-    def shared(self, page: Iterable[HeldFile]) -> Iterator[Finding]:
+    def shared(self, page: Iterable[ReferencedFile]) -> Iterator[Finding]:
         """Yield the rows that refer to an object of another row; advanced-alchemy's may."""
-        return self._held(
-            (file, (FindingKind.FOREIGN, "another row refers to the same object")) for file in page
+        return self._still_referenced(
+            (file, (FindingKind.FOREIGN, "another row references the same object")) for file in page
         )
 
-    def unlisted(self, page: Sequence[HeldFile]) -> Iterator[Finding]:
+    def unlisted(self, page: Sequence[ReferencedFile]) -> Iterator[Finding]:
         """Yield the rows whose key the ledger does not have as live."""
         entries = self._entries(page)
-        return self._held((file, _unlisted(entries.get((file.place, file.key)))) for file in page)
+        return self._still_referenced((file, _unlisted(entries.get((file.place, file.key)))) for file in page)
 
-    def recorded_otherwise(self, page: Iterable[HeldFile]) -> Iterator[Finding]:
+    def recorded_otherwise(self, page: Iterable[ReferencedFile]) -> Iterator[Finding]:
         """Yield the rows that describe other content than the ledger does."""
         problem = (FindingKind.LEDGER, "the row and the ledger have different checksums")
-        return self._held((file, problem) for file in page)
+        return self._still_referenced((file, problem) for file in page)
 
     def unheld(self, page: Sequence[Entry]) -> Iterator[Finding]:
         """Yield what the ledger has as live, and no row refers to."""
@@ -282,7 +436,7 @@ class Confirmer:
             if suspect.key not in held and entry is not None and entry.state == State.LIVE:
                 yield Finding(
                     kind=FindingKind.LEDGER,
-                    detail="the ledger has it as live, and no row refers to it",
+                    detail="the ledger has it as live, but no row references it",
                     storage=suspect.backend,
                     key=suspect.key,
                 )
@@ -315,18 +469,24 @@ class Confirmer:
                 return None
         except UNREACHABLE as error:
             return self._unreachable(listed.place, error)
-        detail = "it was deleted, and is there again" if late else "no row and no ledger knows it"
+        detail = (
+            "it was deleted, and has come back"
+            if late
+            else "no row references it, and the ledger does not have it"
+        )
         return FindingKind.ORPHAN, detail
 
     def is_old(self, listed: ListedObject) -> bool:
         """Return whether an object is older than the grace; one without a date is so for a grace of 0."""
         return listed.modified is not None and listed.modified <= self._oldest
 
-    def _held(self, suspects: Iterable[tuple[HeldFile, Problem | None]]) -> Iterator[Finding]:
+    def _still_referenced(
+        self, suspects: Iterable[tuple[ReferencedFile, Problem | None]]
+    ) -> Iterator[Finding]:
         """Yield the problems of files that their rows still refer to, after everything else was read."""
         wrong = [(file, problem) for file, problem in suspects if problem is not None]
         found = self._survey.reread(file for file, _ in wrong if file.primary_key)
-        now = {file for file in found if isinstance(file, HeldFile)}
+        now = {file for file in found if isinstance(file, ReferencedFile)}
         for file, (kind, detail) in wrong:
             if file in now or not file.primary_key:
                 row = self._reference(file.source, file.primary_key)
@@ -339,7 +499,7 @@ class Confirmer:
         except ObjectNotFoundError:
             return None
 
-    def _checksum(self, file: HeldFile) -> str:
+    def _checksum(self, file: ReferencedFile) -> str:
         backend = storages.get(file.place)
 
         def read() -> str:
@@ -353,7 +513,7 @@ class Confirmer:
             read, limit=READ_LIMIT, doing=f"read {file.key!r} in storage {backend.key!r}"
         )
 
-    def _entries(self, suspects: Iterable[HeldFile | Entry | ListedObject]) -> dict[ObjectRef, Entry]:
+    def _entries(self, suspects: Iterable[ReferencedFile | Entry | ListedObject]) -> dict[ObjectRef, Entry]:
         keys = {(suspect.place, suspect.key) for suspect in suspects}
         return self._survey.entries_of(keys)
 
@@ -361,11 +521,11 @@ class Confirmer:
         wanted = list(keys)
         if not wanted:
             return set()
-        view = self._ground.view
+        file_columns = self._ground.file_columns
         with self._survey.engine.connect() as connection:
-            found = view.referenced(connection, wanted)
+            found = file_columns.referenced(connection, wanted)
         # what cannot be read may hold all of them
-        return found if view.is_complete else set(wanted)
+        return found if file_columns.is_complete else set(wanted)
 
     def _reference(self, source: int, primary_key: tuple[object, ...]) -> RowReference:
         column = self._survey.columns[source]
@@ -380,60 +540,59 @@ def _unlisted(entry: Entry | None) -> Problem | None:
     if entry.state == State.DOOMED and not entry.checked:
         return FindingKind.UNRECORDED, "the next drain looks for the row and restores it"
     state = State(entry.state).name.lower()
-    return FindingKind.LEDGER, f"the row refers to it, and the ledger has it as {state}"
+    return FindingKind.LEDGER, f"the row references it, but the ledger has it as {state}"
 
 
 class Repairer:
-    """Corrects the ledger by what the rows say, and claims what nobody can miss, as a sweep does.
+    """Corrects the ledger by what the rows say, and dooms what no row can miss, as a sweep does.
 
     A drain looks for a reference once more before it deletes.  What is missing or corrupt is left as
     it is: only a person can say where the right content is.  A live key without a row is noted only.
     """
 
-    def __init__(self, survey: Survey, ground: Ground) -> None:
+    def __init__(self, survey: Survey, ledger: Ledger, ground: Ground) -> None:
         self._survey = survey
+        self._ledger = ledger
         self._ground = ground
 
     def repair(self, finding: Finding) -> Finding:
         """Return *finding*, as repaired if it was."""
-        if finding.storage is None or finding.key is None or self._survey.ledger is None:
+        if finding.storage is None or finding.key is None:
             return finding
         return replace(finding, repaired=self._correct(finding, (finding.storage, finding.key)))
 
-    def _correct(self, finding: Finding, place: tuple[str, str]) -> bool:
-        engine, ledger = self._survey.engine, self._survey.ledger
-        assert ledger is not None  # noqa: S101 - see `repair`
+    def _correct(self, finding: Finding, ref: ObjectRef) -> bool:
+        engine, ledger = self._survey.engine, self._ledger
         match finding.kind:
             case FindingKind.ORPHAN:
-                if self._ground.why_not(self._survey.places.name_of(place[0])) or self._is_young(place):
+                if self._ground.why_not(self._survey.places.name_of(ref[0])) or self._is_young(ref):
                     return False
                 after = at_least_retention(QUARANTINE)
-                claimed = fence(engine, ledger, [place], after=after)
-                return bool(claimed or doom_gone(engine, ledger, [place], after=after))
+                added = fence(engine, ledger, [ref], after=after)
+                return bool(added or doom_gone(engine, ledger, [ref], after=after))
             case FindingKind.LEDGER if finding.row is None:
-                note_unreferenced(engine, ledger, [place])
+                note_unreferenced(engine, ledger, [ref])
                 return False
             case FindingKind.LEDGER:
                 # what the ledger has as gone is looked up by the next drain, as every key that may live again
-                return bool(restore(engine, ledger, [place]) or doom_gone(engine, ledger, [place]))
+                return bool(restore(engine, ledger, [ref]) or doom_gone(engine, ledger, [ref]))
             case FindingKind.UNRECORDED:
-                return bool(restore(engine, ledger, [place]) or adopt_live(engine, ledger, [place]))
+                return bool(restore(engine, ledger, [ref]) or adopt_live(engine, ledger, [ref]))
             case _:
                 return False
 
-    def _is_young(self, place: ObjectRef) -> bool:
+    def _is_young(self, ref: ObjectRef) -> bool:
         """Return whether an object is younger than the ledger's newest entry, as for a database that was restored."""
-        backend = storages.get(place[0])
+        backend = storages.get(ref[0])
         try:
-            stat = execution.asked(backend, partial(backend.stat, place[1]), f"describe {place[1]!r}")
+            stat = execution.asked(backend, partial(backend.stat, ref[1]), f"describe {ref[1]!r}")
         except UNREACHABLE:
             return True
         return stat.last_modified is None or stat.last_modified > self._ground.newest
 
-    def record_columns(self, scratch: Scratch) -> None:
+    def record_columns(self, snapshot: Snapshot) -> None:
         """Record which columns hold the keys of entries that do not say it: those of older releases."""
-        engine, ledger = self._survey.engine, self._survey.ledger
-        assert ledger is not None  # noqa: S101 - see `repair`
+        engine, ledger = self._survey.engine, self._ledger
         with engine.begin() as connection:
             names = [
                 name_of(connection, ledger, column.table, column.name) for column in self._survey.columns
@@ -444,18 +603,15 @@ class Repairer:
             columns.state == State.LIVE.value, columns.held_in.is_(None)
         )
         for page in pages_of(engine, query, (columns.backend, columns.key)):
-            place_of = {
+            ref_of = {
                 (row.backend, row.key): (self._survey.places.name_of(row.backend), row.key) for row in page
             }
-            sources = scratch.sources_of(list(place_of.values()))
+            sources = snapshot.sources_of(list(ref_of.values()))
             for source, name in enumerate(names):
-                places = [entry for entry, place in place_of.items() if sources.get(place) == source]
-                if places:
-                    insist(engine, partial(note_column, ledger=ledger, refs=places, column=ids[name]))
+                refs = [entry for entry, ref in ref_of.items() if sources.get(ref) == source]
+                if refs:
+                    insist(engine, partial(note_column, ledger=ledger, refs=refs, column=ids[name]))
 
-
-GRACE = 24 * 3600.0
-"""Seconds in which an object without a row is no orphan: its transaction may still be running."""
 
 _LISTED = "FROM held h JOIN listed l ON l.place = h.place AND l.key = h.key"
 # states are 1 for State.LIVE, 3 for State.GONE
@@ -477,130 +633,3 @@ _QUERIES = {
     "unknown": "FROM listed l WHERE NOT EXISTS (SELECT 1 FROM held h WHERE h.place = l.place AND h.key = l.key) "
     "AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.place = l.place AND e.key = l.key AND e.state <> 3)",
 }
-
-
-def check(
-    engine: Engine,
-    *models: Models,
-    verify: bool = False,
-    repair: bool = False,
-    grace: float = GRACE,
-    storages: Collection[str] | None = None,
-    on_finding: OnFinding | None = None,
-    progress: Progress = no_progress,
-) -> CheckReport:
-    """Compare rows, ledger and storages, and return what is wrong.
-
-    *models* are the declarative bases (or `MetaData`) of **all** models in the database.  *verify*
-    reads every object and compares its hash.  *repair* does what cannot lose anything: orphans and
-    ledger entries without a row are given to the next drain, keys of rows are recorded as live.
-    *grace* is in seconds, *storages* names the storages to look at.  *on_finding* is told of each
-    finding; the report keeps the first 1,000.  Memory does not grow with their number.
-
-    A storage that cannot be reached is a finding, and the check goes on with the others.
-    BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
-    not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
-    """
-    refuse_autocommit(engine)
-    metadatas = known_metadatas(models)
-    ledger = only_ledger(metadatas)
-    require_ledger(engine, ledger)
-    require_storages(engine, ledger, metadatas, chosen=storages)
-    with nullcontext() if ledger is None else speaking(ledger):
-        ground = survey_ground(engine, ledger, metadatas, claim=repair)
-    places = Places(storages)
-    places.leave_out(name for name in places.names if ground.standings[name].refused)
-    survey = Survey(engine, ledger, metadatas, places, progress)
-    started = database_time(engine)
-    repairer = Repairer(survey, ground) if repair else None
-    report = CheckReport()
-    with Scratch() as scratch:
-        confirmer = Confirmer(survey, ground, grace)
-        for finding in _findings(survey, scratch, confirmer, ground, report, verify=verify):
-            is_lost = finding.storage is not None and confirmer.is_lost(places.name_of(finding.storage))
-            done = finding if repairer is None or is_lost else repairer.repair(finding)
-            report.add(done)
-            if on_finding is not None:
-                on_finding(done)
-        if repairer is not None and ledger is not None:
-            repairer.record_columns(scratch)
-            if places.is_complete and ground.view.is_complete:
-                conclude_pass(survey, scratch, started)
-    return report
-
-
-def _findings(
-    survey: Survey,
-    scratch: Scratch,
-    confirm: Confirmer,
-    ground: Ground,
-    report: CheckReport,
-    *,
-    verify: bool,
-) -> Iterator[Finding]:
-    yield from _about_the_whole(survey, ground)
-    for unreadable in survey.read_rows(scratch):
-        yield from confirm.unreadable(unreadable)
-    ground.hide(survey)
-    survey.read_ledger(scratch)
-    for name, error in survey.read_storages(scratch):
-        yield _unreachable(name, said(error))
-    scratch.index()
-    report.files, report.entries, report.objects = map(scratch.count, ("held", "entry", "listed"))
-    for name in ("missing", "size"):
-        for page in scratch.held(_QUERIES[name]):
-            yield from confirm.unlike(page)
-            yield from _lost(confirm)
-    for page in scratch.held(_QUERIES["several"]):
-        yield from confirm.shared(page)
-    if verify:
-        for page in scratch.held(_QUERIES["whole"]):
-            yield from confirm.contents(page)
-            yield from _lost(confirm)
-            survey.progress("verified", len(page))
-    if survey.ledger is not None:
-        yield from _against_ledger(scratch, confirm)
-    for objects in scratch.listed(_QUERIES["unknown"]):
-        yield from confirm.orphans(objects)
-        yield from _lost(confirm)
-
-
-def _lost(confirm: Confirmer) -> Iterator[Finding]:
-    """Yield the storages that have stopped to answer since they were listed."""
-    for name, why in confirm.newly_lost():
-        yield _unreachable(name, why)
-
-
-def _unreachable(name: str, why: str) -> Finding:
-    detail = f"the storage cannot be reached, so nothing is known of what is in it: {why}"
-    return Finding(kind=FindingKind.UNREACHABLE, detail=detail, storage=name)
-
-
-def _about_the_whole(survey: Survey, ground: Ground) -> Iterator[Finding]:
-    """Yield what is wrong with storages, columns and triggers as such."""
-    for name, standing in ground.standings.items():
-        if standing.refused:
-            # a bucket that is not there has no mark either
-            why = why_unreachable(storages.get(name))
-            place = Finding(kind=FindingKind.PLACE, detail=standing.refused, storage=name)
-            yield _unreachable(name, why) if why else place
-        elif standing.withheld and survey.ledger is not None:
-            yield Finding(kind=FindingKind.WITHHELD, detail=standing.withheld, storage=name)
-    if not ground.view.is_complete:
-        yield Finding(kind=FindingKind.HIDDEN, detail=ground.view.reason)
-    if survey.ledger is not None:
-        with survey.engine.connect() as connection:
-            missing = missing_triggers(connection, survey.metadatas)
-        for column in missing:
-            detail = f"the triggers of {column} were installed, and are not all there: install them again"
-            yield Finding(kind=FindingKind.TRIGGERS, detail=detail)
-
-
-def _against_ledger(scratch: Scratch, confirm: Confirmer) -> Iterator[Finding]:
-    for name in ("not_live", "unrecorded"):
-        for page in scratch.held(_QUERIES[name]):
-            yield from confirm.unlisted(page)
-    for page in scratch.held(_QUERIES["other"]):
-        yield from confirm.recorded_otherwise(page)
-    for entries in scratch.entries(_QUERIES["unheld"]):
-        yield from confirm.unheld(entries)

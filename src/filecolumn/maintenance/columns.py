@@ -22,8 +22,8 @@ from filecolumn.ledger.columns import (
 from filecolumn.ledger.table import LEDGER, Ledger, State
 from filecolumn.ledger.transitions import rename_column_id, speaking
 from filecolumn.ledger.triggers import identifier, qualified
-from filecolumn.maintenance.required import Models, known_ledger, refuse_autocommit, require_ledger
-from filecolumn.maintenance.view import View, look_at
+from filecolumn.maintenance.ground import FileColumns, find_file_columns, read_name
+from filecolumn.maintenance.required import Models, known_ledger, require_ledger, require_tables
 from filecolumn.orm.catalogue import ReadColumn, column_type, why_incomplete
 
 __all__ = (
@@ -52,9 +52,7 @@ class ColumnReport:
 
 def list_file_columns(engine: Engine, *models: Models) -> list[ColumnReport]:
     """Return the file columns that have ever taken a key, with what keeps them from being read."""
-    refuse_autocommit(engine)
-    ledger, metadatas = known_ledger(models)
-    require_ledger(engine, ledger)
+    ledger, metadatas = require_tables(engine, models)
     columns = ledger.table.c
     count = (
         select(columns.held_in, func.count())
@@ -62,15 +60,15 @@ def list_file_columns(engine: Engine, *models: Models) -> list[ColumnReport]:
         .group_by(columns.held_in)
     )
     with speaking(ledger), engine.connect() as connection:
-        view = look_at(connection, ledger, metadatas)
+        file_columns = find_file_columns(connection, ledger, metadatas)
         live: dict[str | None, int] = {held_in: number for held_in, number in connection.execute(count)}  # noqa: C416 - typed rows
         return [
             ColumnReport(
                 name=str(each.name),
                 live=live.get(each.id, 0),
-                problem=_problem(connection, ledger, view, each),
+                problem=_problem(connection, ledger, file_columns, each),
             )
-            for each in sorted(view.recorded, key=lambda each: each.name)
+            for each in sorted(file_columns.recorded, key=lambda each: each.name)
         ]
 
 
@@ -82,13 +80,13 @@ def rename_file_column(engine: Engine, *models: Models, old: str, new: str) -> N
     ledger, metadatas = known_ledger(models)
     require_ledger(engine, ledger)
     with speaking(ledger), engine.begin() as connection:
-        view = look_at(connection, ledger, metadatas)
-        recorded, name = _find(view, old), _parse(new)
-        if not _problem(connection, ledger, view, recorded):
+        file_columns = find_file_columns(connection, ledger, metadatas)
+        recorded, name = _find(file_columns, old), _parse(new)
+        if not _problem(connection, ledger, file_columns, recorded):
             raise MaintenanceRefusedError(f"{old} is still there; rename it in the database first")
-        if why := why_incomplete(connection, view.read_name(connection, ledger, name)):
+        if why := why_incomplete(connection, read_name(connection, ledger, name)):
             raise MaintenanceRefusedError(f"{new} cannot be read: {why}")
-        for other in view.recorded:
+        for other in file_columns.recorded:
             if other.name == name:
                 _merge(connection, ledger, recorded, other)
                 return
@@ -103,9 +101,9 @@ def forget_file_column(engine: Engine, *models: Models, name: str) -> None:
     ledger, metadatas = known_ledger(models)
     require_ledger(engine, ledger)
     with speaking(ledger), engine.begin() as connection:
-        view = look_at(connection, ledger, metadatas)
-        recorded = _find(view, name)
-        if why_incomplete(connection, view.read_name(connection, ledger, recorded.name)) is None:
+        file_columns = find_file_columns(connection, ledger, metadatas)
+        recorded = _find(file_columns, name)
+        if why_incomplete(connection, read_name(connection, ledger, recorded.name)) is None:
             raise MaintenanceRefusedError(f"{name} is still there, and its rows may hold files")
         forget_column(connection, ledger, recorded)
 
@@ -116,16 +114,18 @@ def _merge(connection: Connection, ledger: Ledger, old: RecordedColumn, into: Re
     forget_column(connection, ledger, old)
 
 
-def _problem(connection: Connection, ledger: Ledger, view: View, column: RecordedColumn) -> str:
-    return why_incomplete(connection, view.read_name(connection, ledger, column.name)) or ""
+def _problem(
+    connection: Connection, ledger: Ledger, file_columns: FileColumns, column: RecordedColumn
+) -> str:
+    return why_incomplete(connection, read_name(connection, ledger, column.name)) or ""
 
 
-def _find(view: View, name: str) -> RecordedColumn:
+def _find(file_columns: FileColumns, name: str) -> RecordedColumn:
     wanted = _parse(name)
-    for each in view.recorded:
+    for each in file_columns.recorded:
         if each.name == wanted:
             return each
-    known = ", ".join(str(each.name) for each in view.recorded) or "none"
+    known = ", ".join(str(each.name) for each in file_columns.recorded) or "none"
     raise MaintenanceRefusedError(f"no column {name} is recorded; recorded: {known}")
 
 
@@ -153,9 +153,7 @@ def copy_files(engine: Engine, *models: Models, source: str, target: str) -> int
 
     IncompleteColumnError if one of the columns is not in the database, or not all of its rows can be read.
     """
-    ledger, _ = known_ledger(models)
-    refuse_autocommit(engine)
-    require_ledger(engine, ledger)
+    ledger, _ = require_tables(engine, models)
     with engine.begin() as connection:
         schema = translated(connection, ledger.table.schema)
         columns = named_column(source, schema), named_column(target, schema)

@@ -38,15 +38,13 @@ from filecolumn.ledger.transitions import (
     speaking,
 )
 from filecolumn.logs import warn
+from filecolumn.maintenance.ground import FileColumns, consistent_read, find_file_columns
 from filecolumn.maintenance.required import (
     Models,
-    known_ledger,
     ledger_names,
-    refuse_autocommit,
-    require_ledger,
     require_storages,
+    require_tables,
 )
-from filecolumn.maintenance.view import View, look_at, snapshot
 from filecolumn.naming import check_key
 
 __all__ = ("DrainReport", "drain")
@@ -105,18 +103,16 @@ def drain(
     BackendNotRegisteredError, before anything is done, where the ledger has keys of a storage that is not
     registered in this process (or *storages* names one), and MissingLedgerError without the ledger's tables.
     """
-    refuse_autocommit(engine)
-    ledger, metadatas = known_ledger(models)
-    require_ledger(engine, ledger)
+    ledger, metadatas = require_tables(engine, models)
     # rows that the ledger does not know have nothing that is due
     require_storages(engine, ledger, metadatas, chosen=storages, in_rows=False)
     with speaking(ledger), engine.connect() as connection:
-        view = look_at(connection, ledger, metadatas)
+        file_columns = find_file_columns(connection, ledger, metadatas)
         # what fails meanwhile is not taken up by this run again
         until = time_of(connection)
         generation = generation_in(connection, ledger)
         names = None if storages is None else ledger_names(connection, ledger, storages)
-    run = _Drain(engine, ledger, view, until, lease, generation, names)
+    run = _Drain(engine, ledger, file_columns, until, lease, generation, names)
     left = limit
     while leases := run.lease(batch, ROUND if left is None else min(ROUND, left)):
         run.look_up(leases)
@@ -140,7 +136,7 @@ class _Drain:
         self,
         engine: Engine,
         ledger: Ledger,
-        view: View,
+        file_columns: FileColumns,
         until: int,
         lease: float,
         generation: int,
@@ -148,7 +144,7 @@ class _Drain:
     ) -> None:
         self._engine = engine
         self._ledger = ledger
-        self._view = view
+        self._file_columns = file_columns
         self._until = until
         self._lease = lease
         self._generation = generation
@@ -185,8 +181,8 @@ class _Drain:
     def look_up(self, leases: Sequence[Lease]) -> None:
         """Look the keys up in all file columns, as they are at one moment after they were leased."""
         self._looked_at = time.monotonic()
-        with snapshot(self._engine) as connection:
-            self._found = self._view.referenced(connection, {lease.ref[1] for lease in leases})
+        with consistent_read(self._engine) as connection:
+            self._found = self._file_columns.referenced(connection, {lease.ref[1] for lease in leases})
 
     def delete(self, leases: Sequence[Lease]) -> None:
         """Delete what no row refers to, and note what became of each key."""
@@ -224,8 +220,8 @@ class _Drain:
             self._engine, partial(renew_leases, ledger=self._ledger, refs=refs, seconds=self._lease)
         )
         kept = [lease for lease in leases if lease.ref in ours]
-        with snapshot(self._engine) as connection:
-            self._found |= self._view.referenced(connection, {lease.ref[1] for lease in kept})
+        with consistent_read(self._engine) as connection:
+            self._found |= self._file_columns.referenced(connection, {lease.ref[1] for lease in kept})
         return kept
 
     def _separate(self, leases: Sequence[Lease]) -> tuple[list[Lease], dict[ObjectRef, str]]:
@@ -236,8 +232,8 @@ class _Drain:
 
     def _reason_against(self, lease: Lease) -> str:
         name, key = lease.ref
-        if not self._view.is_complete and key not in self._found:
-            return self._view.reason
+        if not self._file_columns.is_complete and key not in self._found:
+            return self._file_columns.reason
         if not self._is_registered(name):
             return ""  # deleting says so
         backend = storages.get(name)
@@ -289,7 +285,7 @@ class _Drain:
         it would live until a sweep.
         """
         ours = lock_doomed(connection, self._ledger, refs)
-        keys = self._view.referenced(connection, {key for _, key in ours})
+        keys = self._file_columns.referenced(connection, {key for _, key in ours})
         restored = {ref for ref in ours if ref[1] in keys}
         if restored:
             warn("doomed keys are kept, because rows reference them: %s", sorted(restored))

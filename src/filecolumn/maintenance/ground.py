@@ -1,45 +1,127 @@
-"""What a run of maintenance may conclude: which columns it sees, and where it is the only one to store."""
+"""What a run may conclude: which file columns it can read, and where it is the only one to store."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
-from sqlalchemy import Engine, MetaData, func, select
+from sqlalchemy import Connection, Engine, MetaData, func, select
 from sqlalchemy.exc import OperationalError
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import storages
-from filecolumn.errors import FileColumnError
-from filecolumn.files import execution
+from filecolumn.ledger.columns import ColumnName, RecordedColumn, recorded_columns, translated
 from filecolumn.ledger.marks import is_marked, why_shared
 from filecolumn.ledger.owner import Examiner, Standing, examined, raise_generation
 from filecolumn.ledger.table import Ledger
 from filecolumn.logs import note
-from filecolumn.maintenance.survey import Survey as RowSurvey
-from filecolumn.maintenance.view import View, look_at
-from filecolumn.naming import RESERVED_FOLDER, ReservedKey
+from filecolumn.maintenance.sql_views import base_columns
+from filecolumn.maintenance.survey import Survey
+from filecolumn.orm.catalogue import IncompleteColumnError, ReadColumn, is_view, read_columns, why_incomplete
+from filecolumn.orm.references import referenced
 
-__all__ = ("Ground", "folded", "folds_names", "survey_ground")
+__all__ = ("FileColumns", "Ground", "consistent_read", "find_file_columns", "read_name", "survey_ground")
+
+
+@dataclass(frozen=True, slots=True)
+class FileColumns:
+    """The file columns of a database."""
+
+    columns: Sequence[ReadColumn]
+    """All that are to be read."""
+    recorded: Sequence[RecordedColumn]
+    hidden: dict[str, str] = field(default_factory=dict[str, str])
+    """The columns that cannot be read completely, and why."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a key that was not found is in no row."""
+        return not self.hidden
+
+    @property
+    def reason(self) -> str:
+        """Why nothing can be concluded; empty if something can."""
+        return "; ".join(f"{name} cannot be read: {why}" for name, why in sorted(self.hidden.items()))
+
+    def referenced(self, connection: Connection, keys: Collection[str]) -> set[str]:
+        """Return which of *keys* rows refer to; `hidden` grows by a column that turns out to be unreadable."""
+        if not keys or not self.is_complete:
+            return set()
+        try:
+            return referenced(connection, self.columns, keys)
+        except IncompleteColumnError as error:
+            connection.rollback()
+            self.hidden[error.column] = error.why
+            return set()
+
+
+def find_file_columns(
+    connection: Connection, ledger: Ledger | None, metadatas: Sequence[MetaData]
+) -> FileColumns:
+    """Return the columns that the models name and those that the ledger has recorded."""
+    columns = dict.fromkeys(read_columns(connection, metadatas))
+    recorded = [] if ledger is None else recorded_columns(connection, ledger)
+    known = {(column.schema, column.table, column.column) for column in columns}
+    for each in recorded:
+        assert ledger is not None  # noqa: S101 - else nothing is recorded
+        column = read_name(connection, ledger, each.name)
+        if (column.schema, column.table, column.column) not in known:
+            # one that is there under another name of its schema is read once (see `referenced`)
+            columns[column] = None
+    hidden: dict[str, str] = {}
+    for column in list(columns):
+        if is_view(connection, column):
+            behind = base_columns(connection, column)
+            columns.update(dict.fromkeys(behind))
+            if not behind:
+                hidden[str(column)] = "it is a view, and the database does not say of which table"
+    found = FileColumns(list(columns), recorded, hidden)
+    for column in found.columns:
+        if (why := why_incomplete(connection, column)) is not None:
+            found.hidden[str(column)] = why
+    return found
+
+
+@contextmanager
+def consistent_read(engine: Engine) -> Generator[Connection]:
+    """Begin a transaction in which everything is read as it is at one moment."""
+    with engine.connect() as connection:
+        match connection.dialect.name:
+            case "sqlite":
+                # drivers do not BEGIN before a SELECT; a listener of the engine's may
+                connection.exec_driver_sql("SELECT 1")
+                if not getattr(connection.connection.driver_connection, "in_transaction", False):
+                    connection.exec_driver_sql("BEGIN")
+            case _:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+        try:
+            yield connection
+        finally:
+            connection.rollback()
+
+
+def read_name(connection: Connection, ledger: Ledger, name: ColumnName) -> ReadColumn:
+    """Return a recorded column by its name in the database."""
+    schema = name.schema or translated(connection, ledger.table.schema)
+    return ReadColumn(schema, name.table, name.column)
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What conclusions stand on."""
 
-    view: View
+    file_columns: FileColumns
     standings: Mapping[str, Standing]
     """By storage."""
     newest: float
     """Epoch seconds of the ledger's newest entry: the database knows nothing of what is younger."""
 
-    def hide(self, survey: RowSurvey) -> None:
+    def hide(self, survey: Survey) -> None:
         """Take note of columns in which a value was found that nobody can decode."""
         for source in survey.undecodable:
             column = survey.columns[source]
-            self.view.hidden[f"{column.table}.{column.name}"] = "a value in it is no text"
+            self.file_columns.hidden[f"{column.table}.{column.name}"] = "a value in it is not text"
 
     def why_withheld(self, name: str) -> str:
         """Return why nothing may be removed from a storage; empty if it may."""
@@ -57,27 +139,29 @@ class Ground:
 
 
 def survey_ground(
-    engine: Engine, ledger: Ledger | None, metadatas: Sequence[MetaData], *, claim: bool
+    engine: Engine, ledger: Ledger | None, metadatas: Sequence[MetaData], *, register: bool
 ) -> Ground:
-    """Return what may be concluded; with *claim* the database registers where it has not yet."""
+    """Return what may be concluded; with *register* the database registers where it has not yet."""
     if ledger is None:
         with engine.connect() as connection:
-            view = look_at(connection, None, metadatas)
-        return Ground(view, {each.key: _without_ledger(each) for each in storages.all()}, float("inf"))
+            file_columns = find_file_columns(connection, None, metadatas)
+        return Ground(
+            file_columns, {each.key: _without_ledger(each) for each in storages.all()}, float("inf")
+        )
     with engine.begin() as connection:
-        examiner = Examiner(connection, ledger, only_looks=not claim)
-        standings = {each.key: examined(examiner, each, register=claim) for each in storages.all()}
+        examiner = Examiner(connection, ledger, only_looks=not register)
+        standings = {each.key: examined(examiner, each, register=register) for each in storages.all()}
     with engine.connect() as connection:
-        view = look_at(connection, ledger, metadatas)
+        file_columns = find_file_columns(connection, ledger, metadatas)
         newest = connection.scalar(select(func.max(ledger.table.c.created_at)))
     for backend in storages.all():
         standing = standings[backend.key]
         if not standing.mixed and (why := why_shared(backend)):
             standings[backend.key] = Standing(place=standing.place, withheld=standing.withheld, mixed=why)
     # a database that was restored would catch up with what its storages have seen
-    if claim and not any(standing.withheld or standing.refused for standing in standings.values()):
+    if register and not any(standing.withheld or standing.refused for standing in standings.values()):
         _raise_generation(engine, ledger)
-    return Ground(view, standings, (newest or 0) / 1000)
+    return Ground(file_columns, standings, (newest or 0) / 1000)
 
 
 def _raise_generation(engine: Engine, ledger: Ledger) -> None:
@@ -94,29 +178,3 @@ def _without_ledger(backend: StorageBackend) -> Standing:
     if backend.capabilities.persistent and is_marked(backend):
         return Standing(withheld=f"a database with a ledger stores in {backend.key!r}")
     return Standing()
-
-
-def folded(key: str) -> str:
-    """Return the form that all names have in common which a folder may take for one."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", key).casefold())
-
-
-def folds_names(backend: StorageBackend) -> bool:
-    """Return whether a storage takes names that differ in case or normal form for one."""
-    if backend.protocol != "file":
-        return False
-    probe = "e\N{COMBINING ACUTE ACCENT}"
-    decomposed, composed, upper = (
-        ReservedKey(f"{RESERVED_FOLDER}/{name}")
-        for name in (probe, unicodedata.normalize("NFC", probe), "PLACE")
-    )
-    try:
-        if execution.asked(backend, partial(backend.exists, upper), f"look for {upper!r}"):
-            return True
-        put = partial(backend.put, decomposed, [b""], mode="overwrite")
-        execution.asked(backend, put, f"store {decomposed!r}")
-        folds = execution.asked(backend, partial(backend.exists, composed), f"look for {composed!r}")
-        execution.asked(backend, partial(backend.delete, [decomposed]), f"delete {decomposed!r}")
-    except FileColumnError:
-        return True
-    return folds

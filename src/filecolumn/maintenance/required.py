@@ -29,6 +29,7 @@ __all__ = (
     "require_storages",
     "require_storages_of",
     "require_storages_of_columns",
+    "require_tables",
     "unregistered_in_ledger",
 )
 
@@ -50,7 +51,7 @@ def only_ledger(metadatas: Sequence[MetaData]) -> Ledger | None:
     }
     if len(ledgers) > 1:
         raise ValueError(
-            f"the models have several ledgers ({', '.join(ledgers)}); maintain those of each ledger by themselves"
+            f"the models have several ledgers ({', '.join(ledgers)}); maintain the models of each ledger separately"
         )
     return next(iter(ledgers.values()), None)
 
@@ -97,6 +98,18 @@ def require_ledger(engine: Engine, ledger: Ledger | None) -> None:
         raise missing_ledger(ledger)
     if not there[1]:
         raise older_ledger(ledger)
+
+
+def require_tables(engine: Engine, models: Sequence[Models]) -> tuple[Ledger, list[MetaData]]:
+    """Return the ledger of *models* and their `MetaData`, of a database in which maintenance can run.
+
+    ValueError if they have no ledger, MaintenanceRefusedError for an engine in AUTOCOMMIT, and
+    MissingLedgerError without the ledger's tables.
+    """
+    refuse_autocommit(engine)
+    ledger, metadatas = known_ledger(models)
+    require_ledger(engine, ledger)
+    return ledger, metadatas
 
 
 def require_storages_of(

@@ -21,9 +21,9 @@ from filecolumn.orm.references import HeldKeys, last_segment
 
 __all__ = (
     "Entry",
-    "HeldFile",
     "ListedObject",
-    "Scratch",
+    "ReferencedFile",
+    "Snapshot",
     "Suspect",
     "Suspicion",
 )
@@ -32,7 +32,7 @@ PAGE = 1000
 LIMIT = 3600.0
 CACHE_KIB = 8192
 
-ScratchRow = tuple[Any, ...]  # a row of SQLite: its tables say what is in it
+SnapshotRow = tuple[Any, ...]  # a row of SQLite: its tables say what is in it
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ INSERT OR IGNORE INTO folded SELECT fold(key) FROM held UNION SELECT fold(key) F
 
 
 @dataclass(frozen=True, slots=True)
-class HeldFile:
+class ReferencedFile:
     """A file that a row refers to."""
 
     place: str
@@ -143,7 +143,7 @@ class Suspect:
     suspicion: Suspicion
 
 
-class Scratch:
+class Snapshot:
     """Rows, ledger entries and objects, to be compared as sets."""
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ class Scratch:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add_files(self, files: Iterable[HeldFile]) -> None:
+    def add_files(self, files: Iterable[ReferencedFile]) -> None:
         """Add files of rows."""
         self._add(
             "INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -210,7 +210,7 @@ class Scratch:
             [(s.backend, s.key, s.suspicion, place) for place, s in suspects],
         )
 
-    def suspect_unheld(self) -> None:
+    def suspect_unreferenced(self) -> None:
         """Suspect live keys that no row refers to, and clear the objects that one does."""
         self._run(partial(self._file.executescript, _SUSPECT))
 
@@ -239,7 +239,7 @@ class Scratch:
         )
         self._run(partial(self._fetch, query, (place,)))
 
-    def held_among(self, places: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    def referenced_among(self, places: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """Return which of *places* a row refers to, or may refer to."""
 
         def look() -> set[tuple[str, str]]:
@@ -288,17 +288,17 @@ class Scratch:
         assert isinstance(number, int)  # noqa: S101 - count() is one
         return number
 
-    def pages(self, query: str, parameters: Sequence[object] = ()) -> Iterator[list[ScratchRow]]:
+    def pages(self, query: str, parameters: Sequence[object] = ()) -> Iterator[list[SnapshotRow]]:
         """Yield the rows of a query over the sets, in pages of `PAGE`."""
         with closing(self._file.cursor()) as cursor:
             self._run(partial(cursor.execute, query, parameters))
             while page := self._run(partial(cursor.fetchmany, PAGE)):
                 yield page
 
-    def held(self, query: str) -> Iterator[list[HeldFile]]:
+    def held(self, query: str) -> Iterator[list[ReferencedFile]]:
         """Yield the rows of `held` that follow *query*, a FROM clause in which it is `h`."""
         for page in self.pages(f"SELECT h.* {query}"):
-            yield [_held_file(row) for row in page]
+            yield [_referenced_file(row) for row in page]
 
     def entries(self, query: str) -> Iterator[list[Entry]]:
         """Yield the rows of `entry` that follow *query*, a FROM clause in which it is `e`."""
@@ -310,14 +310,14 @@ class Scratch:
         for page in self.pages(f"SELECT l.* {query}"):
             yield [_listed(row) for row in page]
 
-    def _add(self, statement: str, rows: Sequence[ScratchRow]) -> None:
+    def _add(self, statement: str, rows: Sequence[SnapshotRow]) -> None:
         self._run(partial(self._file.executemany, statement, rows))
 
-    def _fetch(self, query: str, parameters: Sequence[object]) -> list[ScratchRow]:
+    def _fetch(self, query: str, parameters: Sequence[object]) -> list[SnapshotRow]:
         return self._file.execute(query, parameters).fetchall()
 
     def _run(self, call: Callable[[], T]) -> T:
-        return execution.blocking(call, limit=LIMIT, doing="use the scratch file")
+        return execution.blocking(call, limit=LIMIT, doing="use the snapshot")
 
 
 def _storable(text: str) -> str:
@@ -325,10 +325,10 @@ def _storable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _held_file(row: ScratchRow) -> HeldFile:
+def _referenced_file(row: SnapshotRow) -> ReferencedFile:
     place, key, backend, size, checksum, shared, source, primary_key = row
     # what was pickled here, in a file that nobody else can open
-    return HeldFile(
+    return ReferencedFile(
         place,
         key,
         backend,
@@ -340,10 +340,10 @@ def _held_file(row: ScratchRow) -> HeldFile:
     )
 
 
-def _entry(row: ScratchRow) -> Entry:
+def _entry(row: SnapshotRow) -> Entry:
     place, key, backend, state, checked, sha256 = row
     return Entry(place, key, backend, state, bool(checked), sha256)
 
 
-def _listed(row: ScratchRow) -> ListedObject:
+def _listed(row: SnapshotRow) -> ListedObject:
     return ListedObject(*row)

@@ -1,4 +1,4 @@
-"""Status: how much waits, for how long, and what does not get on."""
+"""Status: how many deletions are pending, how old they are, and which are stuck."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from sqlalchemy import Connection, Engine, MetaData, and_, func, select, true
+from sqlalchemy import ColumnElement, Connection, Engine, MetaData, and_, func, select, true
 
 from filecolumn.ledger.columns import ColumnName
-from filecolumn.ledger.table import Ledger, State, now_ms
+from filecolumn.ledger.table import Ledger, State, now_ms, time_of
 from filecolumn.ledger.transitions import WITHHELD, speaking
-from filecolumn.maintenance.ground import survey_ground
+from filecolumn.maintenance.ground import read_name, survey_ground
 from filecolumn.maintenance.required import (
     Models,
-    known_ledger,
     ledger_names,
-    refuse_autocommit,
-    require_ledger,
+    require_tables,
     unregistered_in_ledger,
 )
 from filecolumn.maintenance.triggers import missing_triggers
@@ -62,7 +60,7 @@ class StatusReport:
     withheld: Mapping[str, int]
     """Doomed, and not deleted because something is in doubt: why, and how many."""
     places: Mapping[str, str]
-    """The storages in which less may be removed or concluded, and why."""
+    """The storages with restrictions on deletions and sweeps, and why."""
     hidden: Mapping[str, str]
     """Columns that cannot be read completely, and why: then nothing is concluded from what is not found."""
     missing_triggers: Sequence[str]
@@ -93,60 +91,97 @@ def status(engine: Engine, *models: Models, storages: Collection[str] | None = N
     *storages* names the storages whose keys are counted; the numbers by column are of all.  Storages need
     not be registered: `places` names those that are not.  MissingLedgerError without the ledger's tables.
     """
-    refuse_autocommit(engine)
-    ledger, metadatas = known_ledger(models)
-    require_ledger(engine, ledger)
+    ledger, metadatas = require_tables(engine, models)
+    with speaking(ledger), engine.connect() as connection:
+        is_chosen = true() if storages is None else _is_in(connection, ledger, storages)
+        by_storage = _by_storage(connection, ledger, is_chosen)
+        return StatusReport(
+            live=_total(by_storage, State.LIVE),
+            doomed=_total(by_storage, State.DOOMED),
+            gone=_total(by_storage, State.GONE),
+            by_storage=by_storage,
+            **_due(connection, ledger, is_chosen),
+            **_troubled(connection, ledger, is_chosen),
+            **_ground(connection, engine, ledger, metadatas),
+        )
+
+
+def _is_in(connection: Connection, ledger: Ledger, chosen: Collection[str]) -> ColumnElement[bool]:
+    """Match the keys of the chosen storages, under each name that they have in the ledger."""
+    return ledger.table.c.backend.in_(ledger_names(connection, ledger, chosen))
+
+
+def _by_storage(
+    connection: Connection, ledger: Ledger, is_chosen: ColumnElement[bool]
+) -> dict[str, dict[str, int]]:
     columns = ledger.table.c
-    is_chosen = true() if storages is None else columns.backend.in_(_ledger_names(engine, ledger, storages))
-    doomed = and_(columns.state == State.DOOMED.value, is_chosen)
-    by_state = (
+    query = (
         select(columns.backend, columns.state, func.count())
         .where(is_chosen)
         .group_by(columns.backend, columns.state)
     )
-    waiting = select(
-        func.count(),
-        func.min(columns.due_at),
-    ).where(ledger.is_waiting, doomed, columns.due_at <= now_ms())
+    found: dict[str, dict[str, int]] = {}
+    for backend, state, count in connection.execute(query):
+        found.setdefault(backend, {})[_name(state)] = count
+    return found
+
+
+class _Due(TypedDict):
+    due: int
+    oldest_due_seconds: float
+    forgettable: int
+
+
+def _due(connection: Connection, ledger: Ledger, is_chosen: ColumnElement[bool]) -> _Due:
+    """Return what the next drain would do, and for how long it has been due."""
+    columns = ledger.table.c
+    is_due = and_(ledger.is_waiting, columns.due_at <= now_ms(), is_chosen)
+    waiting = select(func.count(), func.min(columns.due_at)).where(
+        is_due, columns.state == State.DOOMED.value
+    )
+    due, oldest = connection.execute(waiting).one()
+    forgettable = select(func.count()).where(is_due, columns.state == State.GONE.value)
+    return _Due(
+        due=due,
+        oldest_due_seconds=0.0 if oldest is None else max(time_of(connection) - oldest, 0) / 1000,
+        forgettable=connection.scalar(forgettable) or 0,
+    )
+
+
+class _Troubled(TypedDict):
+    retried: int
+    most_attempts: int
+    stuck: int
+    restored: int
+    quarantined: int
+    withheld: Mapping[str, int]
+
+
+def _troubled(connection: Connection, ledger: Ledger, is_chosen: ColumnElement[bool]) -> _Troubled:
+    """Return the keys that were refused, withheld, quarantined, or restored."""
+    columns = ledger.table.c
+
+    def count(*conditions: ColumnElement[bool]) -> int:
+        return connection.scalar(select(func.count()).where(*conditions)) or 0
+
+    doomed = and_(columns.state == State.DOOMED.value, is_chosen)
     refused = select(func.count(), func.max(columns.attempts)).where(doomed, columns.attempts > 0)
-    stuck = select(func.count()).where(doomed, columns.attempts >= STUCK)
-    quarantined = select(func.count()).where(doomed, columns.unreferenced_since.is_not(None))
     withheld = (
         select(columns.last_error, func.count())
         .where(doomed, columns.last_error.startswith(WITHHELD))
         .group_by(columns.last_error)
     )
-    restored = select(func.count()).where(
-        columns.state == State.LIVE.value, columns.last_error.is_not(None), is_chosen
+    retried, most_attempts = connection.execute(refused).one()
+    return _Troubled(
+        retried=retried,
+        most_attempts=most_attempts or 0,
+        stuck=count(doomed, columns.attempts >= STUCK),
+        restored=count(columns.state == State.LIVE.value, columns.last_error.is_not(None), is_chosen),
+        quarantined=count(doomed, columns.unreferenced_since.is_not(None)),
+        withheld={
+            note.removeprefix(WITHHELD): number for note, number in connection.execute(withheld) if note
+        },
     )
-    forgettable = select(func.count()).where(
-        ledger.is_waiting, columns.state == State.GONE.value, columns.due_at <= now_ms(), is_chosen
-    )
-    with speaking(ledger), engine.connect() as connection:
-        by_storage: dict[str, dict[str, int]] = {}
-        for backend, state, count in connection.execute(by_state):
-            by_storage.setdefault(backend, {})[_name(state)] = count
-        due, oldest = connection.execute(waiting).one()
-        now = connection.scalar(select(now_ms())) or 0
-        retried, most_attempts = connection.execute(refused).one()
-        return StatusReport(
-            live=_total(by_storage, State.LIVE),
-            doomed=_total(by_storage, State.DOOMED),
-            due=due,
-            gone=_total(by_storage, State.GONE),
-            oldest_due_seconds=0.0 if oldest is None else max(now - oldest, 0) / 1000,
-            retried=retried,
-            most_attempts=most_attempts or 0,
-            stuck=connection.scalar(stuck) or 0,
-            restored=connection.scalar(restored) or 0,
-            forgettable=connection.scalar(forgettable) or 0,
-            by_storage=by_storage,
-            quarantined=connection.scalar(quarantined) or 0,
-            withheld={
-                note.removeprefix(WITHHELD): count for note, count in connection.execute(withheld) if note
-            },
-            **_ground(connection, engine, ledger, metadatas),
-        )
 
 
 class _GroundFacts(TypedDict):
@@ -159,26 +194,21 @@ class _GroundFacts(TypedDict):
 def _ground(
     connection: Connection, engine: Engine, ledger: Ledger, metadatas: Sequence[MetaData]
 ) -> _GroundFacts:
-    ground = survey_ground(engine, ledger, metadatas, claim=False)
-    names = {each.id: each.name for each in ground.view.recorded}
+    ground = survey_ground(engine, ledger, metadatas, register=False)
+    names = {each.id: each.name for each in ground.file_columns.recorded}
     hidden = {
         name
         for name in names.values()
-        if str(ground.view.read_name(connection, ledger, name)) in ground.view.hidden
+        if str(read_name(connection, ledger, name)) in ground.file_columns.hidden
     }
     doubts = {name: ground.why_not(name) for name in ground.standings}
     doubts |= dict.fromkeys(unregistered_in_ledger(engine, ledger), "it is not registered in this process")
     return _GroundFacts(
         by_column=_by_column(connection, ledger, names, hidden),
         places={name: why for name, why in doubts.items() if why},
-        hidden=dict(ground.view.hidden),
+        hidden=dict(ground.file_columns.hidden),
         missing_triggers=missing_triggers(connection, metadatas),
     )
-
-
-def _ledger_names(engine: Engine, ledger: Ledger, chosen: Collection[str]) -> set[str]:
-    with engine.connect() as connection:
-        return ledger_names(connection, ledger, chosen)
 
 
 def _by_column(

@@ -1,4 +1,4 @@
-"""Reads everything that rows, ledger and storages say, page by page, into a `Scratch`."""
+"""Reads everything that rows, ledger and storages say, page by page, into a `Snapshot`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from filecolumn.files.state import LOADED, AllowedBackends, FileState
 from filecolumn.ledger.marks import place_id
 from filecolumn.ledger.table import Ledger, State, keys_in, time_of
 from filecolumn.ledger.transitions import BATCH
-from filecolumn.maintenance.snapshot import Entry, HeldFile, ListedObject, Scratch
+from filecolumn.maintenance.snapshot import Entry, ListedObject, ReferencedFile, Snapshot
 from filecolumn.orm import rows
 from filecolumn.orm.attributes import files_in, key_columns, mapper_of
 from filecolumn.orm.catalogue import file_columns, is_view
@@ -49,7 +49,7 @@ from filecolumn.orm.references import HeldKeys, UndecodableError, held_files, he
 __all__ = (
     "PAGE",
     "UNREACHABLE",
-    "Places",
+    "ChosenStorages",
     "Progress",
     "Survey",
     "Unreadable",
@@ -61,7 +61,7 @@ __all__ = (
 )
 
 
-class Places:
+class ChosenStorages:
     """The registered storages, each location once."""
 
     def __init__(self, chosen: Collection[str] | None = None) -> None:
@@ -162,7 +162,7 @@ class Survey:
     engine: Engine
     ledger: Ledger | None
     metadatas: Sequence[MetaData]
-    places: Places
+    places: ChosenStorages
     progress: Progress = no_progress
     columns: list[Column[object]] = field(default_factory=list[Column[object]])
     """The file columns of the tables that are there; a source is a number of this list."""
@@ -179,7 +179,7 @@ class Survey:
         self.columns.extend(sorted(columns, key=views.__contains__))
         self.views.update(range(len(columns) - len(views), len(columns)))
 
-    def read_rows(self, scratch: Scratch) -> Iterator[list[Unreadable]]:
+    def read_rows(self, snapshot: Snapshot) -> Iterator[list[Unreadable]]:
         """Add what rows refer to, and yield what nobody can read, page by page."""
         count = 0
         for source, column in enumerate(self.columns):
@@ -189,27 +189,27 @@ class Survey:
                     for row in page
                     for found in files_of_row(self.places, column, source, _name_of(row), row[-1])
                 ]
-                files = (file for file in found if isinstance(file, HeldFile))
+                files = (file for file in found if isinstance(file, ReferencedFile))
                 chosen = [file for file in files if self.places.is_chosen(file.place)]
                 if source in self.views:
-                    known = scratch.held_among([(file.place, file.key) for file in chosen])
+                    known = snapshot.referenced_among([(file.place, file.key) for file in chosen])
                     chosen = [file for file in chosen if (file.place, file.key) not in known]
-                scratch.add_files(chosen)
+                snapshot.add_files(chosen)
                 unreadable = [item for item in found if isinstance(item, Unreadable)]
-                self._keep(scratch, unreadable)
+                self._keep(snapshot, unreadable)
                 count += len(page)
                 self.progress("rows", count)
                 yield unreadable
 
-    def _keep(self, scratch: Scratch, unreadable: Iterable[Unreadable]) -> None:
+    def _keep(self, snapshot: Snapshot, unreadable: Iterable[Unreadable]) -> None:
         """Add what values refer to that are not what their columns hold."""
         for each in unreadable:
             if each.held is None:
                 self.undecodable.add(each.source)
             else:
-                scratch.add_held(each.held)
+                snapshot.add_held(each.held)
 
-    def read_ledger(self, scratch: Scratch, state: State | None = None) -> None:
+    def read_ledger(self, snapshot: Snapshot, state: State | None = None) -> None:
         """Add what the ledger says, of all keys or of those in *state*."""
         if self.ledger is None:
             return
@@ -227,7 +227,7 @@ class Survey:
                 )
                 for row in page
             )
-            scratch.add_entries(entry for entry in entries if self.places.is_chosen(entry.place))
+            snapshot.add_entries(entry for entry in entries if self.places.is_chosen(entry.place))
             count += len(page)
             self.progress("ledger", count)
 
@@ -246,19 +246,19 @@ class Survey:
                     found[entry.place, key] = entry
         return found
 
-    def read_storages(self, scratch: Scratch) -> Iterator[tuple[str, Exception]]:
+    def read_storages(self, snapshot: Snapshot) -> Iterator[tuple[str, Exception]]:
         """Add what the storages list; yield the name of one that cannot be listed, and why: nothing is known of it."""
         count = 0
         for name, backend in self.places.backends():
             try:
                 for page in listing_pages(backend):
-                    scratch.add_objects(
+                    snapshot.add_objects(
                         ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page
                     )
                     count += len(page)
                     self.progress("objects", count)
             except UNREACHABLE as error:
-                scratch.forget_place(name)
+                snapshot.forget_place(name)
                 self.places.leave_out([name])
                 yield name, error
 
@@ -272,7 +272,9 @@ class Survey:
             return pages_of(self.engine, query, key)
         return _streamed(self.engine, query)
 
-    def reread(self, suspects: Iterable[HeldFile | Unreadable]) -> Iterator[HeldFile | Unreadable]:
+    def reread(
+        self, suspects: Iterable[ReferencedFile | Unreadable]
+    ) -> Iterator[ReferencedFile | Unreadable]:
         """Yield what the rows of *suspects* hold now, one query for each column."""
         by_source: defaultdict[int, list[PrimaryKey]] = defaultdict(list)
         for suspect in suspects:
@@ -303,8 +305,8 @@ def _name_of(row: Sequence[object]) -> PrimaryKey:
 
 
 def files_of_row(
-    places: Places, column: Column[object], source: int, primary_key: PrimaryKey, value: object
-) -> Iterator[HeldFile | Unreadable]:
+    places: ChosenStorages, column: Column[object], source: int, primary_key: PrimaryKey, value: object
+) -> Iterator[ReferencedFile | Unreadable]:
     """Yield what a row's column refers to, and what is wrong with it.
 
     A value of another shape than its column's is wrong, and refers to its files all the same.
@@ -322,12 +324,12 @@ def files_of_row(
 
 
 def _of_any_shape(
-    places: Places,
+    places: ChosenStorages,
     source: int,
     primary_key: PrimaryKey,
     file: FileObject,
     error: FileColumnError,
-) -> Iterator[HeldFile | Unreadable]:
+) -> Iterator[ReferencedFile | Unreadable]:
     """Yield the files of a value that has not the shape of its column, and *error* with what else it refers to."""
     undecoded = file_state(file).row
     row = undecoded.row if isinstance(undecoded, NotAList) else undecoded
@@ -352,9 +354,11 @@ def _read(
             yield key, (state.facts, state.storage_name())
 
 
-def _held(places: Places, source: int, primary_key: PrimaryKey, facts: FileFacts, backend: str) -> HeldFile:
+def _held(
+    places: ChosenStorages, source: int, primary_key: PrimaryKey, facts: FileFacts, backend: str
+) -> ReferencedFile:
     place = places.name_of(backend)
-    return HeldFile(
+    return ReferencedFile(
         place, facts.key or "", backend, facts.size, facts.checksum, facts.foreign, source, primary_key
     )
 

@@ -8,6 +8,7 @@ from being refused.  A drain looks for a reference once more before it deletes.
 from __future__ import annotations
 
 import time
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -19,12 +20,12 @@ from filecolumn._failpoints import failpoint
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.backends.streams import batches
-from filecolumn.errors import MaintenanceRefusedError
+from filecolumn.errors import FileColumnError, MaintenanceRefusedError
 from filecolumn.files import execution
 from filecolumn.ledger.deletion import delete_objects
 from filecolumn.ledger.table import Ledger, State, keys_in, now_ms, read_meta, set_meta, time_of
 from filecolumn.ledger.transitions import BATCH, doom_gone, doom_live, fence, note_unreferenced, speaking
-from filecolumn.maintenance.ground import Ground, folded, folds_names, survey_ground
+from filecolumn.maintenance.ground import Ground, survey_ground
 from filecolumn.maintenance.required import (
     Models,
     known_metadatas,
@@ -33,11 +34,11 @@ from filecolumn.maintenance.required import (
     require_ledger,
     require_storages,
 )
-from filecolumn.maintenance.snapshot import ListedObject, Scratch, Suspect, Suspicion
+from filecolumn.maintenance.snapshot import ListedObject, Snapshot, Suspect, Suspicion
 from filecolumn.maintenance.survey import (
     PAGE,
     UNREACHABLE,
-    Places,
+    ChosenStorages,
     Progress,
     Survey,
     database_time,
@@ -51,7 +52,7 @@ from filecolumn.maintenance.unreferenced import (
     note_found_again,
     unreferenced_since,
 )
-from filecolumn.naming import RESERVED_FOLDER
+from filecolumn.naming import RESERVED_FOLDER, ReservedKey
 from filecolumn.orm.slots import MAX_ATTACH_AGE
 
 __all__ = ("QUARANTINE", "SWEEP_GRACE", "SweepReport", "at_least_retention", "sweep", "sweep_when_due")
@@ -145,22 +146,22 @@ def sweep(
     require_ledger(engine, ledger)
     require_storages(engine, ledger, metadatas, chosen=storages)
     with nullcontext() if ledger is None else speaking(ledger):
-        ground = survey_ground(engine, ledger, metadatas, claim=not dry_run)
-    places = Places(storages)
+        ground = survey_ground(engine, ledger, metadatas, register=not dry_run)
+    places = ChosenStorages(storages)
     places.refuse_nested()
     survey = Survey(engine, ledger, metadatas, places, progress)
     started = database_time(engine)
     rules = _Rules(started - grace, at_least_retention(quarantine), unreferenced, force)
-    with Scratch() as scratch:
-        run = _Sweep(survey, scratch, ground, rules, rate)
+    with Snapshot() as snapshot:
+        run = _Sweep(survey, snapshot, ground, rules, rate)
         run.look()
         if dry_run:
             run.count_pending()
         else:
             run.refuse_too_many()
             run.claim()
-            if places.is_complete and ground.view.is_complete:
-                conclude_pass(survey, scratch, started)
+            if places.is_complete and ground.file_columns.is_complete:
+                conclude_pass(survey, snapshot, started)
         run.clear_unfinished(dry_run=dry_run)
     return run.report
 
@@ -220,10 +221,10 @@ class _Sweep:
     """One sweep."""
 
     def __init__(
-        self, survey: Survey, scratch: Scratch, ground: Ground, rules: _Rules, rate: float | None
+        self, survey: Survey, snapshot: Snapshot, ground: Ground, rules: _Rules, rate: float | None
     ) -> None:
         self._survey = survey
-        self._scratch = scratch
+        self._snapshot = snapshot
         self._ground = ground
         self._rules = rules
         self._rate = rate
@@ -232,12 +233,12 @@ class _Sweep:
 
     def look(self) -> None:
         """Find suspects: what no row referred to when it was looked at."""
-        for _ in self._survey.read_rows(self._scratch):
+        for _ in self._survey.read_rows(self._snapshot):
             pass
         self._ground.hide(self._survey)
-        if not self._ground.view.is_complete:
-            self.report.withheld[""] = self._ground.view.reason
-        self._survey.read_ledger(self._scratch, State.LIVE)
+        if not self._ground.file_columns.is_complete:
+            self.report.withheld[""] = self._ground.file_columns.reason
+        self._survey.read_ledger(self._snapshot, State.LIVE)
         for name, backend in self._survey.places.backends():
             if why := self._ground.why_not(name):
                 self.report.withheld[name] = why
@@ -246,15 +247,15 @@ class _Sweep:
             except UNREACHABLE as error:
                 self._leave_out(name, error)
         failpoint("sweep.after_list")
-        self._scratch.index()
-        self._scratch.suspect_unheld()
-        self._scratch.clear_known_elsewhere()
+        self._snapshot.index()
+        self._snapshot.suspect_unreferenced()
+        self._snapshot.clear_known_elsewhere()
         for place, folder in self._subplaces:
-            self._scratch.clear_folder(place, folder)
+            self._snapshot.clear_folder(place, folder)
         for name, backend in self._survey.places.backends():
-            if self._scratch.has_suspects(name) and folds_names(backend):
-                self._scratch.clear_folded(name, folded)
-        counts = self._scratch.count_suspects()
+            if self._snapshot.has_suspects(name) and _folds_names(backend):
+                self._snapshot.clear_folded(name, _folded)
+        counts = self._snapshot.count_suspects()
         self.report.orphans = counts.get(Suspicion.ORPHAN, 0)
         self.report.returned = counts.get(Suspicion.RETURNED, 0)
         self.report.unreferenced = counts.get(Suspicion.UNREFERENCED, 0)
@@ -268,7 +269,7 @@ class _Sweep:
 
     def _leave_out(self, name: str, error: Exception) -> None:
         """Conclude nothing about the objects of a storage that does not answer, and go on with the others."""
-        self._scratch.clear_folder(name, "")
+        self._snapshot.clear_folder(name, "")
         self._survey.places.leave_out([name])
         self.report.withheld.pop(name, None)
         self.report.unreachable[name] = said(error)
@@ -295,16 +296,16 @@ class _Sweep:
                 suspects.append((listed.place, Suspect(listed.place, listed.key, Suspicion.ORPHAN)))
             elif entry is not None and entry.state == State.GONE:
                 suspects.append((listed.place, Suspect(entry.backend, listed.key, Suspicion.RETURNED)))
-        self._scratch.add_suspects(suspects)
+        self._snapshot.add_suspects(suspects)
 
     def count_pending(self) -> None:
         """Count what a run would claim or note, and the live keys that no row refers to in any column."""
         for suspicion in (Suspicion.ORPHAN, Suspicion.RETURNED):
-            for page in self._scratch.suspects(suspicion):
+            for page in self._snapshot.suspects(suspicion):
                 judged = (suspect for suspect in page if self._may_judge(suspect))
                 self.report.pending += len(self._unreferenced(judged))
         self.report.unreferenced = 0
-        for page in self._scratch.suspects(Suspicion.UNREFERENCED):
+        for page in self._snapshot.suspects(Suspicion.UNREFERENCED):
             places = self._unreferenced(page)
             self.report.unreferenced += len(places)
             if self._survey.ledger is not None:
@@ -341,9 +342,9 @@ class _Sweep:
         """Claim the suspects that still are, and note what has no row."""
         ledger = self._survey.ledger
         if ledger is not None:
-            note_found_again(self._survey, self._scratch)
+            note_found_again(self._survey, self._snapshot)
         for suspicion in (Suspicion.ORPHAN, Suspicion.RETURNED):
-            for page in self._scratch.suspects(suspicion):
+            for page in self._snapshot.suspects(suspicion):
                 places = self._unreferenced(suspect for suspect in page if self._may_judge(suspect))
                 failpoint("sweep.before_claim")
                 claimed = self._claimed(suspicion, places)
@@ -352,7 +353,7 @@ class _Sweep:
                 self.report.left += len(page) - claimed
                 self._survey.progress("claimed", self.report.claimed)
         if ledger is not None:
-            for page in self._scratch.suspects(Suspicion.UNREFERENCED):
+            for page in self._snapshot.suspects(Suspicion.UNREFERENCED):
                 note_unreferenced(self._survey.engine, ledger, self._unreferenced(page))
         self._claim_unreferenced()
 
@@ -380,7 +381,7 @@ class _Sweep:
             if each.unreferenced:
                 name = str(each.column or "")
                 self.report.by_column[name] = self.report.by_column.get(name, 0) + each.unreferenced
-        if not self._rules.unreferenced or not self._ground.view.is_complete:
+        if not self._rules.unreferenced or not self._ground.file_columns.is_complete:
             self.report.left += self.report.unreferenced
             return
         judged = [each for each in counts if each.id is not None]
@@ -399,13 +400,13 @@ class _Sweep:
         return self._still_unreferenced([(suspect.backend, suspect.key) for suspect in page])
 
     def _still_unreferenced(self, places: list[ObjectRef]) -> list[ObjectRef]:
-        view = self._ground.view
-        if not view.is_complete:
+        file_columns = self._ground.file_columns
+        if not file_columns.is_complete:
             return []
         with self._survey.engine.connect() as connection:
-            held = view.referenced(connection, {key for _, key in places})
-        if not view.is_complete:
-            self.report.withheld[""] = view.reason
+            held = file_columns.referenced(connection, {key for _, key in places})
+        if not file_columns.is_complete:
+            self.report.withheld[""] = file_columns.reason
             return []
         return [place for place in places if place[1] not in held]
 
@@ -440,3 +441,29 @@ def _pages(keys: Iterator[str], doing: str) -> Iterator[list[str]]:
     pages = batches(keys, PAGE)
     while page := execution.blocking(lambda: next(pages, list[str]()), limit=600.0, doing=doing):
         yield page
+
+
+def _folded(key: str) -> str:
+    """Return the form that all names have in common which a folder may take for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", key).casefold())
+
+
+def _folds_names(backend: StorageBackend) -> bool:
+    """Return whether a storage takes names that differ in case or normal form for one."""
+    if backend.protocol != "file":
+        return False
+    probe = "e\N{COMBINING ACUTE ACCENT}"
+    decomposed, composed, upper = (
+        ReservedKey(f"{RESERVED_FOLDER}/{name}")
+        for name in (probe, unicodedata.normalize("NFC", probe), "PLACE")
+    )
+    try:
+        if execution.asked(backend, partial(backend.exists, upper), f"look for {upper!r}"):
+            return True
+        put = partial(backend.put, decomposed, [b""], mode="overwrite")
+        execution.asked(backend, put, f"store {decomposed!r}")
+        folds = execution.asked(backend, partial(backend.exists, composed), f"look for {composed!r}")
+        execution.asked(backend, partial(backend.delete, [decomposed]), f"delete {decomposed!r}")
+    except FileColumnError:
+        return True
+    return folds

@@ -13,8 +13,8 @@ from filecolumn.ledger.columns import FLOOR, ColumnName, lift_floor
 from filecolumn.ledger.locks import insist
 from filecolumn.ledger.table import Ledger, State, now_ms, read_meta
 from filecolumn.ledger.transitions import mark_shared, note_referenced
-from filecolumn.maintenance.ground import Ground
-from filecolumn.maintenance.snapshot import Scratch
+from filecolumn.maintenance.ground import Ground, read_name
+from filecolumn.maintenance.snapshot import Snapshot
 from filecolumn.maintenance.survey import Survey, pages_of
 from filecolumn.orm.references import is_empty
 
@@ -66,7 +66,7 @@ class ColumnCount:
         )
 
 
-def note_found_again(survey: Survey, scratch: Scratch) -> None:
+def note_found_again(survey: Survey, snapshot: Snapshot) -> None:
     """Take the note from keys that a row refers to again."""
     ledger = _ledger_of(survey)
     columns = ledger.table.c
@@ -75,7 +75,7 @@ def note_found_again(survey: Survey, scratch: Scratch) -> None:
     )
     for page in pages_of(survey.engine, query, (columns.backend, columns.key)):
         named = {(row.backend, row.key): (survey.places.name_of(row.backend), row.key) for row in page}
-        held = scratch.held_among(list(named.values()))
+        held = snapshot.referenced_among(list(named.values()))
         again = [entry for entry, place in named.items() if place in held]
         if again:
             note_referenced(survey.engine, ledger, again)
@@ -107,15 +107,13 @@ def by_column(ledger: Ledger) -> Select[*tuple[Any, ...]]:
 
 
 def _counts(connection: Connection, ledger: Ledger, ground: Ground) -> Iterator[ColumnCount]:
-    names = {each.id: each.name for each in ground.view.recorded}
+    names = {each.id: each.name for each in ground.file_columns.recorded}
     for held_in, live, live_bytes, noted, noted_bytes, _ in connection.execute(by_column(ledger)):
         name = names.get(held_in)
-        empty = (
-            name is not None
-            and noted > 0
-            and str(ground.view.read_name(connection, ledger, name)) not in ground.view.hidden
-            and is_empty(connection, ground.view.read_name(connection, ledger, name))
-        )
+        empty = False
+        if name is not None and noted > 0:
+            column = read_name(connection, ledger, name)
+            empty = str(column) not in ground.file_columns.hidden and is_empty(connection, column)
         yield ColumnCount(
             held_in,
             name,
@@ -140,12 +138,12 @@ def unreferenced_since(survey: Survey, column: str | None, age: float) -> Iterat
         yield [(row.backend, row.key) for row in page]
 
 
-def conclude_pass(survey: Survey, scratch: Scratch, started: float) -> None:
+def conclude_pass(survey: Survey, snapshot: Snapshot, started: float) -> None:
     """Mark keys that several rows hold as unchecked, at the end of a complete pass that began at *started*."""
     ledger = _ledger_of(survey) if survey.ledger is not None else None
     if ledger is None:
         return
-    for page in scratch.shared_places():
+    for page in snapshot.shared_places():
         mark_shared(survey.engine, ledger, survey.places.spelled(page))
     with survey.engine.connect() as connection:
         is_lifted = read_meta(connection, ledger, FLOOR).get(FLOOR, "0") == "0"
