@@ -49,14 +49,14 @@ from filecolumn.orm.catalogue import (
 )
 
 __all__ = (
-    "HeldKeys",
+    "ReferencedKeys",
     "UndecodableError",
-    "held_files",
-    "held_keys",
     "is_empty",
     "last_segment",
     "raw_text",
     "referenced",
+    "referenced_files",
+    "referenced_keys",
 )
 
 PAGE = 1000
@@ -72,7 +72,7 @@ class UndecodableError(FileColumnError, ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class HeldKeys:
+class ReferencedKeys:
     """The keys that a value refers to."""
 
     keys: frozenset[str] = frozenset()
@@ -84,10 +84,10 @@ class HeldKeys:
         return key in self.keys or (self.text is not None and last_segment(key) in self.text)
 
 
-_NOTHING = HeldKeys()
+_NOTHING = ReferencedKeys()
 
 
-def held_keys(value: object) -> HeldKeys:
+def referenced_keys(value: object) -> ReferencedKeys:
     """Return what the raw value of a column holds: text, bytes of text, decoded JSON or None.
 
     UndecodableError for bytes that are not UTF-8, and for values that JSON cannot be read from.
@@ -95,14 +95,14 @@ def held_keys(value: object) -> HeldKeys:
     decoded = _decoded(value)
     found = _files_in(decoded, MAX_ENCODINGS + isinstance(decoded, str))
     if found is not None:
-        return HeldKeys(frozenset(found)) if found else _NOTHING
+        return ReferencedKeys(frozenset(found)) if found else _NOTHING
     plain = decoded if isinstance(decoded, str) else json.dumps(decoded, default=str)
     once = _unescaped(plain)
-    return HeldKeys(text="\n".join(dict.fromkeys((plain, once, _unescaped(once)))))
+    return ReferencedKeys(text="\n".join(dict.fromkeys((plain, once, _unescaped(once)))))
 
 
-def held_files(value: object) -> dict[str, JsonObject]:
-    """Return the JSON of the files that `held_keys` can read, by their keys; nothing if it cannot.
+def referenced_files(value: object) -> dict[str, JsonObject]:
+    """Return the JSON of the files that `referenced_keys` can read, by their keys; nothing if it cannot.
 
     UndecodableError as there.
     """
@@ -208,7 +208,7 @@ class _Wanted:
 
     def held_by(self, value: object) -> Iterable[str]:
         """Return those that a raw value holds."""
-        held = held_keys(value)
+        held = referenced_keys(value)
         return held.keys & self.keys if held.text is None else self._in_text(held.text)
 
     def _in_text(self, plain: str) -> Iterator[str]:
