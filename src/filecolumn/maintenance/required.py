@@ -1,4 +1,4 @@
-"""What a run needs before it does anything: models of one database, their ledger, storages that are named."""
+"""What a run requires before it changes anything: models, their ledger's tables, registered storages."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def unregistered_in_ledger(engine: Engine, ledger: Ledger) -> set[str]:
         if not unknown:
             return unknown
         facts = read_meta(connection, ledger)
-        # what stays in a place that was left for another one is nobody's to register
+        # a place that was left for another one need not be registered
         unknown = {name for name in unknown if not is_retired(name, facts)}
         # what is deleted may be forgotten with its storage
         unknown = {
