@@ -36,11 +36,7 @@ from filecolumn.ledger.transitions import (
 from filecolumn.maintenance.ground import Ground, survey_ground
 from filecolumn.maintenance.required import (
     Models,
-    known_metadatas,
-    only_ledger,
-    refuse_autocommit,
-    require_ledger,
-    require_storages,
+    require_all,
 )
 from filecolumn.maintenance.snapshot import Entry, ListedObject, ReferencedFile, Snapshot
 from filecolumn.maintenance.survey import (
@@ -208,11 +204,7 @@ def check(
     BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
     not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
     """
-    refuse_autocommit(engine)
-    metadatas = known_metadatas(models)
-    ledger = only_ledger(metadatas)
-    require_ledger(engine, ledger)
-    require_storages(engine, ledger, metadatas, chosen=storages)
+    ledger, metadatas = require_all(engine, models, chosen=storages)
     with nullcontext() if ledger is None else speaking(ledger):
         ground = survey_ground(engine, ledger, metadatas, register=repair)
     chosen = ChosenStorages(storages)

@@ -25,6 +25,7 @@ __all__ = (
     "ledger_names",
     "only_ledger",
     "refuse_autocommit",
+    "require_all",
     "require_ledger",
     "require_storages",
     "require_storages_of",
@@ -109,6 +110,22 @@ def require_tables(engine: Engine, models: Sequence[Models]) -> tuple[Ledger, li
     refuse_autocommit(engine)
     ledger, metadatas = known_ledger(models)
     require_ledger(engine, ledger)
+    return ledger, metadatas
+
+
+def require_all(
+    engine: Engine, models: Sequence[Models], *, chosen: Collection[str] | None
+) -> tuple[Ledger | None, list[MetaData]]:
+    """Return the ledger of *models*, if they have one, and their `MetaData`; raise if something is missing.
+
+    MaintenanceRefusedError for an engine in AUTOCOMMIT, MissingLedgerError without the ledger's tables,
+    and BackendNotRegisteredError as `require_storages` does.
+    """
+    refuse_autocommit(engine)
+    metadatas = known_metadatas(models)
+    ledger = only_ledger(metadatas)
+    require_ledger(engine, ledger)
+    require_storages(engine, ledger, metadatas, chosen=chosen)
     return ledger, metadatas
 
 

@@ -30,7 +30,7 @@ from filecolumn.maintenance.required import (
     Models,
     known_metadatas,
     only_ledger,
-    refuse_autocommit,
+    require_all,
     require_ledger,
     require_storages,
 )
@@ -138,13 +138,9 @@ def sweep(
     BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
     not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
     """
-    refuse_autocommit(engine)
-    metadatas = known_metadatas(models)
-    ledger = only_ledger(metadatas)
+    ledger, metadatas = require_all(engine, models, chosen=storages)
     if ledger is None and grace < MAX_ATTACH_AGE:
         raise ValueError(f"without a ledger the grace must be {MAX_ATTACH_AGE:g} seconds or more")
-    require_ledger(engine, ledger)
-    require_storages(engine, ledger, metadatas, chosen=storages)
     with nullcontext() if ledger is None else speaking(ledger):
         ground = survey_ground(engine, ledger, metadatas, register=not dry_run)
     chosen = ChosenStorages(storages)
