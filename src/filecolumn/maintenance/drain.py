@@ -186,7 +186,7 @@ class _Drain:
             self._found = self.file_columns.referenced(connection, {lease.ref[1] for lease in leases})
 
     def delete(self, leases: Sequence[Lease]) -> None:
-        """Delete what no row refers to, and note what became of each key."""
+        """Delete what no row references, and note what became of each key."""
         leases, withheld = self._separate(self._still_ours(leases))
         suspected = {lease.ref for lease in leases if lease.ref[1] in self._found}
         restored, busy = self._restore(suspected)
