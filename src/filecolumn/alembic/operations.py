@@ -19,7 +19,6 @@ from filecolumn.ledger.table import LEDGER, META, read_meta
 from filecolumn.ledger.triggers import (
     Target,
     create_statements,
-    ddl,
     drop_statements,
     forget_statements,
     literal,
@@ -30,7 +29,7 @@ from filecolumn.ledger.triggers import (
 )
 from filecolumn.maintenance.columns import copy_statements, named_column, recorded_name
 from filecolumn.maintenance.migrate import ADDED_COLUMNS, added_columns, ledger_tables, missing_columns
-from filecolumn.maintenance.triggers import write_triggers
+from filecolumn.maintenance.triggers import execute_ddl, write_triggers
 
 __all__ = (
     "CopyFiles",
@@ -200,9 +199,9 @@ def _drop(operations: Operations, operation: DropFileTriggers) -> None:
             _print(operations, forget_statements(target, dialect))
         return
     for target in _translated(connection, operation.targets):
-        _execute(connection, drop_statements(target, dialect))
+        execute_ddl(connection, drop_statements(target, dialect))
         if inspect(connection).has_table(META, schema=target.ledger_schema):
-            _execute(connection, forget_statements(target, dialect))
+            execute_ddl(connection, forget_statements(target, dialect))
 
 
 def _upgrade(operations: Operations, operation: UpgradeFileLedger) -> None:
@@ -241,7 +240,7 @@ def _copy(operations: Operations, operation: CopyFiles) -> None:
         _print(operations, statements)
         return
     note_columns(connection, ledger_tables(operation.schema), [name])
-    _execute(connection, statements)
+    execute_ddl(connection, statements)
 
 
 def _recorded(name: ColumnName) -> str:
@@ -272,11 +271,6 @@ def _translated(connection: Connection, targets: Iterable[Target]) -> list[Targe
         )
         for target in targets
     ]
-
-
-def _execute(connection: Connection, statements: Iterable[str]) -> None:
-    for statement in statements:
-        connection.execute(ddl(statement))
 
 
 def _print(operations: Operations, statements: Iterable[str]) -> None:

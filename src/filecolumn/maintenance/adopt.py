@@ -1,4 +1,4 @@
-"""What only a person knows: whose a storage is after a move or a restore, and which key is to live again."""
+"""What only an operator can decide: adopt a storage after a move or a restore, undo the deletion of a key."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def adopt(
     new_place: bool = False,
     sole: bool = False,
 ) -> list[str]:
-    """Say that the registered storages (or *storages* some, by their keys) are this database's, and return their keys.
+    """Adopt the registered storages, or those whose keys are in *storages*, for this database; return their keys.
 
-    It is for a database that was restored or moved: from then on it removes again what its rows give
-    up.  *moved* says that the content was copied to where the storage is now, *new_place* that the
+    It is for a database that was restored or moved: from then on it deletes again what its rows
+    release.  *moved* says that the content was copied to where the storage is now, *new_place* that the
     storage starts anew there, *sole* that nobody else stores in it and nothing in it is to be kept
     that no row has: then sweeps claim what neither rows nor the ledger know.
 
@@ -50,19 +50,19 @@ def adopt(
     """
     ledger, metadatas = require_tables(engine, models)
     require_storages(engine, ledger, metadatas, chosen=storages)
-    places = ChosenStorages(storages)
+    chosen = ChosenStorages(storages)
     with speaking(ledger), engine.begin() as connection:
         examiner = Examiner(connection, ledger)
-        for name, backend in places.backends():
+        for name, backend in chosen.backends():
             standing = examiner.examine(backend)
             if standing.refused and not (moved or new_place):
                 raise MaintenanceRefusedError(standing.refused)
             if sole:
                 _refuse_other_writers(name, other_writers(backend, examiner.identity.id))
-        for _, backend in places.backends():
+        for _, backend in chosen.backends():
             adopt_storage(connection, ledger, backend, sole=sole, new_place=new_place)
     forget_standings()
-    return places.names
+    return chosen.names
 
 
 def _refuse_other_writers(name: str, writers: dict[str, float]) -> None:
@@ -76,9 +76,9 @@ def _refuse_other_writers(name: str, writers: dict[str, float]) -> None:
 
 
 def undelete(engine: Engine, *models: Models, key: str, storage: str | None = None) -> str:
-    """Take *key* back from the quarantine or the retention, and return the name of its storage.
+    """Undo the pending deletion of *key*, and return the name of its storage.
 
-    The ledger has it as live again, so that a row may refer to it; no drain deletes it.  *storage* is
+    The ledger has it as live again, so that a row may reference it; no drain deletes it.  *storage* is
     needed only where several have the key.  ObjectNotFoundError if it does not wait to be deleted, or
     its object is gone; MaintenanceRefusedError if several storages have it.
     """
@@ -96,15 +96,15 @@ def undelete(engine: Engine, *models: Models, key: str, storage: str | None = No
         raise MaintenanceRefusedError(
             f"{key!r} is waiting to be deleted in {', '.join(names)}: give one of them as the storage"
         )
-    place: ObjectRef = names[0], key
-    _refuse_missing(place)
-    if not revive(engine, ledger, place):
+    ref: ObjectRef = names[0], key
+    _refuse_missing(ref)
+    if not revive(engine, ledger, ref):
         raise ObjectNotFoundError(f"{key!r} was deleted meanwhile")
-    return place[0]
+    return ref[0]
 
 
-def _refuse_missing(place: ObjectRef) -> None:
-    name, key = place
+def _refuse_missing(ref: ObjectRef) -> None:
+    name, key = ref
     try:
         backend = storages.get(name)
     except BackendNotRegisteredError as error:

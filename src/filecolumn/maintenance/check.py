@@ -1,4 +1,4 @@
-"""Check: compare what rows, the ledger and the storages say, and name each thing that is wrong."""
+"""Check: compare rows, ledger and storages, and report each difference."""
 
 from __future__ import annotations
 
@@ -36,11 +36,7 @@ from filecolumn.ledger.transitions import (
 from filecolumn.maintenance.ground import Ground, survey_ground
 from filecolumn.maintenance.required import (
     Models,
-    known_metadatas,
-    only_ledger,
-    refuse_autocommit,
-    require_ledger,
-    require_storages,
+    require_all,
 )
 from filecolumn.maintenance.snapshot import Entry, ListedObject, ReferencedFile, Snapshot
 from filecolumn.maintenance.survey import (
@@ -80,15 +76,15 @@ class FindingKind(StrEnum):
     """What is wrong."""
 
     MISSING = "missing"
-    """A row refers to an object that is not there."""
+    """A row references an object that is not there."""
     CORRUPT = "corrupt"
     """An object is not what its row says, or the row cannot be read."""
     FOREIGN = "foreign"
-    """A row refers to what is not its own: an object of another row, or a storage its column does not read."""
+    """A row references what is not its own: an object of another row, or a storage its column does not read."""
     ORPHAN = "orphan"
-    """An object that no row and no ledger knows; a sweep removes it."""
+    """An object in neither a row nor the ledger; a sweep removes it."""
     LEDGER = "ledger"
-    """The ledger says otherwise than the rows."""
+    """The ledger and the rows disagree."""
     PLACE = "place"
     """A storage is not the one that the database knows under its name."""
     WITHHELD = "withheld"
@@ -96,12 +92,12 @@ class FindingKind(StrEnum):
     HIDDEN = "hidden"
     """A column that may hold keys cannot be read completely, so nothing is concluded from what is not found."""
     TRIGGERS = "triggers"
-    """Triggers that were installed are not there any more."""
+    """Installed triggers are missing."""
     UNREACHABLE = "unreachable"
     """A storage, or an object in it, could not be asked: nothing is known of it, and nothing is repaired there."""
     UNRECORDED = "unrecorded"
     """A row's object is not in the ledger: it was written without one, or is to be checked by the next
-    drain. No fault."""
+    drain. Not a fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +114,7 @@ class RowReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something that is wrong."""
+    """A difference between rows, ledger and storages."""
 
     kind: FindingKind
     """What kind of thing."""
@@ -129,9 +125,9 @@ class Finding:
     key: str | None = None
     """The object's key in it."""
     row: RowReference | None = None
-    """The row that refers to it."""
+    """The row that references it."""
     repaired: bool = False
-    """Whether it has been put right, or will be by the next drain."""
+    """Whether it was repaired, or will be by the next drain."""
 
 
 OnFinding = Callable[[Finding], None]
@@ -150,7 +146,7 @@ class CheckReport:
     counts: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
     """Findings, by kind."""
     repaired: int = 0
-    """Findings that were put right."""
+    """Findings that were repaired."""
     findings: list[Finding] = field(default_factory=list[Finding])
     """The first 1,000 findings."""
 
@@ -177,7 +173,7 @@ class CheckReport:
 
 
 GRACE = 24 * 3600.0
-"""Seconds in which an object without a row is no orphan: its transaction may still be running."""
+"""Seconds in which an object without a row is not an orphan: its transaction may still be running."""
 
 Problem = tuple[FindingKind, str]
 """What is wrong, and how it is said."""
@@ -196,7 +192,7 @@ def check(
     on_finding: OnFinding | None = None,
     progress: Progress = no_progress,
 ) -> CheckReport:
-    """Compare rows, ledger and storages, and return what is wrong.
+    """Compare rows, ledger and storages, and return the differences.
 
     *models* are the declarative bases (or `MetaData`) of **all** models in the database.  *verify*
     reads every object and compares its hash.  *repair* does what cannot lose anything: orphans and
@@ -208,16 +204,12 @@ def check(
     BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
     not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
     """
-    refuse_autocommit(engine)
-    metadatas = known_metadatas(models)
-    ledger = only_ledger(metadatas)
-    require_ledger(engine, ledger)
-    require_storages(engine, ledger, metadatas, chosen=storages)
+    ledger, metadatas = require_all(engine, models, chosen=storages)
     with nullcontext() if ledger is None else speaking(ledger):
         ground = survey_ground(engine, ledger, metadatas, register=repair)
-    places = ChosenStorages(storages)
-    places.leave_out(name for name in places.names if ground.standings[name].refused)
-    survey = Survey(engine, ledger, metadatas, places, progress)
+    chosen = ChosenStorages(storages)
+    chosen.leave_out(name for name in chosen.names if ground.standings[name].refused)
+    survey = Survey(engine, ledger, metadatas, chosen, progress)
     with Snapshot() as snapshot:
         run = _Check(survey, ground, snapshot, grace=grace, verify=verify)
         repairer = Repairer(survey, ledger, ground) if repair and ledger is not None else None
@@ -228,7 +220,7 @@ def check(
                 on_finding(done)
         if repairer is not None:
             repairer.record_columns(snapshot)
-            if places.is_complete and ground.file_columns.is_complete:
+            if chosen.is_complete and ground.file_columns.is_complete:
                 conclude_pass(survey, snapshot, run.started)
     return run.report
 
@@ -251,7 +243,7 @@ class _Check:
         """Return whether the storage of a finding does not answer any more: nothing is repaired there."""
         if finding.storage is None:
             return False
-        return self._confirmer.is_lost(self._survey.places.name_of(finding.storage))
+        return self._confirmer.is_lost(self._survey.chosen.name_of(finding.storage))
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong, as it is found."""
@@ -269,8 +261,8 @@ class _Check:
             if standing.refused:
                 # a bucket that is not there has no mark either
                 why = why_unreachable(storages.get(name))
-                place = Finding(kind=FindingKind.PLACE, detail=standing.refused, storage=name)
-                yield _unreachable(name, why) if why else place
+                other = Finding(kind=FindingKind.PLACE, detail=standing.refused, storage=name)
+                yield _unreachable(name, why) if why else other
             elif standing.withheld and has_ledger:
                 yield Finding(kind=FindingKind.WITHHELD, detail=standing.withheld, storage=name)
         if not self._ground.file_columns.is_complete:
@@ -291,20 +283,20 @@ class _Check:
         for name, error in self._survey.read_storages(self._snapshot):
             yield _unreachable(name, said(error))
         self._snapshot.index()
-        self.report.files = self._snapshot.count("held")
+        self.report.files = self._snapshot.count("referenced")
         self.report.entries = self._snapshot.count("entry")
         self.report.objects = self._snapshot.count("listed")
 
     def _in_storages(self) -> Iterator[Finding]:
         """Yield the rows whose object is missing, another one, or another row's."""
         for name in ("missing", "size"):
-            for page in self._snapshot.held(_QUERIES[name]):
+            for page in self._snapshot.files(_QUERIES[name]):
                 yield from self._confirmer.unlike(page)
                 yield from self._lost()
-        for page in self._snapshot.held(_QUERIES["several"]):
+        for page in self._snapshot.files(_QUERIES["several"]):
             yield from self._confirmer.shared(page)
         if self._verify:
-            for page in self._snapshot.held(_QUERIES["whole"]):
+            for page in self._snapshot.files(_QUERIES["whole"]):
                 yield from self._confirmer.contents(page)
                 yield from self._lost()
                 self._survey.progress("verified", len(page))
@@ -312,12 +304,12 @@ class _Check:
     def _in_ledger(self) -> Iterator[Finding]:
         """Yield where rows and ledger disagree."""
         for name in ("not_live", "unrecorded"):
-            for page in self._snapshot.held(_QUERIES[name]):
+            for page in self._snapshot.files(_QUERIES[name]):
                 yield from self._confirmer.unlisted(page)
-        for page in self._snapshot.held(_QUERIES["other"]):
+        for page in self._snapshot.files(_QUERIES["other"]):
             yield from self._confirmer.recorded_otherwise(page)
-        for entries in self._snapshot.entries(_QUERIES["unheld"]):
-            yield from self._confirmer.unheld(entries)
+        for entries in self._snapshot.entries(_QUERIES["unreferenced"]):
+            yield from self._confirmer.unreferenced(entries)
 
     def _orphans(self) -> Iterator[Finding]:
         for objects in self._snapshot.listed(_QUERIES["unknown"]):
@@ -373,14 +365,14 @@ class Confirmer:
         return self._still_referenced((file, self._unlike(file)) for file in page)
 
     def _unlike(self, file: ReferencedFile) -> Problem | None:
-        if file.place in self._lost:
+        if file.storage in self._lost:
             return None
         try:
-            stat = self._stat(file.place, file.key)
+            stat = self._stat(file.storage, file.key)
         except (BackendNotRegisteredError, InvalidKeyError) as error:
             return FindingKind.MISSING, str(error)
         except UNREACHABLE as error:
-            return self._unreachable(file.place, error)
+            return self._unreachable(file.storage, error)
         if stat is None:
             return FindingKind.MISSING, "the row references an object that is not there"
         if file.size not in {None, stat.size}:
@@ -391,22 +383,22 @@ class Confirmer:
         """Yield the rows whose object has other content."""
         return self._still_referenced((file, self._other_content(file)) for file in page)
 
-    def _unreachable(self, place: str, error: Exception) -> Problem | None:
+    def _unreachable(self, storage: str, error: Exception) -> Problem | None:
         """Return that an object cannot be read; None if that is because its storage does not answer at all."""
-        if why := why_unreachable(storages.get(place)):
-            self._lost[place] = why
+        if why := why_unreachable(storages.get(storage)):
+            self._lost[storage] = why
             return None
         return FindingKind.UNREACHABLE, f"the object cannot be read: {said(error)}"
 
     def _other_content(self, file: ReferencedFile) -> Problem | None:
-        if file.place in self._lost:
+        if file.storage in self._lost:
             return None
         try:
             found = self._checksum(file)
         except (ObjectNotFoundError, BackendNotRegisteredError, InvalidKeyError):
             return self._unlike(file)
         except UNREACHABLE as error:
-            return self._unreachable(file.place, error)
+            return self._unreachable(file.storage, error)
         if found == file.checksum:
             return None
         return FindingKind.CORRUPT, f"the content is {found}, the row says {file.checksum}"
@@ -420,20 +412,22 @@ class Confirmer:
     def unlisted(self, page: Sequence[ReferencedFile]) -> Iterator[Finding]:
         """Yield the rows whose key the ledger does not have as live."""
         entries = self._entries(page)
-        return self._still_referenced((file, _unlisted(entries.get((file.place, file.key)))) for file in page)
+        return self._still_referenced(
+            (file, _unlisted(entries.get((file.storage, file.key)))) for file in page
+        )
 
     def recorded_otherwise(self, page: Iterable[ReferencedFile]) -> Iterator[Finding]:
         """Yield the rows that describe other content than the ledger does."""
         problem = (FindingKind.LEDGER, "the row and the ledger have different checksums")
         return self._still_referenced((file, problem) for file in page)
 
-    def unheld(self, page: Sequence[Entry]) -> Iterator[Finding]:
+    def unreferenced(self, page: Sequence[Entry]) -> Iterator[Finding]:
         """Yield what the ledger has as live, and no row refers to."""
-        held = self._referenced(entry.key for entry in page)
+        referenced = self._referenced(entry.key for entry in page)
         entries = self._entries(page)
         for suspect in page:
-            entry = entries.get((suspect.place, suspect.key))
-            if suspect.key not in held and entry is not None and entry.state == State.LIVE:
+            entry = entries.get((suspect.storage, suspect.key))
+            if suspect.key not in referenced and entry is not None and entry.state == State.LIVE:
                 yield Finding(
                     kind=FindingKind.LEDGER,
                     detail="the ledger has it as live, but no row references it",
@@ -447,28 +441,28 @@ class Confirmer:
         Nothing is said of what neither ever knew where others store too, or lay before.
         """
         old = [listed for listed in page if self.is_old(listed)]
-        held = self._referenced(listed.key for listed in old)
+        referenced = self._referenced(listed.key for listed in old)
         entries = self._entries(old)
         for listed in old:
-            entry = entries.get((listed.place, listed.key))
+            entry = entries.get((listed.storage, listed.key))
             late = entry is not None and entry.state == State.GONE
-            if listed.key in held or (entry is not None and not late):
+            if listed.key in referenced or (entry is not None and not late):
                 continue
-            if entry is None and self._ground.why_mixed(listed.place):
+            if entry is None and self._ground.why_mixed(listed.storage):
                 continue
             if (problem := self._orphan(listed, late=late)) is not None:
                 kind, detail = problem
-                name = entry.backend if entry is not None else listed.place
+                name = entry.backend if entry is not None else listed.storage
                 yield Finding(kind=kind, detail=detail, storage=name, key=listed.key)
 
     def _orphan(self, listed: ListedObject, *, late: bool) -> Problem | None:
-        if listed.place in self._lost:
+        if listed.storage in self._lost:
             return None
         try:
-            if self._stat(listed.place, listed.key) is None:
+            if self._stat(listed.storage, listed.key) is None:
                 return None
         except UNREACHABLE as error:
-            return self._unreachable(listed.place, error)
+            return self._unreachable(listed.storage, error)
         detail = (
             "it was deleted, and has come back"
             if late
@@ -492,15 +486,15 @@ class Confirmer:
                 row = self._reference(file.source, file.primary_key)
                 yield Finding(kind=kind, detail=detail, storage=file.backend, key=file.key, row=row)
 
-    def _stat(self, place: str, key: str) -> Stat | None:
-        backend = storages.get(place)
+    def _stat(self, storage: str, key: str) -> Stat | None:
+        backend = storages.get(storage)
         try:
             return execution.asked(backend, partial(backend.stat, key), f"describe {key!r}")
         except ObjectNotFoundError:
             return None
 
     def _checksum(self, file: ReferencedFile) -> str:
-        backend = storages.get(file.place)
+        backend = storages.get(file.storage)
 
         def read() -> str:
             meter = Meter()
@@ -514,7 +508,7 @@ class Confirmer:
         )
 
     def _entries(self, suspects: Iterable[ReferencedFile | Entry | ListedObject]) -> dict[ObjectRef, Entry]:
-        keys = {(suspect.place, suspect.key) for suspect in suspects}
+        keys = {(suspect.storage, suspect.key) for suspect in suspects}
         return self._survey.entries_of(keys)
 
     def _referenced(self, keys: Iterable[str]) -> set[str]:
@@ -565,7 +559,7 @@ class Repairer:
         engine, ledger = self._survey.engine, self._ledger
         match finding.kind:
             case FindingKind.ORPHAN:
-                if self._ground.why_not(self._survey.places.name_of(ref[0])) or self._is_young(ref):
+                if self._ground.why_not(self._survey.chosen.name_of(ref[0])) or self._is_young(ref):
                     return False
                 after = at_least_retention(QUARANTINE)
                 added = fence(engine, ledger, [ref], after=after)
@@ -604,7 +598,7 @@ class Repairer:
         )
         for page in pages_of(engine, query, (columns.backend, columns.key)):
             ref_of = {
-                (row.backend, row.key): (self._survey.places.name_of(row.backend), row.key) for row in page
+                (row.backend, row.key): (self._survey.chosen.name_of(row.backend), row.key) for row in page
             }
             sources = snapshot.sources_of(list(ref_of.values()))
             for source, name in enumerate(names):
@@ -613,23 +607,24 @@ class Repairer:
                     insist(engine, partial(note_column, ledger=ledger, refs=refs, column=ids[name]))
 
 
-_LISTED = "FROM held h JOIN listed l ON l.place = h.place AND l.key = h.key"
+_LISTED = "FROM referenced r JOIN listed l ON l.storage = r.storage AND l.key = r.key"
 # states are 1 for State.LIVE, 3 for State.GONE
 _QUERIES = {
-    "missing": "FROM held h WHERE NOT EXISTS "
-    "(SELECT 1 FROM listed l WHERE l.place = h.place AND l.key = h.key)",
-    "size": f"{_LISTED} WHERE h.size IS NOT NULL AND h.size <> l.size",
-    "whole": f"{_LISTED} WHERE h.checksum IS NOT NULL AND (h.size IS NULL OR h.size = l.size)",
-    "several": "FROM held h WHERE h.shared = 0 AND EXISTS (SELECT 1 FROM held o WHERE o.place = h.place "
-    "AND o.key = h.key AND o.rowid <> h.rowid)",
-    "not_live": "FROM held h JOIN entry e ON e.place = h.place AND e.key = h.key "
-    "GROUP BY h.rowid HAVING max(e.state = 1) = 0",
-    "other": "FROM held h JOIN entry e ON e.place = h.place AND e.key = h.key "
-    "WHERE e.sha256 IS NOT NULL AND h.checksum IS NOT NULL AND h.checksum <> 'sha256:' || e.sha256",
-    "unrecorded": "FROM held h WHERE NOT EXISTS "
-    "(SELECT 1 FROM entry e WHERE e.place = h.place AND e.key = h.key)",
-    "unheld": "FROM entry e WHERE e.state = 1 AND NOT EXISTS "
-    "(SELECT 1 FROM held h WHERE h.place = e.place AND h.key = e.key)",
-    "unknown": "FROM listed l WHERE NOT EXISTS (SELECT 1 FROM held h WHERE h.place = l.place AND h.key = l.key) "
-    "AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.place = l.place AND e.key = l.key AND e.state <> 3)",
+    "missing": "FROM referenced r WHERE NOT EXISTS "
+    "(SELECT 1 FROM listed l WHERE l.storage = r.storage AND l.key = r.key)",
+    "size": f"{_LISTED} WHERE r.size IS NOT NULL AND r.size <> l.size",
+    "whole": f"{_LISTED} WHERE r.checksum IS NOT NULL AND (r.size IS NULL OR r.size = l.size)",
+    "several": "FROM referenced r WHERE r.shared = 0 AND EXISTS (SELECT 1 FROM referenced o "
+    "WHERE o.storage = r.storage AND o.key = r.key AND o.rowid <> r.rowid)",
+    "not_live": "FROM referenced r JOIN entry e ON e.storage = r.storage AND e.key = r.key "
+    "GROUP BY r.rowid HAVING max(e.state = 1) = 0",
+    "other": "FROM referenced r JOIN entry e ON e.storage = r.storage AND e.key = r.key "
+    "WHERE e.sha256 IS NOT NULL AND r.checksum IS NOT NULL AND r.checksum <> 'sha256:' || e.sha256",
+    "unrecorded": "FROM referenced r WHERE NOT EXISTS "
+    "(SELECT 1 FROM entry e WHERE e.storage = r.storage AND e.key = r.key)",
+    "unreferenced": "FROM entry e WHERE e.state = 1 AND NOT EXISTS "
+    "(SELECT 1 FROM referenced r WHERE r.storage = e.storage AND r.key = e.key)",
+    "unknown": "FROM listed l WHERE NOT EXISTS "
+    "(SELECT 1 FROM referenced r WHERE r.storage = l.storage AND r.key = l.key) "
+    "AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.storage = l.storage AND e.key = l.key AND e.state <> 3)",
 }

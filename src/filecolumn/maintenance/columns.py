@@ -51,7 +51,7 @@ class ColumnReport:
 
 
 def list_file_columns(engine: Engine, *models: Models) -> list[ColumnReport]:
-    """Return the file columns that have ever taken a key, with what keeps them from being read."""
+    """Return the file columns that have ever taken a key, and why those that cannot be read cannot."""
     ledger, metadatas = require_tables(engine, models)
     columns = ledger.table.c
     count = (
@@ -73,7 +73,7 @@ def list_file_columns(engine: Engine, *models: Models) -> list[ColumnReport]:
 
 
 def rename_file_column(engine: Engine, *models: Models, old: str, new: str) -> None:
-    """Say that the column *old* is called *new* since a migration; both as `table.column`.
+    """Record that a migration renamed the column *old* to *new*; both as `table.column`.
 
     MaintenanceRefusedError if *old* was never recorded, is still there, or *new* is not there.
     """
@@ -94,7 +94,7 @@ def rename_file_column(engine: Engine, *models: Models, old: str, new: str) -> N
 
 
 def forget_file_column(engine: Engine, *models: Models, name: str) -> None:
-    """Say that a recorded column is gone for good, with its files: they are reported, and not looked for in it.
+    """Record that a column was dropped for good: its files are reported, and it is not read any more.
 
     MaintenanceRefusedError if it was never recorded, or is still there.
     """
@@ -130,13 +130,14 @@ def _find(file_columns: FileColumns, name: str) -> RecordedColumn:
 
 
 def _parse(name: str) -> ColumnName:
+    """Return a column by its name; the schema is empty if the name does not say it."""
     match name.split("."):
         case [table, column] if table and column:
             return ColumnName("", table, column)
         case [schema, table, column] if schema and table and column:
             return ColumnName(schema, table, column)
         case _:
-            raise ValueError(f"{name!r}: write table.column, or schema.table.column")
+            raise ValueError(f"{name!r} is not a column: write table.column or schema.table.column")
 
 
 _RAW: dict[str, object] = {"no_parameters": True, "preserve_rowcount": True}
@@ -144,7 +145,7 @@ _RAW: dict[str, object] = {"no_parameters": True, "preserve_rowcount": True}
 
 
 def copy_files(engine: Engine, *models: Models, source: str, target: str) -> int:
-    """Tell the ledger that the column *target* has been given the files of *source*, and return of how many keys.
+    """Record that the column *target* was given the files of *source*, and return the number of keys.
 
     From then on no commit removes the content of one of them: a drain looks first whether another row
     holds it.  Names are "table.column", or "schema.table.column" where the schema is not the ledger's.
@@ -168,13 +169,8 @@ def copy_files(engine: Engine, *models: Models, source: str, target: str) -> int
 
 def named_column(name: str, schema: str | None) -> ReadColumn:
     """Return the column of a name; *schema* is where it is if the name does not say."""
-    match name.split("."):
-        case [table, column]:
-            return ReadColumn(schema, table, column)
-        case [other, table, column]:
-            return ReadColumn(other, table, column)
-        case _:
-            raise ValueError(f'{name!r} is no column: write "table.column" or "schema.table.column"')
+    parsed = _parse(name)
+    return ReadColumn(parsed.schema or schema, parsed.table, parsed.column)
 
 
 def recorded_name(column: ReadColumn, ledger_schema: str | None) -> ColumnName:

@@ -1,4 +1,4 @@
-"""Drain: delete the objects that transactions have doomed, whatever became of their processes.
+"""Drain: delete the objects that transactions have doomed, whether or not their processes still run.
 
 Any number of drains may run at a time.  One that is killed leaves work that another takes up when
 its lease has ended.
@@ -71,9 +71,9 @@ class DrainReport:
     refused: int = 0
     """Objects that their storage did not delete; they are tried again later."""
     restored: int = 0
-    """Keys that a row references after all; their objects stay."""
+    """Keys that a row still references; their objects are kept."""
     withheld: int = 0
-    """Objects that stay because something is in doubt; the next drain asks again."""
+    """Objects that are kept because of a doubt; the next drain asks again."""
     reasons: Mapping[str, int] = field(default_factory=dict[str, int])
     """Why objects were withheld, each with their number."""
     purged: int = 0
@@ -96,7 +96,7 @@ def drain(
     recorded.  *lease* is in seconds and longer than a batch takes; *rate* is the number of objects to
     delete in a second at most; *storages* names the storages to delete in.
 
-    A storage that refuses is no error here: the key is tried again later, at growing intervals.  Nor
+    A storage that refuses is not an error here: the key is retried later, at growing intervals.  Nor
     is doubt: objects are withheld where a column cannot be read, the storage is not the place that the
     ledger knows, or the database is a copy.
 
@@ -108,11 +108,18 @@ def drain(
     require_storages(engine, ledger, metadatas, chosen=storages, in_rows=False)
     with speaking(ledger), engine.connect() as connection:
         file_columns = find_file_columns(connection, ledger, metadatas)
-        # what fails meanwhile is not taken up by this run again
         until = time_of(connection)
         generation = generation_in(connection, ledger)
         names = None if storages is None else ledger_names(connection, ledger, storages)
-    run = _Drain(engine, ledger, file_columns, until, lease, generation, names)
+    run = _Drain(
+        engine=engine,
+        ledger=ledger,
+        file_columns=file_columns,
+        until=until,
+        lease_seconds=lease,
+        generation=generation,
+        names=names,
+    )
     left = limit
     while leases := run.lease(batch, ROUND if left is None else min(ROUND, left)):
         run.look_up(leases)
@@ -129,31 +136,25 @@ def drain(
     return replace(run.report, purged=purge(engine, ledger))
 
 
+@dataclass(slots=True, kw_only=True)
 class _Drain:
     """One run of a drain."""
 
-    def __init__(  # noqa: PLR0917 - what one run goes by
-        self,
-        engine: Engine,
-        ledger: Ledger,
-        file_columns: FileColumns,
-        until: int,
-        lease: float,
-        generation: int,
-        names: Collection[str] | None,
-    ) -> None:
-        self._engine = engine
-        self._ledger = ledger
-        self._file_columns = file_columns
-        self._until = until
-        self._lease = lease
-        self._generation = generation
-        self._names = names
-        self._looked_at = 0.0
-        self._found: set[str] = set()
-        self._marks: dict[tuple[str, str], bool] = {}
-        self._has_looked = False
-        self.report: DrainReport = DrainReport()
+    engine: Engine
+    ledger: Ledger
+    file_columns: FileColumns
+    until: int
+    """Milliseconds by the database's clock: what is due later, or failed meanwhile, is left to the next run."""
+    lease_seconds: float
+    generation: int
+    names: Collection[str] | None
+    """The names of the chosen storages in the ledger; None for all."""
+    report: DrainReport = field(default_factory=DrainReport)
+    _looked_at: float = 0.0
+    _found: set[str] = field(default_factory=set[str])
+    """The keys of this round that a row references."""
+    _marks: dict[tuple[str, str], bool] = field(default_factory=dict[tuple[str, str], bool])
+    _has_looked: bool = False
 
     def lease(self, batch: int, most: int) -> list[Lease]:
         """Take *most* keys at most for this drain alone, until the lease ends."""
@@ -161,28 +162,28 @@ class _Drain:
         self._looked_at = time.monotonic()
         while size := min(batch, most - len(leases)):
             taken = insist(
-                self._engine,
+                self.engine,
                 partial(
                     lease_due,
-                    ledger=self._ledger,
+                    ledger=self.ledger,
                     size=size,
-                    seconds=self._lease,
-                    until=self._until,
-                    names=self._names,
+                    seconds=self.lease_seconds,
+                    until=self.until,
+                    names=self.names,
                 ),
             )
             if taken:
                 failpoint("drain.after_claim")
             leases += taken
-            if len(taken) < size or time.monotonic() - self._looked_at > self._lease / 4:
+            if len(taken) < size or time.monotonic() - self._looked_at > self.lease_seconds / 4:
                 break
         return leases
 
     def look_up(self, leases: Sequence[Lease]) -> None:
         """Look the keys up in all file columns, as they are at one moment after they were leased."""
         self._looked_at = time.monotonic()
-        with consistent_read(self._engine) as connection:
-            self._found = self._file_columns.referenced(connection, {lease.ref[1] for lease in leases})
+        with consistent_read(self.engine) as connection:
+            self._found = self.file_columns.referenced(connection, {lease.ref[1] for lease in leases})
 
     def delete(self, leases: Sequence[Lease]) -> None:
         """Delete what no row references, and note what became of each key."""
@@ -195,12 +196,12 @@ class _Drain:
         failpoint("drain.after_delete")
 
         def note(connection: Connection) -> None:
-            mark_gone(connection, self._ledger, doomed.keys() - refused.keys())
-            mark_refused(connection, self._ledger, {ref: (doomed[ref], why) for ref, why in refused.items()})
-            mark_withheld(connection, self._ledger, withheld)
+            mark_gone(connection, self.ledger, doomed.keys() - refused.keys())
+            mark_refused(connection, self.ledger, {ref: (doomed[ref], why) for ref, why in refused.items()})
+            mark_withheld(connection, self.ledger, withheld)
             failpoint("drain.before_gone")
 
-        insist(self._engine, note)
+        insist(self.engine, note)
         reasons = Counter(self.report.reasons) + Counter(withheld.values())
         self.report = replace(
             self.report,
@@ -213,15 +214,15 @@ class _Drain:
 
     def _still_ours(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         """Return the leases; those that are old are renewed, and looked up again: others may have had them."""
-        if time.monotonic() - self._looked_at < min(RELOOK, self._lease / 2):
+        if time.monotonic() - self._looked_at < min(RELOOK, self.lease_seconds / 2):
             return leases
         refs = [lease.ref for lease in leases]
         ours = insist(
-            self._engine, partial(renew_leases, ledger=self._ledger, refs=refs, seconds=self._lease)
+            self.engine, partial(renew_leases, ledger=self.ledger, refs=refs, seconds=self.lease_seconds)
         )
         kept = [lease for lease in leases if lease.ref in ours]
-        with consistent_read(self._engine) as connection:
-            self._found |= self._file_columns.referenced(connection, {lease.ref[1] for lease in kept})
+        with consistent_read(self.engine) as connection:
+            self._found |= self.file_columns.referenced(connection, {lease.ref[1] for lease in kept})
         return kept
 
     def _separate(self, leases: Sequence[Lease]) -> tuple[list[Lease], dict[ObjectRef, str]]:
@@ -232,12 +233,12 @@ class _Drain:
 
     def _reason_against(self, lease: Lease) -> str:
         name, key = lease.ref
-        if not self._file_columns.is_complete and key not in self._found:
-            return self._file_columns.reason
+        if not self.file_columns.is_complete and key not in self._found:
+            return self.file_columns.reason
         if not self._is_registered(name):
             return ""  # deleting says so
         backend = storages.get(name)
-        standing = standing_to_remove(self._engine, self._ledger, backend, generation=self._generation)
+        standing = standing_to_remove(self.engine, self.ledger, backend, generation=self.generation)
         if standing.withheld or not lease.is_orphan:
             return standing.withheld
         if reason := standing.mixed or why_shared(backend):
@@ -250,8 +251,8 @@ class _Drain:
         """Return whether the storage is known, perhaps under a name that its place had before."""
         if not storages.is_registered(name) and not self._has_looked:
             self._has_looked = True
-            with self._engine.connect() as connection:
-                look_at_places(connection, self._ledger)
+            with self.engine.connect() as connection:
+                look_at_places(connection, self.ledger)
         return storages.is_registered(name)
 
     def _lies_in_another_place(self, name: str, key: str) -> bool:
@@ -272,7 +273,7 @@ class _Drain:
             if not busy:
                 break
             execution.pause(pause)
-            found, busy = insist(self._engine, partial(self._look_up, refs=busy))
+            found, busy = insist(self.engine, partial(self._look_up, refs=busy))
             restored |= found
         return restored, busy
 
@@ -284,12 +285,12 @@ class _Drain:
         The keys are locked while they are looked up: else a row could let go of one in between, and
         it would live until a sweep.
         """
-        ours = lock_doomed(connection, self._ledger, refs)
-        keys = self._file_columns.referenced(connection, {key for _, key in ours})
+        ours = lock_doomed(connection, self.ledger, refs)
+        keys = self.file_columns.referenced(connection, {key for _, key in ours})
         restored = {ref for ref in ours if ref[1] in keys}
         if restored:
             warn("doomed keys are kept, because rows reference them: %s", sorted(restored))
-            restore_locked(connection, self._ledger, restored)
+            restore_locked(connection, self.ledger, restored)
         return restored, set(refs) - ours
 
 

@@ -118,7 +118,7 @@ class Ground:
     """Epoch seconds of the ledger's newest entry: the database knows nothing of what is younger."""
 
     def hide(self, survey: Survey) -> None:
-        """Take note of columns in which a value was found that nobody can decode."""
+        """Hide the columns in which the survey found a value that cannot be decoded."""
         for source in survey.undecodable:
             column = survey.columns[source]
             self.file_columns.hidden[f"{column.table}.{column.name}"] = "a value in it is not text"

@@ -1,4 +1,4 @@
-"""What a run needs before it does anything: models of one database, their ledger, storages that are named."""
+"""What a run requires before it changes anything: models, their ledger's tables, registered storages."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ __all__ = (
     "ledger_names",
     "only_ledger",
     "refuse_autocommit",
+    "require_all",
     "require_ledger",
     "require_storages",
     "require_storages_of",
@@ -112,6 +113,22 @@ def require_tables(engine: Engine, models: Sequence[Models]) -> tuple[Ledger, li
     return ledger, metadatas
 
 
+def require_all(
+    engine: Engine, models: Sequence[Models], *, chosen: Collection[str] | None
+) -> tuple[Ledger | None, list[MetaData]]:
+    """Return the ledger of *models*, if they have one, and their `MetaData`; raise if something is missing.
+
+    MaintenanceRefusedError for an engine in AUTOCOMMIT, MissingLedgerError without the ledger's tables,
+    and BackendNotRegisteredError as `require_storages` does.
+    """
+    refuse_autocommit(engine)
+    metadatas = known_metadatas(models)
+    ledger = only_ledger(metadatas)
+    require_ledger(engine, ledger)
+    require_storages(engine, ledger, metadatas, chosen=chosen)
+    return ledger, metadatas
+
+
 def require_storages_of(
     engine: Engine, *models: Models, chosen: Collection[str] | None = None, in_rows: bool = True
 ) -> None:
@@ -187,7 +204,7 @@ def unregistered_in_ledger(engine: Engine, ledger: Ledger) -> set[str]:
         if not unknown:
             return unknown
         facts = read_meta(connection, ledger)
-        # what stays in a place that was left for another one is nobody's to register
+        # a place that was left for another one need not be registered
         unknown = {name for name in unknown if not is_retired(name, facts)}
         # what is deleted may be forgotten with its storage
         unknown = {

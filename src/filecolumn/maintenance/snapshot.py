@@ -1,4 +1,4 @@
-"""What a survey has seen, in a private file that vanishes with it: memory stays flat at any number of keys.
+"""A snapshot of rows, ledger and storages, in a temporary file: memory does not grow with the number of keys.
 
 The file is SQLite's own temporary database, beside the process: the application's database is
 asked for pages of 1,000 by primary key only, needs no right to create tables, and may be a replica
@@ -16,6 +16,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Self, TypeVar
 
+from filecolumn.backends.registry import ObjectRef
 from filecolumn.files import execution
 from filecolumn.orm.references import ReferencedKeys, last_segment
 
@@ -39,37 +40,38 @@ T = TypeVar("T")
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
-CREATE TABLE held (place TEXT, key TEXT, backend TEXT, size INT, checksum TEXT, shared INT, source INT, pk BLOB);
-CREATE TABLE entry (place TEXT, key TEXT, backend TEXT, state INT, checked INT, sha256 TEXT);
-CREATE TABLE listed (place TEXT, key TEXT, size INT, modified REAL, PRIMARY KEY (place, key)) WITHOUT ROWID;
+CREATE TABLE referenced
+  (storage TEXT, key TEXT, backend TEXT, size INT, checksum TEXT, shared INT, source INT, pk BLOB);
+CREATE TABLE entry (storage TEXT, key TEXT, backend TEXT, state INT, checked INT, sha256 TEXT);
+CREATE TABLE listed (storage TEXT, key TEXT, size INT, modified REAL, PRIMARY KEY (storage, key)) WITHOUT ROWID;
 CREATE TABLE named (key TEXT);
 CREATE TABLE unread (text TEXT);
-CREATE TABLE suspect (backend TEXT, key TEXT, suspicion TEXT, place TEXT);
+CREATE TABLE suspect (backend TEXT, key TEXT, suspicion TEXT, storage TEXT);
 """
 _INDEXES = """
-CREATE INDEX IF NOT EXISTS held_key ON held (place, key);
-CREATE INDEX entry_key ON entry (place, key);
+CREATE INDEX IF NOT EXISTS referenced_key ON referenced (storage, key);
+CREATE INDEX entry_key ON entry (storage, key);
 CREATE INDEX named_key ON named (key);
 """
 # 1 is State.LIVE
 _SUSPECT = """
 DELETE FROM suspect WHERE EXISTS
-  (SELECT 1 FROM held h WHERE h.place = suspect.place AND h.key = suspect.key);
-INSERT INTO suspect SELECT e.backend, e.key, 'unreferenced', e.place FROM entry e WHERE e.state = 1
-  AND NOT EXISTS (SELECT 1 FROM held h WHERE h.place = e.place AND h.key = e.key);
+  (SELECT 1 FROM referenced r WHERE r.storage = suspect.storage AND r.key = suspect.key);
+INSERT INTO suspect SELECT e.backend, e.key, 'unreferenced', e.storage FROM entry e WHERE e.state = 1
+  AND NOT EXISTS (SELECT 1 FROM referenced r WHERE r.storage = e.storage AND r.key = e.key);
 DELETE FROM suspect WHERE EXISTS (SELECT 1 FROM named n WHERE n.key = suspect.key)
   OR EXISTS (SELECT 1 FROM unread u WHERE instr(u.text, last_segment(suspect.key)) > 0);
 """
-_HOLDS = """
-SELECT 1 FROM held WHERE place = :place AND key = :key
+_REFERENCED = """
+SELECT 1 FROM referenced WHERE storage = :storage AND key = :key
 UNION ALL SELECT 1 FROM named WHERE key = :key
 UNION ALL SELECT 1 FROM unread WHERE instr(text, last_segment(:key)) > 0
 """
 _SHARED = """
-SELECT place, key FROM held GROUP BY place, key HAVING count(*) > 1
-UNION SELECT h.place, h.key FROM held h JOIN named n ON n.key = h.key
-UNION SELECT e.place, e.key FROM entry e WHERE (SELECT count(*) FROM named n WHERE n.key = e.key) > 1
-UNION SELECT e.place, e.key FROM entry e JOIN unread u ON instr(u.text, last_segment(e.key)) > 0
+SELECT storage, key FROM referenced GROUP BY storage, key HAVING count(*) > 1
+UNION SELECT r.storage, r.key FROM referenced r JOIN named n ON n.key = r.key
+UNION SELECT e.storage, e.key FROM entry e WHERE (SELECT count(*) FROM named n WHERE n.key = e.key) > 1
+UNION SELECT e.storage, e.key FROM entry e JOIN unread u ON instr(u.text, last_segment(e.key)) > 0
 """
 _KNOWN_ELSEWHERE = """
 CREATE INDEX entry_by_key ON entry (key);
@@ -77,24 +79,24 @@ DELETE FROM suspect WHERE suspicion = 'orphan' AND EXISTS (SELECT 1 FROM entry e
 """
 _FOLDED = """
 CREATE TABLE IF NOT EXISTS folded (key TEXT PRIMARY KEY) WITHOUT ROWID;
-INSERT OR IGNORE INTO folded SELECT fold(key) FROM held UNION SELECT fold(key) FROM named
+INSERT OR IGNORE INTO folded SELECT fold(key) FROM referenced UNION SELECT fold(key) FROM named
   UNION SELECT fold(key) FROM entry WHERE state = 1;
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ReferencedFile:
-    """A file that a row refers to."""
+    """A file that a row references."""
 
-    place: str
-    """The storage, under one name however many it has."""
+    storage: str
+    """The storage, by the one name that a survey uses for it."""
     key: str
     backend: str
     """The name of the storage in the row."""
     size: int | None
     checksum: str | None
     shared: bool
-    """Whether other rows may refer to it too: advanced-alchemy's do."""
+    """Whether other rows may refer to it too: those that advanced-alchemy wrote."""
     source: int
     """The number of its column."""
     primary_key: tuple[object, ...]
@@ -104,7 +106,7 @@ class ReferencedFile:
 class Entry:
     """What the ledger says of a key."""
 
-    place: str
+    storage: str
     key: str
     backend: str
     """The name of the storage in the ledger."""
@@ -117,7 +119,7 @@ class Entry:
 class ListedObject:
     """What a storage lists."""
 
-    place: str
+    storage: str
     key: str
     size: int
     modified: float | None
@@ -127,11 +129,11 @@ class Suspicion(StrEnum):
     """Why an object looks unused."""
 
     ORPHAN = "orphan"
-    """Neither a row nor the ledger knows it."""
+    """It is in neither a row nor the ledger."""
     RETURNED = "returned"
     """The ledger has it as deleted, and it is there."""
     UNREFERENCED = "unreferenced"
-    """The ledger has it as live, and no row refers to it."""
+    """The ledger has it as live, but no row references it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +164,10 @@ class Snapshot:
     def add_files(self, files: Iterable[ReferencedFile]) -> None:
         """Add files of rows."""
         self._add(
-            "INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO referenced VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
-                    f.place,
+                    f.storage,
                     f.key,
                     f.backend,
                     f.size,
@@ -178,7 +180,7 @@ class Snapshot:
             ],
         )
 
-    def add_held(self, held: ReferencedKeys) -> None:
+    def add_other_references(self, held: ReferencedKeys) -> None:
         """Add what a row refers to that is not what its column holds, in whatever storage."""
         self._add("INSERT INTO named VALUES (?)", [(_storable(key),) for key in held.keys])
         if held.text is not None:
@@ -188,26 +190,26 @@ class Snapshot:
         """Add entries of the ledger."""
         self._add(
             "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)",
-            [(e.place, e.key, e.backend, e.state, e.checked, e.sha256) for e in entries],
+            [(e.storage, e.key, e.backend, e.state, e.checked, e.sha256) for e in entries],
         )
 
     def add_objects(self, objects: Iterable[ListedObject]) -> None:
         """Add objects of storages; a page that comes twice counts once."""
         self._add(
             "INSERT OR IGNORE INTO listed VALUES (?, ?, ?, ?)",
-            [(o.place, o.key, o.size, o.modified) for o in objects],
+            [(o.storage, o.key, o.size, o.modified) for o in objects],
         )
 
-    def forget_place(self, place: str) -> None:
+    def forget_storage(self, storage: str) -> None:
         """Forget all that is known of a storage which cannot be listed."""
-        for table in ("held", "entry", "listed"):
-            self._run(partial(self._fetch, f"DELETE FROM {table} WHERE place = ?", (place,)))  # noqa: S608 - ours
+        for table in ("referenced", "entry", "listed"):
+            self._run(partial(self._fetch, f"DELETE FROM {table} WHERE storage = ?", (storage,)))  # noqa: S608 - ours
 
     def add_suspects(self, suspects: Iterable[tuple[str, Suspect]]) -> None:
         """Add objects that look unused, each with the name of its storage."""
         self._add(
             "INSERT INTO suspect VALUES (?, ?, ?, ?)",
-            [(s.backend, s.key, s.suspicion, place) for place, s in suspects],
+            [(s.backend, s.key, s.suspicion, storage) for storage, s in suspects],
         )
 
     def suspect_unreferenced(self) -> None:
@@ -218,53 +220,53 @@ class Snapshot:
         """Clear orphans whose key the ledger has as live in any storage: perhaps under an unknown name of this one."""
         self._run(partial(self._file.executescript, _KNOWN_ELSEWHERE))
 
-    def clear_folder(self, place: str, folder: str) -> None:
+    def clear_folder(self, storage: str, folder: str) -> None:
         """Clear what lies in a folder of a storage."""
-        query = "DELETE FROM suspect WHERE place = ? AND substr(key, 1, ?) = ?"
-        self._run(partial(self._fetch, query, (place, len(folder), folder)))
+        query = "DELETE FROM suspect WHERE storage = ? AND substr(key, 1, ?) = ?"
+        self._run(partial(self._fetch, query, (storage, len(folder), folder)))
 
-    def has_suspects(self, place: str) -> bool:
+    def has_suspects(self, storage: str) -> bool:
         """Return whether an object of a storage is suspected."""
         return bool(
-            self._run(partial(self._fetch, "SELECT 1 FROM suspect WHERE place = ? LIMIT 1", (place,)))
+            self._run(partial(self._fetch, "SELECT 1 FROM suspect WHERE storage = ? LIMIT 1", (storage,)))
         )
 
-    def clear_folded(self, place: str, fold: Callable[[str], str]) -> None:
+    def clear_folded(self, storage: str, fold: Callable[[str], str]) -> None:
         """Clear what differs only in case or normal form from a key of a row, or one that the ledger has as live."""
         self._file.create_function("fold", 1, fold, deterministic=True)
         self._run(partial(self._file.executescript, _FOLDED))
         query = (
-            "DELETE FROM suspect WHERE place = ? AND suspicion <> 'unreferenced' "
+            "DELETE FROM suspect WHERE storage = ? AND suspicion <> 'unreferenced' "
             "AND fold(key) IN (SELECT key FROM folded)"
         )
-        self._run(partial(self._fetch, query, (place,)))
+        self._run(partial(self._fetch, query, (storage,)))
 
-    def referenced_among(self, places: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return which of *places* a row refers to, or may refer to."""
+    def referenced_among(self, refs: Sequence[ObjectRef]) -> set[ObjectRef]:
+        """Return which of *refs* a row refers to, or may refer to."""
 
-        def look() -> set[tuple[str, str]]:
+        def look() -> set[ObjectRef]:
             return {
-                (place, key)
-                for place, key in places
-                if self._file.execute(_HOLDS, {"place": place, "key": key}).fetchone() is not None
+                (storage, key)
+                for storage, key in refs
+                if self._file.execute(_REFERENCED, {"storage": storage, "key": key}).fetchone() is not None
             }
 
         return self._run(look)
 
-    def sources_of(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """Return the number of a column that holds each of *places*, for those that one does."""
+    def sources_of(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, int]:
+        """Return the number of a column that holds each of *refs*, for those that one does."""
 
-        def look() -> dict[tuple[str, str], int]:
-            query = "SELECT source FROM held WHERE place = ? AND key = ?"
-            found = {place: self._file.execute(query, place).fetchone() for place in places}
-            return {place: row[0] for place, row in found.items() if row is not None}
+        def look() -> dict[ObjectRef, int]:
+            query = "SELECT source FROM referenced WHERE storage = ? AND key = ?"
+            found = {ref: self._file.execute(query, ref).fetchone() for ref in refs}
+            return {ref: row[0] for ref, row in found.items() if row is not None}
 
         return self._run(look)
 
-    def shared_places(self) -> Iterator[list[tuple[str, str]]]:
-        """Yield the places that more than one row refers to, or may refer to, in pages."""
+    def shared_refs(self) -> Iterator[list[ObjectRef]]:
+        """Yield the refs that more than one row refers to, or may refer to, in pages."""
         for page in self.pages(_SHARED):
-            yield [(place, key) for place, key in page]
+            yield [(storage, key) for storage, key in page]
 
     def count_suspects(self) -> dict[Suspicion, int]:
         """Return the number of suspects of each kind."""
@@ -295,9 +297,9 @@ class Snapshot:
             while page := self._run(partial(cursor.fetchmany, PAGE)):
                 yield page
 
-    def held(self, query: str) -> Iterator[list[ReferencedFile]]:
-        """Yield the rows of `held` that follow *query*, a FROM clause in which it is `h`."""
-        for page in self.pages(f"SELECT h.* {query}"):
+    def files(self, query: str) -> Iterator[list[ReferencedFile]]:
+        """Yield the rows of `referenced` that follow *query*, a FROM clause in which it is `r`."""
+        for page in self.pages(f"SELECT r.* {query}"):
             yield [_referenced_file(row) for row in page]
 
     def entries(self, query: str) -> Iterator[list[Entry]]:
@@ -326,10 +328,10 @@ def _storable(text: str) -> str:
 
 
 def _referenced_file(row: SnapshotRow) -> ReferencedFile:
-    place, key, backend, size, checksum, shared, source, primary_key = row
+    storage, key, backend, size, checksum, shared, source, primary_key = row
     # what was pickled here, in a file that nobody else can open
     return ReferencedFile(
-        place,
+        storage,
         key,
         backend,
         size,
@@ -341,8 +343,8 @@ def _referenced_file(row: SnapshotRow) -> ReferencedFile:
 
 
 def _entry(row: SnapshotRow) -> Entry:
-    place, key, backend, state, checked, sha256 = row
-    return Entry(place, key, backend, state, bool(checked), sha256)
+    storage, key, backend, state, checked, sha256 = row
+    return Entry(storage, key, backend, state, bool(checked), sha256)
 
 
 def _listed(row: SnapshotRow) -> ListedObject:

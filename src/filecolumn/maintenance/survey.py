@@ -62,10 +62,10 @@ __all__ = (
 
 
 class ChosenStorages:
-    """The registered storages, each location once."""
+    """The registered storages that a run looks at, each location once."""
 
     def __init__(self, chosen: Collection[str] | None = None) -> None:
-        """Take the storages *chosen*, by their keys; BackendNotRegisteredError for one that is not registered."""
+        """Take all storages, or those with the *chosen* keys; BackendNotRegisteredError for an unknown one."""
         self._names: dict[str, str] = {}
         first: dict[str, str] = {}
         for backend in storages.all():
@@ -96,10 +96,10 @@ class ChosenStorages:
         """Return whether the storage *name* is to be looked at; one that is not registered is, if all are."""
         return self._chosen is None or name in self._chosen
 
-    def spelled(self, places: Iterable[ObjectRef]) -> Iterator[ObjectRef]:
-        """Yield each place under every key that its storage is registered with, which have aliases of their own."""
+    def spelled(self, refs: Iterable[ObjectRef]) -> Iterator[ObjectRef]:
+        """Yield each object under every key that its storage is registered with, which have aliases of their own."""
         keys: dict[str, list[str]] = {}
-        for name, key in places:
+        for name, key in refs:
             if name not in keys:
                 keys[name] = [key for key, first in self._names.items() if first == name] or [name]
             for backend in keys[name]:
@@ -131,7 +131,7 @@ LISTING_LIMIT = 600.0
 """Seconds that an event loop waits for one page of a listing."""
 
 UNREACHABLE = (FileColumnError, OSError)
-"""What a storage raises that cannot be asked."""
+"""What an unreachable storage raises."""
 
 PrimaryKey = tuple[object, ...]
 """Its values in a row; empty in a table that has none."""
@@ -152,7 +152,7 @@ class Unreadable:
 
 
 def no_progress(what: str, count: int) -> None:
-    """Take note of nothing."""
+    """Report no progress."""
 
 
 @dataclass(slots=True)
@@ -162,14 +162,14 @@ class Survey:
     engine: Engine
     ledger: Ledger | None
     metadatas: Sequence[MetaData]
-    places: ChosenStorages
+    chosen: ChosenStorages
     progress: Progress = no_progress
     columns: list[Column[object]] = field(default_factory=list[Column[object]])
     """The file columns of the tables that are there; a source is a number of this list."""
     views: set[int] = field(default_factory=set[int])
     """The sources that are columns of views."""
     undecodable: set[int] = field(default_factory=set[int])
-    """The sources in which a value may refer to any key, because it is no text."""
+    """The sources in which a value may refer to any key, because it is not text."""
 
     def __post_init__(self) -> None:
         with self.engine.connect() as connection:
@@ -180,20 +180,20 @@ class Survey:
         self.views.update(range(len(columns) - len(views), len(columns)))
 
     def read_rows(self, snapshot: Snapshot) -> Iterator[list[Unreadable]]:
-        """Add what rows refer to, and yield what nobody can read, page by page."""
+        """Add what rows reference, and yield the values that cannot be read, page by page."""
         count = 0
         for source, column in enumerate(self.columns):
             for page in self._row_pages(column):
                 found = [
                     found
                     for row in page
-                    for found in files_of_row(self.places, column, source, _name_of(row), row[-1])
+                    for found in files_of_row(self.chosen, column, source, _name_of(row), row[-1])
                 ]
                 files = (file for file in found if isinstance(file, ReferencedFile))
-                chosen = [file for file in files if self.places.is_chosen(file.place)]
+                chosen = [file for file in files if self.chosen.is_chosen(file.storage)]
                 if source in self.views:
-                    known = snapshot.referenced_among([(file.place, file.key) for file in chosen])
-                    chosen = [file for file in chosen if (file.place, file.key) not in known]
+                    known = snapshot.referenced_among([(file.storage, file.key) for file in chosen])
+                    chosen = [file for file in chosen if (file.storage, file.key) not in known]
                 snapshot.add_files(chosen)
                 unreadable = [item for item in found if isinstance(item, Unreadable)]
                 self._keep(snapshot, unreadable)
@@ -207,7 +207,7 @@ class Survey:
             if each.held is None:
                 self.undecodable.add(each.source)
             else:
-                snapshot.add_held(each.held)
+                snapshot.add_other_references(each.held)
 
     def read_ledger(self, snapshot: Snapshot, state: State | None = None) -> None:
         """Add what the ledger says, of all keys or of those in *state*."""
@@ -223,11 +223,11 @@ class Survey:
         for page in pages_of(self.engine, query, (columns.backend, columns.key)):
             entries = (
                 Entry(
-                    self.places.name_of(row.backend), row.key, row.backend, row.state, row.checked, row.sha256
+                    self.chosen.name_of(row.backend), row.key, row.backend, row.state, row.checked, row.sha256
                 )
                 for row in page
             )
-            snapshot.add_entries(entry for entry in entries if self.places.is_chosen(entry.place))
+            snapshot.add_entries(entry for entry in entries if self.chosen.is_chosen(entry.storage))
             count += len(page)
             self.progress("ledger", count)
 
@@ -240,16 +240,16 @@ class Survey:
         query = select(columns.backend, columns.key, columns.state, columns.checked, columns.sha256)
         with self.engine.connect() as connection:
             for batch in batches(sorted(keys), BATCH):
-                wanted = keys_in(self.ledger, self.places.spelled(batch))
+                wanted = keys_in(self.ledger, self.chosen.spelled(batch))
                 for backend, key, state, checked, sha256 in connection.execute(query.where(wanted)):
-                    entry = Entry(self.places.name_of(backend), key, backend, state, checked, sha256)
-                    found[entry.place, key] = entry
+                    entry = Entry(self.chosen.name_of(backend), key, backend, state, checked, sha256)
+                    found[entry.storage, key] = entry
         return found
 
     def read_storages(self, snapshot: Snapshot) -> Iterator[tuple[str, Exception]]:
         """Add what the storages list; yield the name of one that cannot be listed, and why: nothing is known of it."""
         count = 0
-        for name, backend in self.places.backends():
+        for name, backend in self.chosen.backends():
             try:
                 for page in listing_pages(backend):
                     snapshot.add_objects(
@@ -258,8 +258,8 @@ class Survey:
                     count += len(page)
                     self.progress("objects", count)
             except UNREACHABLE as error:
-                snapshot.forget_place(name)
-                self.places.leave_out([name])
+                snapshot.forget_storage(name)
+                self.chosen.leave_out([name])
                 yield name, error
 
     def _row_pages(self, column: Column[object]) -> Iterator[Sequence[Row[Any]]]:
@@ -289,7 +289,7 @@ class Survey:
                 with self.engine.connect() as connection:
                     page = connection.execute(query).all()
                 for row in page:
-                    yield from files_of_row(self.places, column, source, _name_of(row), row[-1])
+                    yield from files_of_row(self.chosen, column, source, _name_of(row), row[-1])
 
 
 def _key_of(table: Table) -> Sequence[Column[Any]]:
@@ -305,7 +305,7 @@ def _name_of(row: Sequence[object]) -> PrimaryKey:
 
 
 def files_of_row(
-    places: ChosenStorages, column: Column[object], source: int, primary_key: PrimaryKey, value: object
+    chosen: ChosenStorages, column: Column[object], source: int, primary_key: PrimaryKey, value: object
 ) -> Iterator[ReferencedFile | Unreadable]:
     """Yield what a row's column refers to, and what is wrong with it.
 
@@ -316,15 +316,15 @@ def files_of_row(
         try:
             facts, backend = state.facts, state.storage_name()
         except CorruptFileMetadataError as error:
-            yield from _of_any_shape(places, source, primary_key, file, error)
+            yield from _of_any_shape(chosen, source, primary_key, file, error)
         except BackendMismatchError as error:
             yield Unreadable(source, primary_key, error, ReferencedKeys(frozenset((state.facts.key or "",))))
         else:
-            yield _held(places, source, primary_key, facts, backend)
+            yield _held(chosen, source, primary_key, facts, backend)
 
 
 def _of_any_shape(
-    places: ChosenStorages,
+    chosen: ChosenStorages,
     source: int,
     primary_key: PrimaryKey,
     file: FileObject,
@@ -341,7 +341,7 @@ def _of_any_shape(
     read = dict(_read(files, file_state(file).allowed))
     yield Unreadable(source, primary_key, error, replace(held, keys=held.keys - read.keys()))
     for facts, backend in read.values():
-        yield _held(places, source, primary_key, facts, backend)
+        yield _held(chosen, source, primary_key, facts, backend)
 
 
 def _read(
@@ -355,11 +355,11 @@ def _read(
 
 
 def _held(
-    places: ChosenStorages, source: int, primary_key: PrimaryKey, facts: FileFacts, backend: str
+    chosen: ChosenStorages, source: int, primary_key: PrimaryKey, facts: FileFacts, backend: str
 ) -> ReferencedFile:
-    place = places.name_of(backend)
+    storage = chosen.name_of(backend)
     return ReferencedFile(
-        place, facts.key or "", backend, facts.size, facts.checksum, facts.foreign, source, primary_key
+        storage, facts.key or "", backend, facts.size, facts.checksum, facts.foreign, source, primary_key
     )
 
 

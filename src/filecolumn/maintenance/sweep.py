@@ -1,4 +1,4 @@
-"""Sweep: find objects that no row refers to, and claim them for the next drain.
+"""Sweep: find objects that no row references, and claim them for the next drain.
 
 A claim is an entry in the ledger under the object's key: from then on no transaction can give the
 key to a row.  So nothing depends on clocks being right; the grace only keeps uploads that are slow
@@ -30,7 +30,7 @@ from filecolumn.maintenance.required import (
     Models,
     known_metadatas,
     only_ledger,
-    refuse_autocommit,
+    require_all,
     require_ledger,
     require_storages,
 )
@@ -75,11 +75,11 @@ class SweepReport:
     listed: int = 0
     """Objects that the storages listed."""
     orphans: int = 0
-    """Objects that no row and no ledger knew."""
+    """Objects in neither a row nor the ledger."""
     returned: int = 0
     """Objects that were deleted and came back, by an upload that arrived late."""
     unreferenced: int = 0
-    """Keys that the ledger had as live, and no row refers to; they stay unless it is asked for."""
+    """Live keys that no row references; they are kept unless *unreferenced* is given."""
     by_column: dict[str, int] = field(default_factory=dict[str, int])
     """The unreferenced keys, by the column that took them."""
     undated: int = 0
@@ -87,22 +87,22 @@ class SweepReport:
     claimed: int = 0
     """How many are now to be deleted by a drain, after the quarantine; none in a dry run."""
     left: int = 0
-    """How many suspects were left alone: in use, found to be referred to, or not to be condemned."""
+    """Suspects that were left alone: in use, referenced after all, or not allowed to be claimed."""
     unfinished: int = 0
-    """Left-overs of uploads that did not end, which were deleted; only counted in a dry run.
+    """Remains of interrupted uploads, which were deleted; only counted in a dry run.
 
     Those in the cloud are not listed: a rule of the bucket has to end them.
     """
     pending: int = 0
     """How many keys and remains of uploads a run would claim, note or delete; only in a dry run."""
     withheld: dict[str, str] = field(default_factory=dict[str, str])
-    """Why nothing was concluded about a storage, or about all of them (under an empty name)."""
+    """Storages in which nothing was claimed, and why; an empty name stands for all of them."""
     unreachable: dict[str, str] = field(default_factory=dict[str, str])
     """Why a storage could not be swept: it did not answer."""
 
     @property
     def found(self) -> int:
-        """The number of objects that no row refers to."""
+        """The number of objects that no row references."""
         return self.orphans + self.returned + self.unreferenced
 
 
@@ -118,7 +118,7 @@ def sweep(
     storages: Collection[str] | None = None,
     progress: Progress = no_progress,
 ) -> SweepReport:
-    """Find objects that no row refers to, claim those that nobody can miss, and return what was found.
+    """Find objects that no row references, claim those that are not needed, and return what was found.
 
     An object older than *grace* seconds that neither a row nor the ledger knows is claimed: a drain
     deletes it after *quarantine* seconds, when it still has no row.  That is only concluded where this
@@ -138,18 +138,14 @@ def sweep(
     BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
     not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
     """
-    refuse_autocommit(engine)
-    metadatas = known_metadatas(models)
-    ledger = only_ledger(metadatas)
+    ledger, metadatas = require_all(engine, models, chosen=storages)
     if ledger is None and grace < MAX_ATTACH_AGE:
         raise ValueError(f"without a ledger the grace must be {MAX_ATTACH_AGE:g} seconds or more")
-    require_ledger(engine, ledger)
-    require_storages(engine, ledger, metadatas, chosen=storages)
     with nullcontext() if ledger is None else speaking(ledger):
         ground = survey_ground(engine, ledger, metadatas, register=not dry_run)
-    places = ChosenStorages(storages)
-    places.refuse_nested()
-    survey = Survey(engine, ledger, metadatas, places, progress)
+    chosen = ChosenStorages(storages)
+    chosen.refuse_nested()
+    survey = Survey(engine, ledger, metadatas, chosen, progress)
     started = database_time(engine)
     rules = _Rules(started - grace, at_least_retention(quarantine), unreferenced, force)
     with Snapshot() as snapshot:
@@ -160,7 +156,7 @@ def sweep(
         else:
             run.refuse_too_many()
             run.claim()
-            if places.is_complete and ground.file_columns.is_complete:
+            if chosen.is_complete and ground.file_columns.is_complete:
                 conclude_pass(survey, snapshot, started)
         run.clear_unfinished(dry_run=dry_run)
     return run.report
@@ -228,7 +224,7 @@ class _Sweep:
         self._ground = ground
         self._rules = rules
         self._rate = rate
-        self._subplaces: set[tuple[str, str]] = set()
+        self._nested_places: set[tuple[str, str]] = set()
         self.report: SweepReport = SweepReport()
 
     def look(self) -> None:
@@ -239,7 +235,7 @@ class _Sweep:
         if not self._ground.file_columns.is_complete:
             self.report.withheld[""] = self._ground.file_columns.reason
         self._survey.read_ledger(self._snapshot, State.LIVE)
-        for name, backend in self._survey.places.backends():
+        for name, backend in self._survey.chosen.backends():
             if why := self._ground.why_not(name):
                 self.report.withheld[name] = why
             try:
@@ -250,9 +246,9 @@ class _Sweep:
         self._snapshot.index()
         self._snapshot.suspect_unreferenced()
         self._snapshot.clear_known_elsewhere()
-        for place, folder in self._subplaces:
-            self._snapshot.clear_folder(place, folder)
-        for name, backend in self._survey.places.backends():
+        for storage, folder in self._nested_places:
+            self._snapshot.clear_folder(storage, folder)
+        for name, backend in self._survey.chosen.backends():
             if self._snapshot.has_suspects(name) and _folds_names(backend):
                 self._snapshot.clear_folded(name, _folded)
         counts = self._snapshot.count_suspects()
@@ -270,15 +266,15 @@ class _Sweep:
     def _leave_out(self, name: str, error: Exception) -> None:
         """Conclude nothing about the objects of a storage that does not answer, and go on with the others."""
         self._snapshot.clear_folder(name, "")
-        self._survey.places.leave_out([name])
+        self._survey.chosen.leave_out([name])
         self.report.withheld.pop(name, None)
         self.report.unreachable[name] = said(error)
 
     def _suspect(self, page: list[ListedObject]) -> None:
         self.report.listed += len(page)
         self.report.undated += sum(listed.modified is None for listed in page)
-        self._subplaces.update(
-            (listed.place, listed.key.partition(f"/{RESERVED_FOLDER}/")[0] + "/")
+        self._nested_places.update(
+            (listed.storage, listed.key.partition(f"/{RESERVED_FOLDER}/")[0] + "/")
             for listed in page
             if f"/{RESERVED_FOLDER}/" in listed.key
         )
@@ -288,14 +284,14 @@ class _Sweep:
             for listed in page
             if listed.modified is not None and listed.modified <= min(self._rules.oldest, newest)
         ]
-        entries = self._survey.entries_of({(listed.place, listed.key) for listed in old})
+        entries = self._survey.entries_of({(listed.storage, listed.key) for listed in old})
         suspects: list[tuple[str, Suspect]] = []
         for listed in old:
-            entry = entries.get((listed.place, listed.key))
-            if entry is None and not self._ground.why_mixed(listed.place):
-                suspects.append((listed.place, Suspect(listed.place, listed.key, Suspicion.ORPHAN)))
+            entry = entries.get((listed.storage, listed.key))
+            if entry is None and not self._ground.why_mixed(listed.storage):
+                suspects.append((listed.storage, Suspect(listed.storage, listed.key, Suspicion.ORPHAN)))
             elif entry is not None and entry.state == State.GONE:
-                suspects.append((listed.place, Suspect(entry.backend, listed.key, Suspicion.RETURNED)))
+                suspects.append((listed.storage, Suspect(entry.backend, listed.key, Suspicion.RETURNED)))
         self._snapshot.add_suspects(suspects)
 
     def count_pending(self) -> None:
@@ -306,12 +302,12 @@ class _Sweep:
                 self.report.pending += len(self._unreferenced(judged))
         self.report.unreferenced = 0
         for page in self._snapshot.suspects(Suspicion.UNREFERENCED):
-            places = self._unreferenced(page)
-            self.report.unreferenced += len(places)
+            refs = self._unreferenced(page)
+            self.report.unreferenced += len(refs)
             if self._survey.ledger is not None:
-                self.report.pending += self._count_noted_now(self._survey.ledger, places)
+                self.report.pending += self._count_noted_now(self._survey.ledger, refs)
 
-    def _count_noted_now(self, ledger: Ledger, places: list[ObjectRef]) -> int:
+    def _count_noted_now(self, ledger: Ledger, refs: list[ObjectRef]) -> int:
         """Return how many live keys without a row a run would note, or claim because they were noted long ago."""
         columns = ledger.table.c
         is_noted_long = columns.unreferenced_since <= now_ms() - int(self._rules.quarantine * 1000)
@@ -322,7 +318,7 @@ class _Sweep:
         with self._survey.engine.connect() as connection:
             return sum(
                 connection.scalar(query.where(keys_in(ledger, batch))) or 0
-                for batch in batches(sorted(places), BATCH)
+                for batch in batches(sorted(refs), BATCH)
             )
 
     def refuse_too_many(self) -> None:
@@ -345,9 +341,9 @@ class _Sweep:
             note_found_again(self._survey, self._snapshot)
         for suspicion in (Suspicion.ORPHAN, Suspicion.RETURNED):
             for page in self._snapshot.suspects(suspicion):
-                places = self._unreferenced(suspect for suspect in page if self._may_judge(suspect))
+                refs = self._unreferenced(suspect for suspect in page if self._may_judge(suspect))
                 failpoint("sweep.before_claim")
-                claimed = self._claimed(suspicion, places)
+                claimed = self._claimed(suspicion, refs)
                 failpoint("sweep.after_claim")
                 self.report.claimed += claimed
                 self.report.left += len(page) - claimed
@@ -358,17 +354,17 @@ class _Sweep:
         self._claim_unreferenced()
 
     def _may_judge(self, suspect: Suspect) -> bool:
-        return not self._ground.why_not(self._survey.places.name_of(suspect.backend))
+        return not self._ground.why_not(self._survey.chosen.name_of(suspect.backend))
 
-    def _claimed(self, suspicion: Suspicion, places: list[ObjectRef]) -> int:
+    def _claimed(self, suspicion: Suspicion, refs: list[ObjectRef]) -> int:
         engine, ledger = self._survey.engine, self._survey.ledger
-        if not places:
+        if not refs:
             return 0
         if ledger is None:
-            return len(places) - len(delete_objects(places))
+            return len(refs) - len(delete_objects(refs))
         if suspicion is Suspicion.RETURNED:
-            return doom_gone(engine, ledger, places, after=self._rules.quarantine)
-        return len(fence(engine, ledger, places, after=self._rules.quarantine))
+            return doom_gone(engine, ledger, refs, after=self._rules.quarantine)
+        return len(fence(engine, ledger, refs, after=self._rules.quarantine))
 
     def _claim_unreferenced(self) -> None:
         """Report the keys that have no row by column, and claim them if that is asked for and may be right."""
@@ -391,28 +387,28 @@ class _Sweep:
         claimed = 0
         for each in judged:
             for page in unreferenced_since(self._survey, each.id, self._rules.quarantine):
-                places = [place for place in page if not self._ground.why_withheld(place[0])]
-                claimed += doom_live(self._survey.engine, ledger, self._still_unreferenced(places))
+                refs = [ref for ref in page if not self._ground.why_withheld(ref[0])]
+                claimed += doom_live(self._survey.engine, ledger, self._still_unreferenced(refs))
         self.report.claimed += claimed
         self.report.left += self.report.unreferenced - claimed
 
     def _unreferenced(self, page: Iterable[Suspect]) -> list[ObjectRef]:
         return self._still_unreferenced([(suspect.backend, suspect.key) for suspect in page])
 
-    def _still_unreferenced(self, places: list[ObjectRef]) -> list[ObjectRef]:
+    def _still_unreferenced(self, refs: list[ObjectRef]) -> list[ObjectRef]:
         file_columns = self._ground.file_columns
         if not file_columns.is_complete:
             return []
         with self._survey.engine.connect() as connection:
-            held = file_columns.referenced(connection, {key for _, key in places})
+            referenced = file_columns.referenced(connection, {key for _, key in refs})
         if not file_columns.is_complete:
             self.report.withheld[""] = file_columns.reason
             return []
-        return [place for place in places if place[1] not in held]
+        return [ref for ref in refs if ref[1] not in referenced]
 
     def clear_unfinished(self, *, dry_run: bool) -> None:
         """Delete what uploads have left that did not end."""
-        for name, backend in self._survey.places.backends():
+        for name, backend in self._survey.chosen.backends():
             try:
                 self._clear_unfinished_in(backend, dry_run=dry_run)
             except UNREACHABLE as error:

@@ -38,6 +38,7 @@ __all__ = (
     "OnTrigger",
     "TriggerChange",
     "attach_triggers",
+    "execute_ddl",
     "install_triggers",
     "missing_triggers",
     "remove_triggers",
@@ -94,9 +95,9 @@ def remove_triggers(engine: Engine, *models: Models, on_trigger: OnTrigger | Non
         ]
         before = [_definitions(connection, target) for target in targets]
         for target in targets:
-            _execute(connection, drop_statements(target, connection.dialect))
+            execute_ddl(connection, drop_statements(target, connection.dialect))
             if inspect(connection).has_table(META, schema=target.ledger_schema):
-                _execute(connection, forget_statements(target, connection.dialect))
+                execute_ddl(connection, forget_statements(target, connection.dialect))
     _tell(on_trigger, targets, before, [{} for _ in targets])
 
 
@@ -152,9 +153,9 @@ def write_triggers(connection: Connection, targets: Iterable[Target]) -> None:
     """Create the triggers of *targets*, anew where they are there, and remember that they are."""
     wanted = list(targets)
     for schema in dict.fromkeys(target.ledger_schema for target in wanted):
-        _execute(connection, support_statements(schema, connection.dialect))
+        execute_ddl(connection, support_statements(schema, connection.dialect))
     for target in wanted:
-        _execute(connection, create_statements(target, connection.dialect))
+        execute_ddl(connection, create_statements(target, connection.dialect))
     has_table = inspect(connection).has_table
     for schema in dict.fromkeys(target.ledger_schema for target in wanted):
         if has_table(LEDGER, schema=schema):
@@ -162,7 +163,7 @@ def write_triggers(connection: Connection, targets: Iterable[Target]) -> None:
         if has_table(META, schema=schema):
             for target in wanted:
                 if target.ledger_schema == schema:
-                    _execute(connection, remember_statements(target, connection.dialect))
+                    execute_ddl(connection, remember_statements(target, connection.dialect))
 
 
 def target_of(connection: Connection, column: Column[object]) -> Target:
@@ -200,7 +201,7 @@ def _watchable(connection: Connection, metadatas: Iterable[MetaData]) -> list[Co
 
 def _settle(connection: Connection, ledger_schema: str | None) -> None:
     try:
-        _execute(connection, [mark_arrived_statement(ledger_schema, connection.dialect)])
+        execute_ddl(connection, [mark_arrived_statement(ledger_schema, connection.dialect)])
     except DBAPIError as error:
         if "fresh" not in str(error.orig):
             raise
@@ -266,7 +267,8 @@ def _hides_triggers(connection: Connection) -> bool:
     return not any("ALL PRIVILEGES" in grant or "TRIGGER" in grant for grant in grants)
 
 
-def _execute(connection: Connection, statements: Iterable[str]) -> None:
+def execute_ddl(connection: Connection, statements: Iterable[str]) -> None:
+    """Execute statements as they are written: percent signs in them are not parameters."""
     for statement in statements:
         connection.execute(ddl(statement))
 

@@ -74,9 +74,9 @@ def note_found_again(survey: Survey, snapshot: Snapshot) -> None:
         columns.state == State.LIVE.value, columns.unreferenced_since.is_not(None)
     )
     for page in pages_of(survey.engine, query, (columns.backend, columns.key)):
-        named = {(row.backend, row.key): (survey.places.name_of(row.backend), row.key) for row in page}
-        held = snapshot.referenced_among(list(named.values()))
-        again = [entry for entry, place in named.items() if place in held]
+        named = {(row.backend, row.key): (survey.chosen.name_of(row.backend), row.key) for row in page}
+        referenced = snapshot.referenced_among(list(named.values()))
+        again = [entry for entry, ref in named.items() if ref in referenced]
         if again:
             note_referenced(survey.engine, ledger, again)
 
@@ -143,8 +143,8 @@ def conclude_pass(survey: Survey, snapshot: Snapshot, started: float) -> None:
     ledger = _ledger_of(survey) if survey.ledger is not None else None
     if ledger is None:
         return
-    for page in snapshot.shared_places():
-        mark_shared(survey.engine, ledger, survey.places.spelled(page))
+    for page in snapshot.shared_refs():
+        mark_shared(survey.engine, ledger, survey.chosen.spelled(page))
     with survey.engine.connect() as connection:
         is_lifted = read_meta(connection, ledger, FLOOR).get(FLOOR, "0") == "0"
     if not is_lifted:
