@@ -206,7 +206,7 @@ class FileState:
             if self.parent is None or not self.parent.has_expired:
                 return self.unflushed
             self.unflushed = None
-        return self.row_facts
+        return self.row_facts if self.known is None else self.known
 
     @property
     def row_facts(self) -> FileFacts:
