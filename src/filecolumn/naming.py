@@ -83,6 +83,9 @@ _DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])\s*(?:\.
 # The stage files of obstore's local store; it refuses such names itself, other storages do not
 _STAGE = re.compile(r".*#\d+")
 
+# What `new_key` makes, which has nothing of the above in it
+_MADE = re.compile(r"\d{8}/\d\d/[0-9a-f]{32}(?:\.[a-z0-9]{1,7})?", re.ASCII)
+
 # Extensions that no web server or desktop runs when a key with them is opened
 _SAFE_EXTENSIONS = frozenset(
     "7z aac ai avi avif avro bin bmp bz2 csv dat doc docx dwg eml eps epub flac geojson gif glb gltf gpx gz "
@@ -276,7 +279,7 @@ class ReservedKey(str):
 
 def check_key(key: str) -> str:
     """Return *key* if a storage may be given it, else raise InvalidKeyError that says why."""
-    if isinstance(key, ReservedKey):
+    if isinstance(key, ReservedKey) or (type(key) is str and _MADE.fullmatch(key)):
         return key
     if problem := _problem_of(key):
         raise InvalidKeyError(f"the storage key {ascii(key)[:200]} {problem}")

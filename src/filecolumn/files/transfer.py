@@ -323,11 +323,13 @@ async def put_async(op: Put) -> FileFacts:
     mode = op.mode
     is_free = mode == "overwrite" or await _is_free_async(op)
     feed = _feed_of(op)
-    if op.source.in_memory:
-        content_type = feed.start()
+    chunks: Iterator[bytes] | AsyncIterator[bytes]
+    if isinstance(feed, WholeFeed):
+        content_type, chunks = feed.start(), feed.chunks()
     else:
-        content_type = await _at_rest(op, feed, feed.start_async())
-    chunks = feed.chunks_async() if op.source.is_async else feed.chunks()
+        in_memory = op.source.in_memory
+        content_type = feed.start() if in_memory else await _at_rest(op, feed, feed.start_async())
+        chunks = feed.chunks_async() if op.source.is_async else feed.chunks()
     failpoint("put.before")
     sending = op.backend.put_async(
         op.key,
@@ -396,7 +398,7 @@ def overwriting_error(op: Put | Copy) -> NotSupportedError:
     )
 
 
-def _is_in_doubt(op: Put, feed: Feed, error: StorageError | ObjectExistsError) -> bool:
+def _is_in_doubt(op: Put, feed: Feed | WholeFeed, error: StorageError | ObjectExistsError) -> bool:
     """Return whether the content may be stored although the put has failed.
 
     All of it was sent, and the answer was lost, or came to a second attempt of the storage's client: that
@@ -453,7 +455,7 @@ def first_puts(backend: StorageBackend) -> AbstractSet[str]:
     return _first_puts.get(backend, frozenset())
 
 
-async def _at_rest(op: Put, feed: Feed, work: Coroutine[object, object, T]) -> T:
+async def _at_rest(op: Put, feed: Feed | WholeFeed, work: Coroutine[object, object, T]) -> T:
     """Return the result of *work*; a cancellation goes on once it has come to rest."""
     task = asyncio.ensure_future(work)
     try:
@@ -628,37 +630,53 @@ class _CopyFeed(Feed):
         _compare(self._claimed, self._meter)
 
 
-class _WholeFeed(Feed):
-    """A pass over content that is in memory in one piece, which needs no counting."""
+@dataclass(slots=True, eq=False)
+class WholeFeed:
+    """A pass over content that is in memory in one piece, as `Feed` makes one over a stream."""
 
-    def __init__(self, op: Put, content: bytes) -> None:
-        super().__init__(op.source, op.facts, op.policy, op.field)
-        self._content = content
+    op: Put
+    content: bytes
+    stopped: bool = False
+    ended: bool = False
+    content_type: str = ""
+    sniffed: str | None = None
 
     @property
     def facts(self) -> FileFacts:
-        checksum = f"sha256:{hashlib.sha256(self._content).hexdigest()}"
-        return replace(self._facts, size=len(self._content), checksum=checksum)
+        """What is true of the content."""
+        return replace(
+            self.op.facts,
+            content_type=self.content_type,
+            sniffed=self.sniffed,
+            size=len(self.content),
+            checksum=f"sha256:{hashlib.sha256(self.content).hexdigest()}",
+        )
 
     def start(self) -> str:
-        self._policy.check_size(len(self._content), self._field)
-        self._first.append(self._content)
-        return self._decided()
+        """Return the media type; ContentRejectedError for content that is not accepted, or too much."""
+        facts, policy, field = self.op.facts, self.op.policy, self.op.field
+        policy.check_size(len(self.content), field)
+        self.content_type, self.sniffed = policy.type_of(
+            self.content[:HEAD_SIZE], facts.filename, facts.content_type, field
+        )
+        return self.content_type
 
     def chunks(self) -> Iterator[bytes]:
-        self._go_on()
-        yield self._content
-        failpoint("put.after_part")
-        failpoint("put.before_complete")
-        self._go_on()
+        """Yield the content; StorageError once the upload was cancelled."""
+        if not self.stopped:
+            yield self.content
+            failpoint("put.after_part")
+            failpoint("put.before_complete")
+        if self.stopped:
+            raise StorageError("the upload was cancelled")
         self.ended = True
 
 
-def _feed_of(op: Put) -> Feed:
+def _feed_of(op: Put) -> Feed | WholeFeed:
     if op.is_copy:
         return _CopyFeed(op)
     if (content := op.source.whole) is not None:
-        return _WholeFeed(op, content)
+        return WholeFeed(op, content)
     return Feed(op.source, op.facts, op.policy, op.field)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from sqlalchemy import (
@@ -31,7 +32,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from filecolumn.backends.base import StorageBackend
 from filecolumn.content.policy import ContentPolicy
 from filecolumn.errors import CorruptFileMetadataError, NotSupportedError, OwnedFileError, PendingContentError
-from filecolumn.files.facts import Json
+from filecolumn.files.facts import Json, row_from_facts
 from filecolumn.files.file import FileObject, file_reader, file_state
 from filecolumn.files.file_list import (
     FileObjectList,
@@ -305,18 +306,14 @@ def _columns_in(expression: ClauseElement) -> Iterator[ColumnElement[object]]:
 # Permits to write
 
 
+@dataclass(slots=True, eq=False)
 class WritePermit:
     """Lets one statement write a value into a row, once."""
 
-    __slots__ = ("is_used", "key", "state", "value")
-
-    def __init__(
-        self, value: FileObject | FileObjectList, state: InstanceState[object] | None, key: str
-    ) -> None:
-        self.value: FileObject | FileObjectList = value
-        self.state: InstanceState[object] | None = state
-        self.key: str = key
-        self.is_used: bool = False
+    value: FileObject | FileObjectList
+    state: InstanceState[object] | None
+    key: str
+    is_used: bool = False
 
 
 _permits: dict[int, WritePermit] = {}
@@ -404,13 +401,14 @@ def _row_of(file: FileObject) -> Json:
     """Return the JSON of a saved file; PendingContentError for others: a guard that needs no listener."""
     if not isinstance(file, FileObject):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"a file column holds FileObject, not {type(file).__name__}")
-    if not file.is_saved or isinstance(file_state(file).content, Granted):
+    state = file_state(file)
+    if not state.content.is_saved or isinstance(state.content, Granted):
         raise PendingContentError(
             f"the content of {file.filename!r} is not stored, so no row can reference it; save it first, or add the "
             "record through an ORM session. Only a flush stores what default= and onupdate= make: give a statement "
             "the file as a value, and use no onupdate= in a class with a relationship of post_update=True"
         )
-    return file.to_dict()
+    return row_from_facts(state.facts)
 
 
 def _comparable(value: object, *, before: bool) -> object:

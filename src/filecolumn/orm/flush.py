@@ -23,7 +23,7 @@ from sqlalchemy.orm.state import InstanceState
 
 from filecolumn._failpoints import failpoint
 from filecolumn.backends.base import StorageBackend
-from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.registry import ObjectRef
 from filecolumn.backends.streams import batches
 from filecolumn.content.sources import Source
 from filecolumn.errors import (
@@ -100,7 +100,7 @@ class Unit:
     frame: Frame
     """That of the innermost savepoint, or of the transaction."""
     homes: Homes
-    moved: defaultdict[Home, set[ObjectRef]] = field(default_factory=lambda: defaultdict(set))
+    moved: dict[Home, set[ObjectRef]] = field(default_factory=dict[Home, set[ObjectRef]])
     """What rows keep that other rows gave up."""
     claimed: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
     """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
@@ -284,7 +284,8 @@ def store(unit: Unit, slots: Sequence[Slot]) -> None:
     """
     _register(unit, slots)
     granted = [slot for slot in slots if slot.file_state.grant is not None]
-    unit.check_grants(granted)
+    if granted:
+        unit.check_grants(granted)
     uploads: list[tuple[Slot, Upload]] = []
     pending: set[int] = set()
     for slot in slots:
@@ -316,15 +317,15 @@ def _register(unit: Unit, slots: Iterable[Slot]) -> None:
     for slot in slots:
         is_new = not isinstance(slot.file_state.content, Stored) or not slot.may_stay
         # of a staged file it need not be registered
-        if is_new and (backend := storages.find(target_of(slot))) is not None:
-            targets.setdefault(slot.state.mapper, {})[backend] = None
+        if is_new and target_of(slot) and slot.backend is not None:
+            targets.setdefault(slot.state.mapper, {})[slot.backend] = None
     for mapper, backends in targets.items():
         unit.homes.register(mapper, backends)
 
 
 def _put(slot: Slot, source: Source) -> Upload:
     facts = slot.file_state.facts
-    slot.op = op = put_for(slot, source)
+    slot.op = op = put_for(slot, source, facts)
     slot.ref = slot.target, op.key
     return Upload(op, slot.ref, slot.file_state, facts, source)
 
@@ -551,7 +552,7 @@ def _note_moved(unit: Unit, slots: Iterable[Slot], committed: Iterable[Committed
             if before is None:
                 before = {(file.row, file.ref) for file in committed}
             if (slot.row, slot.ref) not in before:
-                unit.moved[slot.home].add(slot.ref)
+                unit.moved.setdefault(slot.home, set()).add(slot.ref)
 
 
 def _add_given(unit: Unit, slot: Slot, changes: Changes) -> None:
@@ -563,7 +564,7 @@ def _add_given(unit: Unit, slot: Slot, changes: Changes) -> None:
         return
     if slot.use is Use.KEEP:
         changes.kept.add(ref)
-        if ref not in unit.moved[slot.home]:
+        if ref not in unit.moved.get(slot.home, ()):
             return
         changes.moved.add(ref)
     elif ref in unit.frame.uploads:

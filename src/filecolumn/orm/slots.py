@@ -286,15 +286,14 @@ def _judge(slot: Slot, facts: FileFacts) -> None:
 # What stores their content
 
 
-def put_for(slot: Slot, source: Source) -> Put:
+def put_for(slot: Slot, source: Source, facts: FileFacts) -> Put:
     """Plan to store the slot's pending file; InvalidKeyError if no key can be made."""
     attribute, given = slot.attribute, slot.file_state.given_key
-    facts = replace(slot.file_state.facts, backend=target_of(slot))
     return Put(
         slot.backend or storages.get(slot.target),
         _new_key(slot, facts.filename) if given is None else given,
         source,
-        facts,
+        replace(facts, backend=slot.target),
         fresh=given is None and attribute.makes_unique_keys,
         policy=attribute.type.policy,
         field=attribute.key,
