@@ -256,8 +256,8 @@ def test_no_cache_goes_on_with_a_file_after_its_signed_url(
     config = FileColumnConfig(
         backends={"m": stored.backend},
         signing_key=KEY,
-        serving=Serving(cache_control=wanted),
-        subject=lambda _: "ann",
+        response_defaults=Serving(cache_control=wanted),
+        get_subject=lambda _: "ann",
     )
 
     async def later(message: Message, scope: Scope) -> None:

@@ -101,7 +101,7 @@ WAYS: dict[str, tuple[str, str, str, bytes]] = {
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[LiveServer]:
     handlers = [of_form, of_fields, of_titles, of_json, persistent]
-    app = application(tmp_path, handlers=handlers, body_idle=BODY_IDLE)
+    app = application(tmp_path, handlers=handlers, body_idle_timeout=BODY_IDLE)
     app.state["ran"] = []
     with serve(app) as server:
         yield server
@@ -227,7 +227,7 @@ def test_a_download_goes_on_for_a_client_whose_request_has_not_ended(live: LiveS
     async def answer(request: Request[Any, Any, Any]) -> FileObjectResponse:
         return FileObjectResponse(file, request)
 
-    config = FileColumnConfig(backends={"m": storages.get("m")}, body_idle=BODY_IDLE)
+    config = FileColumnConfig(backends={"m": storages.get("m")}, body_idle_timeout=BODY_IDLE)
     with (
         serve(Litestar([answer], plugins=[FileColumnPlugin(config)])) as server,
         raw.connect(server.port) as connection,

@@ -91,7 +91,7 @@ def test_the_client_of_a_lost_commit_is_told_and_no_file_is_lost(
     assert answer.status_code == 503, answer.text
     assert answer.json() == {
         "status_code": 503,
-        "detail": "It is not known whether this was stored; look before you repeat it",
+        "detail": "Outcome unknown; check whether it was stored before you retry",
     }
     assert answer.headers["retry-after"] == "5"
     stored = 1 + int(cut is Cut.UNANSWERED)

@@ -102,7 +102,9 @@ async def mine(request: AnyRequest, db_session: NamedDependency[AsyncSession]) -
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[LiveServer]:
-    with serve(application(tmp_path, handlers=[write, read, rewrite, burn, mine], subject=user_of)) as server:
+    with serve(
+        application(tmp_path, handlers=[write, read, rewrite, burn, mine], get_subject=user_of)
+    ) as server:
         yield server
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from filecolumn.http.errors import STATUS_BY_ERROR
 from filecolumn.http.serving import secure_headers
 from filecolumn.litestar import INLINE_TYPES, FileColumnConfig, Serving
-from filecolumn.litestar.exceptions import _MAPPED
 
 PAGES = Path(__file__).parents[2] / "docs/howto"
 
@@ -38,11 +38,11 @@ def test_the_status_of_each_error() -> None:
         for name in first.split(",")
         if name.strip(" `").endswith("Error")
     }
-    assert said == {error.__name__: mapped.status for error, mapped in _MAPPED.items()}
+    assert said == {error.__name__: known.status for error, known in STATUS_BY_ERROR.items()}
 
 
 def test_the_time_that_a_body_may_take() -> None:
-    [limit] = [name for name in rows("receiving.md") if name.startswith("`body_idle`")]
+    [limit] = [name for name in rows("receiving.md") if name.startswith("`body_idle_timeout`")]
     config = FileColumnConfig()
-    assert (config.body_idle, config.body_total) == (30.0, 3600.0)
-    assert limit == "`body_idle`, 30 s without a byte, and `body_total`, one hour"
+    assert (config.body_idle_timeout, config.body_timeout) == (30.0, 3600.0)
+    assert limit == "`body_idle_timeout`, 30 s without a byte, and `body_timeout`, one hour"

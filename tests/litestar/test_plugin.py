@@ -243,8 +243,8 @@ def test_serving_is_set_for_the_application_and_for_one_response(tmp_path: Path)
             cookies={"a": "b"},
         )
 
-    serving = Serving(inline_types={"application/pdf"}, cross_origin="cross-origin")
-    with TestClient(app_of(of_app, of_one, backends={"a": "memory://"}, serving=serving)) as client:
+    serving = Serving(inline_types={"application/pdf"}, cross_origin_resource_policy="cross-origin")
+    with TestClient(app_of(of_app, of_one, backends={"a": "memory://"}, response_defaults=serving)) as client:
         pdf, text = client.get("/app"), client.get("/one")
     assert pdf.headers["content-disposition"] == 'inline; filename="a"'
     assert pdf.headers["cross-origin-resource-policy"] == "cross-origin"
@@ -303,7 +303,7 @@ def test_the_background_removes_what_a_request_could_not(tmp_path: Path) -> None
 def test_the_background_needs_engine_and_models() -> None:
     with pytest.raises(ValueError, match=r"engine=.*models="):
         app_of(models=[Base])
-    app_of(models=[Base], background=False)
+    app_of(models=[Base], drain_in_background=False)
 
 
 def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 
@@ -18,7 +19,6 @@ import pytest
 from filecolumn import StorageError, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.http import sending
-from filecolumn.litestar import response as response_module
 from tests.litestar import raw
 from tests.litestar.application import objects
 from tests.litestar.server import LiveServer, until
@@ -274,12 +274,12 @@ class Slow(StorageBackend):
 @pytest.fixture
 def endless(stored: httpx.Client, live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
     slow = Slow(storages.get("files"))
-    real = response_module.answer
+    real = sending.decide
 
     def large(method, headers, file, serving):
-        return real(method, headers, response_module.replace(file, size=SIZE * 1_000_000), serving)
+        return real(method, headers, replace(file, size=SIZE * 1_000_000), serving)
 
-    monkeypatch.setattr(response_module, "answer", large)
+    monkeypatch.setattr(sending, "decide", large)
     with storages.override("files", slow):
         yield slow
 

@@ -53,7 +53,7 @@ async def of_model_dto(data: JSONBody[Model]) -> str:
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[LiveServer]:
-    with serve(application(tmp_path, handlers=[of_model, of_model_dto], subject=user_of)) as server:
+    with serve(application(tmp_path, handlers=[of_model, of_model_dto], get_subject=user_of)) as server:
         yield server
 
 

@@ -42,7 +42,9 @@ def live(tmp_path: Path) -> Iterator[LiveServer]:
     """Whoever wants a second connection to the database gets an error after half a second."""
     engine = EngineConfig(pool_size=1, max_overflow=0, pool_timeout=0.5)
     alchemy = alchemy_config(tmp_path, engine=engine)
-    app = application(tmp_path, handlers=[replace_by_body], alchemy=alchemy, body_idle=1.0, body_total=TOTAL)
+    app = application(
+        tmp_path, handlers=[replace_by_body], alchemy=alchemy, body_idle_timeout=1.0, body_timeout=TOTAL
+    )
     with serve(app) as server:
         yield server
 

@@ -20,7 +20,7 @@ from tests.litestar.server import LiveServer, serve, until
 
 @pytest.fixture
 def live(tmp_path: Path):
-    app = application(tmp_path, body_idle=0.5, body_total=2.0)
+    app = application(tmp_path, body_idle_timeout=0.5, body_timeout=2.0)
     app.state["max_size"] = 1_000_000
     with serve(app) as server:
         yield server

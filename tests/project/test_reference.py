@@ -22,6 +22,7 @@ PUBLIC = (
     "filecolumn.backends.fsspec",
     "filecolumn.backends.obstore",
     "filecolumn.errors",
+    "filecolumn.http",
     "filecolumn.litestar",
     "filecolumn.maintenance",
     "filecolumn.alembic.operations",

@@ -1,1 +1,57 @@
-"""HTTP without a framework: conditions, ranges, headers, caching, bodies."""
+"""HTTP without a framework: receive files by requests and signed URLs, and send them as responses, over ASGI.
+
+It imports no framework and no ORM.  An adapter gives `FileSender` and `RequestBody` the messages of ASGI, and makes
+its framework's own errors of `http_error`; `filecolumn.litestar` is one.
+"""
+
+from filecolumn.http.caching import cacheable_headers, is_file_response, mark_signed_url
+from filecolumn.http.errors import STATUS_BY_ERROR, ErrorStatus, HttpError, failed_commit, http_error
+from filecolumn.http.forms import LEFT_EMPTY, FileField, FormFiles, files_of_form
+from filecolumn.http.headers import INLINE_TYPES
+from filecolumn.http.sending import FileSender
+from filecolumn.http.serving import Decision, Representation, Serving, decide, request_headers
+from filecolumn.http.signed import disposition_of, file_of, receive_upload, verified_claims
+from filecolumn.http.uploads import (
+    BodySource,
+    RequestBody,
+    announced_length,
+    batches,
+    check_encoding,
+    check_form,
+    check_length,
+    has_body,
+)
+
+__all__ = (
+    "INLINE_TYPES",
+    "LEFT_EMPTY",
+    "STATUS_BY_ERROR",
+    "BodySource",
+    "Decision",
+    "ErrorStatus",
+    "FileField",
+    "FileSender",
+    "FormFiles",
+    "HttpError",
+    "Representation",
+    "RequestBody",
+    "Serving",
+    "announced_length",
+    "batches",
+    "cacheable_headers",
+    "check_encoding",
+    "check_form",
+    "check_length",
+    "decide",
+    "disposition_of",
+    "failed_commit",
+    "file_of",
+    "files_of_form",
+    "has_body",
+    "http_error",
+    "is_file_response",
+    "mark_signed_url",
+    "receive_upload",
+    "request_headers",
+    "verified_claims",
+)

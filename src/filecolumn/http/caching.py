@@ -1,34 +1,31 @@
-"""What caches may keep of the answer to a request for a file, decided on its final headers, whoever set them.
+"""What caches may keep of a response with a file, decided on its final headers, whoever set them.
 
-What a shared cache keeps must not carry one user's cookies to the next (CVE-2024-26144), and no cache
-may go on with an error, or with a redirect to a URL that expires.  What a signed URL gives is kept until
-the URL ends, and what it gives to one user by nobody else.
+A shared cache must not carry one user's cookies to the next (CVE-2024-26144), and no cache may keep an
+error, or a redirect to a URL that expires.  What a signed URL gives is kept until the URL expires, and what
+it gives to one user by nobody else.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from math import floor
 from typing import cast
 
-from litestar.types import HTTPScope, Message, Scope
+from filecolumn.http.asgi import RawHeaders, Scope
 
 __all__ = (
-    "about_a_file",
-    "by_signed_url",
+    "cacheable_headers",
+    "is_file_response",
     "is_shared",
-    "kept_by_caches",
-    "settle_caching",
-    "uncached",
-    "without_files",
+    "mark_file_response",
+    "mark_signed_url",
+    "without_cache_headers",
 )
 
-Headers = Iterable[tuple[bytes, bytes]]
-
-_MARK = "_filecolumn_about_a_file"
+_FILE = "_filecolumn_file_response"
 _SIGNED = "_filecolumn_signed_url"
 
 _FOR_CACHES = frozenset({b"cache-control", b"expires", b"pragma"})
@@ -49,8 +46,8 @@ class _SignedUrl:
     expires_at: int
     is_bound: bool
 
-    def limit(self, headers: Headers) -> list[tuple[bytes, bytes]]:
-        """Return *headers* with which no cache goes on longer than the URL does, and no shared one with a user's."""
+    def limit(self, headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+        """Return *headers* with which no cache keeps the file longer than the URL lasts, and no shared one a user's."""
         known = list(headers)
         left = max(floor(self.expires_at - time.time()), 0)
         lines = {b"cache-control": b""}
@@ -62,62 +59,60 @@ class _SignedUrl:
         limited = {name: _limited(value.decode("latin-1"), left) for name, value in lines.items()}
         if self.is_bound and is_shared(lines.items()):
             limited[b"cache-control"] = _limited(_for_one_user(limited[b"cache-control"]), left)
-        return [*uncached(known), *((name, value.encode("latin-1")) for name, value in limited.items())]
+        return [
+            *without_cache_headers(known),
+            *((name, value.encode("latin-1")) for name, value in limited.items()),
+        ]
 
 
-def by_signed_url(scope: Scope, expires_at: int, *, is_bound: bool) -> None:
-    """Take note that a request has come by a URL that ends, and whether it is for one user only."""
-    cast("MutableMapping[str, object]", scope)[_SIGNED] = _SignedUrl(expires_at, is_bound)
+def mark_signed_url(scope: Scope, expires_at: int, *, is_bound: bool) -> None:
+    """Record in *scope* that the request came by a URL that expires, and whether it is for one user only."""
+    _shared(scope)[_SIGNED] = _SignedUrl(expires_at, is_bound)
 
 
-def about_a_file(scope: Scope, headers: Headers) -> None:
-    """Take note that what answers the request is a file, with *headers* for caches, or says why it is not."""
-    cast("MutableMapping[str, object]", scope)[_MARK] = is_shared(headers)
+def mark_file_response(scope: Scope, headers: RawHeaders) -> None:
+    """Record in *scope* that the response is a file with *headers* for caches, or the error in place of one."""
+    _shared(scope)[_FILE] = is_shared(headers)
 
 
-def without_files(keeps: Callable[[HTTPScope, int], bool]) -> Callable[[HTTPScope, int], bool]:
-    """Return a filter of Litestar's response cache that keeps what *keeps* does, but for files.
-
-    It would send the whole file for a range or a condition, with the cookies of another user, and hold it in memory.
-    """
-
-    def filtered(scope: HTTPScope, status: int) -> bool:
-        return _MARK not in scope and keeps(scope, status)
-
-    return filtered
+def is_file_response(scope: Scope) -> bool:
+    """Return whether the response to a request is a file, or the error in place of one."""
+    return _FILE in scope
 
 
-async def settle_caching(message: Message, scope: Scope) -> None:
-    """Settle what caches may keep of an answer about a file; a `before_send` hook, the last of all."""
-    if message["type"] == "http.response.start" and _MARK in scope:
-        message["headers"] = kept_by_caches(message["status"], message["headers"], scope)
-
-
-def kept_by_caches(status: int, headers: Headers, scope: Scope) -> list[tuple[bytes, bytes]]:
-    """Return *headers* without what must not be kept, if they are about a file.
+def cacheable_headers(status: int, headers: RawHeaders, scope: Scope) -> list[tuple[bytes, bytes]]:
+    """Return the final headers of a response: *headers*, and of a file without what caches must not keep.
 
     Nobody keeps an error or a redirect.  Cookies do not go with a file that a shared cache may keep, nor
     with the errors of one.
     """
     known = list(headers)
-    about = cast("Mapping[str, object]", scope).get(_MARK)
-    if about is None:
+    if not is_file_response(scope):
         return known
+    was_shared = bool(scope[_FILE])
     without_cookies = [pair for pair in known if pair[0].lower() != b"set-cookie"]
     if status >= 400 or (300 <= status < 400 and status != 304):
-        return [*uncached(without_cookies if about else known), (b"cache-control", b"no-store")]
-    signed = cast("Mapping[str, object]", scope).get(_SIGNED)
+        return [
+            *without_cache_headers(without_cookies if was_shared else known),
+            (b"cache-control", b"no-store"),
+        ]
+    signed = scope.get(_SIGNED)
     if isinstance(signed, _SignedUrl):
         known, without_cookies = signed.limit(known), signed.limit(without_cookies)
-    return without_cookies if about or is_shared(known) else known
+    return without_cookies if was_shared or is_shared(known) else known
 
 
-def uncached(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Return *headers* without those that are for caches."""
+def _shared(scope: Scope) -> MutableMapping[str, object]:
+    """Return the dictionary that a scope is; frameworks type it as one with fixed keys."""
+    return cast("MutableMapping[str, object]", scope)
+
+
+def without_cache_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    """Return *headers* without those for caches."""
     return [pair for pair in headers if not _is_for_caches(pair[0].lower())]
 
 
-def is_shared(headers: Headers) -> bool:
+def is_shared(headers: RawHeaders) -> bool:
     """Return whether a shared cache may keep an answer with *headers*.
 
     It may keep what nothing forbids (RFC 9111, section 3): only `private` and `no-store` do, and next to

@@ -86,6 +86,7 @@ class FormFiles:
     """The fields of a model that have files, by the names under which a form sends them."""
 
     fields: Mapping[str, FileField]
+    """The fields by name, under each of its names."""
     others: FileField | None = None
     """What every other field is, as in `dict[str, FileObject]`."""
     is_list: bool = False

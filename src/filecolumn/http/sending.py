@@ -1,24 +1,164 @@
-"""Sends the bytes of a file: all of them or visibly not, and only as long as somebody takes them."""
+"""Sends a file over ASGI: all of its bytes or visibly not, and only as long as the client takes them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 import anyio
-from litestar.types import Receive, Send
 
-from filecolumn._threads import aclosing
-from filecolumn.errors import StorageError
+from filecolumn._threads import aclose, aclosing
+from filecolumn.backends.base import StorageBackend
+from filecolumn.errors import NotSupportedError, StorageError
+from filecolumn.files.file import FileObject
+from filecolumn.http.asgi import Receive, Scope, Send
+from filecolumn.http.caching import cacheable_headers, mark_file_response
+from filecolumn.http.headers import LOOKED_AT, has_no_charset, with_charset
+from filecolumn.http.serving import Decision, Representation, Serving, decide, secure_headers
 
-__all__ = (
-    "beginning",
-    "exactly",
-    "send_all",
-)
+__all__ = ("FileSender", "beginning", "exactly", "send_all")
+
+REDIRECT_LIFETIME = 60.0
+"""Seconds that a URL a client is redirected to may be used."""
 
 SEND_TIMEOUT = 60.0
 """Seconds that a client may take to receive one chunk, before its connection is given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSender:
+    """A file as the response to one GET or HEAD: decided, opened, then sent."""
+
+    file: FileObject
+    """The file; it must be saved."""
+    method: str
+    """`GET` or `HEAD`."""
+    request_headers: Mapping[str, str]
+    """Those that the response depends on, as `serving.request_headers` returns them."""
+    serving: Serving
+    """How the file is sent."""
+    filename: str | None = None
+    """The name for the client, if it is not the file's own."""
+    content_type: str | None = None
+    """The media type for the client, if it is not the file's own."""
+    redirect: bool = False
+    """Whether a storage that signs sends the file itself, by a URL that lasts a minute."""
+    x_accel: str | None = None
+    """The path of an `internal` location, by which nginx sends the file of a local storage."""
+
+    async def respond(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        headers: Mapping[str, str],
+        cookies: Iterable[tuple[bytes, bytes]] = (),
+    ) -> bool:
+        """Send the response with *headers* in place of its own of that name; return False if the client left.
+
+        Raises, before the response starts, ObjectNotFoundError, StorageError, and NotSupportedError for
+        *x_accel* with a storage that is not local.  Later errors end the connection.
+        """
+        own = {name.lower(): str(value) for name, value in headers.items()}
+        wanted = {"cache-control": self.serving.cache_control, **own}
+        mark_file_response(scope, [(name.encode(), value.encode()) for name, value in wanted.items()])
+        backend, key = self.file._located()
+        async with AsyncExitStack() as stack:
+            decision = await self._decide(backend, key)
+            chunks = None
+            if self.method != "HEAD" and decision.length:
+                chunks = await _open(backend, key, decision, stack)
+            # whatever the storage refuses is an error response still; from here on it is a cut
+            first, content_type = await _seen(backend, key, decision, chunks)
+            lines = {name.lower(): value for name, value in decision.headers.items()}
+            if content_type is not None:
+                lines["content-type"] = content_type
+            encoded = [
+                (name.encode("latin-1"), value.encode("latin-1")) for name, value in {**lines, **own}.items()
+            ]
+            # not every framework lets us see what is added to these on their way out
+            final = cacheable_headers(decision.status, [*encoded, *cookies], scope)
+            await send({"type": "http.response.start", "status": decision.status, "headers": final})
+            if chunks is not None:
+                return await send_all(first, chunks, receive, send)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return True
+
+    async def _decide(self, backend: StorageBackend, key: str) -> Decision:
+        if self.redirect and backend.capabilities.signs:
+            # some storages tell only when they are asked that they do not sign this key
+            with suppress(NotSupportedError):
+                url = await backend.sign_async(key, expires_in=REDIRECT_LIFETIME)
+                headers = {**secure_headers(self.serving), "Location": url, "Content-Length": "0"}
+                return Decision(307, headers)
+        if self.x_accel is not None:
+            return await self._handed_over(backend, key, self.x_accel)
+        return decide(self.method, self.request_headers, await self._represent(backend, key), self.serving)
+
+    async def _handed_over(self, backend: StorageBackend, key: str, location: str) -> Decision:
+        """Leave the bytes to nginx, and with them ranges and conditions: it gives the file a tag of its own."""
+        if not backend.location.startswith("file:"):
+            raise NotSupportedError(
+                f"nginx can send the files of local storages only, not of {backend.key!r}"
+            )
+        whole = decide(self.method, {}, await self._represent(backend, key), self.serving)
+        headers = {name: value for name, value in whole.headers.items() if name != "Content-Length"}
+        headers["X-Accel-Redirect"] = f"{location.rstrip('/')}/{quote(key)}"
+        return replace(whole, headers=headers, length=0, is_whole=False)
+
+    async def _represent(self, backend: StorageBackend, key: str) -> Representation:
+        file = self.file
+        size, etag, last_modified = file.size, file.etag, file.last_modified
+        if size is None:
+            # a row of advanced-alchemy may not know it
+            stat = await backend.stat_async(key)
+            size, etag, last_modified = stat.size, stat.etag, stat.last_modified
+        return Representation(
+            filename=file.filename if self.filename is None else self.filename,
+            content_type=file.content_type if self.content_type is None else self.content_type,
+            size=size,
+            checksum=file.checksum,
+            etag=etag,
+            last_modified=last_modified,
+        )
+
+
+async def _open(
+    backend: StorageBackend, key: str, decision: Decision, stack: AsyncExitStack
+) -> AsyncGenerator[bytes]:
+    # the whole is read without a limit, so that bytes too many are noticed
+    length = None if decision.is_whole else decision.length
+    content = await backend.get_async(key, start=decision.start, length=length)
+    stack.push_async_callback(aclose, content)
+    chunks = exactly(content, decision.length)
+    # first what reads, then what is read
+    stack.push_async_callback(chunks.aclose)
+    return chunks
+
+
+async def _seen(
+    backend: StorageBackend, key: str, decision: Decision, chunks: AsyncGenerator[bytes] | None
+) -> tuple[bytes, str | None]:
+    """Return the first piece of the body, and the type that goes with it: that of text depends on its bytes."""
+    content_type = decision.headers.get("Content-Type")
+    if content_type is None or not has_no_charset(content_type):
+        return b"" if chunks is None else await anext(chunks, b""), content_type
+    if chunks is not None and decision.is_whole:
+        head = first = await beginning(chunks, LOOKED_AT)
+    else:
+        first = b"" if chunks is None else await anext(chunks, b"")
+        # HEAD and each range have the same type as the whole
+        head = await _head(backend, key) if decision.file_size else b""
+    return first, with_charset(content_type, head, decision.file_size)
+
+
+async def _head(backend: StorageBackend, key: str) -> bytes:
+    async with aclosing(await backend.get_async(key, length=LOOKED_AT)) as content:
+        return await beginning(content, LOOKED_AT)
 
 
 async def send_all(first: bytes, rest: AsyncIterator[bytes], receive: Receive, send: Send) -> bool:
@@ -56,9 +196,9 @@ async def _cancel_when_left(receive: Receive, scope: anyio.CancelScope) -> None:
 async def exactly(chunks: AsyncIterator[bytes], length: int) -> AsyncGenerator[bytes]:
     """Pass *chunks* on; the first when the second has come, the last of *length* bytes when none has.
 
-    So a small answer that is not the file is an error, and of a large one no client sees the end.
+    So a small answer of the storage that is not the file is an error, and of a large one no client sees the end.
     """
-    held, size = b"", 0
+    kept, size = b"", 0
     async with aclosing(chunks):
         async for chunk in chunks:
             if not chunk:
@@ -67,16 +207,18 @@ async def exactly(chunks: AsyncIterator[bytes], length: int) -> AsyncGenerator[b
             size += len(chunk)
             if size > length:
                 break
-            if held:
-                yield held
-                held = b""
+            if kept:
+                yield kept
+                kept = b""
             if is_first or size == length:
-                held = chunk
+                kept = chunk
             else:
                 yield chunk
     if size != length:
-        raise StorageError(f"the storage has {'more' if size > length else size} bytes, of {length}")
-    yield held
+        raise StorageError(
+            f"the storage returned {'more than' if size > length else f'{size} of'} {length} bytes"
+        )
+    yield kept
 
 
 async def beginning(chunks: AsyncIterator[bytes], size: int) -> bytes:

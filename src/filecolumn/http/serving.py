@@ -1,11 +1,12 @@
-"""What a request for a file is answered with, decided without any I/O."""
+"""The response to a GET or HEAD of a file, decided from its row and the request without any I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from filecolumn.files.file import Disposition
+from filecolumn.http.asgi import RawHeaders
 from filecolumn.http.conditional import (
     Outcome,
     Unsatisfiable,
@@ -16,7 +17,15 @@ from filecolumn.http.conditional import (
 )
 from filecolumn.http.headers import INLINE_TYPES, content_disposition, served_as, served_type
 
-__all__ = ("CONTENT_SECURITY_POLICY", "Answer", "Representation", "Serving", "answer", "request_headers")
+__all__ = (
+    "CONTENT_SECURITY_POLICY",
+    "Decision",
+    "Representation",
+    "Serving",
+    "decide",
+    "request_headers",
+    "secure_headers",
+)
 
 CONTENT_SECURITY_POLICY = (
     "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
@@ -32,11 +41,17 @@ class Representation:
     """The file as its row has it."""
 
     filename: str
+    """The name for the client."""
     content_type: str
+    """The media type, before it is checked for what a browser may run."""
     size: int
+    """Bytes of the content."""
     checksum: str | None = None
+    """`sha256:<hex>` of the content."""
     etag: str | None = None
+    """The storage's own tag."""
     last_modified: float | None = None
+    """When the content was stored, in seconds since the epoch, UTC."""
 
     @property
     def validators(self) -> Validators:
@@ -57,50 +72,57 @@ class Serving:
     inline_types: Collection[str] = field(default=INLINE_TYPES)
     """Media types, also such as `image/*`, that are shown under `inline`; all others are saved."""
     cache_control: str = "private, no-cache"
-    """The `Cache-Control` of each answer with a file."""
+    """The `Cache-Control` of each response with a file."""
     content_security_policy: str = CONTENT_SECURITY_POLICY
     """The `Content-Security-Policy`: by default what is shown runs no script, and loads nothing but itself.
 
     The default is sent without `sandbox` for sound and films that are shown, which would not play.
     """
-    cross_origin: str = "same-origin"
+    cross_origin_resource_policy: str = "same-origin"
     """The `Cross-Origin-Resource-Policy`: which pages may embed the file."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Status, headers, and which bytes go along."""
+class Decision:
+    """A response: status, headers, and which bytes of the file are its body."""
 
     status: int
+    """The HTTP status."""
     headers: Mapping[str, str]
+    """The headers, without those of the application."""
     start: int = 0
+    """The first byte of the body, counted from the start of the file."""
     length: int = 0
+    """Bytes of the body, also for HEAD."""
     is_whole: bool = False
     """Whether the body is the file from its first byte to its last."""
+    file_size: int = 0
+    """Bytes of the whole file, if its type is among the headers."""
 
 
-def answer(method: str, headers: Mapping[str, str], file: Representation, serving: Serving) -> Answer:
-    """Decide for a GET or HEAD with *headers*, whose names are in lower case."""
+def decide(method: str, headers: Mapping[str, str], file: Representation, serving: Serving) -> Decision:
+    """Return the response to a GET or HEAD with *headers*, whose names are in lower case."""
     validators = file.validators
     common = _common_headers(file, validators, serving)
     outcome = evaluate(headers, validators)
     if outcome is not Outcome.SEND:
-        return Answer(outcome.value, {**common, **(_REFUSED if outcome is Outcome.FAILED else {})})
+        return Decision(outcome.value, {**common, **(_REFUSED if outcome is Outcome.FAILED else {})})
     described = {**common, **_described(file, serving)}
     wanted = None
     if method == "GET" and range_is_current(headers.get("if-range"), validators):
         wanted = requested_range(headers.get("range"), file.size)
     if wanted is Unsatisfiable.RANGE:
-        return Answer(416, {**common, **_REFUSED, "Content-Range": f"bytes */{file.size}"})
+        return Decision(416, {**common, **_REFUSED, "Content-Range": f"bytes */{file.size}"})
     if wanted is None:
-        return Answer(200, {**described, "Content-Length": str(file.size)}, 0, file.size, is_whole=True)
+        whole = {**described, "Content-Length": str(file.size)}
+        return Decision(200, whole, length=file.size, is_whole=True, file_size=file.size)
     span = f"bytes {wanted.start}-{wanted.start + wanted.length - 1}/{file.size}"
     partial = {**described, "Content-Range": span, "Content-Length": str(wanted.length)}
-    return Answer(206, partial, wanted.start, wanted.length)
+    return Decision(206, partial, wanted.start, wanted.length, file_size=file.size)
 
 
-def request_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the headers that the answer depends on; one that is sent twice is joined, as section 5.3 says."""
+def request_headers(raw: RawHeaders) -> dict[str, str]:
+    """Return the headers that the response depends on; repeated ones are joined (RFC 9110, section 5.3)."""
     found: dict[str, str] = {}
     for name, value in raw:
         key = name.decode("latin-1").lower()
@@ -114,12 +136,12 @@ _REFUSED: Mapping[str, str] = {"Cache-Control": "no-store", "Content-Length": "0
 
 
 def secure_headers(serving: Serving) -> dict[str, str]:
-    """Return the headers that every answer with or about a file has."""
+    """Return the headers that every response with a file has, and every error in place of one."""
     return {
         "Cache-Control": serving.cache_control,
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": serving.content_security_policy,
-        "Cross-Origin-Resource-Policy": serving.cross_origin,
+        "Cross-Origin-Resource-Policy": serving.cross_origin_resource_policy,
         "Referrer-Policy": "no-referrer",
     }
 

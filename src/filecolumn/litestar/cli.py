@@ -1,4 +1,4 @@
-"""`litestar files`: commands about storages."""
+"""`litestar files`: the commands of maintenance for an application, and some about its storages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib import import_module
 from typing import Any
 
 import click
@@ -18,6 +17,7 @@ from filecolumn.backends.registry import storages
 from filecolumn.cli.commands import COMMANDS, TRIGGERS, TRIGGERS_HELP, json_option, with_options
 from filecolumn.cli.output import Output
 from filecolumn.cli.running import FOUND, JSON, OPENING, MaintenanceCommand, end
+from filecolumn.litestar.project import project_of, started
 
 __all__ = ("files_group",)
 
@@ -39,7 +39,7 @@ def new_signing_key() -> None:
 
 
 async def _list_storages(app: Litestar, output: Output) -> None:
-    async with _project().started(app, output):
+    async with started(app, output):
         for backend in storages.all():
             signer = "the storage" if backend.capabilities.signs else "the application"
             facts = {"key": backend.key, "location": backend.location, "signer": signer}
@@ -48,7 +48,7 @@ async def _list_storages(app: Litestar, output: Output) -> None:
 
 
 async def _probe(app: Litestar, output: Output) -> bool:
-    async with _project().started(app, output):
+    async with started(app, output):
         health = await check_storages()
     for key, found in health.items():
         text = f"{key}\t{'ok' if found.is_healthy else found.error}\t{found.seconds:.3f} s"
@@ -60,17 +60,12 @@ def _output() -> Output:
     return Output(as_json=bool(click.get_current_context().meta.get(JSON)))
 
 
-def _project() -> Any:  # noqa: ANN401 - a module
-    """Return what runs the application; the plugin has this module's commands, so it is imported late."""
-    return import_module("filecolumn.litestar.project")
-
-
 def _of_application(command: MaintenanceCommand) -> MaintenanceCommand:
     """Return a command that works on what the plugin of the application knows."""
     body: Callable[..., object] = command.callback or (lambda: None)
 
     def run(app: Litestar, **options: Any) -> object:  # noqa: ANN401 - the command's own
-        click.get_current_context().meta[OPENING] = lambda: _project().project_of(app)
+        click.get_current_context().meta[OPENING] = lambda: project_of(app)
         return body(**options)
 
     made = with_options(command, [json_option()])
@@ -78,21 +73,24 @@ def _of_application(command: MaintenanceCommand) -> MaintenanceCommand:
     return made
 
 
-files_group: LitestarGroup = LitestarGroup(
-    name="files",
-    help="Look after files: their storages, their rows and the ledger.",
-    params=[json_option()],
-)
-_triggers = LitestarGroup(name="triggers", help=TRIGGERS_HELP, params=[json_option()])
-for _each in COMMANDS:
-    files_group.add_command(_of_application(_each))
-for _each in TRIGGERS:
-    _triggers.add_command(_of_application(_each))
-files_group.add_command(_triggers)
-for _name, _body in (("storages", list_storages), ("probe", probe_storages)):
-    files_group.add_command(
-        MaintenanceCommand(name=_name, callback=_body, help=_body.__doc__, params=[json_option()])
+def files_group() -> LitestarGroup:
+    """Return the commands `litestar files`."""
+    group = LitestarGroup(
+        name="files",
+        help="Look after files: their storages, their rows and the ledger.",
+        params=[json_option()],
     )
-files_group.add_command(
-    MaintenanceCommand(name="new-signing-key", callback=new_signing_key, help=new_signing_key.__doc__)
-)
+    triggers = LitestarGroup(name="triggers", help=TRIGGERS_HELP, params=[json_option()])
+    for command in COMMANDS:
+        group.add_command(_of_application(command))
+    for command in TRIGGERS:
+        triggers.add_command(_of_application(command))
+    group.add_command(triggers)
+    for name, body in (("storages", list_storages), ("probe", probe_storages)):
+        group.add_command(
+            MaintenanceCommand(name=name, callback=body, help=body.__doc__, params=[json_option()])
+        )
+    group.add_command(
+        MaintenanceCommand(name="new-signing-key", callback=new_signing_key, help=new_signing_key.__doc__)
+    )
+    return group

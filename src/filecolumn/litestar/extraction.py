@@ -1,4 +1,4 @@
-"""Where a form is put into Litestar's way from a request to a handler's `data`; all that is not public of it.
+"""Puts a form into Litestar's way from a request to a handler's `data`; all of Litestar's private names are here.
 
 Litestar (2.25) runs the extractors of a handler's `KwargsModel`, one of which takes the form from `ScopeState.form`,
 or parses it into there; then a DTO or the handler's signature makes `data` of it.  Here the form is parsed
@@ -26,8 +26,8 @@ from litestar.typing import FieldDefinition
 from litestar.utils.scope.state import ScopeState
 
 from filecolumn.http.forms import LEFT_EMPTY, FormFiles, files_of_form
-from filecolumn.litestar.exceptions import logged_path
-from filecolumn.litestar.forms import close_files, read_form
+from filecolumn.http.multipart import close_files, read_form
+from filecolumn.litestar.exceptions import client_exceptions, logged_path
 from filecolumn.logs import warn
 
 __all__ = ("close_form", "form_request", "receive_forms")
@@ -163,12 +163,18 @@ async def _parse(request: AnyRequest, limit: int | None) -> None:
     """Parse a multipart form, unless that was done."""
     state = ScopeState.from_scope(request.scope)
     if state.form is Empty:
-        form = await read_form(
-            request.stream(),
-            request.content_type[1].get("boundary", "").encode(),
-            max_parts=request.app.multipart_form_part_limit if limit is None else limit,
-        )
+        with client_exceptions():
+            form = await read_form(
+                request.stream(),
+                request.content_type[1].get("boundary", "").encode(),
+                _upload,
+                max_parts=request.app.multipart_form_part_limit if limit is None else limit,
+            )
         state.form = cast("SentForm", form)
+
+
+def _upload(filename: str, content_type: str, headers: dict[str, str]) -> UploadFile:
+    return UploadFile(content_type=content_type, filename=filename, headers=headers)
 
 
 def _files(model: _Model, definition: FieldDefinition, handler: HTTPRouteHandler) -> FormFiles:
@@ -219,14 +225,14 @@ def _refuse(request: AnyRequest, error: Exception) -> None:
     if isinstance(error, msgspec.ValidationError):
         raise _invalid(request, error) from error
     if isinstance(error, RecursionError):
-        raise ClientException(detail="The data is nested too deeply") from error
+        raise ClientException(detail="Data nested too deeply") from error
     if isinstance(error, RuntimeError) and not isinstance(error.__cause__, StopIteration):
         return
     if _package(error.__traceback__) in _FRAMEWORK:
         # not what the error says: that of a decoder holds the whole body
         kind = type(error).__name__
         warn("%s %s: the body cannot be read: %s", request.method, logged_path(request.scope), kind)
-        raise ClientException(detail="The request cannot be read") from error
+        raise ClientException(detail="Malformed request") from error
 
 
 def _package(traceback: TracebackType | None) -> str:

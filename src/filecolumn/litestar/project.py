@@ -17,7 +17,7 @@ from filecolumn.cli.engines import run_in_loop
 from filecolumn.cli.output import Output
 from filecolumn.cli.project import engine_of
 from filecolumn.cli.running import Failed, Running, in_one_line
-from filecolumn.litestar.plugin import FileColumnPlugin
+from filecolumn.litestar.lifespan import Lifespan, lifespans_of
 from filecolumn.maintenance import Models
 
 __all__ = ("project_of", "started")
@@ -30,29 +30,29 @@ def project_of(app: Litestar, *, models: Sequence[Models] = (), url: str | None 
 
     click's UsageError says what the plugin does not know.
     """
-    plugins = _plugins(app)
-    if not plugins:
+    lifespans = lifespans_of(app)
+    if not lifespans:
         raise click.UsageError("the application has no FileColumnPlugin, which knows its files")
-    known = [*models, *(model for plugin in plugins for model in plugin.config.models)]
+    known = [*models, *(model for lifespan in lifespans for model in lifespan.config.models)]
     if not known:
         raise click.UsageError(
             "which models? The application's FileColumnPlugin does not know them: give it "
             "FileColumnConfig(engine=..., models=[Base])"
         )
-    if url is None and all(plugin.config.engine is None for plugin in plugins):
+    if url is None and all(lifespan.config.engine is None for lifespan in lifespans):
         raise click.UsageError(
             "which database? The application's FileColumnPlugin does not know it: give it "
             "FileColumnConfig(engine=..., models=[Base])"
         )
-    return ApplicationProject(app, plugins, tuple(dict.fromkeys(known)), url)
+    return ApplicationProject(app, lifespans, tuple(dict.fromkeys(known)), url)
 
 
 @dataclass(frozen=True, slots=True)
 class ApplicationProject:
-    """An application, its plugins, and the database of its files."""
+    """An application, what its plugins were given, and the database of its files."""
 
     app: Litestar
-    plugins: Sequence[FileColumnPlugin]
+    lifespans: Sequence[Lifespan]
     models: tuple[Models, ...]
     url: str | None = field(default=None, repr=False)
     """The database, if it is not the plugin's."""
@@ -76,29 +76,27 @@ class ApplicationProject:
         try:
             engine: object = source() if callable(source) else source
         except Exception as error:
-            raise Failed(
-                f"the engine of FileColumnConfig(engine=...) cannot be had: {_said(error)}"
-            ) from error
+            raise Failed(f"FileColumnConfig(engine=...) raised {_said(error)}") from error
         # somebody's callable returns what it likes
         if not isinstance(engine, AsyncEngine | Engine):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise Failed(f"FileColumnConfig(engine=...) gives no engine, but a {type(engine).__name__}")
         return engine
 
     def _sources(self) -> Iterator[AsyncEngine | Engine | Callable[[], AsyncEngine | Engine]]:
-        for plugin in self.plugins:
-            if plugin.config.engine is not None:
-                yield plugin.config.engine
+        for lifespan in self.lifespans:
+            if lifespan.config.engine is not None:
+                yield lifespan.config.engine
 
 
 @asynccontextmanager
 async def started(app: Litestar, output: Output) -> AsyncGenerator[None]:
-    """Run an application without the duties of its plugin; Failed if it does not start.
+    """Run an application, without a probe and a drain of its plugin; Failed if it does not start.
 
     What is raised inside does not pass through the application, which would make it one error of a group.
     """
-    with ExitStack() as duties:
-        for plugin in _plugins(app):
-            duties.enter_context(plugin._without_duties())
+    with ExitStack() as passive:
+        for lifespan in lifespans_of(app):
+            passive.enter_context(lifespan.passive())
         stack = AsyncExitStack()
         try:
             await stack.enter_async_context(app.lifespan())
@@ -108,10 +106,6 @@ async def started(app: Litestar, output: Output) -> AsyncGenerator[None]:
             yield
         finally:
             await _stop(stack, output)
-
-
-def _plugins(app: Litestar) -> list[FileColumnPlugin]:
-    return [plugin for plugin in app.plugins if isinstance(plugin, FileColumnPlugin)]
 
 
 async def _stop(stack: AsyncExitStack, output: Output) -> None:

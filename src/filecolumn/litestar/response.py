@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Collection, Iterable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import cast
-from urllib.parse import quote
 
 from litestar import Litestar, Request
 from litestar.background_tasks import BackgroundTask, BackgroundTasks
-from litestar.datastructures import Cookie, MutableScopeHeaders, State
+from litestar.datastructures import Cookie, State
 from litestar.enums import MediaType
 from litestar.response.base import ASGIResponse, Response
-from litestar.types import Receive, ResponseCookies, ResponseHeaders, Scope, Send, TypeEncodersMap
+from litestar.types import (
+    HTTPScope,
+    Message,
+    Receive,
+    ResponseCookies,
+    ResponseHeaders,
+    Scope,
+    Send,
+    TypeEncodersMap,
+)
 
-from filecolumn._threads import aclose, aclosing
-from filecolumn.errors import NotSupportedError
 from filecolumn.files.file import Disposition, FileObject
-from filecolumn.http.caching import about_a_file, kept_by_caches
-from filecolumn.http.headers import LOOKED_AT, has_no_charset, with_charset
-from filecolumn.http.sending import beginning, exactly, send_all
-from filecolumn.http.serving import Answer, Representation, Serving, answer, request_headers, secure_headers
+from filecolumn.http.caching import cacheable_headers, is_file_response
+from filecolumn.http.sending import FileSender
+from filecolumn.http.serving import Serving, request_headers
 
-__all__ = ("SERVING_STATE_KEY", "FileObjectResponse")
+__all__ = ("RESPONSE_DEFAULTS_STATE_KEY", "FileObjectResponse", "limit_caching", "without_files")
 
-REDIRECT_LIFETIME = 60.0
-"""Seconds that a URL a client is redirected to may be used."""
-
-SERVING_STATE_KEY = "filecolumn_serving"
+RESPONSE_DEFAULTS_STATE_KEY = "filecolumn_response_defaults"
 """Where an application's state has its own `Serving`."""
 
 AnyRequest = Request[object, object, State]
@@ -91,22 +92,26 @@ class FileObjectResponse(Response[FileObject]):
         status_code: int | None = None,
         type_encoders: TypeEncodersMap | None = None,
     ) -> ASGIResponse:
-        serving = self._serving_for(request)
-        return FileASGIResponse(
-            self.content,
-            serving,
-            request=self._request or request,
+        asked = self._request or request
+        sender = FileSender(
+            file=self.content,
+            method=asked.method,
+            request_headers=request_headers(asked.scope["headers"]),
+            serving=self._serving_for(request),
             filename=self._filename,
             content_type=self._content_type,
             redirect=self._redirect,
             x_accel=self._x_accel,
+        )
+        return FileASGIResponse(
+            sender,
             background=self.background or background,
             cookies=itertools.chain(self.cookies, cookies or ()),
             headers={**(headers or {}), **self.headers},
         )
 
     def _serving_for(self, request: AnyRequest) -> Serving:
-        default = cast("Serving", request.app.state.get(SERVING_STATE_KEY, Serving()))
+        default = cast("Serving", request.app.state.get(RESPONSE_DEFAULTS_STATE_KEY, Serving()))
         serving = replace(self._serving or default, disposition=self._disposition)
         if self._cache_control is not None:
             serving = replace(serving, cache_control=self._cache_control)
@@ -116,142 +121,41 @@ class FileObjectResponse(Response[FileObject]):
 
 
 class FileASGIResponse(ASGIResponse):
-    """The answer of one request: decided, opened, then sent."""
+    """Sends a file, and then does what an application wants done after the response."""
 
-    __slots__ = (
-        "_extra",
-        "_file",
-        "_filename",
-        "_redirect",
-        "_request",
-        "_served_type",
-        "_serving",
-        "_size",
-        "_x_accel",
-    )
+    __slots__ = ("_cookies", "_extra", "_sender")
 
     def __init__(
         self,
-        file: FileObject,
-        serving: Serving,
+        sender: FileSender,
         *,
-        request: AnyRequest,
-        filename: str | None,
-        content_type: str | None,
-        redirect: bool,
-        x_accel: str | None,
         background: BackgroundTask | BackgroundTasks | None,
         cookies: Iterable[Cookie],
         headers: dict[str, str],
     ) -> None:
-        super().__init__(background=background, cookies=cookies)
-        self._file = file
-        self._serving = serving
-        self._request = request
-        self._filename = filename
-        self._served_type = content_type
-        self._redirect = redirect
-        self._x_accel = x_accel
+        super().__init__(background=background)
+        self._sender = sender
         self._extra = headers
-        self._size = 0
+        self._cookies = [cookie.to_encoded_header() for cookie in cookies if not cookie.documentation_only]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        wanted = {"cache-control": self._serving.cache_control}
-        wanted.update((name.lower(), str(value)) for name, value in self._extra.items())
-        about_a_file(scope, [(name.encode(), value.encode()) for name, value in wanted.items()])
-        async with AsyncExitStack() as stack:
-            method = self._request.method
-            decided = await self._decide(method)
-            is_head = method == "HEAD"
-            chunks = None if is_head or not decided.length else await self._open(decided, stack)
-            # whatever the storage refuses is an error response still; from here on it is a cut
-            first, content_type = await self._seen(decided, chunks)
-            self._set_start(decided, content_type)
-            # without the plugin nobody sees what is added to these on their way out
-            headers = kept_by_caches(decided.status, self.encode_headers(), scope)
-            await send({"type": "http.response.start", "status": decided.status, "headers": headers})
-            if chunks is None:
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-            elif not await send_all(first, chunks, receive, send):
-                return
-        await self.after_response()
+        if await self._sender.respond(scope, receive, send, headers=self._extra, cookies=self._cookies):
+            await self.after_response()
 
-    async def _decide(self, method: str) -> Answer:
-        backend, key = self._file._located()
-        if self._redirect and backend.capabilities.signs:
-            # some storages tell only when they are asked that they do not sign this key
-            with suppress(NotSupportedError):
-                url = await backend.sign_async(key, expires_in=REDIRECT_LIFETIME)
-                return Answer(307, {**secure_headers(self._serving), "Location": url, "Content-Length": "0"})
-        if self._x_accel is not None:
-            return await self._handed_over(method, self._x_accel)
-        headers = request_headers(self._request.scope["headers"])
-        return answer(method, headers, await self._represent(), self._serving)
 
-    async def _handed_over(self, method: str, location: str) -> Answer:
-        """Leave the bytes to nginx, and with them ranges and conditions: it gives the file a tag of its own."""
-        backend, key = self._file._located()
-        if not backend.location.startswith("file:"):
-            raise NotSupportedError(
-                f"nginx can send the files of local storages only, not of {backend.key!r}"
-            )
-        decided = answer(method, {}, await self._represent(), self._serving)
-        headers = {name: value for name, value in decided.headers.items() if name != "Content-Length"}
-        return Answer(200, {**headers, "X-Accel-Redirect": f"{location.rstrip('/')}/{quote(key)}"})
+async def limit_caching(message: Message, scope: Scope) -> None:
+    """Take from the response with a file what caches must not keep; a `before_send` hook, the last of all."""
+    if message["type"] == "http.response.start" and is_file_response(scope):
+        message["headers"] = cacheable_headers(message["status"], message["headers"], scope)
 
-    async def _represent(self) -> Representation:
-        file = self._file
-        size, etag, last_modified = file.size, file.etag, file.last_modified
-        if size is None:
-            # a row of advanced-alchemy may not know it
-            backend, key = file._located()
-            stat = await backend.stat_async(key)
-            size, etag, last_modified = stat.size, stat.etag, stat.last_modified
-        self._size = size
-        return Representation(
-            filename=file.filename if self._filename is None else self._filename,
-            content_type=file.content_type if self._served_type is None else self._served_type,
-            size=size,
-            checksum=file.checksum,
-            etag=etag,
-            last_modified=last_modified,
-        )
 
-    async def _open(self, decided: Answer, stack: AsyncExitStack) -> AsyncGenerator[bytes]:
-        backend, key = self._file._located()
-        # the whole is read without a limit, so that bytes too many are noticed
-        length = None if decided.is_whole else decided.length
-        content = await backend.get_async(key, start=decided.start, length=length)
-        stack.push_async_callback(aclose, content)
-        chunks = exactly(content, decided.length)
-        # first what reads, then what is read
-        stack.push_async_callback(chunks.aclose)
-        return chunks
+def without_files(keeps: Callable[[HTTPScope, int], bool]) -> Callable[[HTTPScope, int], bool]:
+    """Return a filter of Litestar's response cache that keeps what *keeps* does, but for files.
 
-    async def _seen(self, decided: Answer, chunks: AsyncGenerator[bytes] | None) -> tuple[bytes, str | None]:
-        """Return the first piece of the body, and the type that goes with it: that of text depends on its bytes."""
-        content_type = decided.headers.get("Content-Type")
-        if content_type is None or not has_no_charset(content_type):
-            return b"" if chunks is None else await anext(chunks, b""), content_type
-        if chunks is not None and decided.is_whole:
-            head = first = await beginning(chunks, LOOKED_AT)
-        else:
-            first = b"" if chunks is None else await anext(chunks, b"")
-            # HEAD and each range have the same type as the whole
-            head = await self._head() if self._size else b""
-        return first, with_charset(content_type, head, self._size)
+    It would send the whole file for a range or a condition, with the cookies of another user, and hold it in memory.
+    """
 
-    async def _head(self) -> bytes:
-        backend, key = self._file._located()
-        async with aclosing(await backend.get_async(key, length=LOOKED_AT)) as content:
-            return await beginning(content, LOOKED_AT)
+    def filtered(scope: HTTPScope, status: int) -> bool:
+        return not is_file_response(scope) and keeps(scope, status)
 
-    def _set_start(self, decided: Answer, content_type: str | None) -> None:
-        self.status_code: int = decided.status
-        self.headers: MutableScopeHeaders = MutableScopeHeaders()
-        for name, value in decided.headers.items():
-            self.headers[name] = value
-        if content_type is not None:
-            self.headers["Content-Type"] = content_type
-        for name, value in self._extra.items():
-            self.headers[name] = value
+    return filtered

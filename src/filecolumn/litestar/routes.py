@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator
-
 from litestar import HttpMethod, Request, put, route
 from litestar.datastructures import State
-from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
-from filecolumn.backends.base import StorageBackend
-from filecolumn.backends.registry import storages
-from filecolumn.content.sources import source_of
-from filecolumn.errors import InvalidGrantError, ObjectExistsError, StorageError
-from filecolumn.files.facts import FileFacts, Json
-from filecolumn.files.file import FileObject
-from filecolumn.files.grants import check_subject, granted_facts, receipt, too_large
-from filecolumn.files.state import Phase
-from filecolumn.files.transfer import Put, put_async
-from filecolumn.http.caching import by_signed_url
+from filecolumn.files.facts import Json
+from filecolumn.http.caching import mark_signed_url
+from filecolumn.http.signed import disposition_of, file_of, receive_upload, verified_claims
 from filecolumn.litestar.config import FileColumnConfig
-from filecolumn.litestar.exceptions import SIGNED_ROUTES
-from filecolumn.litestar.receiving import body_chunks, check_encoding, subject_of
+from filecolumn.litestar.exceptions import SIGNED_ROUTES, http_exceptions
+from filecolumn.litestar.receiving import subject_of
 from filecolumn.litestar.response import FileObjectResponse
-from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
 from filecolumn.signing import Claims, Purpose, UrlSigner
 
 __all__ = ("signed_routes",)
@@ -48,12 +36,10 @@ def _download_route(path: str, config: FileColumnConfig, signer: UrlSigner) -> H
     )
     async def download(request: AnyRequest) -> FileObjectResponse:
         claims = _verified(signer, "download", request)
-        by_signed_url(request.scope, claims.expires_at, is_bound=bool(claims.subject))
-        # the signature vouches for what it holds, so no row has to be asked
-        file = FileObject._from_facts(_facts(claims), Phase.STORED)
+        mark_signed_url(request.scope, claims.expires_at, is_bound=bool(claims.subject))
         return FileObjectResponse(
-            file,
-            disposition="attachment" if claims.disposition == "attachment" else "inline",
+            file_of(claims),
+            disposition=disposition_of(claims),
             redirect=config.redirect,
             x_accel=config.x_accel,
         )
@@ -73,82 +59,19 @@ def _upload_route(path: str, config: FileColumnConfig, signer: UrlSigner) -> HTT
     )
     async def upload(request: AnyRequest) -> dict[str, Json]:
         claims = _verified(signer, "upload", request)
-        limit = config.max_upload_size if claims.max_size < 0 else claims.max_size
-        _check_announced(request, claims, limit)
-        facts = await _receive(request, claims, limit)
-        return {
-            "grant": signer.tokens.sign(receipt(claims, facts)),
-            "filename": facts.filename,
-            "content_type": facts.content_type,
-            "size": facts.size,
-            "checksum": facts.checksum,
-        }
+        with http_exceptions():
+            return await receive_upload(
+                signer,
+                claims,
+                request.headers,
+                request.stream(),
+                announced=request.content_length,
+                max_size=config.max_upload_size,
+            )
 
     return upload
 
 
 def _verified(signer: UrlSigner, purpose: Purpose, request: AnyRequest) -> Claims:
-    claims = signer.tokens.verify(str(request.path_params["token"]), purpose, now=time.time())
-    check_subject(claims, subject_of(request.scope))
-    return claims
-
-
-def _facts(claims: Claims) -> FileFacts:
-    return FileFacts(
-        filename=claims.filename,
-        key=claims.key,
-        backend=claims.backend,
-        content_type=claims.content_type or DEFAULT_CONTENT_TYPE,
-        size=None if claims.size < 0 else claims.size,
-        checksum=claims.checksum or None,
-    )
-
-
-def _check_announced(request: AnyRequest, claims: Claims, limit: int | None) -> None:
-    """Refuse by the headers what the body could only repeat."""
-    check_encoding(request.headers)
-    announced = request.content_length
-    if announced is not None and limit is not None and limit < announced:
-        raise too_large(claims.filename, limit)
-    declared = check_content_type(request.headers.get("content-type", ""))
-    if claims.content_type not in {"", DEFAULT_CONTENT_TYPE, declared}:
-        raise HTTPException(status_code=415, detail="The upload was granted for another type")
-
-
-async def _receive(request: AnyRequest, claims: Claims, limit: int | None) -> FileFacts:
-    backend = storages.get(claims.backend)
-    if not claims.key:
-        raise InvalidGrantError("the signature names no place")
-    content = body_chunks(request, claims.filename, limit)
-    is_refused = await _refuses_taken_keys(backend)
-    if not is_refused:
-        await _check_free(backend, claims)
-        content = _unless_taken(content, backend, claims)
-    # not fresh: whoever uses the URL twice and hangs up must not remove what came first
-    op = Put(
-        backend, claims.key, source_of(content), granted_facts(claims), fresh=False, looked_for=not is_refused
-    )
-    return await put_async(op)
-
-
-async def _refuses_taken_keys(backend: StorageBackend) -> bool:
-    """Return whether the storage keeps the first of two uploads at once by itself."""
-    try:
-        return await backend.refuses_taken_keys_async()
-    except StorageError:
-        # it may take uploads, and nothing of ours under another folder
-        return False
-
-
-async def _check_free(backend: StorageBackend, claims: Claims) -> None:
-    if await backend.exists_async(claims.key):
-        raise ObjectExistsError(f"{claims.filename!r} was uploaded already with this grant")
-
-
-async def _unless_taken(
-    chunks: AsyncIterator[bytes], backend: StorageBackend, claims: Claims
-) -> AsyncIterator[bytes]:
-    """Pass *chunks* on, and look at their end whether another upload with the URL was faster."""
-    async for chunk in chunks:
-        yield chunk
-    await _check_free(backend, claims)
+    token = str(request.path_params["token"])
+    return verified_claims(signer, token, purpose, subject=subject_of(request.scope))

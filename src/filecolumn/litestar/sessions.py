@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, class_mapper
 
 from filecolumn._threads import completed
-from filecolumn.http.caching import uncached
-from filecolumn.litestar.exceptions import failed_commit, http_content, logged_path
+from filecolumn.http.caching import without_cache_headers
+from filecolumn.http.errors import failed_commit
+from filecolumn.litestar.exceptions import json_of, logged_path
 from filecolumn.logs import warn
 from filecolumn.orm.attributes import row_attributes
 from filecolumn.orm.transaction import touches_files
@@ -26,7 +27,6 @@ __all__ = (
     "answer_failed_commit",
     "current_scope",
     "flush_after_handler",
-    "watch_commit",
 )
 
 _STATE = "_filecolumn_commits"
@@ -35,10 +35,10 @@ _STATE = "_filecolumn_commits"
 _DESCRIBING = (b"content-", b"etag", b"last-modified", b"location")
 
 _FAILURE = failed_commit()
-_BODY = encode_json(http_content(_FAILURE))
+_BODY = encode_json(json_of(_FAILURE))
 
 
-class CommitWatch:
+class _CommitWatch:
     """Whether the last commit of a session has failed."""
 
     def __init__(self, session: Session) -> None:
@@ -57,16 +57,10 @@ class _Commits:
     """The commits of one request."""
 
     def __init__(self) -> None:
-        self.watches: list[CommitWatch] = []
+        self.watches: list[_CommitWatch] = []
         self.is_answered = False
         """Whether the response is ours from here on."""
         self.is_body_sent = False
-
-
-def watch_commit(scope: Scope, session: Session) -> None:
-    """Take note of a session that may be committed while the response to its request is sent."""
-    commits = cast("MutableMapping[str, _Commits]", scope).setdefault(_STATE, _Commits())
-    commits.watches.append(CommitWatch(session))
 
 
 async def answer_failed_commit(message: Message, scope: Scope) -> None:
@@ -79,9 +73,11 @@ async def answer_failed_commit(message: Message, scope: Scope) -> None:
         if commits.is_answered:
             warn("%s: the commit after the handler failed", logged_path(scope))
             kept = [
-                pair for pair in uncached(message["headers"]) if not pair[0].lower().startswith(_DESCRIBING)
+                pair
+                for pair in without_cache_headers(message["headers"])
+                if not pair[0].lower().startswith(_DESCRIBING)
             ]
-            message["status"] = _FAILURE.status_code
+            message["status"] = _FAILURE.status
             message["headers"] = [*kept, *_headers()]
     elif message["type"] == "http.response.body" and commits.is_answered:
         message["body"] = b"" if commits.is_body_sent else _BODY
@@ -146,8 +142,10 @@ async def _flush(scope: Scope) -> None:
 
 
 def _watch(scope: Scope, session: Session) -> None:
+    """Watch a session with files, which may be committed while the response to its request is sent."""
     if touches_files(session):
-        watch_commit(scope, session)
+        commits = cast("MutableMapping[str, _Commits]", scope).setdefault(_STATE, _Commits())
+        commits.watches.append(_CommitWatch(session))
 
 
 def _changes_files(session: Session) -> bool:

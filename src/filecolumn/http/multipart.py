@@ -1,25 +1,24 @@
-"""Reads a form, part by part, and closes its files whatever ends it.
+"""Reads a multipart form part by part, and closes its files whatever ends it; needs the package `multipart`.
 
-Litestar's own parser takes a file input that was left empty for an empty text, decodes a text by any codec that
-its part names, and leaves files open after most errors.
+It differs from the parsers of frameworks: a file input that was left empty is told from an empty text, a text is
+decoded by a known codec only, and no file stays open after an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from encodings.aliases import aliases
-from typing import cast
+from typing import Generic, Protocol, TypeVar, cast, runtime_checkable
 
-from litestar.datastructures import UploadFile
-from litestar.exceptions import ClientException
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
+from filecolumn.http.errors import HttpError
 from filecolumn.http.forms import LEFT_EMPTY
 
-__all__ = ("close_files", "read_form")
+__all__ = ("Form", "FormFile", "MakeFile", "close_files", "read_form")
 
 Form = dict[str, object]
-"""Texts and uploads by the names of their fields; several of one name are a list."""
+"""Texts and files by the names of their fields; several of one name are a list."""
 
 # Others than these are never sent by browsers, and `punycode` and `idna` take time with the square of the length
 _CODECS = frozenset(
@@ -33,18 +32,52 @@ _CODECS = frozenset(
 )
 
 
-async def read_form(chunks: AsyncIterator[bytes], boundary: bytes, *, max_parts: int) -> Form:
-    """Return the parts of a form; ClientException if it is broken, and then all files are closed."""
-    reader = _FormReader()
+class _Closing(Protocol):
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class FormFile(Protocol):
+    """A file of a form, as frameworks have it: `UploadFile`."""
+
+    @property
+    def file(self) -> _Closing:
+        """What has the bytes."""
+        ...
+
+    async def write(self, data: bytes, /) -> object:
+        """Add bytes at the end."""
+        ...
+
+    async def seek(self, offset: int, /) -> object:
+        """Move to a byte."""
+        ...
+
+    async def close(self) -> None:
+        """Close it, in a thread if that may block."""
+        ...
+
+
+File = TypeVar("File", bound=FormFile)
+
+MakeFile = Callable[[str, str, dict[str, str]], File]
+"""Makes an empty file of its name, its media type and the headers of its part."""
+
+
+async def read_form(
+    chunks: AsyncIterator[bytes], boundary: bytes, make_file: MakeFile[File], *, max_parts: int
+) -> Form:
+    """Return the parts of a form; HttpError 400 if it is broken, and then all files are closed."""
+    reader = _FormReader(make_file)
     try:
         await reader.read(chunks, boundary, max_parts)
     except ParserLimitReached as error:
         # also of headers, so no 413; as Litestar answers it
         await reader.close()
-        raise ClientException(detail="Request Entity Too Large") from error
+        raise HttpError(400, "Request Entity Too Large") from error
     except MultipartError as error:
         await reader.close()
-        raise ClientException(detail="Invalid multipart/form-data") from error
+        raise _broken() from error
     except BaseException:
         await reader.close()
         raise
@@ -52,32 +85,33 @@ async def read_form(chunks: AsyncIterator[bytes], boundary: bytes, *, max_parts:
 
 
 async def close_files(values: Iterable[object]) -> None:
-    """Close the uploads among the values of a form."""
-    uploads = list(_uploads(values))
+    """Close the files among the values of a form."""
+    files = list(_files(values))
     try:
-        for upload in uploads:
-            await upload.close()
+        for file in files:
+            await file.close()
     finally:
         # a task that is cancelled again does not come to the thread that closes large ones, nor to the next
-        for upload in uploads:
-            upload.file.close()
+        for file in files:
+            file.file.close()
 
 
-def _uploads(values: Iterable[object]) -> Iterator[UploadFile]:
+def _files(values: Iterable[object]) -> Iterator[FormFile]:
     for value in values:
-        if isinstance(value, UploadFile):
+        if isinstance(value, list):
+            yield from _files(cast("list[object]", value))
+        elif not isinstance(value, str) and isinstance(value, FormFile):
             yield value
-        elif isinstance(value, list):
-            yield from _uploads(cast("list[object]", value))
 
 
-class _FormReader:
+class _FormReader(Generic[File]):
     """Collects the parts of a form as they come in."""
 
-    def __init__(self) -> None:
+    def __init__(self, make_file: MakeFile[File]) -> None:
         self.fields: dict[str, list[object]] = {}
+        self._make_file = make_file
         self._segment: MultipartSegment | None = None
-        self._upload: UploadFile | None = None
+        self._file: File | None = None
         self._text = bytearray()
 
     async def read(self, chunks: AsyncIterator[bytes], boundary: bytes, max_parts: int) -> None:
@@ -98,36 +132,38 @@ class _FormReader:
 
     async def close(self) -> None:
         """Close every file."""
-        await close_files([self._upload, *self.fields.values()])
+        await close_files([self._file, *self.fields.values()])
 
     def _begin(self, segment: MultipartSegment) -> None:
         self._segment = segment
         if segment.filename:
-            self._upload = UploadFile(
-                content_type=segment.content_type or "text/plain",
-                filename=segment.filename,
-                headers=dict(segment.headerlist),
+            self._file = self._make_file(
+                segment.filename, segment.content_type or "text/plain", dict(segment.headerlist)
             )
 
     async def _add(self, data: bytes) -> None:
-        if self._upload is None:
+        if self._file is None:
             self._text += data
         else:
-            await self._upload.write(data)
+            await self._file.write(data)
 
     async def _end(self) -> None:
-        segment, upload = self._segment, self._upload
+        segment, file = self._segment, self._file
         if segment is None:
-            raise ClientException(detail="Invalid multipart/form-data")
+            raise _broken()
         values = self.fields.setdefault(segment.name or "", [])
-        if upload is not None:
-            await upload.seek(0)
-            values.append(upload)
+        if file is not None:
+            await file.seek(0)
+            values.append(file)
         elif not self._text and _is_file_input(segment):
             values.append(LEFT_EMPTY)
         else:
             values.append(_decoded(bytes(self._text), segment.charset))
-        self._segment, self._upload, self._text = None, None, bytearray()
+        self._segment, self._file, self._text = None, None, bytearray()
+
+
+def _broken() -> HttpError:
+    return HttpError(400, "Invalid multipart/form-data")
 
 
 def _is_file_input(segment: MultipartSegment) -> bool:
@@ -139,8 +175,8 @@ def _decoded(text: bytes, charset: str | None) -> str:
     codec = (charset or "utf-8").strip().lower().replace("-", "_")
     codec = aliases.get(codec, codec)
     if codec not in _CODECS:
-        raise ClientException(detail="The charset of a field is not known")
+        raise HttpError(400, "Unknown charset of a form field")
     try:
         return text.decode(codec)
     except UnicodeError as error:
-        raise ClientException(detail="A field is not text in its charset") from error
+        raise HttpError(400, "Form field not valid in its charset") from error

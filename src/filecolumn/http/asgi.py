@@ -1,0 +1,37 @@
+"""The ASGI messages of HTTP, typed so that those of a framework fit: read as mappings, sent as exact dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Literal, TypedDict
+
+__all__ = ("RawHeaders", "Receive", "ResponseBody", "ResponseStart", "Scope", "Send")
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+"""Names and values of headers, in the order in which they are sent."""
+
+Scope = Mapping[str, object]
+"""One request; it is a dictionary that everything which handles the request shares."""
+
+Receive = Callable[[], Awaitable[Mapping[str, object]]]
+"""Returns the next message from the client."""
+
+
+class ResponseStart(TypedDict):
+    """The message with status and headers."""
+
+    type: Literal["http.response.start"]
+    status: int
+    headers: RawHeaders
+
+
+class ResponseBody(TypedDict):
+    """A message with some bytes of the body."""
+
+    type: Literal["http.response.body"]
+    body: bytes
+    more_body: bool
+
+
+Send = Callable[[ResponseStart | ResponseBody], Awaitable[None]]
+"""Sends a message to the client."""

@@ -1,0 +1,100 @@
+"""Which error is which HTTP status, and what a client is told: nothing of paths, buckets or keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from filecolumn.errors import (
+    ChecksumMismatchError,
+    CommitOutcomeUnknownError,
+    ConcurrentFileChangeError,
+    ContentRejectedError,
+    ContentTypeRejectedError,
+    FileTooLargeError,
+    InvalidGrantError,
+    InvalidKeyError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    OwnedFileError,
+    StaleUploadError,
+    StorageError,
+)
+
+__all__ = ("STATUS_BY_ERROR", "ErrorStatus", "HttpError", "failed_commit", "http_error")
+
+
+class HttpError(Exception):
+    """A request is answered with an error; an adapter makes its framework's own exception or response of it."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        extra: list[dict[str, object]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status: int = status
+        """The HTTP status."""
+        self.detail: str = detail
+        """What the client is told."""
+        self.extra: list[dict[str, object]] | None = extra
+        """What a program can read of it: the field, the code and the parameters of a refused file."""
+        self.headers: Mapping[str, str] | None = headers
+        """Headers of the response."""
+
+
+class ErrorStatus(NamedTuple):
+    """How one class of errors is answered."""
+
+    status: int
+    """The HTTP status."""
+    detail: str
+    """What the client is told."""
+
+
+STATUS_BY_ERROR: Mapping[type[Exception], ErrorStatus] = {
+    FileTooLargeError: ErrorStatus(413, "File too large"),
+    ContentTypeRejectedError: ErrorStatus(415, "File type not accepted"),
+    ContentRejectedError: ErrorStatus(422, "File not accepted"),
+    InvalidGrantError: ErrorStatus(403, "Signature invalid, expired or already used"),
+    InvalidKeyError: ErrorStatus(400, "Invalid file name"),
+    ObjectNotFoundError: ErrorStatus(404, "File not found"),
+    ObjectExistsError: ErrorStatus(409, "File already exists"),
+    CommitOutcomeUnknownError: ErrorStatus(
+        503, "Outcome unknown; check whether it was stored before you retry"
+    ),
+    ConcurrentFileChangeError: ErrorStatus(409, "File changed by another request"),
+    OwnedFileError: ErrorStatus(409, "File in use"),
+    StaleUploadError: ErrorStatus(409, "Upload expired; upload the file again"),
+    ChecksumMismatchError: ErrorStatus(502, "File corrupt"),
+    StorageError: ErrorStatus(503, "Storage temporarily unavailable"),
+}
+"""Subclasses have the status of the closest class."""
+
+
+def http_error(error: Exception) -> HttpError:
+    """Return how *error* is answered; 500 for what is the application's own mistake."""
+    if isinstance(error, HttpError):
+        return error
+    found = next((STATUS_BY_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_BY_ERROR), None)
+    if found is None:
+        return HttpError(500, "Internal Server Error", headers={"Cache-Control": "no-store"})
+    return _answered(found, [_extra(error)] if isinstance(error, ContentRejectedError) else None)
+
+
+def failed_commit() -> HttpError:
+    """Return what a client is told of a commit that somebody else has called, and swallowed its error."""
+    return _answered(STATUS_BY_ERROR[CommitOutcomeUnknownError])
+
+
+def _answered(known: ErrorStatus, extra: list[dict[str, object]] | None = None) -> HttpError:
+    # a cache must not go on with an error when it is over, such as a file that is not there yet
+    headers = {"Cache-Control": "no-store", **({"Retry-After": "5"} if known.status == 503 else {})}
+    return HttpError(known.status, known.detail, extra=extra, headers=headers)
+
+
+def _extra(error: ContentRejectedError) -> dict[str, object]:
+    return {"field": error.field, "code": error.code, "params": dict(error.params)}
