@@ -1,1 +1,1 @@
-"""A gallery: upload, look, play, replace and delete, with files that are true to their rows."""
+"""A gallery: upload, view, play, replace and delete, with files and rows that always agree."""

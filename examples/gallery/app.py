@@ -1,4 +1,4 @@
-"""The application: advanced-alchemy for the rows, filecolumn for the files, plain files for the pages."""
+"""The application: advanced-alchemy for the rows, filecolumn for the files, static files for the pages."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = ("create_app",)
 PAGES = Path(__file__).parent / "static"
 
 
-def no_such_page(_: Request[Any, Any, State], __: Exception) -> Response[dict[str, object]]:
-    """Answer for what the file system takes for no name: too long, below a file, with a null character."""
-    return Response({"status_code": 404, "detail": "There is no such page"}, status_code=404)
+def page_not_found(_: Request[Any, Any, State], __: Exception) -> Response[dict[str, object]]:
+    """Respond to what is not a name to the file system: too long, below a file, with a null character."""
+    return Response({"status_code": 404, "detail": "Page not found"}, status_code=404)
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -50,7 +50,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         directories=[PAGES],
         html_mode=True,
         name="pages",
-        exception_handlers={InternalServerException: no_such_page, ValueError: no_such_page},
+        exception_handlers={InternalServerException: page_not_found, ValueError: page_not_found},
     )
     return Litestar(
         route_handlers=[ItemController, show_status, probe_storages, pages],

@@ -1,4 +1,4 @@
-"""What keeps other sites out: nobody has to log in here, and any page in the browser can send to this machine."""
+"""Keeps other sites out: the gallery has no login, and any page in the browser can send requests to this machine."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ HEADERS = {
 
 
 def refuse_other_sites(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Refuse what the page of another site sends or embeds; a link to a page or a file may be followed."""
+    """Refuse requests of other sites and what they embed; a link to a page or a file may be followed."""
     host = connection.headers.get("host", "")
     # a site can make its own name lead to this machine; then the name is not one of ours
     if OWN_HOST.fullmatch(host) is None:
-        raise PermissionDeniedException("The gallery is for this machine only")
+        raise PermissionDeniedException("The gallery serves this machine only")
     own = f"{connection.url.scheme}://{host}".lower()
     origins = {origin.lower() for origin in connection.headers.getall("origin", [])}
     if not origins <= {own} or not (is_own(connection) or is_followed_link(connection)):
-        raise PermissionDeniedException("This request comes from another site")
+        raise PermissionDeniedException("Request from another site")
 
 
 def is_own(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
-    """Tell whether our page sent it, or no page at all; programs that are no browser do not say."""
+    """Return whether our page sent it, or no page at all; programs other than browsers do not say."""
     return set(connection.headers.getall("sec-fetch-site", [])) <= {"same-origin", "none"}
 
 
 def is_followed_link(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
-    """Tell whether it opens an address in a tab, which shows nothing to the page that led there."""
+    """Return whether it opens an address in a tab, of which the page with the link sees nothing."""
     headers = connection.headers
     opens_tab = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
     return opens_tab and connection.scope.get("method") in READING
 
 
 async def add_headers(message: Message, _: Scope) -> None:
-    """Protect every response, errors too; a response that has such a header already keeps its own."""
+    """Add the headers to every response, errors too; a response that has one keeps its own."""
     if message["type"] == "http.response.start":
         headers = MutableScopeHeaders.from_message(message)
         for name, value in HEADERS.items():

@@ -25,20 +25,20 @@ ItemNumber = FromPath[int]
 Items = NamedDependency[ItemService]
 
 FORM_OVERHEAD = 64 * 1024
-"""Bytes that a form may have around its file."""
+"""Bytes of a form besides its file, at most."""
 BODY_LIMIT = (FILE.max_size or 0) + FORM_OVERHEAD
 THUMBNAIL_CACHE = "private, max-age=31536000, immutable"
 """The address of a thumbnail changes with its picture."""
 
 
 class Upload(msgspec.Struct):
-    """What is sent: a form with one file."""
+    """A form with one file."""
 
     file: FileObject
 
 
 class ItemOut(msgspec.Struct):
-    """What the page shows of an item."""
+    """An item, as the page shows it."""
 
     id: int
     name: str
@@ -55,7 +55,7 @@ class ItemOut(msgspec.Struct):
 
 
 class Policy(msgspec.Struct):
-    """What the column takes, so that the page can say it before an upload."""
+    """What the column accepts, so that the page can say so before an upload."""
 
     max_size: int | None
     accept: list[str]
@@ -72,8 +72,8 @@ class Refusal(msgspec.Struct):
 def refusals(*codes: int) -> dict[int, ResponseSpec]:
     """Describe errors for OpenAPI."""
     texts = {
-        400: "Not understood",
-        404: "Not there",
+        400: "Malformed request",
+        404: "Not found",
         413: "Too large",
         415: "Not accepted",
         416: "No such range",
@@ -103,7 +103,7 @@ def shown(item: Item) -> ItemOut:
 
 
 async def picture(item: Item) -> None:
-    """Give a stored item its thumbnail and its measures, if it is a picture."""
+    """Set the thumbnail and the dimensions of a stored item, if it is a picture."""
     seen = await look_at(item.file)
     if seen is None:
         item.thumbnail = None
@@ -116,12 +116,12 @@ async def found(items: ItemService, number: int) -> Item:
     """Return an item, or answer 404."""
     item = await items.get_one_or_none(id=number) if 0 < number < 2**63 else None
     if item is None:
-        raise NotFoundException("There is no such file")
+        raise NotFoundException("File not found")
     return item
 
 
 class ItemController(Controller):
-    """Files: upload, list, look, replace, delete."""
+    """Files: upload, list, view, replace, delete."""
 
     path = "/api/items"
     tags = ("items",)
@@ -130,7 +130,7 @@ class ItemController(Controller):
     async def list_items(self, items: Items) -> list[ItemOut]:
         return [shown(item) for item in await items.get_many(order_by=[(Item.id, True)])]
 
-    @get("/policy", summary="Say what may be uploaded")
+    @get("/policy", summary="Return what may be uploaded")
     async def show_policy(self) -> Policy:
         return Policy(FILE.max_size, sorted(FILE.accept or ()))
 
@@ -179,13 +179,13 @@ class ItemController(Controller):
     ) -> FileObjectResponse:
         return FileObjectResponse((await found(items, number)).file, request)
 
-    @get("/{number:int}/thumbnail", summary="Show a small picture of a picture", responses=refusals(404, 416))
+    @get("/{number:int}/thumbnail", summary="Show the thumbnail of a picture", responses=refusals(404, 416))
     async def read_thumbnail(
         self, number: ItemNumber, request: AnyRequest, items: Items
     ) -> FileObjectResponse:
         item = await found(items, number)
         if item.thumbnail is None:
-            raise HTTPException(status_code=404, detail="There is no small picture of it")
+            raise HTTPException(status_code=404, detail="The file has no thumbnail")
         return FileObjectResponse(
             item.thumbnail, request, disposition="inline", cache_control=THUMBNAIL_CACHE
         )

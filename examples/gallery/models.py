@@ -1,4 +1,4 @@
-"""One table: a row has a file, and perhaps a small picture of it."""
+"""One table: a row has a file, and a thumbnail of it if it is a picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = StoredObject(
     max_size=500_000_000,
     accept={"image/*", "video/*", "audio/*", "application/pdf", "text/plain"},
 )
-"""What may be uploaded: an SVG may not, since no wildcard takes what a browser runs."""
+"""What may be uploaded: an SVG may not, since no wildcard accepts what a browser runs."""
 
 
 class Item(BigIntAuditBase):

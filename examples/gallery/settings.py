@@ -15,7 +15,7 @@ __all__ = ("Settings",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the application is told."""
+    """The settings of the application."""
 
     folder: Path
     """Holds the database, the files and the signing key, unless the other two say otherwise."""

@@ -1,4 +1,4 @@
-"""How the storages are, and whether they and the rows agree."""
+"""The health of the storages, and whether they and the rows agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .models import Item, ItemService
 __all__ = ("probe_storages", "show_status")
 
 EXAMPLES = 20
-"""Findings that are shown; all of them are counted."""
+"""Findings that are shown, at most; all of them are counted."""
 
 
 class StorageOut(msgspec.Struct):
@@ -29,7 +29,7 @@ class StorageOut(msgspec.Struct):
 
 
 class FindingOut(msgspec.Struct):
-    """Something that is not as it should be."""
+    """A fault."""
 
     kind: str
     detail: str
@@ -38,7 +38,7 @@ class FindingOut(msgspec.Struct):
 
 
 class CheckOut(msgspec.Struct):
-    """What a comparison of rows, ledger and storages found."""
+    """The result of a comparison of rows, ledger and storages."""
 
     is_clean: bool
     files: int
@@ -52,7 +52,7 @@ class CheckOut(msgspec.Struct):
 
 
 class Backlog(msgspec.Struct):
-    """What is still to be deleted."""
+    """Pending deletions."""
 
     waiting: int
     due: int
@@ -61,7 +61,7 @@ class Backlog(msgspec.Struct):
 
 
 class Status(msgspec.Struct):
-    """What the status page shows."""
+    """The data of the status page."""
 
     files: int
     size: int
@@ -72,7 +72,7 @@ class Status(msgspec.Struct):
 
 @get("/api/status", summary="Compare the rows with the storages", tags=["status"])
 async def show_status(items: NamedDependency[ItemService], db_engine: NamedDependency[AsyncEngine]) -> Status:
-    """Add up what the rows say, and look for what is wrong; nothing is written.
+    """Add up the sizes in the rows, and look for faults; nothing is written.
 
     Every object is listed and every row is read: a large application lets a job do that, once a day.
     """
@@ -83,7 +83,7 @@ async def show_status(items: NamedDependency[ItemService], db_engine: NamedDepen
 
 @post("/api/status/probe", status_code=200, summary="Probe the storages", tags=["status"])
 async def probe_storages() -> list[StorageOut]:
-    """Write, read and delete a few bytes in each storage; no GET, since it does something."""
+    """Write, read and delete a few bytes in each storage; not a GET, since it has effects."""
     health = await check_storages()
     return [
         StorageOut(name, found.is_healthy, found.seconds, found.error)
@@ -100,13 +100,13 @@ async def compare(engine: AsyncEngine) -> CheckOut:
 
 
 async def backlog(engine: AsyncEngine) -> Backlog:
-    """Return what the ledger has still to be deleted."""
+    """Return the pending deletions of the ledger."""
     report = await status_async(engine, Item.metadata)
     return Backlog(report.doomed, report.due, report.oldest_due_seconds, report.stuck)
 
 
 def described(finding: Finding) -> FindingOut:
-    """Say what a finding is about."""
+    """Describe a finding."""
     row = finding.row
     place = None if row is None else f"{row.table}.{row.column}, row {', '.join(map(str, row.primary_key))}"
     return FindingOut(finding.kind, finding.detail, place, finding.key)

@@ -1,4 +1,4 @@
-"""Small pictures of pictures, by Pillow: another file of the row, stored and removed with it."""
+"""Thumbnails of pictures, by Pillow: another file of the row, stored and removed with it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNREADABLE = (
     SyntaxError,
     ValueError,
 )
-"""What Pillow raises for a picture that is damaged, or not as its header says."""
+"""What Pillow raises for a corrupt picture."""
 
 # Decoding is work for a processor, and each picture in work takes memory
 _decoders = CapacityLimiter(2)
@@ -34,16 +34,16 @@ _decoders = CapacityLimiter(2)
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What was seen in a picture."""
+    """The dimensions and the thumbnail of a picture."""
 
     width: int
     height: int
     thumbnail: bytes
-    """WebP, turned upright, without the place where it was taken or anything else from the camera."""
+    """WebP, upright, without the location or other metadata of the camera."""
 
 
 async def look_at(file: FileObject) -> Picture | None:
-    """Return what a stored picture shows, None if it cannot be decoded."""
+    """Return dimensions and thumbnail of a stored picture; None if it cannot be decoded."""
     if not file.content_type.startswith("image/"):
         return None
     return await to_thread.run_sync(_look_at, file, limiter=_decoders)

@@ -285,7 +285,7 @@ def test_an_application_that_does_not_start_is_one_sentence(
 ) -> None:
     result = run_files("fails_to_start", command, monkeypatch=monkeypatch)
     assert result.exit_code == 3, result.output
-    assert result.stderr == "Error: the application does not start: RuntimeError: no queue\n"
+    assert result.stderr == "Error: the application failed to start: RuntimeError: no queue\n"
 
 
 def test_code_that_ends_the_process_has_not_found_anything(shop: Path) -> None:

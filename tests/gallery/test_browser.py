@@ -126,7 +126,7 @@ def test_what_is_refused_says_why(page: Page, tmp_path: Path, http: httpx.Client
     drawing.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     page.locator("#chooser").set_input_files([false, drawing])
     queue = page.locator("#queue")
-    expect(queue.get_by_text("It says image/png, but it is text/html")).to_be_visible()
+    expect(queue.get_by_text("Declared as image/png, but the content is text/html")).to_be_visible()
     expect(queue.get_by_text("image/svg+xml is not accepted")).to_be_visible()
     expect(page.locator("#uploads-title")).to_have_text("2 not stored")
     assert http.get("/api/items").json() == []
@@ -192,7 +192,7 @@ def test_a_refused_replacement_leaves_the_file(page: Page, pictures: list[Path],
     false = tmp_path / "false.jpg"
     false.write_bytes(b"<html></html>")
     page.locator("#replacement").set_input_files(false)
-    expect(page.get_by_role("alert")).to_have_text("It says image/jpeg, but it is text/html")
+    expect(page.get_by_role("alert")).to_have_text("Declared as image/jpeg, but the content is text/html")
     expect(page.locator("#viewer-name")).to_have_text("wide.jpg")
 
 

@@ -49,11 +49,11 @@ export function reason(status, answer) {
     case "too_large":
       return `Too large: ${bytes(problem.params.max_size)} at most`;
     case "type_mismatch":
-      return `It says ${problem.params.claimed}, but it is ${problem.params.found}`;
+      return `Declared as ${problem.params.claimed}, but the content is ${problem.params.found}`;
     case "type_not_accepted":
       return `${problem.params.content_type} is not accepted`;
   }
   if (status === 413) return "Too large";
-  if (status === 0) return "The server cannot be reached";
+  if (status === 0) return "Cannot reach the server";
   return answer?.detail ?? `Error ${status}`;
 }

@@ -101,7 +101,7 @@ function render(fresh) {
   $("#count").textContent = items.length ? `${counted(items.length, "file", "files")}, ${bytes(size)}` : "";
   $("#filters").hidden = items.length === 0;
   $("#nothing").hidden = visible().length > 0;
-  $("#nothing").textContent = items.length ? "Nothing of this kind." : "Nothing here yet. The first file is yours.";
+  $("#nothing").textContent = items.length ? "Nothing of this kind." : "Nothing here yet. Upload the first file.";
   $("#drop").classList.toggle("empty", items.length === 0);
 }
 
@@ -172,9 +172,9 @@ async function replace(file) {
 
 async function remove(item) {
   const answer = await fetch(`/api/items/${item.id}`, { method: "DELETE" }).catch(() => null);
-  // 404: somebody else was faster, which is as good
+  // 404: another request has deleted it already
   if (!answer || (!answer.ok && answer.status !== 404)) {
-    $("#viewer-error").textContent = "It could not be deleted.";
+    $("#viewer-error").textContent = "Deletion failed.";
     return;
   }
   const place = visible().findIndex((one) => one.id === item.id);
@@ -274,7 +274,7 @@ async function start() {
     render();
   } catch {
     $("#nothing").hidden = false;
-    $("#nothing").textContent = "The server cannot be reached. Load the page again in a moment.";
+    $("#nothing").textContent = "Cannot reach the server. Reload the page in a moment.";
   }
 }
 

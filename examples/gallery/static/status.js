@@ -24,11 +24,11 @@ function storage({ name, healthy, seconds, error }) {
 }
 
 const KINDS = {
-  missing: "a row refers to an object that is not there",
+  missing: "a row references an object that does not exist",
   corrupt: "an object is not what its row says",
   foreign: "a row refers to what is not its own",
   orphan: "an object that no row knows",
-  unreachable: "a storage, or an object in it, cannot be reached, so nothing is known of it",
+  unreachable: "a storage, or an object in it, cannot be reached",
   ledger: "the ledger says otherwise than the rows",
   place: "a storage is not the one that the database knows",
   withheld: "the database may be a copy or a restored one, so nothing is removed",
@@ -132,7 +132,7 @@ async function show({ probe }) {
   } catch (error) {
     $("#problem").hidden = false;
     $("#problem").textContent =
-      error instanceof TypeError ? "The server cannot be reached." : `The server answers with error ${error.message}.`;
+      error instanceof TypeError ? "Cannot reach the server." : `The server responded with error ${error.message}.`;
   }
   $("#again").disabled = false;
   $("main").removeAttribute("aria-busy");

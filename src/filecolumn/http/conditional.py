@@ -20,7 +20,7 @@ __all__ = (
 )
 
 MAX_HEADER = 256
-"""Characters of a `Range` header; a longer one asks for more ranges than anybody needs, and is ignored."""
+"""Characters of a `Range` header; a longer one has many ranges, and is ignored."""
 
 _ONE_RANGE = re.compile(r"bytes=[ \t]*(?P<first>[0-9]*)-(?P<last>[0-9]*)[ \t]*", re.IGNORECASE)
 
@@ -34,7 +34,7 @@ class ByteRange:
 
 
 class Unsatisfiable(Enum):
-    """A valid range that the file has no byte of."""
+    """A valid range without any byte of the file."""
 
     RANGE = "unsatisfiable"
 
@@ -42,7 +42,7 @@ class Unsatisfiable(Enum):
 def requested_range(header: str | None, size: int) -> ByteRange | Unsatisfiable | None:
     """Return what a `Range` header asks of a file of *size* bytes; None for the whole of it.
 
-    What is malformed, of another unit or more than one range is ignored, as section 14.2 allows.
+    A malformed header, another unit and more than one range are ignored, as section 14.2 allows.
     """
     if header is None or len(header) > MAX_HEADER or (match := _ONE_RANGE.fullmatch(header)) is None:
         return None
@@ -75,7 +75,7 @@ _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
 class Outcome(Enum):
-    """What the conditions of a request come to."""
+    """The result of the conditions of a request."""
 
     SEND = 200
     NOT_MODIFIED = 304
@@ -84,7 +84,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What tells one version of a file from another."""
+    """The validators of one version of a file."""
 
     etag: str | None
     """With its quotes, and `W/` in front if it is weak."""

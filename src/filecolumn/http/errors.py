@@ -79,7 +79,7 @@ def http_error(error: Exception) -> HttpError:
     """Return how *error* is answered; 500 for what is the application's own mistake."""
     if isinstance(error, HttpError):
         return error
-    found = next((STATUS_BY_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_BY_ERROR), None)
+    found = next((STATUS_BY_ERROR[known] for known in type(error).__mro__ if known in STATUS_BY_ERROR), None)
     if found is None:
         return HttpError(500, "Internal Server Error", headers={"Cache-Control": "no-store"})
     return _answered(found, [_extra(error)] if isinstance(error, ContentRejectedError) else None)

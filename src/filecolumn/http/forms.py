@@ -1,7 +1,7 @@
-"""What a form says about the files of a model, pure: which fields they are, and what was sent for each.
+"""The files of a model in a form: which fields they are, and what was sent for each; pure.
 
-It knows no framework.  A framework's parser gives the parts of a form by the names of their fields, with
-`LEFT_EMPTY` for a file input in which nothing was chosen; `FormFiles.decided` gives what the model is made of.
+A parser gives the parts of a form by the names of their fields, with `LEFT_EMPTY` for a file input in which
+nothing was chosen; `FormFiles.decided` returns the values that the model is made of.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class FileField:
     """Whether it has no default."""
 
     def decided(self, parts: Sequence[object]) -> tuple[object] | None:
-        """Return what was sent for the field, in a tuple; None if nothing was.
+        """Return the value of the field, in a tuple; None if nothing was sent for it.
 
         A file input that was left empty says nothing, so the field has its default; where the model has
         none, it is what the type has for nothing.  An empty text is the explicit clear.  Several parts for one
@@ -88,12 +88,12 @@ class FormFiles:
     fields: Mapping[str, FileField]
     """The fields by name, under each of its names."""
     others: FileField | None = None
-    """What every other field is, as in `dict[str, FileObject]`."""
+    """Every other field, as in `dict[str, FileObject]`."""
     is_list: bool = False
-    """Whether the model is a list of files itself, of whatever name."""
+    """Whether the model itself is a list of files, under any names."""
 
     def decided(self, form: Mapping[str, object]) -> dict[str, object]:
-        """Return what a model is made of: *form*, but for its files as their fields want them.
+        """Return the values of a model: those of *form*, with its files as their fields need them.
 
         Several parts of one name are a list in *form*.
         """
@@ -136,8 +136,8 @@ def files_of_form(model: object) -> FormFiles:
         if issubclass(origin, Mapping) and get_args(member):
             others = _file_field(get_args(member)[-1], {})
         elif origin.__module__ != "builtins":
-            kind = cast("type[object]", origin)
-            fields.update(_fields(kind, _bound(kind, member)))
+            inner = cast("type[object]", origin)
+            fields.update(_fields(inner, _bound(inner, member)))
     return FormFiles(fields, others)
 
 

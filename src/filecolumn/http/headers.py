@@ -1,4 +1,4 @@
-"""Headers of served files: names (RFC 6266, RFC 8187), types that a browser may show, charsets; pure."""
+"""Headers of a response with a file: `Content-Disposition` (RFC 6266, RFC 8187), media types, charsets; pure."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ __all__ = (
 )
 
 LOOKED_AT = 64 * 1024
-"""Bytes at the beginning of a text that decide; what follows them is taken to be the same."""
+"""Bytes at the start of a text that decide on its charset."""
 
 _CHARSET = re.compile(r";\s*charset\s*=", re.IGNORECASE)
-# What is UTF-8 by its bytes only.  Wide text without a mark has zeros between its letters; ISO-2022-JP says
-# other letters in ASCII, after these: https://encoding.spec.whatwg.org/#iso-2022-jp-decoder.  Terminals use
+# Text that only seems to be UTF-8: UTF-16 without a mark has zeros between its letters; ISO-2022-JP writes
+# other letters in ASCII, after these escapes: https://encoding.spec.whatwg.org/#iso-2022-jp-decoder.  Terminals use
 # `\x1b(B`, which goes back to ASCII
 _OTHERS = re.compile(rb"\0|\x1b(?:\$|\([IJ])")
 
 
 def has_no_charset(content_type: str) -> bool:
-    """Return whether a type is one of text that does not say how its letters are encoded."""
+    """Return whether a media type is one of text without a charset."""
     return content_type.startswith("text/") and _CHARSET.search(content_type) is None
 
 
 def with_charset(content_type: str, head: bytes, size: int) -> str:
     """Return the type of text of *size* bytes that begins with *head*, with `charset=utf-8` if that is UTF-8.
 
-    Other text gets none: a browser that is told UTF-8 shows it wrong, one that is told nothing guesses.
+    Other text gets no charset: a browser that is told UTF-8 shows it wrong, one that is told nothing guesses.
     """
     head = head[:LOOKED_AT]
     try:
@@ -63,12 +63,12 @@ _UNSAFE = re.compile(r"[^ !#$&'()+,.0-9;=@A-Z\[\]^_`a-z{|}~-]")
 _ATTR_CHARS = "!#$&+-.^_`|~"
 
 
-def content_disposition(kind: Disposition, filename: str) -> str:
-    """Return the header's value: a plain name for all, and the true one where that says less."""
+def content_disposition(disposition: Disposition, filename: str) -> str:
+    """Return the header's value: a name in ASCII, and the true one if it differs."""
     name = _download_name(filename)
     letters = (mark for mark in unicodedata.normalize("NFKD", name) if not unicodedata.combining(mark))
     plain = _UNSAFE.sub("_", "".join(letters))
-    value = f'{kind}; filename="{plain}"'
+    value = f'{disposition}; filename="{plain}"'
     return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS)}"
 
 
@@ -78,20 +78,20 @@ def served_as(wanted: Disposition, content_type: str, inline_types: Collection[s
 
 
 def served_type(content_type: str, inline_types: Collection[str]) -> str:
-    """Return the `Content-Type`: valid whatever a row says, and one that is known to be inert or is listed."""
+    """Return the `Content-Type`: always valid, and only a type that is known to be inert or that is listed."""
     checked = check_content_type(content_type)
-    kind = checked.partition(";")[0].strip()
-    if not is_inert(kind) and not is_listed(kind, inline_types):
+    media_type = checked.partition(";")[0].strip()
+    if not is_inert(media_type) and not is_listed(media_type, inline_types):
         return DEFAULT_CONTENT_TYPE
     return checked
 
 
 def is_listed(content_type: str, types: Collection[str]) -> bool:
     """Return whether a type is in *types*, by any of its names; these may hold wildcards such as `image/*`."""
-    kind = check_content_type(content_type).partition(";")[0].strip()
+    media_type = check_content_type(content_type).partition(";")[0].strip()
     # a wildcard is for what a browser shows or plays, never for what it runs
-    return canonical(kind) in map(canonical, types) or (
-        is_inert(kind) and f"{kind.partition('/')[0]}/*" in types
+    return canonical(media_type) in map(canonical, types) or (
+        is_inert(media_type) and f"{media_type.partition('/')[0]}/*" in types
     )
 
 

@@ -30,10 +30,10 @@ __all__ = (
 CONTENT_SECURITY_POLICY = (
     "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 )
-"""A document that is shown runs nothing and belongs to no origin; pictures still show."""
+"""A document that is shown runs no script and belongs to no origin; pictures still show."""
 
 _PLAYER_POLICY = CONTENT_SECURITY_POLICY.removeprefix("sandbox; ")
-"""In a sandbox the page that a browser makes around a sound or a film is not allowed to load it."""
+"""Without the sandbox, in which the page that a browser makes around a sound or a film may not load it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +158,7 @@ def _common_headers(file: Representation, validators: Validators, serving: Servi
 
 
 def _policy(file: Representation, serving: Serving) -> str:
-    """Return the policy; one that the application has given stays as it is."""
+    """Return the `Content-Security-Policy`; one of the application's own stays as it is."""
     if serving.content_security_policy != CONTENT_SECURITY_POLICY:
         return serving.content_security_policy
     is_shown = served_as(serving.disposition, file.content_type, serving.inline_types) == "inline"
@@ -167,8 +167,8 @@ def _policy(file: Representation, serving: Serving) -> str:
 
 
 def _described(file: Representation, serving: Serving) -> dict[str, str]:
-    kind = served_as(serving.disposition, file.content_type, serving.inline_types)
+    disposition = served_as(serving.disposition, file.content_type, serving.inline_types)
     return {
         "Content-Type": served_type(file.content_type, serving.inline_types),
-        "Content-Disposition": content_disposition(kind, file.filename),
+        "Content-Disposition": content_disposition(disposition, file.filename),
     }

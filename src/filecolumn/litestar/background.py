@@ -42,18 +42,18 @@ STOP_LIMIT = 10.0
 
 @dataclass(slots=True)
 class Background:
-    """Drains again and again, in every worker: drains do not get in each other's way."""
+    """Drains at intervals, in every worker: drains do not block each other."""
 
     engine: EngineSource
     models: Sequence[Models]
     interval: float
     """Seconds between two drains."""
     sweep_unreferenced: bool = False
-    """Whether one process of the database sweeps each day, and claims live keys that have had no row for a week."""
+    """Whether one process of the database sweeps each day, and deletes files that have had no row for a week."""
     last: DrainReport | None = None
-    """What the last drain did that came to its end."""
+    """The report of the last drain that did not fail."""
     error: str | None = None
-    """The class of what the last drain raised, if it did."""
+    """The class of the error that the last drain raised, if it did."""
     ended_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -63,7 +63,7 @@ class Background:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Drain until the block ends, and end with it."""
+        """Drain until the block ends, and wait for the last drain."""
         stop = asyncio.Event()
         task = asyncio.create_task(self._run(stop), name="filecolumn drain")
         try:
@@ -90,11 +90,11 @@ class Background:
                 self.last = await self._maintain(engine, None)
             except BackendNotRegisteredError as error:
                 # other processes of the database may have the other storages
-                note("the drain in the background deletes in the registered storages only: %s", error)
+                note("the background drain deletes in the registered storages only: %s", error)
                 self.last = await self._maintain(engine, storages.registered_backends())
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, the next drain is tried
             self.error = type(error).__name__
-            warn("the drain in the background failed, and is tried again: %s: %s", self.error, error)
+            warn("the background drain failed and will be retried: %s: %s", self.error, error)
         else:
             self.error = None
             self.ended_at = time.monotonic()
@@ -117,4 +117,4 @@ class Background:
 
 def _warn_of_unreachable(report: SweepReport | None) -> None:
     for name, why in (report.unreachable if report else {}).items():
-        warn("the sweep in the background left out storage %s, which does not answer: %s", name, why)
+        warn("the background sweep skipped storage %s, which does not answer: %s", name, why)

@@ -1,4 +1,4 @@
-"""Puts a form into Litestar's way from a request to a handler's `data`; all of Litestar's private names are here.
+"""Puts our reading of forms into Litestar's way from a request to a handler's `data`, which is private to it.
 
 Litestar (2.25) runs the extractors of a handler's `KwargsModel`, one of which takes the form from `ScopeState.form`,
 or parses it into there; then a DTO or the handler's signature makes `data` of it.  Here the form is parsed
@@ -37,7 +37,7 @@ SentForm = dict[str, str | list[str] | UploadFile]
 Extractor = Callable[[dict[str, object], AnyRequest], Awaitable[None]]
 
 _FRAMEWORK = frozenset("litestar msgspec multipart multidict urllib http email json codecs encodings".split())
-"""Packages whose errors are about what the client sent, as long as no handler runs."""
+"""Packages whose errors are about the request, as long as no handler runs."""
 
 _FIELD = re.compile(r"`\$\.([^`]+)`$")
 _MISSING = re.compile(r"missing required field `([^`]+)`")
@@ -179,13 +179,13 @@ def _upload(filename: str, content_type: str, headers: dict[str, str]) -> Upload
 
 def _files(model: _Model, definition: FieldDefinition, handler: HTTPRouteHandler) -> FormFiles:
     """Return the fields of a handler's `data` that have files."""
-    kind: object = definition.annotation
+    model_type: object = definition.annotation
     if model.expected_data_dto is not None:
         # the names that a DTO renames are known there
         backends = model.expected_data_dto._dto_backends
-        kind = backends[handler.handler_id]["data_backend"].annotation
+        model_type = backends[handler.handler_id]["data_backend"].annotation
     try:
-        return files_of_form(kind)
+        return files_of_form(model_type)
     except NameError:
         # of an annotation that only its module's type checker can resolve: Litestar fails on it itself, and says why
         return FormFiles({})
@@ -203,7 +203,7 @@ def _guarded(extract: Extractor) -> Extractor:
 
 
 def _guard_signature(handler: HTTPRouteHandler) -> None:
-    """Answer data that is nested too deeply with 400, also where `data` is made of it."""
+    """Refuse with 400 what cannot be read, also where `data` is made of it."""
     signature = cast("_Signature", handler.signature_model)
     parse = signature.parse_values_from_connection_kwargs
 
@@ -218,7 +218,7 @@ def _guard_signature(handler: HTTPRouteHandler) -> None:
 
 
 def _refuse(request: AnyRequest, error: Exception) -> None:
-    """Raise 400 for what Litestar raises for a request that nobody could read.
+    """Raise 400 for an error of Litestar's parsers or decoders about the request.
 
     Errors of the application's own code, in its models or DTOs, stay what they are.
     """
@@ -230,8 +230,8 @@ def _refuse(request: AnyRequest, error: Exception) -> None:
         return
     if _package(error.__traceback__) in _FRAMEWORK:
         # not what the error says: that of a decoder holds the whole body
-        kind = type(error).__name__
-        warn("%s %s: the body cannot be read: %s", request.method, logged_path(request.scope), kind)
+        name = type(error).__name__
+        warn("%s %s: malformed body: %s", request.method, logged_path(request.scope), name)
         raise ClientException(detail="Malformed request") from error
 
 

@@ -123,7 +123,7 @@ def warn_of_body_limits(app: Litestar, backends: Collection[str]) -> None:
         accepted = getattr(attribute.type, "max_size", None)
         if accepted is not None and accepted > largest and attribute.type.backend in backends:
             warn(
-                "the column %s.%s accepts files of %d bytes, and Litestar refuses bodies of more than %d: "
+                "column %s.%s accepts files of %d bytes, but Litestar refuses bodies of more than %d bytes: "
                 "raise request_max_body_size of its handler",
                 attribute.table,
                 attribute.key,

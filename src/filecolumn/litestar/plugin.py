@@ -1,4 +1,4 @@
-"""`FileColumnPlugin`: everything that an application needs for files, by one line."""
+"""`FileColumnPlugin`: puts everything that an application needs for files into Litestar."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
         return app_config
 
     def receive_route(self, route: BaseRoute) -> None:
-        """Let the handlers of *route* get the files of forms, and flush what they have of files."""
+        """Let the handlers of *route* receive the files of forms, and flush the files of their sessions."""
         if isinstance(route, HTTPRoute):
             for handler in route.route_handlers:
                 flush_after_handler(handler)
@@ -142,7 +142,7 @@ def _check(config: FileColumnConfig) -> None:
                 f"backends[{key!r}] is a storage of the key {backend.key!r}; give both the same name"
             )
     if config.drain_in_background and (config.engine is None) != (not config.models):
-        raise ValueError("the drain in the background needs both engine=... and models=[Base]")
+        raise ValueError("the background drain needs both engine=... and models=[Base]")
 
 
 def _background(config: FileColumnConfig) -> Background | None:

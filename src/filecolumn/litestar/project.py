@@ -1,4 +1,4 @@
-"""A Litestar application as what commands work on: with what its plugin knows, and inside its lifespan."""
+"""A Litestar application as the project of a command, which runs inside its lifespan."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ T = TypeVar("T")
 
 
 def project_of(app: Litestar, *, models: Sequence[Models] = (), url: str | None = None) -> ApplicationProject:
-    """Return what the plugin of *app* knows, with more *models*, and another database if *url* names one.
+    """Return what the plugin of *app* was given, with more *models*, and another database if *url* names one.
 
-    click's UsageError says what the plugin does not know.
+    Raises click's UsageError for what the plugin was not given.
     """
     lifespans = lifespans_of(app)
     if not lifespans:
-        raise click.UsageError("the application has no FileColumnPlugin, which knows its files")
+        raise click.UsageError("the application has no FileColumnPlugin")
     known = [*models, *(model for lifespan in lifespans for model in lifespan.config.models)]
     if not known:
         raise click.UsageError(
-            "which models? The application's FileColumnPlugin does not know them: give it "
+            "which models? The application's FileColumnPlugin names none; set "
             "FileColumnConfig(engine=..., models=[Base])"
         )
     if url is None and all(lifespan.config.engine is None for lifespan in lifespans):
         raise click.UsageError(
-            "which database? The application's FileColumnPlugin does not know it: give it "
+            "which database? The application's FileColumnPlugin names none; set "
             "FileColumnConfig(engine=..., models=[Base])"
         )
     return ApplicationProject(app, lifespans, tuple(dict.fromkeys(known)), url)
@@ -79,7 +79,7 @@ class ApplicationProject:
             raise Failed(f"FileColumnConfig(engine=...) raised {_said(error)}") from error
         # somebody's callable returns what it likes
         if not isinstance(engine, AsyncEngine | Engine):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise Failed(f"FileColumnConfig(engine=...) gives no engine, but a {type(engine).__name__}")
+            raise Failed(f"FileColumnConfig(engine=...) must be an engine, not a {type(engine).__name__}")
         return engine
 
     def _sources(self) -> Iterator[AsyncEngine | Engine | Callable[[], AsyncEngine | Engine]]:
@@ -101,7 +101,7 @@ async def started(app: Litestar, output: Output) -> AsyncGenerator[None]:
         try:
             await stack.enter_async_context(app.lifespan())
         except Exception as error:
-            raise Failed(f"the application does not start: {_said(error)}") from error
+            raise Failed(f"the application failed to start: {_said(error)}") from error
         try:
             yield
         finally:
@@ -112,7 +112,7 @@ async def _stop(stack: AsyncExitStack, output: Output) -> None:
     try:
         await stack.aclose()
     except Exception as error:  # noqa: BLE001 - the work is done
-        output.say(f"warning: the application did not stop as it should: {_said(error)}")
+        output.say(f"warning: the application failed to stop: {_said(error)}")
 
 
 def _said(error: BaseException) -> str:

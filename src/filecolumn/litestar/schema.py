@@ -1,4 +1,4 @@
-"""Files in DTOs and in the OpenAPI schema: binary in what is sent, an object with a URL in what comes back."""
+"""Files in DTOs and in the OpenAPI schema: binary in requests, an object with a URL in responses."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class FilesDTO:
     """Goes before another DTO: `class DocumentDTO(FilesDTO, SQLAlchemyDTO[Document]): ...`.
 
     Litestar takes every collection for a generic one, which `FileObjectList` is not; here it is
-    a `list[FileObject]`.  It is no DTO by itself, so the model is that of the other one.
+    a `list[FileObject]`.  It is not a DTO by itself: the other one names the model.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Sessions of requests: flushed at the end of a handler, and what a client is told of a COMMIT that fails."""
+"""Sessions of requests: flushed at the end of a handler; a COMMIT that fails after it is answered with 503."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class _Commits:
 
 
 async def answer_failed_commit(message: Message, scope: Scope) -> None:
-    """Make an error of a response whose commit has failed; a `before_send` hook."""
+    """Replace a response whose commit has failed by an error; a `before_send` hook."""
     commits = cast("MutableMapping[str, _Commits]", scope).get(_STATE)
     if commits is None:
         return
@@ -109,7 +109,7 @@ class _Layer(Protocol):
 
 
 def flush_after_handler(handler: HTTPRouteHandler) -> None:
-    """Let *handler* flush what its session has of files, before its response is written.
+    """Let *handler* flush the files of its sessions before its response is written.
 
     The hook that the application itself has there, of the closest layer, runs first.
     """
