@@ -89,7 +89,7 @@ def test_the_check_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_storage_has_one_name() -> None:
-    with pytest.raises(ValueError, match="one name"):
+    with pytest.raises(ValueError, match="the same name"):
         app_of(names, backends={"a": ObstoreBackend("b", "memory://")})
 
 
