@@ -28,6 +28,7 @@ from filecolumn import (
 )
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.files.facts import FileFacts
+from filecolumn.files.file import file_state
 from filecolumn.files.grants import UploadGrant, receipt
 from filecolumn.signing import Claims, TokenSigner, UrlSigner
 from tests.samples import PNG
