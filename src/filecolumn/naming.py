@@ -19,6 +19,7 @@ __all__ = (
     "INCOMING",
     "RESERVED_FOLDER",
     "RUNNABLE_EXTENSIONS",
+    "STAGE_FOLDER",
     "KeyContext",
     "KeyTemplate",
     "ReservedKey",
@@ -50,7 +51,9 @@ _END_OF_9999 = 253_402_300_799
 """The last second that `datetime` knows."""
 
 RESERVED_FOLDER = ".filecolumn"
-"""The folder at a storage's root that is ours: unfinished uploads are staged in it."""
+"""The folder at a storage's root that is ours."""
+STAGE_FOLDER = f"{RESERVED_FOLDER}/stage"
+"""Where unfinished uploads are, in storages that show a file while it is written."""
 
 # Refused in keys: controls, bidirectional overrides, zero-width characters, BOM
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")

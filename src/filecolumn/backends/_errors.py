@@ -10,6 +10,7 @@ from filecolumn.errors import FileColumnError, ObjectNotFoundError, StorageError
 from filecolumn.redaction import reason_of
 
 __all__ = (
+    "TAKEN",
     "ErrorTable",
     "SourceGuard",
     "TranslatedChunks",
@@ -19,6 +20,8 @@ __all__ = (
 
 ErrorTable = Mapping[type[BaseException], type[FileColumnError]]
 """The first class that matches decides, so subclasses come first."""
+
+TAKEN = "the key is taken, and objects are never overwritten"
 
 _PANICS = ("PanicException", "RustPanic")  # in a call, which is a BaseException, and in an awaited one
 

@@ -30,7 +30,7 @@ from filecolumn.backends._options import (
     without_values,
 )
 from filecolumn.backends.base import Stat
-from filecolumn.errors import MissingDependencyError, StorageError
+from filecolumn.errors import MissingDependencyError
 from filecolumn.redaction import reason_of, without_secrets
 
 __all__ = (
@@ -410,9 +410,9 @@ class _Line:
         self._forgotten: deque[PlainFile] = deque()
 
     def call(self, call: Callable[[], T], limit: float) -> T:
-        """Return what *call* returns; StorageError if others did not end within *limit* seconds."""
+        """Return what *call* returns; TimeoutError if others did not end within *limit* seconds."""
         if not self._lock.acquire(timeout=limit):
-            raise StorageError(f"the filesystem takes one call at a time, and was busy for {limit:g} s")
+            raise TimeoutError(f"the filesystem takes one call at a time, and was busy for {limit:g} s")
         try:
             result = call()
             self._close_forgotten()
@@ -445,14 +445,12 @@ _lines: WeakKeyDictionary[FileSystem, _Line] = WeakKeyDictionary()
 def in_turns(fs: FileSystem, *, limit: float) -> PlainFiles:
     """Return *fs*, for one call at a time unless it is asynchronous by nature.
 
-    A call that does not get its turn within *limit* seconds raises StorageError.
+    A call that does not get its turn within *limit* seconds raises TimeoutError.
     """
-    called = fs
-    while (inner := wrapped_in(called)) is not None:
-        called = inner
-    if getattr(called, "async_impl", False):
+    *_, innermost = _called_by(fs)
+    if getattr(innermost, "async_impl", False):
         return fs
-    return _OneAtATime(fs, _lines.setdefault(called, _Line()), limit)
+    return _OneAtATime(fs, _lines.setdefault(innermost, _Line()), limit)
 
 
 class _OneAtATime:

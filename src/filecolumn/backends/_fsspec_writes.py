@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TypeVar, cast
 
+from filecolumn.backends._errors import TAKEN
 from filecolumn.backends._filesystems import (
     FileSystem,
     OpenFile,
@@ -23,16 +24,13 @@ from filecolumn.backends._filesystems import (
     run_on_its_loop,
 )
 from filecolumn.backends._local import FOLDER_ATTEMPTS, FileChunks
-from filecolumn.backends.base import PutMode
-from filecolumn.backends.streams import first_part
-from filecolumn.naming import RESERVED_FOLDER, uuid7_hex
+from filecolumn.backends.base import PutOptions
+from filecolumn.backends.streams import PART_SIZE, first_part
+from filecolumn.naming import STAGE_FOLDER, uuid7_hex
 
-__all__ = ("STAGE_FOLDER", "ObjectFiles", "StagedFiles", "Told", "object_files")
+__all__ = ("ObjectFiles", "StagedFiles", "object_files")
 
 T = TypeVar("T")
-
-STAGE_FOLDER = f"{RESERVED_FOLDER}/stage"
-"""That of the stages, below the prefix."""
 
 
 class StagedFiles:
@@ -96,11 +94,11 @@ class StagedFiles:
         return call()
 
 
-PART_SIZE = 8 * 1024 * 1024
-
 Options = Mapping[str, object]
 Description = Callable[[str, Mapping[str, str]], Options]
 """Makes the options that carry a media type and metadata."""
+Tags = tuple[str | None, str | None]
+"""The etag and the version of an object, as far as they are known."""
 
 
 def _s3_description(content_type: str, metadata: Mapping[str, str]) -> Options:
@@ -147,14 +145,6 @@ _KINDS: Mapping[str, _Kind] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What the answer to a PUT tells of the object."""
-
-    etag: str | None = None
-    version_id: str | None = None
-
-
 class ObjectFiles:
     """The objects of one filesystem, by their paths in it."""
 
@@ -171,27 +161,27 @@ class ObjectFiles:
         self,
         path: str,
         chunks: Iterable[bytes],
-        content_type: str | None,
-        metadata: Mapping[str, str] | None,
+        options: PutOptions,
         *,
-        mode: PutMode,
         conditional: bool,
-    ) -> Told:
-        """Store *chunks* and return what the answer tells; FileExistsError for a path that must not be overwritten.
+    ) -> Tags:
+        """Store *chunks* and return the object's tags; FileExistsError for a path that must not be overwritten.
 
         Small content goes in one request, which is *conditional* where the service can be told so;
         else, and before large content, it is asked whether the path is free.
         """
         whole, rest = first_part(chunks, PART_SIZE)
-        creates = mode == "create"
+        creates = options.get("mode", "create") == "create"
         if creates and (rest is not None or not conditional) and self._is_taken(path):
-            raise FileExistsError(f"{path!r} is taken; objects are never overwritten")
-        description = self._kind.describe(content_type or "application/octet-stream", metadata or {})
+            raise FileExistsError(TAKEN)
+        description = self._kind.describe(
+            options.get("content_type") or "application/octet-stream", options.get("metadata") or {}
+        )
         if rest is not None:
             return self._write_parts(path, rest, description)
         if creates and conditional:
             return self._create(path, whole, description)
-        return self._told(self._fs.pipe_file(path, whole, **description))
+        return self._tags_in(self._fs.pipe_file(path, whole, **description))
 
     def read(self, path: str, start: int, length: int | None) -> Iterator[bytes]:
         """Return the content in parts; the first is read at once, so small content is one request."""
@@ -211,20 +201,20 @@ class ObjectFiles:
         info = info_of(self._fs, path)
         return info is not None and not is_folder(info)
 
-    def _create(self, path: str, content: bytes, options: Options) -> Told:
+    def _create(self, path: str, content: bytes, options: Options) -> Tags:
         try:
-            return self._told(self._fs.pipe_file(path, content, **options, **self._kind.create))
+            return self._tags_in(self._fs.pipe_file(path, content, **options, **self._kind.create))
         except OSError as error:
             # s3fs makes EINVAL of "precondition failed"
             refused = isinstance(error, FileExistsError) or error.errno == errno.EINVAL
             if refused and self._is_taken(path):
-                raise FileExistsError(f"{path!r} is taken; objects are never overwritten") from error
+                raise FileExistsError(TAKEN) from error
             if not isinstance(error, FileExistsError):
                 raise
             # parts of a failed upload, which Azure keeps for a week, are no object
-            return self._told(self._fs.pipe_file(path, content, **options))
+            return self._tags_in(self._fs.pipe_file(path, content, **options))
 
-    def _write_parts(self, path: str, chunks: Iterable[bytes], options: Options) -> Told:
+    def _write_parts(self, path: str, chunks: Iterable[bytes], options: Options) -> Tags:
         file = self._fs.open(path, "wb", block_size=PART_SIZE, autocommit=False, **options)
         answers = _noted_answers(file)
         try:
@@ -240,16 +230,17 @@ class ObjectFiles:
             file.closed = True
             raise
         # the last answer is that to the completion; other files remember the version, if anything
-        return self._told(
+        return self._tags_in(
             answers[-1] if answers else {self._kind.version: getattr(file, self._kind.version, None)}
         )
 
-    def _told(self, answer: object) -> Told:
+    def _tags_in(self, answer: object) -> Tags:
+        """Return what the answer to a PUT tells of the object."""
         facts: Mapping[str, object] = cast("Options", answer) if isinstance(answer, Mapping) else {}
         etag, version = facts.get(self._kind.etag), facts.get(self._kind.version)
         # what adlfs says of an object has its version only if it was told so
         is_known = self._kind.version != "version_id" or getattr(self._fs, "version_aware", False)
-        return Told(str(etag) if etag else None, str(version) if version and is_known else None)
+        return str(etag) if etag else None, str(version) if version and is_known else None
 
     def _parts(self, path: str, first: bytes, start: int, length: int | None) -> Iterator[bytes]:
         part, at, left = first, start, length

@@ -1,6 +1,7 @@
 """A folder on a local disk as a storage: keys cannot leave it, and what is written is durable.
 
-Files and folders are reached by descriptor: what a name leads to is settled once, when it is opened.
+Files and folders are reached by descriptor: what a name leads to is decided once, when it is opened.  Errors of
+calls are builtins: the table of the backend makes them errors of its storage, its key and its operation.
 """
 
 from __future__ import annotations
@@ -13,197 +14,36 @@ from contextlib import contextmanager, nullcontext, suppress
 from io import FileIO
 from typing import Protocol, TypeVar
 
+from filecolumn.backends._errors import TAKEN
+from filecolumn.backends.base import Stat, check_folder
 from filecolumn.content.sources import CHUNK_SIZE
-from filecolumn.errors import (
-    FileColumnError,
-    NotSupportedError,
-    ObjectExistsError,
-    ObjectNotFoundError,
-    StorageError,
-)
-from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key, is_stage_name, uuid7_hex
+from filecolumn.errors import NotSupportedError, StorageError
+from filecolumn.naming import RESERVED_FOLDER, STAGE_FOLDER, ReservedKey, check_key, is_stage_name, uuid7_hex
 
-__all__ = (
-    "FOLDER_ATTEMPTS",
-    "FOLDER_FLAGS",
-    "NEW_FILE_FLAGS",
-    "Descriptor",
-    "FileChunks",
-    "LocalRoot",
-    "check_regular",
-    "check_system",
-    "closed_on_error",
-    "enter",
-    "is_replaceable",
-    "link_new",
-    "make_root",
-    "replace",
-    "sync_above",
-    "sync_folder",
-    "undone_on_error",
-    "write_all",
-)
+__all__ = ("FOLDER_ATTEMPTS", "FileChunks", "LocalRoot", "check_system", "make_root")
+
+T = TypeVar("T")
+
+FOLDER_ATTEMPTS = 100
+"""How often a folder is made that others remove meanwhile."""
+
+_FILE_MODE = 0o640
+_FOLDER_MODE = 0o750
+_USABLE = os.R_OK | os.W_OK | os.X_OK
+_MOST_REMEMBERED = 10_000
+"""Folders whose names are known to be durable; one that is forgotten is only synced again."""
 
 # Windows has none of these, and imports this module all the same
-FOLDER_FLAGS: int = (
+_FOLDER_FLAGS: int = (
     os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 )
-NEW_FILE_FLAGS: int = (
+_NEW_FILE_FLAGS: int = (
     os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 )
 
 # vfat and exfat say EPERM, FUSE and SMB one of the others
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS})
-
-
-class Descriptor:
-    """An open file of the system; unlike Python's own it may be forgotten without a warning."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def read(self, size: int, /) -> bytes:
-        return os.read(self._descriptor, size)
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-def enter(segment: str, folder: int) -> int:
-    """Open the folder *segment* in the open *folder*; StorageError for a symbolic link."""
-    try:
-        return os.open(segment, FOLDER_FLAGS, dir_fd=folder)
-    except OSError as error:
-        # systems do not agree on the error for a link
-        if stat.S_ISLNK(os.stat(segment, dir_fd=folder, follow_symlinks=False).st_mode):
-            raise StorageError(f"the folder {segment!r} is a symbolic link, which is refused") from error
-        raise
-
-
-def check_regular(key: str, status: os.stat_result) -> os.stat_result:
-    """Return the status of a regular file; ObjectNotFoundError for a folder, StorageError for anything else."""
-    if stat.S_ISREG(status.st_mode):
-        return status
-    if stat.S_ISDIR(status.st_mode):
-        raise ObjectNotFoundError(f"no object is stored under {key!r}: it is a folder")
-    what = "is a symbolic link" if stat.S_ISLNK(status.st_mode) else "is not a regular file"
-    raise StorageError(f"what lies at the storage key {key!r} {what}, which is refused")
-
-
-@contextmanager
-def closed_on_error(descriptor: int) -> Generator[None]:
-    """Close what turned out not to be wanted."""
-    try:
-        yield
-    except FileColumnError:
-        os.close(descriptor)
-        raise
-
-
-@contextmanager
-def undone_on_error(name: str, folder: int) -> Generator[None]:
-    """Delete the new file if it cannot be made durable: it never counted as stored."""
-    try:
-        yield
-    except OSError:
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=folder)
-        raise
-
-
-def link_new(stage: str, stages: int, name: str, folder: int, key: str) -> None:
-    """Give the file *stage* the name of *key* as well.
-
-    ObjectExistsError if that is taken, NotSupportedError on a file system without hard links.
-    """
-    try:
-        os.link(stage, name, src_dir_fd=stages, dst_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError as error:
-        raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten") from error
-    except FileNotFoundError:
-        _check_stage(stage, stages, key)
-        raise
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        raise NotSupportedError(
-            f"the file system has no hard links, by which a file takes a name only if it is free: {key!r}"
-        ) from error
-
-
-def replace(stage: str, stages: int, name: str, folder: int, key: str) -> None:
-    """Give the file *stage* the name of *key*, in the place of what has it; StorageError if the stage is gone."""
-    try:
-        os.replace(stage, name, src_dir_fd=stages, dst_dir_fd=folder)
-    except FileNotFoundError:
-        _check_stage(stage, stages, key)
-        raise
-
-
-def is_replaceable(key: str, name: str, folder: int) -> bool:
-    """Return whether a file lies at *key*; StorageError if something else does."""
-    try:
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    if not stat.S_ISREG(status.st_mode):
-        raise StorageError(f"what lies at the storage key {key!r} is not a regular file, and stays")
-    return True
-
-
-def _check_stage(stage: str, stages: int, key: str) -> None:
-    try:
-        os.stat(stage, dir_fd=stages, follow_symlinks=False)
-    except FileNotFoundError as error:
-        raise StorageError(
-            f"the unfinished upload of {key!r} was removed, as a sweep does after its grace; store the file again"
-        ) from error
-
-
-def sync_folder(descriptor: int) -> None:
-    """Make the names in an open folder durable, on a file system that has such a call.
-
-    Some answer with EINVAL or ENOTSUP, as FUSE and SMB may; the names are then as durable as they make them.
-    """
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise
-
-
-def sync_above(path: str) -> None:
-    """Make the name of a folder durable, and of those above it on its disk that may be read."""
-    device = os.stat(path).st_dev
-    while (above := os.path.dirname(path)) != path and os.stat(above).st_dev == device:
-        path = above
-        with suppress(PermissionError):
-            descriptor = os.open(path, FOLDER_FLAGS)
-            try:
-                sync_folder(descriptor)
-            finally:
-                os.close(descriptor)
-
-
-def write_all(file: FileIO, chunk: bytes) -> None:
-    """Write the whole of *chunk*: one write of an unbuffered file may be short."""
-    view = memoryview(chunk)
-    while view:
-        view = view[file.write(view) :]
-
-
-T = TypeVar("T")
-
-FILE_MODE = 0o640
-FOLDER_MODE = 0o750
-MOST_REMEMBERED = 10_000
-"""Folders whose names are known to be durable; one that is forgotten is only synced again."""
-FOLDER_ATTEMPTS = 100
-"""How often a folder is made that others remove meanwhile."""
-_USABLE = os.R_OK | os.W_OK | os.X_OK
-
-_STAGE = f"{RESERVED_FOLDER}/stage"
 
 
 class LocalRoot:
@@ -218,25 +58,25 @@ class LocalRoot:
         make_root(root)
         self.path: str = os.path.realpath(root)
         if os.path.dirname(self.path) == self.path:
-            raise ValueError("the root of the disk is no storage; name a folder")
+            raise ValueError("the filesystem root cannot be a storage; give a directory")
         # the user that counts is the effective one, where the system can say so
         if not os.access(self.path, _USABLE, effective_ids=os.access in os.supports_effective_ids):
             raise StorageError(f"the folder {self.path!r} is not writable for this process")
         self._fsync = fsync
         self._durable: set[str] = set()
         if fsync:
-            sync_above(self.path)
+            _sync_above(self.path)
 
-    def stat(self, key: str) -> os.stat_result:
-        """Return the status of the regular file at *key*; ObjectNotFoundError, or StorageError for anything else."""
+    def stat(self, key: str) -> Stat:
+        """Describe the regular file at *key*; FileNotFoundError, IsADirectoryError, or OSError for anything else."""
         with self._at(key) as (folder, name):
-            return check_regular(key, os.stat(name, dir_fd=folder, follow_symlinks=False))
+            return _described(key, _check_regular(os.stat(name, dir_fd=folder, follow_symlinks=False)))
 
-    def write(self, key: str, chunks: Iterable[bytes], *, overwrite: bool) -> os.stat_result:
-        """Store *chunks* at *key*, all or nothing, and return the file's status.
+    def write(self, key: str, chunks: Iterable[bytes], *, overwrite: bool) -> Stat:
+        """Store *chunks* at *key*, all or nothing.
 
-        ObjectExistsError if it is taken and not to be overwritten, which is found out by a hard link:
-        NotSupportedError on a file system without them.
+        FileExistsError if it is taken and not to be overwritten, which is found out by a hard link:
+        NotImplementedError on a file system without them.
         """
         *folders, name = check_key(key).split("/")
         stage = uuid7_hex()
@@ -246,25 +86,25 @@ class LocalRoot:
 
             def publish(opened: Sequence[int]) -> None:
                 folder = opened[-1]
-                is_new = not is_replaceable(key, name, folder)
+                is_new = not _is_replaceable(name, folder)
                 if overwrite:
-                    replace(stage, stages, name, folder, key)
+                    _replace(stage, stages, name, folder)
                 else:
-                    link_new(stage, stages, name, folder, key)
-                with undone_on_error(name, folder) if is_new else nullcontext():
+                    _link_new(stage, stages, name, folder)
+                with _undone_on_error(name, folder) if is_new else nullcontext():
                     self._sync_names(folders, opened)
 
             self._in_folder(folders, publish)
-        return status
+        return _described(key, status)
 
     @contextmanager
     def _stage(self, name: str) -> Generator[tuple[int, int]]:
         """Open the folder of stages, and a new file in it that is gone at the end."""
 
         def make(opened: Sequence[int]) -> tuple[int, int]:
-            return os.open(name, NEW_FILE_FLAGS, FILE_MODE, dir_fd=opened[-1]), os.dup(opened[-1])
+            return os.open(name, _NEW_FILE_FLAGS, _FILE_MODE, dir_fd=opened[-1]), os.dup(opened[-1])
 
-        descriptor, stages = self._in_folder(_STAGE.split("/"), make)
+        descriptor, stages = self._in_folder(STAGE_FOLDER.split("/"), make)
         try:
             yield stages, descriptor
         finally:
@@ -285,10 +125,8 @@ class LocalRoot:
                 # whoever removes empty folders has come before the file
                 continue
             except NotADirectoryError as error:
-                raise StorageError(
-                    f"a file lies where the folder {'/'.join(segments)!r} has to be"
-                ) from error
-        raise StorageError(
+                raise OSError(f"a file lies where the folder {'/'.join(segments)!r} has to be") from error
+        raise OSError(
             f"the folder {'/'.join(segments)!r} was removed {FOLDER_ATTEMPTS} times while it was used"
         )
 
@@ -298,9 +136,9 @@ class LocalRoot:
         try:
             for depth, segment in enumerate(segments, 1):
                 with suppress(FileExistsError):
-                    os.mkdir(segment, FOLDER_MODE, dir_fd=opened[-1])
+                    os.mkdir(segment, _FOLDER_MODE, dir_fd=opened[-1])
                     self._durable.discard("/".join(segments[:depth]))
-                opened.append(enter(segment, opened[-1]))
+                opened.append(_enter(segment, opened[-1]))
             yield opened
         finally:
             for descriptor in opened:
@@ -310,55 +148,54 @@ class LocalRoot:
         """Make the name of a new file durable, and those of the folders on the way that were not known to be."""
         if not self._fsync:
             return
-        sync_folder(opened[-1])
+        _sync_folder(opened[-1])
         paths = ("/".join(segments[:depth]) for depth in range(1, len(segments) + 1))
         # who made a folder may have been killed, or be about to make its name durable
         unknown = {
             path: above for path, above in zip(paths, opened, strict=False) if path not in self._durable
         }
         for above in unknown.values():
-            sync_folder(above)
-        if len(self._durable) >= MOST_REMEMBERED:
+            _sync_folder(above)
+        if len(self._durable) >= _MOST_REMEMBERED:
             self._durable.clear()
         self._durable.update(unknown)
 
     def read(self, key: str, start: int, length: int | None) -> Iterator[bytes]:
         """Open *key* at once and return its chunks."""
         with self._at(key) as (folder, name):
-            descriptor = self._open(key, folder, name)
+            descriptor = _open_regular(name, folder)
         os.lseek(descriptor, start, os.SEEK_SET)
-        return FileChunks(Descriptor(descriptor), length)
+        return FileChunks(_Descriptor(descriptor), length)
 
     def remove(self, key: str) -> None:
         """Delete the file at *key* if there is one."""
-        with suppress(ObjectNotFoundError), self._at(key) as (folder, name):
-            check_regular(key, os.stat(name, dir_fd=folder, follow_symlinks=False))
+        with suppress(FileNotFoundError, IsADirectoryError), self._at(key) as (folder, name):
+            _check_regular(os.stat(name, dir_fd=folder, follow_symlinks=False))
             os.unlink(name, dir_fd=folder)
 
-    def walk(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield key and status of each regular file below *folder*; links are not followed."""
+    def objects(self, prefix: str, *, after: str | None) -> Iterator[Stat]:
+        """Describe each regular file in the folder *prefix* and below; links are not followed."""
+        for key, status in self._walk(check_folder(prefix), without=RESERVED_FOLDER):
+            if (after is None or key > after) and not is_stage_name(key.rpartition("/")[2]):
+                yield _described(key, status)
+
+    def unfinished(self) -> Iterator[Stat]:
+        """Describe each file that an upload has left: ours, and those of obstore's local store."""
+        for key, status in self._walk(""):
+            folder, _, name = key.rpartition("/")
+            if folder == STAGE_FOLDER or is_stage_name(name):
+                yield _described(ReservedKey(key), status)
+
+    def _walk(self, folder: str, *, without: str | None = None) -> Iterator[tuple[str, os.stat_result]]:
         waiting = [folder]
         while waiting:
             below = waiting.pop()
             for name, status in self._entries(below):
                 key = f"{below}/{name}" if below else name
-                if stat.S_ISDIR(status.st_mode):
-                    if key != RESERVED_FOLDER:
-                        waiting.append(key)
-                elif stat.S_ISREG(status.st_mode) and not is_stage_name(name):
+                if stat.S_ISREG(status.st_mode):
                     yield key, status
-
-    def walk_unfinished(self) -> Iterator[tuple[ReservedKey, os.stat_result]]:
-        """Yield key and status of each file that an upload has left: ours, and those of obstore's local store."""
-        waiting = [""]
-        while waiting:
-            below = waiting.pop()
-            for name, status in self._entries(below):
-                key = f"{below}/{name}" if below else name
-                if stat.S_ISDIR(status.st_mode):
+                elif stat.S_ISDIR(status.st_mode) and key != without:
                     waiting.append(key)
-                elif stat.S_ISREG(status.st_mode) and (below == _STAGE or is_stage_name(name)):
-                    yield ReservedKey(key), status
 
     def _entries(self, folder: str) -> list[tuple[str, os.stat_result]]:
         found: list[tuple[str, os.stat_result]] = []
@@ -379,7 +216,7 @@ class LocalRoot:
             with self._folder(folders) as folder:
                 yield folder, name
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise ObjectNotFoundError(f"no object is stored under {key!r}") from error
+            raise FileNotFoundError("no object is stored under this key") from error
 
     @contextmanager
     def _folder(self, segments: Iterable[str]) -> Generator[int]:
@@ -387,7 +224,7 @@ class LocalRoot:
         descriptor = self._open_root()
         try:
             for segment in segments:
-                below = enter(segment, descriptor)
+                below = _enter(segment, descriptor)
                 os.close(descriptor)
                 descriptor = below
             yield descriptor
@@ -396,23 +233,15 @@ class LocalRoot:
 
     def _open_root(self) -> int:
         try:
-            return os.open(self.path, FOLDER_FLAGS)
+            return os.open(self.path, _FOLDER_FLAGS)
         except OSError as error:
-            # not "no object is there": a disk that is not mounted has lost nothing
-            raise StorageError(f"the folder {self.path!r} of the storage cannot be opened") from error
-
-    def _open(self, key: str, folder: int, name: str) -> int:
-        # O_NONBLOCK, so that a FIFO cannot hold us
-        check_regular(key, os.stat(name, dir_fd=folder, follow_symlinks=False))
-        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-        with closed_on_error(descriptor):
-            check_regular(key, os.fstat(descriptor))
-        return descriptor
+            # not FileNotFoundError: a disk that is not mounted has lost nothing
+            raise OSError(f"the folder {self.path!r} cannot be opened") from error
 
     def _fill(self, descriptor: int, chunks: Iterable[bytes]) -> os.stat_result:
         with open(descriptor, "wb", buffering=0) as file:
             for chunk in chunks:
-                write_all(file, chunk)
+                _write_all(file, chunk)
             if self._fsync:
                 os.fsync(descriptor)
             return os.fstat(descriptor)
@@ -435,7 +264,7 @@ def make_root(root: str | os.PathLike[str]) -> None:
     check_system()
     path = os.path.abspath(root)
     try:
-        os.mkdir(path, FOLDER_MODE)
+        os.mkdir(path, _FOLDER_MODE)
     except FileExistsError:
         if not os.path.isdir(path):
             raise
@@ -446,7 +275,152 @@ def make_root(root: str | os.PathLike[str]) -> None:
         make_root(path)
 
 
-class ChunkFile(Protocol):
+def _enter(segment: str, folder: int) -> int:
+    """Open the folder *segment* in the open *folder*; OSError for a symbolic link."""
+    try:
+        return os.open(segment, _FOLDER_FLAGS, dir_fd=folder)
+    except OSError as error:
+        # systems do not agree on the error for a link
+        if stat.S_ISLNK(os.stat(segment, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise OSError(f"the folder {segment!r} is a symbolic link, which is refused") from error
+        raise
+
+
+def _open_regular(name: str, folder: int) -> int:
+    """Open a regular file in the open *folder*; as `_check_regular` for anything else."""
+    _check_regular(os.stat(name, dir_fd=folder, follow_symlinks=False))
+    # O_NONBLOCK, so that a FIFO cannot hold us
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    try:
+        _check_regular(os.fstat(descriptor))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_regular(status: os.stat_result) -> os.stat_result:
+    """Return the status of a regular file; IsADirectoryError for a folder, OSError for anything else."""
+    if stat.S_ISREG(status.st_mode):
+        return status
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError("no object is stored under this key: it is a folder")
+    what = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
+    raise OSError(f"the file at this key is {what}, which is refused")
+
+
+def _described(key: str, status: os.stat_result) -> Stat:
+    """Describe a file; its tag is made as obstore's local store makes it."""
+    etag = f'"{status.st_ino:x}-{status.st_mtime_ns // 1000:x}-{status.st_size:x}"'
+    return Stat(key=key, size=status.st_size, etag=etag, last_modified=status.st_mtime)
+
+
+@contextmanager
+def _undone_on_error(name: str, folder: int) -> Generator[None]:
+    """Delete the new file if it cannot be made durable: it never counted as stored."""
+    try:
+        yield
+    except OSError:
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+        raise
+
+
+def _link_new(stage: str, stages: int, name: str, folder: int) -> None:
+    """Give the file *stage* another name as well.
+
+    FileExistsError if that is taken, NotImplementedError on a file system without hard links.
+    """
+    try:
+        os.link(stage, name, src_dir_fd=stages, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError as error:
+        raise FileExistsError(TAKEN) from error
+    except FileNotFoundError:
+        _check_stage(stage, stages)
+        raise
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        raise NotImplementedError(
+            "the file system has no hard links, by which a file takes a name only if it is free"
+        ) from error
+
+
+def _replace(stage: str, stages: int, name: str, folder: int) -> None:
+    """Give the file *stage* another name, in place of the file that has it; OSError if the stage is gone."""
+    try:
+        os.replace(stage, name, src_dir_fd=stages, dst_dir_fd=folder)
+    except FileNotFoundError:
+        _check_stage(stage, stages)
+        raise
+
+
+def _is_replaceable(name: str, folder: int) -> bool:
+    """Return whether a file has the name; OSError if something else has it."""
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("what has this key is not a regular file, and stays")
+    return True
+
+
+def _check_stage(stage: str, stages: int) -> None:
+    try:
+        os.stat(stage, dir_fd=stages, follow_symlinks=False)
+    except FileNotFoundError as error:
+        raise OSError(
+            "the unfinished upload was removed, as a sweep does after its grace; store the file again"
+        ) from error
+
+
+def _sync_folder(descriptor: int) -> None:
+    """Make the names in an open folder durable, on a file system that has such a call.
+
+    Some answer with EINVAL or ENOTSUP, as FUSE and SMB may; the names are then as durable as they make them.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+
+
+def _sync_above(path: str) -> None:
+    """Make the name of a folder durable, and of those above it on its disk that may be read."""
+    device = os.stat(path).st_dev
+    while (above := os.path.dirname(path)) != path and os.stat(above).st_dev == device:
+        path = above
+        with suppress(PermissionError):
+            descriptor = os.open(path, _FOLDER_FLAGS)
+            try:
+                _sync_folder(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _write_all(file: FileIO, chunk: bytes) -> None:
+    """Write the whole of *chunk*: one write of an unbuffered file may be short."""
+    view = memoryview(chunk)
+    while view:
+        view = view[file.write(view) :]
+
+
+class _Descriptor:
+    """An open file of the system; unlike Python's own it may be forgotten without a warning."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self, size: int, /) -> bytes:
+        return os.read(self._descriptor, size)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class _ChunkFile(Protocol):
     """What chunks are read from."""
 
     def read(self, size: int, /) -> bytes: ...
@@ -457,8 +431,8 @@ class ChunkFile(Protocol):
 class FileChunks(Iterator[bytes]):
     """The chunks of an open file from where it stands; closes it at the end, or when it is forgotten."""
 
-    def __init__(self, file: ChunkFile, length: int | None) -> None:
-        self._file: ChunkFile | None = file
+    def __init__(self, file: _ChunkFile, length: int | None) -> None:
+        self._file: _ChunkFile | None = file
         self._left = length
 
     def __next__(self) -> bytes:

@@ -7,16 +7,14 @@ A key is relative and `/`-separated; every method may be called from any thread.
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import BinaryIO, Literal, NoReturn, TypeVar
+from typing import BinaryIO, Literal, NoReturn, TypedDict, TypeVar
 
 from filecolumn._threads import Progress, Pushed, aclosing, close, closing, in_thread, pull
-from filecolumn.backends._local import LocalRoot
 from filecolumn.backends.streams import RangeReader
 from filecolumn.errors import (
     InvalidKeyError,
@@ -28,16 +26,35 @@ from filecolumn.errors import (
 from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key
 from filecolumn.redaction import without_secrets
 
-__all__ = ("Capabilities", "PutMode", "Stat", "StorageBackend")
+__all__ = (
+    "Capabilities",
+    "PutMode",
+    "PutOptions",
+    "Stat",
+    "StorageBackend",
+    "check_folder",
+    "check_range",
+)
 
 T = TypeVar("T")
 
 PutMode = Literal["create", "overwrite"]
 """`create` refuses a key that is taken; `overwrite` asks nothing of the storage, and suits keys that are new."""
 
-PROBE = ReservedKey(f"{RESERVED_FOLDER}/create")
+_PROBE = ReservedKey(f"{RESERVED_FOLDER}/create")
 """What is created twice to find out whether a storage refuses the second."""
 SignMethod = Literal["GET", "PUT"]
+
+
+class PutOptions(TypedDict, total=False):
+    """The options of `StorageBackend.put`, for a backend that passes them on: `**options: Unpack[PutOptions]`."""
+
+    content_type: str | None
+    """The media type to keep with the object."""
+    metadata: Mapping[str, str] | None
+    """What else to keep with it."""
+    mode: PutMode
+    """Whether a key that is taken is refused; `create` if it is not given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,15 +232,15 @@ class StorageBackend(ABC):
     def _refuses_second_put(self) -> bool:
         content = b"filecolumn\n"
         try:
-            self.put(PROBE, [content], mode="create")
-            self.put(PROBE, [content], mode="create")
+            self.put(_PROBE, [content], mode="create")
+            self.put(_PROBE, [content], mode="create")
         except ObjectExistsError:
             return True
         except NotSupportedError:
             return False
         except StorageError:
             # an endpoint that does not know the condition may answer with any error, and only to it
-            self.put(PROBE, [content], mode="overwrite")
+            self.put(_PROBE, [content], mode="overwrite")
         return False
 
     def get_bytes(self, key: str) -> bytes:
@@ -311,7 +328,7 @@ class StorageBackend(ABC):
     async def refuses_taken_keys_async(self) -> bool:
         """Call `refuses_taken_keys` asynchronously."""
         if self._refuses_taken_keys is None:
-            return await self._in_thread(self.refuses_taken_keys, f"create {PROBE!r}")
+            return await self._in_thread(self.refuses_taken_keys, f"create {_PROBE!r}")
         return self._refuses_taken_keys
 
     async def get_bytes_async(self, key: str) -> bytes:
@@ -359,22 +376,3 @@ def check_range(start: int, length: int | None) -> None:
     """Raise ValueError for a range of bytes that cannot be."""
     if start < 0 or (length is not None and length < 0):
         raise ValueError("start and length must be 0 or more bytes")
-
-
-def list_folder(root: LocalRoot, prefix: str, *, after: str | None) -> Iterator[Stat]:
-    """List a local folder, for every backend over one."""
-    for key, status in root.walk(check_folder(prefix)):
-        if after is None or key > after:
-            yield local_stat(key, status)
-
-
-def list_unfinished(root: LocalRoot) -> Iterator[Stat]:
-    """List what uploads have left in a local folder, for every backend over one."""
-    for key, status in root.walk_unfinished():
-        yield local_stat(key, status)
-
-
-def local_stat(key: str, status: os.stat_result) -> Stat:
-    """Describe a file of a local folder; its tag is made as obstore's local store makes it."""
-    etag = f'"{status.st_ino:x}-{status.st_mtime_ns // 1000:x}-{status.st_size:x}"'
-    return Stat(key=key, size=status.st_size, etag=etag, last_modified=status.st_mtime)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from io import UnsupportedOperation
 from threading import Lock
+from typing import Unpack
 
-from filecolumn.backends._errors import ErrorTable, SourceGuard, TranslatedChunks, translated
+from filecolumn.backends._errors import TAKEN, ErrorTable, SourceGuard, TranslatedChunks, translated
 from filecolumn.backends._filesystems import (
     FileSystem,
     MemoryFileSystem,
@@ -25,19 +26,17 @@ from filecolumn.backends._filesystems import (
     stat_of_info,
     uploads_on_close,
 )
-from filecolumn.backends._fsspec_writes import STAGE_FOLDER, StagedFiles, object_files
+from filecolumn.backends._fsspec_writes import StagedFiles, object_files
 from filecolumn.backends._options import given
 from filecolumn.backends.base import (
     Capabilities,
     PutMode,
+    PutOptions,
     SignMethod,
     Stat,
     StorageBackend,
     check_folder,
     check_range,
-    list_folder,
-    list_unfinished,
-    local_stat,
 )
 from filecolumn.backends.streams import batches, each_key
 from filecolumn.content.sources import CHUNK_SIZE
@@ -48,7 +47,7 @@ from filecolumn.errors import (
     ObjectNotFoundError,
     StorageError,
 )
-from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key
+from filecolumn.naming import RESERVED_FOLDER, STAGE_FOLDER, ReservedKey, check_key
 
 __all__ = ("FSSpecBackend",)
 
@@ -129,28 +128,19 @@ class FSSpecBackend(StorageBackend):
     def copies_by_itself(self) -> bool:
         return self._objects is not None
 
-    def put(
-        self,
-        key: str,
-        chunks: Iterable[bytes],
-        *,
-        content_type: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        mode: PutMode = "create",
-    ) -> Stat:
+    def put(self, key: str, chunks: Iterable[bytes], **options: Unpack[PutOptions]) -> Stat:
         self._check_writes()
+        mode = options.get("mode", "create")
         guard = SourceGuard(chunks)
         with self._translated(f"store {key!r}", guard):
             if self._root is not None:
-                return local_stat(key, self._root.write(key, guard, overwrite=mode == "overwrite"))
+                return self._root.write(key, guard, overwrite=mode == "overwrite")
             if isinstance(self.fs, MemoryFileSystem):
                 self._write_memory(key, b"".join(guard), mode)
             elif self._objects is not None:
-                path, checked = self._path(key), self.capabilities.creates_atomically
-                told = self._objects.write(
-                    path, guard, content_type, metadata, mode=mode, conditional=checked
-                )
-                return Stat(key=key, size=guard.size, etag=told.etag, version_id=told.version_id)
+                conditional = self.capabilities.creates_atomically
+                etag, version = self._objects.write(self._path(key), guard, options, conditional=conditional)
+                return Stat(key=key, size=guard.size, etag=etag, version_id=version)
             else:
                 self._refuse_taken(key, mode)
                 self._write_staged(key, guard)
@@ -174,13 +164,13 @@ class FSSpecBackend(StorageBackend):
     def stat(self, key: str) -> Stat:
         with self._translated(f"describe {key!r}"):
             if self._root is not None:
-                return local_stat(key, self._root.stat(key))
+                return self._root.stat(key)
             info = info_of(self._files, self._path(key))
-        if info is None:
-            raise ObjectNotFoundError(f"no object is stored under {key!r}")
-        if is_folder(info):
-            raise ObjectNotFoundError(f"no object is stored under {key!r}: it is a folder")
-        return stat_of_info(key, info)
+            if info is None:
+                raise FileNotFoundError("no object is stored under this key")
+            if is_folder(info):
+                raise IsADirectoryError("no object is stored under this key: it is a folder")
+            return stat_of_info(key, info)
 
     def delete(self, keys: str | Iterable[str]) -> None:
         self._check_writes()
@@ -195,12 +185,12 @@ class FSSpecBackend(StorageBackend):
                         self._objects.delete([*map(self._path, batch)])
 
     def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[Stat]:
-        if self._root is not None:
-            yield from list_folder(self._root, prefix, after=after)
-            return
-        if folder := check_folder(prefix):
-            self._path(folder)
         with self._translated(f"list {prefix!r}"):
+            if self._root is not None:
+                yield from self._root.objects(prefix, after=after)
+                return
+            if folder := check_folder(prefix):
+                self._path(folder)
             self._files.invalidate_cache()
             try:
                 for key, info in self._walk(folder):
@@ -210,10 +200,10 @@ class FSSpecBackend(StorageBackend):
                 self._files.invalidate_cache()
 
     def list_unfinished(self) -> Iterator[Stat]:
-        if self._root is not None:
-            yield from list_unfinished(self._root)
-            return
         with self._translated("list unfinished uploads"):
+            if self._root is not None:
+                yield from self._root.unfinished()
+                return
             self._files.invalidate_cache()
             for key, info in self._walk(STAGE_FOLDER):
                 yield stat_of_info(ReservedKey(key), info)
@@ -270,7 +260,7 @@ class FSSpecBackend(StorageBackend):
 
     def _refuse_taken(self, key: str, mode: PutMode) -> None:
         if mode == "create" and info_of(self._files, self._path(key)) is not None:
-            raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten")
+            raise FileExistsError(TAKEN)
 
     def _walk(self, folder: str) -> Iterator[tuple[str, Mapping[str, object]]]:
         """Yield key and description of each object below *folder*."""

@@ -7,20 +7,16 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 from obstore import exceptions as foreign
 from obstore import sign, sign_async
-from obstore.exceptions import AlreadyExistsError
 
-from filecolumn._public import name_methods_after
 from filecolumn._threads import Progress, fed, watched
 from filecolumn._workers import running_loop
-from filecolumn.backends._errors import ErrorTable, SourceGuard, TranslatedChunks, translated
-from filecolumn.backends._local import LocalRoot
+from filecolumn.backends._errors import TAKEN, ErrorTable, SourceGuard, TranslatedChunks, translated
 from filecolumn.backends._obstore_stores import (
     Fork,
-    SigningStore,
     kind_of,
     local_root,
     location_of,
@@ -32,16 +28,14 @@ from filecolumn.backends._options import OWN_OPTIONS, check_own, given
 from filecolumn.backends.base import (
     Capabilities,
     PutMode,
+    PutOptions,
     SignMethod,
     Stat,
     StorageBackend,
     check_folder,
     check_range,
-    list_folder,
-    list_unfinished,
-    local_stat,
 )
-from filecolumn.backends.streams import batches, each_key, first_part, first_part_async
+from filecolumn.backends.streams import PART_SIZE, batches, each_key, first_part, first_part_async
 from filecolumn.content.sources import CHUNK_SIZE
 from filecolumn.errors import (
     InvalidKeyError,
@@ -55,12 +49,17 @@ from filecolumn.naming import RESERVED_FOLDER, check_key
 __all__ = ("ObstoreBackend",)
 
 if TYPE_CHECKING:
-    from obstore import Attributes, GetOptions, ObjectMeta, PutResult
+    from obstore import Attributes, GetOptions, GetResult, ObjectMeta, PutResult
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
+PARTS_IN_FLIGHT = 4
+DELETE_BATCH = 1000
 
-ERRORS: ErrorTable = {
+_ERRORS: ErrorTable = {
     # obstore raises the builtin, not an error of its own
     FileNotFoundError: ObjectNotFoundError,
+    IsADirectoryError: ObjectNotFoundError,
+    FileExistsError: ObjectExistsError,
     foreign.AlreadyExistsError: ObjectExistsError,
     foreign.PreconditionError: ObjectExistsError,
     foreign.NotSupportedError: NotSupportedError,
@@ -70,62 +69,19 @@ ERRORS: ErrorTable = {
     foreign.BaseError: StorageError,
     OSError: StorageError,
 }
-
-
-def attributes_of(content_type: str | None, metadata: Mapping[str, str] | None) -> Attributes:
-    """Return what a store is to keep with an object."""
-    attributes: Attributes = {**(metadata or {})}
-    if content_type:
-        attributes["Content-Type"] = content_type
-    return attributes
-
-
-def range_options(start: int, length: int | None) -> GetOptions:
-    """Return the options that read a range; ValueError for one that cannot be."""
-    check_range(start, length)
-    if length is not None:
-        return {"range": (start, start + length)}
-    return {"range": {"offset": start}} if start else {}
-
-
-def stat_of_put(key: str, size: int, result: PutResult) -> Stat:
-    """Describe what was just stored under *key*."""
-    # radosgw answers a multipart upload with an empty tag
-    return Stat(key=key, size=size, etag=_quoted(result["e_tag"]), version_id=result["version"])
-
-
-def stat_of_meta(meta: ObjectMeta, attributes: Attributes | None = None) -> Stat:
-    """Describe an object, with its media type where *attributes* have it."""
-    return Stat(
-        key=meta["path"],
-        size=meta["size"],
-        etag=_quoted(meta["e_tag"]),
-        version_id=meta["version"],
-        last_modified=meta["last_modified"].timestamp(),
-        content_type=(attributes or {}).get("Content-Type"),
-    )
-
-
-def _quoted(tag: str | None) -> str | None:
-    """Return a tag as HTTP writes it: Azure's listing has it without quotes, its other answers with them."""
-    if not tag or tag.startswith(('"', "W/")):
-        return tag or None
-    return f'"{tag}"'
-
-
-if TYPE_CHECKING:
-    from obstore import Attributes
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig
-
-
-PART_SIZE = 8 * 1024 * 1024
-PARTS_IN_FLIGHT = 4
-
 _PLAIN_PATH = re.compile(r"[\w/.~+-]+", re.ASCII)
 
 
-class ObstoreBase(StorageBackend):
-    """See `ObstoreBackend`."""
+class ObstoreBackend(StorageBackend):
+    """A storage behind an obstore store.
+
+    *fs* is a URL (`file:///folder/`, `memory://`, `s3://bucket/prefix/`, `gs://...`, `az://...`,
+    `https://...`) or a store of `obstore.store`; *config* are obstore's own settings for a URL,
+    such as `aws_region`.  What they do not say is taken from environment variables such as `AWS_REGION`
+    and `AWS_ALLOW_HTTP`, which obstore knows.  A local folder is made if it is missing; with `fsync=False` its
+    content may be lost by a power failure after the commit.  Raises ValueError for a URL that
+    obstore cannot read.
+    """
 
     def __init__(
         self,
@@ -152,18 +108,7 @@ class ObstoreBase(StorageBackend):
         )
         settings = given(config)
         if isinstance(fs, str):
-            fs = store_from_url(
-                fs,
-                client_options={
-                    **self._client_options(),
-                    **cast("ClientConfig", given(client_options or {})),
-                },
-                retry_config={
-                    **self._retry_config(),
-                    **cast("RetryConfig", given(retry_config or {})),
-                },
-                config=settings,
-            )
+            fs = self._store_from_url(fs, client_options, retry_config, settings)
         elif settings or client_options or retry_config:
             check_own(settings, OWN_OPTIONS, "a storage")
             names = ", ".join(settings) or "client_options and retry_config"
@@ -193,75 +138,190 @@ class ObstoreBase(StorageBackend):
     def copies_by_itself(self) -> bool:
         return self._root is None
 
-    def _check_signable(self, signer: SigningStore, key: str) -> None:
-        # object_store signs the encoded path, Azure compares with the decoded one: always refused
-        if not (self._signs_any_key or _PLAIN_PATH.fullmatch(f"{signer.prefix or ''}/{key}")):
-            raise NotSupportedError(
-                f"storage {self.key!r} cannot sign a URL for {key!r}: on Azure obstore signs plain keys only; "
-                "serve it through the application, or save it under a key that filecolumn makes"
+    def put(self, key: str, chunks: Iterable[bytes], **options: Unpack[PutOptions]) -> Stat:
+        mode = options.get("mode", "create")
+        guard = SourceGuard(chunks)
+        with self._translated(f"store {key!r}", guard):
+            if self._root is not None:
+                # obstore writes by path, where a link may appear meanwhile
+                return self._root.write(key, guard, overwrite=mode == "overwrite")
+            attributes = self._attributes(options)
+            whole, rest = first_part(guard, PART_SIZE)
+            if rest is None:
+                result = self._put_whole(check_key(key), whole, attributes, mode)
+            else:
+                self._refuse_taken(key, mode)
+                send = partial(
+                    self.store.put,
+                    check_key(key),
+                    attributes=attributes,
+                    use_multipart=True,
+                    chunk_size=PART_SIZE,
+                    max_concurrency=PARTS_IN_FLIGHT,
+                )
+                result = fed(rest, send)
+        return _stat_of_put(key, guard.size, result)
+
+    def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        check_range(start, length)
+        if self._root is not None:
+            with self._translated(f"read {key!r}"):
+                chunks = self._root.read(key, start, length)
+            return TranslatedChunks(chunks, lambda: self._translated(f"read {key!r}"))
+        if length == 0:
+            self.stat(key)
+            return iter(())
+        try:
+            with self._translated(f"read {key!r}"):
+                result = self.store.get(check_key(key), options=_range_options(start, length))
+        except StorageError:
+            # a range past the end, which some stores refuse and others do not tell from other errors
+            if (start or length) and start >= self.stat(key).size:
+                return iter(())
+            raise
+        return self._stream(key, result)
+
+    def stat(self, key: str) -> Stat:
+        with self._translated(f"describe {key!r}"):
+            if self._root is not None:
+                return self._root.stat(key)
+            # a HEAD as `head` makes it, but with the media type
+            result = self.store.get(check_key(key), options={"head": True})
+            return _stat_of_meta(result.meta, result.attributes)
+
+    def delete(self, keys: str | Iterable[str]) -> None:
+        if self._root is not None:
+            for key in each_key(keys):
+                with self._translated(f"delete {key!r}"):
+                    self._root.remove(key)
+            return
+        for batch in batches(map(check_key, each_key(keys)), DELETE_BATCH):
+            with self._translated(f"delete {len(batch)} objects, the first {batch[0]!r}"):
+                self._delete_batch(batch)
+
+    def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[Stat]:
+        with self._translated(f"list {prefix!r}"):
+            if self._root is not None:
+                # obstore's own listing follows links out of the folder
+                yield from self._root.objects(prefix, after=after)
+                return
+            # Some services ignore the offset: the comparison below is what counts
+            pages = cast(
+                "Iterable[Sequence[ObjectMeta]]",
+                self.store.list(check_folder(prefix) or None, offset=after),  # pyright: ignore[reportUnknownMemberType]
             )
+            for page in pages:
+                for meta in page:
+                    if _is_listed(meta["path"], after):
+                        yield _stat_of_meta(meta)
 
-    def _refuse_taken(self, key: str, mode: PutMode) -> None:
-        """Multipart uploads cannot be conditional: look before sending."""
-        if mode == "create" and self.exists(key):
-            raise ObjectExistsError(f"the storage key {key!r} is taken; objects are never overwritten")
+    def list_unfinished(self) -> Iterator[Stat]:
+        if self._root is not None:
+            with self._translated("list unfinished uploads"):
+                yield from self._root.unfinished()
 
-    def _attributes(self, content_type: str | None, metadata: Mapping[str, str] | None) -> Attributes | None:
-        return attributes_of(content_type, metadata) if self.capabilities.keeps_content_type else None
+    def delete_unfinished(self, keys: str | Iterable[str]) -> None:
+        # obstore refuses the names of its own stage files
+        if self._root is not None:
+            self.delete(keys)
 
-    def _translated(self, doing: str, source: SourceGuard | None = None) -> AbstractContextManager[None]:
-        if Fork.broken:
-            raise StorageError(
-                f"storage {self.key!r}: obstore was used before this process was forked, and its threads do not "
-                "survive a fork; start workers with 'spawn' or 'forkserver', or fork before the first file operation"
-            )
-        Fork.used = True
-        return translated(ERRORS, f"{doing} in storage {self.key!r}", source)
+    def copy(self, source: str, target: str) -> Stat:
+        if self._root is not None:
+            return super().copy(source, target)
+        with self._translated(f"copy {source!r} to {target!r}"):
+            # overwrite=False is not to be had on S3; the target's key is ours and new
+            self.store.copy(check_key(source), check_key(target))
+        return self.stat(target)
 
-    def _client_options(self) -> ClientConfig:
-        # `timeout` of obstore bounds a whole body, however large: the waits inside it are bounded instead
-        return {
-            "connect_timeout": timedelta(seconds=self.timeout),
-            "read_timeout": timedelta(seconds=self.timeout),
-            "timeout": timedelta(seconds=self.total_timeout * 10),
-        }
-
-    def _retry_config(self) -> RetryConfig:
-        return {"max_retries": self.max_retries, "retry_timeout": timedelta(seconds=self.total_timeout)}
-
-
-if TYPE_CHECKING:
-    from obstore import Attributes, GetResult, PutResult
-
-
-class ObstoreAsync(ObstoreBase):
-    """The asynchronous half of `ObstoreBackend`."""
+    def sign(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
+        if self._signer is None:
+            return super().sign(key, expires_in=expires_in, method=method)
+        self._check_signable(self._signer.prefix, key)
+        with self._translated(f"sign {key!r}"):
+            return sign(self._signer, method, check_key(key), timedelta(seconds=expires_in))
 
     async def put_async(
-        self,
-        key: str,
-        chunks: Iterable[bytes] | AsyncIterable[bytes],
-        *,
-        content_type: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        mode: PutMode = "create",
+        self, key: str, chunks: Iterable[bytes] | AsyncIterable[bytes], **options: Unpack[PutOptions]
     ) -> Stat:
         # The local store needs fsync, which blocks: the whole call goes to a thread
         if self._root is not None or not isinstance(chunks, AsyncIterable):
-            return await super().put_async(
-                key, chunks, content_type=content_type, metadata=metadata, mode=mode
-            )
+            return await super().put_async(key, chunks, **options)
         running_loop()
         guard = SourceGuard(chunks)
         progress = Progress()
         send = self._send_async(
-            key, progress.watch_async(guard), self._attributes(content_type, metadata), mode
+            key, progress.watch_async(guard), self._attributes(options), options.get("mode", "create")
         )
         with self._translated(f"store {key!r}", guard):
             result = await watched(
                 send, limit=self.total_timeout, doing=self._doing(f"store {key!r}"), progress=progress
             )
-        return stat_of_put(key, guard.size, result)
+        return _stat_of_put(key, guard.size, result)
+
+    async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        if self._root is not None:
+            return await super().get_async(key, start=start, length=length)
+        running_loop()
+        check_range(start, length)
+        if length == 0:
+            await self.stat_async(key)
+            return _empty()
+        try:
+            with self._translated(f"read {key!r}"):
+                result = await self.store.get_async(check_key(key), options=_range_options(start, length))
+        except StorageError:
+            if (start or length) and start >= (await self.stat_async(key)).size:
+                return _empty()
+            raise
+        return self._stream_async(key, result)
+
+    async def stat_async(self, key: str) -> Stat:
+        if self._root is not None:
+            return await super().stat_async(key)
+        running_loop()
+        with self._translated(f"describe {key!r}"):
+            result = await self.store.get_async(check_key(key), options={"head": True})
+            return _stat_of_meta(result.meta, result.attributes)
+
+    async def sign_async(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
+        if self._signer is None:
+            return self.sign(key, expires_in=expires_in, method=method)
+        running_loop()
+        self._check_signable(self._signer.prefix, key)
+        with self._translated(f"sign {key!r}"):
+            return await sign_async(self._signer, method, check_key(key), timedelta(seconds=expires_in))
+
+    def _store_from_url(
+        self,
+        url: str,
+        client_options: ClientConfig | None,
+        retry_config: RetryConfig | None,
+        settings: Mapping[str, object],
+    ) -> ObjectStore:
+        """Make a store whose waits are bounded by this storage's timeouts, unless the caller gave others."""
+        client: ClientConfig = {
+            # `timeout` of obstore bounds a whole body, however large: the waits inside it are bounded instead
+            "connect_timeout": timedelta(seconds=self.timeout),
+            "read_timeout": timedelta(seconds=self.timeout),
+            "timeout": timedelta(seconds=self.total_timeout * 10),
+            **cast("ClientConfig", given(client_options or {})),
+        }
+        retries: RetryConfig = {
+            "max_retries": self.max_retries,
+            "retry_timeout": timedelta(seconds=self.total_timeout),
+            **cast("RetryConfig", given(retry_config or {})),
+        }
+        return store_from_url(url, client_options=client, retry_config=retries, config=settings)
+
+    def _put_whole(self, key: str, content: bytes, attributes: Attributes | None, mode: PutMode) -> PutResult:
+        send = partial(self.store.put, key, content, attributes=attributes, use_multipart=False)
+        try:
+            return send(mode=mode)
+        except foreign.AlreadyExistsError:
+            # Azure takes the blocks of an upload that was given up for a blob
+            if not self._leftovers_take_keys or self.exists(key):
+                raise
+            return send(mode="overwrite")
 
     async def _send_async(
         self, key: str, chunks: AsyncIterable[bytes], attributes: Attributes | None, mode: PutMode
@@ -285,196 +345,35 @@ class ObstoreAsync(ObstoreBase):
         send = partial(self.store.put_async, key, content, attributes=attributes, use_multipart=False)
         try:
             return await send(mode=mode)
-        except AlreadyExistsError:
+        except foreign.AlreadyExistsError:
             # as in the blocking call
             if not self._leftovers_take_keys or await self.exists_async(key):
                 raise
             return await send(mode="overwrite")
 
-    async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        if self._root is not None:
-            return await super().get_async(key, start=start, length=length)
-        running_loop()
-        if length == 0:
-            await self.stat_async(key)
-            return _empty()
-        try:
-            with self._translated(f"read {key!r}"):
-                result = await self.store.get_async(check_key(key), options=range_options(start, length))
-        except StorageError:
-            if (start or length) and start >= (await self.stat_async(key)).size:
-                return _empty()
-            raise
-        return self._stream_async(key, result)
+    def _refuse_taken(self, key: str, mode: PutMode) -> None:
+        """Multipart uploads cannot be conditional: look before sending."""
+        if mode == "create" and self.exists(key):
+            raise FileExistsError(TAKEN)
 
-    async def stat_async(self, key: str) -> Stat:
-        if self._root is not None:
-            return await super().stat_async(key)
-        running_loop()
-        with self._translated(f"describe {key!r}"):
-            result = await self.store.get_async(check_key(key), options={"head": True})
-            return stat_of_meta(result.meta, result.attributes)
+    def _attributes(self, options: PutOptions) -> Attributes | None:
+        """Return what the store is to keep with an object, if it keeps anything."""
+        if not self.capabilities.keeps_content_type:
+            return None
+        attributes: Attributes = {**(options.get("metadata") or {})}
+        if content_type := options.get("content_type"):
+            attributes["Content-Type"] = content_type
+        return attributes
 
-    async def sign_async(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
-        if self._signer is None:
-            return self.sign(key, expires_in=expires_in, method=method)
-        running_loop()
-        self._check_signable(self._signer, key)
-        with self._translated(f"sign {key!r}"):
-            return await sign_async(self._signer, method, check_key(key), timedelta(seconds=expires_in))
+    def _stream(self, key: str, result: GetResult) -> Iterator[bytes]:
+        with self._translated(f"read {key!r}"):
+            for chunk in result.stream(min_chunk_size=CHUNK_SIZE):
+                yield bytes(chunk)
 
     async def _stream_async(self, key: str, result: GetResult) -> AsyncIterator[bytes]:
         with self._translated(f"read {key!r}"):
             async for chunk in result.stream(min_chunk_size=CHUNK_SIZE):
                 yield bytes(chunk)
-
-
-async def _empty() -> AsyncIterator[bytes]:
-    nothing: tuple[bytes, ...] = ()
-    for chunk in nothing:
-        yield chunk
-
-
-if TYPE_CHECKING:
-    from obstore import Attributes, GetResult, ObjectMeta, PutResult
-
-
-DELETE_BATCH = 1000
-
-
-class ObstoreBackend(ObstoreAsync):
-    """A storage behind an obstore store.
-
-    *fs* is a URL (`file:///folder/`, `memory://`, `s3://bucket/prefix/`, `gs://...`, `az://...`,
-    `https://...`) or a store of `obstore.store`; *config* are obstore's own settings for a URL,
-    such as `aws_region`.  What they do not say is taken from environment variables such as `AWS_REGION`
-    and `AWS_ALLOW_HTTP`, which obstore knows.  A local folder is made if it is missing; with `fsync=False` its
-    content may be lost by a power failure after the commit.  Raises ValueError for a URL that
-    obstore cannot read.
-    """
-
-    def put(
-        self,
-        key: str,
-        chunks: Iterable[bytes],
-        *,
-        content_type: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        mode: PutMode = "create",
-    ) -> Stat:
-        guard = SourceGuard(chunks)
-        attributes = self._attributes(content_type, metadata)
-        with self._translated(f"store {key!r}", guard):
-            if self._root is not None:
-                # obstore writes by path, where a link may appear meanwhile
-                return local_stat(key, self._root.write(key, guard, overwrite=mode == "overwrite"))
-            whole, rest = first_part(guard, PART_SIZE)
-            if rest is None:
-                result = self._put_whole(check_key(key), whole, attributes, mode)
-            else:
-                self._refuse_taken(key, mode)
-                send = partial(
-                    self.store.put,
-                    check_key(key),
-                    attributes=attributes,
-                    use_multipart=True,
-                    chunk_size=PART_SIZE,
-                    max_concurrency=PARTS_IN_FLIGHT,
-                )
-                result = fed(rest, send)
-        return stat_of_put(key, guard.size, result)
-
-    def _put_whole(self, key: str, content: bytes, attributes: Attributes | None, mode: PutMode) -> PutResult:
-        send = partial(self.store.put, key, content, attributes=attributes, use_multipart=False)
-        try:
-            return send(mode=mode)
-        except AlreadyExistsError:
-            # Azure takes the blocks of an upload that was given up for a blob
-            if not self._leftovers_take_keys or self.exists(key):
-                raise
-            return send(mode="overwrite")
-
-    def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        if self._root is not None:
-            return self._get_local(self._root, key, start, length)
-        if length == 0:
-            self.stat(key)
-            return iter(())
-        try:
-            with self._translated(f"read {key!r}"):
-                result = self.store.get(check_key(key), options=range_options(start, length))
-        except StorageError:
-            # a range past the end, which some stores refuse and others do not tell from other errors
-            if (start or length) and start >= self.stat(key).size:
-                return iter(())
-            raise
-        return self._stream(key, result)
-
-    def stat(self, key: str) -> Stat:
-        with self._translated(f"describe {key!r}"):
-            if self._root is not None:
-                return local_stat(key, self._root.stat(key))
-            # a HEAD as `head` makes it, but with the media type
-            result = self.store.get(check_key(key), options={"head": True})
-            return stat_of_meta(result.meta, result.attributes)
-
-    def delete(self, keys: str | Iterable[str]) -> None:
-        if self._root is not None:
-            self._delete_local(self._root, keys)
-            return
-        for batch in batches(map(check_key, each_key(keys)), DELETE_BATCH):
-            with self._translated(f"delete {len(batch)} objects, the first {batch[0]!r}"):
-                self._delete_batch(batch)
-
-    def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[Stat]:
-        if self._root is not None:
-            # obstore's own listing follows links out of the folder
-            yield from list_folder(self._root, prefix, after=after)
-            return
-        with self._translated(f"list {prefix!r}"):
-            # Some services ignore the offset: the comparison below is what counts
-            pages = cast(
-                "Iterable[Sequence[ObjectMeta]]",
-                self.store.list(check_folder(prefix) or None, offset=after),  # pyright: ignore[reportUnknownMemberType]
-            )
-            for page in pages:
-                for meta in page:
-                    if _is_listed(meta["path"], after):
-                        yield stat_of_meta(meta)
-
-    def list_unfinished(self) -> Iterator[Stat]:
-        return iter(()) if self._root is None else list_unfinished(self._root)
-
-    def delete_unfinished(self, keys: str | Iterable[str]) -> None:
-        # obstore refuses the names of its own stage files
-        if self._root is not None:
-            self._delete_local(self._root, keys)
-
-    def copy(self, source: str, target: str) -> Stat:
-        if self._root is not None:
-            return super().copy(source, target)
-        with self._translated(f"copy {source!r} to {target!r}"):
-            # overwrite=False is not to be had on S3; the target's key is ours and new
-            self.store.copy(check_key(source), check_key(target))
-        return self.stat(target)
-
-    def sign(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
-        if self._signer is None:
-            return super().sign(key, expires_in=expires_in, method=method)
-        self._check_signable(self._signer, key)
-        with self._translated(f"sign {key!r}"):
-            return sign(self._signer, method, check_key(key), timedelta(seconds=expires_in))
-
-    def _get_local(self, root: LocalRoot, key: str, start: int, length: int | None) -> Iterator[bytes]:
-        check_range(start, length)
-        with self._translated(f"read {key!r}"):
-            chunks = root.read(key, start, length)
-        return TranslatedChunks(chunks, lambda: self._translated(f"read {key!r}"))
-
-    def _delete_local(self, root: LocalRoot, keys: str | Iterable[str]) -> None:
-        for key in each_key(keys):
-            with self._translated(f"delete {key!r}"):
-                root.remove(key)
 
     def _delete_batch(self, batch: Sequence[str]) -> None:
         try:
@@ -485,14 +384,61 @@ class ObstoreBackend(ObstoreAsync):
                 with suppress(FileNotFoundError):
                     self.store.delete(key)
 
-    def _stream(self, key: str, result: GetResult) -> Iterator[bytes]:
-        with self._translated(f"read {key!r}"):
-            for chunk in result.stream(min_chunk_size=CHUNK_SIZE):
-                yield bytes(chunk)
+    def _check_signable(self, prefix: str | None, key: str) -> None:
+        # object_store signs the encoded path, Azure compares with the decoded one: always refused
+        if not (self._signs_any_key or _PLAIN_PATH.fullmatch(f"{prefix or ''}/{key}")):
+            raise NotSupportedError(
+                f"storage {self.key!r} cannot sign a URL for {key!r}: on Azure obstore signs plain keys only; "
+                "serve it through the application, or save it under a key that filecolumn makes"
+            )
+
+    def _translated(self, doing: str, source: SourceGuard | None = None) -> AbstractContextManager[None]:
+        if Fork.broken:
+            raise StorageError(
+                f"storage {self.key!r}: obstore was used before this process was forked, and its threads do not "
+                "survive a fork; start workers with 'spawn' or 'forkserver', or fork before the first file operation"
+            )
+        Fork.used = True
+        return translated(_ERRORS, f"{doing} in storage {self.key!r}", source)
 
 
-name_methods_after(ObstoreBackend, ObstoreAsync, ObstoreBase)
+def _range_options(start: int, length: int | None) -> GetOptions:
+    """Return the options that read a range."""
+    if length is not None:
+        return {"range": (start, start + length)}
+    return {"range": {"offset": start}} if start else {}
+
+
+def _stat_of_put(key: str, size: int, result: PutResult) -> Stat:
+    """Describe what was just stored under *key*."""
+    # radosgw answers a multipart upload with an empty tag
+    return Stat(key=key, size=size, etag=_quoted(result["e_tag"]), version_id=result["version"])
+
+
+def _stat_of_meta(meta: ObjectMeta, attributes: Attributes | None = None) -> Stat:
+    """Describe an object, with its media type where *attributes* have it."""
+    return Stat(
+        key=meta["path"],
+        size=meta["size"],
+        etag=_quoted(meta["e_tag"]),
+        version_id=meta["version"],
+        last_modified=meta["last_modified"].timestamp(),
+        content_type=(attributes or {}).get("Content-Type"),
+    )
+
+
+def _quoted(tag: str | None) -> str | None:
+    """Return a tag as HTTP writes it: Azure's listing has it without quotes, its other answers with them."""
+    if not tag or tag.startswith(('"', "W/")):
+        return tag or None
+    return f'"{tag}"'
 
 
 def _is_listed(path: str, after: str | None) -> bool:
     return not path.startswith(f"{RESERVED_FOLDER}/") and (after is None or path > after)
+
+
+async def _empty() -> AsyncIterator[bytes]:
+    nothing: tuple[bytes, ...] = ()
+    for chunk in nothing:
+        yield chunk

@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol, TypeVar, cast
 from filecolumn._threads import closing
 
 __all__ = (
+    "PART_SIZE",
     "NamedReader",
     "RangeReader",
     "Ranges",
@@ -20,6 +21,12 @@ __all__ = (
 )
 
 T = TypeVar("T")
+
+PART_SIZE = 8 * 1024 * 1024
+"""Bytes sent in one request; larger content goes in parts of it."""
+
+BUFFER_SIZE = 1024 * 1024
+"""Bytes that a seekable file asks for at a time."""
 
 
 def first_part(chunks: Iterable[bytes], size: int) -> tuple[bytes, Iterator[bytes] | None]:
@@ -76,10 +83,6 @@ async def _chain_async(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncI
     first.clear()
     async for chunk in rest:
         yield chunk
-
-
-BUFFER_SIZE = 1024 * 1024
-"""Bytes asked for at a time."""
 
 
 class Ranges(Protocol):
