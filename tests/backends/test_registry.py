@@ -437,7 +437,7 @@ def test_override_by_a_url_closes_what_it_made(
         assert closed == [made]
         assert registry.registered_backends() == ["docs"]
         assert registry.get("docs") is backend
-    with pytest.raises(ValueError, match="no storage URL"), registry.override("docs", "memory"):
+    with pytest.raises(ValueError, match="not a storage URL"), registry.override("docs", "memory"):
         pass
     assert registry.get("docs") is backend
 

@@ -181,8 +181,8 @@ def test_files_are_replaced_cleared_added_and_taken_out(
 @pytest.mark.parametrize(
     ("part", "reason"),
     [
-        (("body", ("big.bin", b"x" * 2_000_001)), "more than the 2000000 bytes"),
-        (("cover", ("c.png", b"<html>")), "its bytes show text/html"),
+        (("body", ("big.bin", b"x" * 2_000_001)), "accepts at most 2000000 bytes"),
+        (("cover", ("c.png", b"<html>")), "but the content is text/html"),
         (("cover", ("c.pdf", b"%PDF-1.7")), "image/*"),
     ],
     ids=["too large", "not what it says", "not accepted"],

@@ -194,7 +194,7 @@ def scheme_of(address: str, protocols: Iterable[str] = ()) -> str:
         return scheme.lower()
     meant = meant_by(address, protocols)
     hint = f"did you mean {meant!r}?" if meant else _advice(address)
-    raise ValueError(f"this is no storage URL: {hint}")
+    raise ValueError(f"this is not a storage URL: {hint}")
 
 
 def spelt_for(protocols: Collection[str], url: str) -> str:
@@ -207,7 +207,7 @@ def spelt_for(protocols: Collection[str], url: str) -> str:
         if "://" not in link and link not in protocols:
             meant = meant_by(link, protocols)
             hint = f"did you mean {meant!r}?" if meant else "write one such as 'simplecache', or a URL"
-            raise ValueError(f"link {number} of the chained URL is no protocol of fsspec: {hint}")
+            raise ValueError(f"link {number} of the chained URL is not a protocol of fsspec: {hint}")
     return "::".join(_spelt(protocols, link) for link in [*links, last])
 
 

@@ -55,7 +55,7 @@ async def probe(backend: StorageBackend) -> None:
         return
     try:
         if await backend.get_bytes_async(key) != content:
-            raise StorageError(f"storage {backend.key!r} gives back other bytes than were stored")
+            raise StorageError(f"storage {backend.key!r} returned other bytes than were stored for {key!r}")
     finally:
         with anyio.CancelScope(shield=True):
             await backend.delete_async([key])

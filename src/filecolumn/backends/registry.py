@@ -29,7 +29,7 @@ _OBSTORE_SCHEMES = frozenset({"file", "memory", *S3_SCHEMES, "gs", *AZURE_SCHEME
 
 
 def backend_from_url(url: str, key: str, options: Mapping[str, object]) -> StorageBackend:
-    """Return a backend; ValueError for what is no URL, MissingDependencyError without fsspec."""
+    """Return a backend; ValueError for what is not a URL, MissingDependencyError without fsspec."""
     scheme = scheme_of(url)
     if scheme in _OBSTORE_SCHEMES:
         return ObstoreBackend(key, url, **given(options))  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def backend_from_url(url: str, key: str, options: Mapping[str, object]) -> Stora
 def location_of_url(url: str, options: Mapping[str, object]) -> str | None:
     """Return where a local folder will be, which making the backend makes; None for other URLs.
 
-    Raises NotSupportedError where a folder can be no storage.
+    Raises NotSupportedError where a folder cannot be a storage.
     """
     if scheme_of(url) not in {"file", "local"}:
         return None
@@ -301,7 +301,7 @@ class StorageRegistry:
 def _quoted(key: object) -> str:
     """Return a key for a message; an address in its place may have credentials."""
     if isinstance(key, str) and set("@=?") & set(key):
-        return "an address, which is no key"
+        return "an address, which is not a key"
     return repr(key)
 
 

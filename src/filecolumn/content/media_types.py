@@ -1,7 +1,7 @@
-"""Media types: which names mean the same, what a claim can be, what runs where it is opened.
+"""Media types: which names mean the same, what a declared type can be, what runs where it is opened.
 
-Pure functions over `type/subtype`, as `filecolumn.content.sniffing` and the names of files give them.  A claim is
-refuted only by bytes that prove another family: formats that share a container are of one family, and what
+Pure functions over `type/subtype`, as `filecolumn.content.sniffing` and the names of files give them.  A declared
+type is refuted only by bytes that prove another family: formats that share a container are of one family, and what
 nobody knows is of none.
 """
 
@@ -11,6 +11,7 @@ __all__ = (
     "ACTIVE",
     "DANGEROUS",
     "FRAGMENT",
+    "INLINE_TYPES",
     "OFFICE",
     "SCRIPT",
     "TEXT",
@@ -29,7 +30,7 @@ __all__ = (
 )
 
 UNKNOWN = "application/octet-stream"
-"""No claim, and no signature that is known."""
+"""Nothing is declared, and no signature is known."""
 
 TEXT = "text/plain"
 XML = "application/xml"
@@ -105,27 +106,33 @@ _NAMES = {
 }
 _CANONICAL = {alias: name for name, aliases in _NAMES.items() for alias in aliases.split()}
 
-# What runs
+# What runs, by whom
 
-_SERVER_SIDE = frozenset(
-    "application/x-httpd-php text/asp text/aspx text/x-jsp text/x-cfm text/x-template".split()
-)
-ACTIVE = _SERVER_SIDE | frozenset(
-    "application/hta application/java-archive application/java-vm application/wasm application/x-java-applet "
+_RUN_BY = {
+    "browser": "application/wasm application/xhtml+xml application/xml application/xslt+xml image/svg+xml "
+    "text/cache-manifest text/css text/html text/javascript text/vbscript text/x-component text/x-scriptlet "
+    "text/xsl",
+    # and what a browser hands on to a plugin or a program that is a browser itself
+    "plugin": "application/hta application/java-archive application/java-vm application/x-java-applet "
     "application/x-java-jnlp-file application/x-mimearchive application/x-ms-application "
-    "application/x-ms-xbap application/x-shockwave-flash application/x-silverlight application/x-silverlight-app "
-    "application/xhtml+xml application/xml application/xslt+xml image/svg+xml text/cache-manifest text/css "
-    "text/html text/javascript text/vbscript text/x-component text/x-scriptlet "
-    "text/x-server-parsed-html text/xsl".split()
-)
-"""What a browser, its plugins, or a careless server runs or lets run, under their canonical names; see `is_active`."""
-
-_PROGRAMS = frozenset(
-    "application/x-bat application/x-dex application/x-executable application/x-mach-binary "
-    "application/x-ms-shortcut application/x-msdownload application/x-sh".split()
-)
-DANGEROUS = ACTIVE | _PROGRAMS
+    "application/x-ms-xbap application/x-shockwave-flash application/x-silverlight application/x-silverlight-app",
+    "server": "application/x-httpd-php text/asp text/aspx text/x-cfm text/x-jsp text/x-template",
+    "server and browser": "text/x-server-parsed-html",
+    "desktop": "application/x-bat application/x-dex application/x-executable application/x-mach-binary "
+    "application/x-ms-shortcut application/x-msdownload application/x-sh",
+}
+"""The one table of what runs where it is opened or served, under canonical names; see `is_active`."""
+_SERVER_SIDE = frozenset(_RUN_BY["server"].split())
+_PROGRAMS = frozenset(_RUN_BY["desktop"].split())
+DANGEROUS = frozenset(" ".join(_RUN_BY.values()).split())
 """What is not to pass under the name of a format that nobody can tell."""
+ACTIVE = DANGEROUS - _PROGRAMS
+"""What a browser, its plugins, or a careless server runs or lets run."""
+
+INLINE_TYPES = frozenset(
+    "image/avif image/bmp image/gif image/jpeg image/png image/webp audio/* video/* text/plain".split()
+)
+"""Types that a browser only shows or plays; all others are saved (OWASP ASVS 5.0, 3.2.1)."""
 
 OFFICE = "application/vnd.openxmlformats-officedocument."
 """What the types of Word, Excel and PowerPoint begin with."""
@@ -150,7 +157,7 @@ _INERT = frozenset(
 )
 _INERT_KINDS = ("audio/", "font/", "video/")
 
-# What a claim can be
+# What a declared type can be
 
 _MEMBERS = {
     "asf": "video/x-ms-asf video/x-ms-wmv audio/x-ms-wma application/vnd.ms-asf",
@@ -274,13 +281,13 @@ def is_inert(content_type: str) -> bool:
     return (name in _INERT or name.startswith(_INERT_KINDS)) and not is_active(name)
 
 
-def agree(claim: str, found: str) -> bool:
-    """Return whether content of which the bytes show *found* can be what *claim* says.
+def agree(declared: str, found: str) -> bool:
+    """Return whether content of which the bytes show *found* can be what *declared* says.
 
-    A claim may say more than the bytes (a DOCX is a ZIP).  Only bytes that prove another family refute it,
+    A declared type may say more than the bytes (a DOCX is a ZIP).  Only bytes that prove another family refute it,
     or that show what runs: that passes under its own name only.
     """
-    name, shown = canonical(claim), canonical(found)
+    name, shown = canonical(declared), canonical(found)
     if name == shown:
         return True
     if shown in DANGEROUS and shown != XML:
@@ -322,9 +329,9 @@ def is_known(content_type: str) -> bool:
     return bool(_families(canonical(content_type)))
 
 
-def is_proven(claim: str, found: str) -> bool:
-    """Return whether the bytes show what *claim* says, and not only nothing against it."""
-    name, shown = canonical(claim), canonical(found)
+def is_proven(declared: str, found: str) -> bool:
+    """Return whether the bytes show what *declared* says; nothing against it is not enough."""
+    name, shown = canonical(declared), canonical(found)
     families = _families(name)
     if shown == TEXT:
         return "text" in families and _kind(name) != "video"

@@ -1,7 +1,7 @@
-"""What a column takes: a pure decision about size, claims and first bytes.
+"""What a column accepts: a pure decision about size, declared types and first bytes.
 
-The name's extension and the declared type are claims; `filecolumn.content.sniffing` says what the bytes
-show.  A policy without `accept` only corrects claims that the bytes disprove.
+The name's extension declares a type, as the caller does; `filecolumn.content.sniffing` says what the bytes
+show.  A policy without `accept` only corrects declared types that the bytes disprove.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ENTRY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ContentPolicy:
-    """What a column takes; `ContentPolicy.of` checks what a declaration says."""
+    """What a column accepts; `ContentPolicy.of` checks what a declaration says."""
 
     max_size: int | None = None
     """Bytes."""
@@ -65,7 +65,7 @@ class ContentPolicy:
         """Raise FileTooLargeError for content of *size* bytes, or for what has reached it."""
         if self.max_size is not None and size is not None and size > self.max_size:
             raise FileTooLargeError(
-                f"the content has more than the {self.max_size} bytes that {_name_of(field)} takes",
+                f"{_name_of(field)} accepts at most {self.max_size} bytes",
                 field=field,
                 code="too_large",
                 params={"max_size": self.max_size},
@@ -92,32 +92,32 @@ class ContentPolicy:
     def judge(self, found: str, filename: str, declared: str, field: str | None = None) -> str:
         """Return the media type of content whose bytes show *found*.
 
-        With `accept`, raises ContentTypeRejectedError where a claim and the bytes disagree, where
+        With `accept`, raises ContentTypeRejectedError where a declared type and the bytes disagree, where
         the name is one that something else runs, or where the type is not accepted.
         """
         if self.accept is None:
             return _corrected(declared, found)
         named = guess_content_type(filename)
-        claims = [claim for claim in (named, declared) if bare(claim) != UNKNOWN]
-        for claim in claims.copy():
-            if agree(claim, found):
+        types = [each for each in (named, declared) if bare(each) != UNKNOWN]
+        for each in types.copy():
+            if agree(each, found):
                 continue
-            if claim is named or not self._lists(filename):
-                raise self._mismatch(bare(claim), bare(found), field)
+            if each is named or not self._lists(filename):
+                raise self._mismatch(bare(each), bare(found), field)
             # a browser's table has another format for this extension
-            claims.remove(claim)
-        main = claims[0] if claims else bare(found)
-        if len(claims) > 1 and self._prefers(declared, named) and self._takes(declared, found):
+            types.remove(each)
+        main = types[0] if types else bare(found)
+        if len(types) > 1 and self._prefers(declared, named) and self._takes(declared, found):
             main = declared
         if not self._takes(main, found):
             if not self._takes_name(filename, named, main):
                 raise self._refusal(bare(main), field)
-            if not claims:
+            if not types:
                 # a format that only its name tells: what the bytes show is its container
                 return declared
         self._check_extension(filename, named, main, found, field)
         same = canonical(declared) == canonical(main)
-        return declared if same or (declared in claims and self._takes(declared, found)) else main
+        return declared if same or (declared in types and self._takes(declared, found)) else main
 
     def _takes(self, media_type: str, found: str) -> bool:
         """Return whether `accept` has the type itself, or a wildcard that it may pass by.
@@ -150,7 +150,7 @@ class ContentPolicy:
         """Refuse content of a known format under an extension that a system runs; it is not called so."""
         extension = last_extension(filename)
         if (
-            # Python's table grows: where the extension has a type, that is the claim
+            # Python's table grows: where the extension has a type, that is declared
             bare(named) == UNKNOWN
             and extension in RUNNABLE_EXTENSIONS
             and is_known(main)
@@ -164,7 +164,7 @@ class ContentPolicy:
 
     def _mismatch(self, claimed: str, found: str, field: str | None) -> ContentTypeRejectedError:
         return ContentTypeRejectedError(
-            f"the file is said to be {claimed}, and its bytes show {found}",
+            f"declared as {claimed}, but the content is {found}",
             field=field,
             code="type_mismatch",
             params={"claimed": claimed, "found": found, "accept": sorted(self.accept or ())},
@@ -173,7 +173,7 @@ class ContentPolicy:
     def _refusal(self, media_type: str, field: str | None) -> ContentTypeRejectedError:
         accept = sorted(self.accept or ())
         return ContentTypeRejectedError(
-            f"{_name_of(field)} takes {', '.join(accept) or 'no file'}, not {media_type}",
+            f"{_name_of(field)} accepts {', '.join(accept) or 'no file'}, not {media_type}",
             field=field,
             code="type_not_accepted",
             params={"content_type": media_type, "accept": accept},
@@ -197,13 +197,13 @@ def _entries(accept: Iterable[str]) -> frozenset[str]:
 
 
 def _corrected(declared: str, found: str) -> str:
-    """Return the claim, or what the bytes show if that is something else; never what a browser runs."""
-    claim, shown = canonical(declared), canonical(found)
-    if claim in {UNKNOWN, shown} or shown in {UNKNOWN, TEXT} or agree(declared, found):
+    """Return the declared type, or what the bytes show if that is something else; never what a browser runs."""
+    name, shown = canonical(declared), canonical(found)
+    if name in {UNKNOWN, shown} or shown in {UNKNOWN, TEXT} or agree(declared, found):
         return declared
     if shown in DANGEROUS:
         # the source of a page is text, and is served as such
-        return declared if claim == TEXT and is_active(shown) else UNKNOWN
+        return declared if name == TEXT and is_active(shown) else UNKNOWN
     return bare(found)
 
 

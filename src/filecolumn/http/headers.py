@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Collection
 from urllib.parse import quote
 
-from filecolumn.content.media_types import canonical, is_inert
+from filecolumn.content.media_types import INLINE_TYPES, canonical, is_inert
 from filecolumn.errors import InvalidKeyError
 from filecolumn.files.file import Disposition
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type, clean_filename, is_device_name
@@ -52,11 +52,6 @@ def with_charset(content_type: str, head: bytes, size: int) -> str:
         return content_type
     return content_type if _OTHERS.search(head) else f"{content_type}; charset=utf-8"
 
-
-INLINE_TYPES = frozenset(
-    "image/avif image/bmp image/gif image/jpeg image/png image/webp audio/* video/* text/plain".split()
-)
-"""Types that a browser only shows or plays; all others are saved (OWASP ASVS 5.0, 3.2.1)."""
 
 _UNSAFE = re.compile(r"[^ !#$&'()+,.0-9;=@A-Z\[\]^_`a-z{|}~-]")
 # RFC 8187, section 3.2.1: attr-char
