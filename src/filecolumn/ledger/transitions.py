@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.registry import ObjectRef, names_of, storages
 from filecolumn.backends.streams import batches
 from filecolumn.errors import (
     ConcurrentFileChangeError,
@@ -264,7 +264,7 @@ def after(delay: str) -> ColumnElement[int]:
 def _by_name(places: Iterable[ObjectRef]) -> dict[str, list[str]]:
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     for backend, key in places:
-        for name in storages.names(backend):
+        for name in names_of(backend):
             by_name[name].append(key)
     return by_name
 
@@ -463,7 +463,7 @@ def _set_state(
 def _doom_certain(connection: Connection, ledger: Ledger, places: Sequence[ObjectRef]) -> int:
     """Doom live keys that are certainly held once, and return of how many."""
     # triggers look for the name in a row's JSON: they miss a copied key that the ledger has under another
-    unseen = any(len(storages.names(backend)) > 1 for backend in {backend for backend, _ in places})
+    unseen = any(len(names_of(backend)) > 1 for backend in {backend for backend, _ in places})
     statement = prepared(
         ledger.table.metadata,
         (_doom_certain, unseen),
@@ -497,7 +497,7 @@ def _count_set(connection: Connection, statement: Update, places: Sequence[Objec
 
 def _known(connection: Connection, ledger: Ledger, places: Sequence[ObjectRef]) -> dict[ObjectRef, Entry]:
     columns = ledger.table.c
-    spelled = {(name, key): (backend, key) for backend, key in places for name in storages.names(backend)}
+    spelled = {(name, key): (backend, key) for backend, key in places for name in names_of(backend)}
     rows = connection.execute(
         select(columns.backend, columns.key, columns.state, columns.checked).where(is_one_of(ledger, places))
     )
