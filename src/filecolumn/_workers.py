@@ -166,16 +166,16 @@ class LoopCall(Generic[T]):
             # the error has this frame, which is not to have the error
             del self
 
-    def _tell(self, settle: Callable[[], None], drop: Callable[[], None]) -> None:
+    def _tell(self, resolve: Callable[[], None], drop: Callable[[], None]) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._settle, settle, drop)
+            self._loop.call_soon_threadsafe(self._resolve, resolve, drop)
         except RuntimeError:
             # the loop is closed: nobody waits any more
             drop()
 
-    def _settle(self, settle: Callable[[], None], drop: Callable[[], None]) -> None:
+    def _resolve(self, resolve: Callable[[], None], drop: Callable[[], None]) -> None:
         if not self.future.done():
-            settle()
+            resolve()
         elif self._unwanted is not None:
             with suppress(RuntimeError):
                 # raised by a system that starts no more threads

@@ -297,7 +297,7 @@ def _problem_of(key: object) -> str | None:
         return "has a backslash or an invisible character"
     segments = key.split("/")
     if segments[0] == RESERVED_FOLDER:
-        return f"is inside {RESERVED_FOLDER}/, which filecolumn keeps for itself"
+        return f"is inside {RESERVED_FOLDER}/, which is reserved for filecolumn"
     return next((problem for segment in segments if (problem := _segment_problem(segment))), None)
 
 
@@ -447,7 +447,7 @@ class KeyTemplate:
             if field is None:
                 continue
             if not field.isidentifier() or spec or conversion:
-                raise InvalidKeyError(f"the key template {self.text!r} may have plain {{names}} only")
+                raise InvalidKeyError(f"the key template {self.text!r} may contain plain {{names}} only")
             yield field
 
 
@@ -480,5 +480,7 @@ def _attribute(field: str, record: object) -> str:
             "set it before the flush (database-made values are not known yet)"
         )
     if not (segment := slug(str(value))):
-        raise InvalidKeyError(f"{type(record).__name__}.{field} has nothing that a storage key could carry")
+        raise InvalidKeyError(
+            f"{type(record).__name__}.{field} has no character that a storage key may contain"
+        )
     return segment

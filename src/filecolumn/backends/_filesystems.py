@@ -48,9 +48,9 @@ __all__ = (
     "is_folder",
     "is_read_only",
     "local_root",
+    "location_of",
     "make_filesystem",
     "pipe_options",
-    "place_of",
     "protocol_of",
     "stat_of_info",
     "stripped",
@@ -268,12 +268,12 @@ def protocol_of(fs: FileSystem) -> str:
     return names if isinstance(names, str) else names[0]
 
 
-def place_of(fs: FileSystem, path: str) -> str:
+def location_of(fs: FileSystem, path: str) -> str:
     """Return the URL of *path* without credentials; one of a filesystem that wraps another says of which."""
     inner = _wrapped_in(fs)
     if inner is not None:
         below = str(fs.path).rstrip("/") if isinstance(fs, DirFileSystem) else ""
-        return f"{protocol_of(fs)}::{place_of(inner, '/'.join(filter(None, (below, path))))}"
+        return f"{protocol_of(fs)}::{location_of(inner, '/'.join(filter(None, (below, path))))}"
     archive = _archive_of(fs)
     if archive is not None:
         return f"{protocol_of(fs)}::{archive}/{without_secrets(path)}"

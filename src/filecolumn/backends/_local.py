@@ -125,7 +125,7 @@ class LocalRoot:
                 # whoever removes empty folders has come before the file
                 continue
             except NotADirectoryError as error:
-                raise OSError(f"a file lies where the folder {'/'.join(segments)!r} has to be") from error
+                raise OSError(f"there is a file where the folder {'/'.join(segments)!r} must be") from error
         raise OSError(
             f"the folder {'/'.join(segments)!r} was removed {FOLDER_ATTEMPTS} times while it was used"
         )

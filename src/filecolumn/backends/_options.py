@@ -88,6 +88,28 @@ _SETTINGS: Mapping[str, tuple[str, ...]] = {
 }
 _SHORTEST_SECRET = 4
 
+# Parts of URLs
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_BUCKETS = frozenset({*S3_SCHEMES, "gs", "gcs"})
+_BUCKET = re.compile(r"[A-Za-z0-9._-]*")
+# container@account.dfs.core.windows.net
+_CONTAINER = re.compile(r"(?:[A-Za-z0-9$-]+@)?[A-Za-z0-9$._-]*")
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html#access-points-arns
+_ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3[a-z-]*:[A-Za-z0-9-]+:\d{12}:[a-z]+(?::[A-Za-z0-9._:-]+)?")
+_WITH_USERINFO = frozenset(
+    {"dav", "davs", "ftp", "hdfs", "http", "https", "sftp", "smb", "ssh", "webdav", "webhdfs"}
+)
+"""Schemes whose URLs name a server; where another has `:` and `@`, they may be parts of a folder's name."""
+_DRIVE = re.compile(r"/[A-Za-z]:(?:/|$)")
+
+_WRITE = "write a scheme, such as 'file:///folder/' or 's3://bucket/'"
+_CREDENTIALS = (
+    "the host of a storage's URL is the bucket and nothing else: credentials are options, such as "
+    "access_key_id=... and secret_access_key=... (s3fs: username=... and password=..., or a ready filesystem), or "
+    "come from the environment"
+)
+
 
 def given(options: Mapping[str, T | None]) -> dict[str, T]:
     """Return the options that were given: None is one that was not, as `os.environ.get` returns it."""
@@ -161,27 +183,6 @@ def _strings(values: object) -> Iterator[str]:
                 yield from _strings(value)
         case _:
             return
-
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-_BUCKETS = frozenset({*S3_SCHEMES, "gs", "gcs"})
-_BUCKET = re.compile(r"[A-Za-z0-9._-]*")
-# container@account.dfs.core.windows.net
-_CONTAINER = re.compile(r"(?:[A-Za-z0-9$-]+@)?[A-Za-z0-9$._-]*")
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html#access-points-arns
-_ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3[a-z-]*:[A-Za-z0-9-]+:\d{12}:[a-z]+(?::[A-Za-z0-9._:-]+)?")
-_WITH_USERINFO = frozenset(
-    {"dav", "davs", "ftp", "hdfs", "http", "https", "sftp", "smb", "ssh", "webdav", "webhdfs"}
-)
-"""Schemes whose URLs name a server; where another has `:` and `@`, they may be parts of a folder's name."""
-_DRIVE = re.compile(r"/[A-Za-z]:(?:/|$)")
-
-_WRITE = "write a scheme, such as 'file:///folder/' or 's3://bucket/'"
-_CREDENTIALS = (
-    "the host of a storage's URL is the bucket and nothing else: credentials are options, such as "
-    "access_key_id=... and secret_access_key=... (s3fs: username=... and password=..., or a ready filesystem), or "
-    "come from the environment"
-)
 
 
 def scheme_of(address: str, protocols: Iterable[str] = ()) -> str:

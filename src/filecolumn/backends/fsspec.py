@@ -20,8 +20,8 @@ from filecolumn.backends._filesystems import (
     is_folder,
     is_read_only,
     local_root,
+    location_of,
     make_filesystem,
-    place_of,
     protocol_of,
     stat_of_info,
     stripped,
@@ -123,7 +123,7 @@ class FSSpecBackend(StorageBackend):
     def location(self) -> str:
         if self._root is not None:
             return f"file://{self._root.path}"
-        return place_of(self.fs, self.prefix)
+        return location_of(self.fs, self.prefix)
 
     @property
     def copies_by_itself(self) -> bool:

@@ -26,34 +26,6 @@ __all__ = (
     "storages",
 )
 
-_OBSTORE_SCHEMES = frozenset({"file", "memory", *S3_SCHEMES, "gs", *AZURE_SCHEMES, "http", "https"})
-
-
-def backend_from_url(url: str, key: str, options: Mapping[str, object]) -> StorageBackend:
-    """Return a backend; ValueError for what is not a URL, MissingDependencyError without fsspec."""
-    scheme = scheme_of(url)
-    if scheme in _OBSTORE_SCHEMES:
-        return ObstoreBackend(key, url, **given(options))  # type: ignore[arg-type]
-    # fsspec is optional: it is imported when the first of its URLs is
-    made: StorageBackend = import_module("filecolumn.backends.fsspec").FSSpecBackend(
-        key, url, **given(options)
-    )
-    return made
-
-
-def location_of_url(url: str, options: Mapping[str, object]) -> str | None:
-    """Return where a local folder will be, which making the backend makes; None for other URLs.
-
-    Raises NotSupportedError where a folder cannot be a storage.
-    """
-    if scheme_of(url) not in {"file", "local"}:
-        return None
-    check_system()
-    below = options.get("prefix")
-    parts = [local_folder(url), *([below] if isinstance(below, str) else [])]
-    return f"file://{os.path.realpath('/'.join(parts))}"
-
-
 ObjectRef = tuple[str, str]
 """An object: the key of its storage (aliases resolved), and its key in it."""
 
@@ -282,7 +254,7 @@ class StorageRegistry:
             return backend
         if not isinstance(backend, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(
-                f"register_backend takes a backend or a URL, not {_kind_of(backend)}; of a folder it is "
+                f"register_backend accepts a backend or a URL, not {_kind_of(backend)}; the URL of a folder is "
                 "Path(...).absolute().as_uri()"
             )
         if key is None:
@@ -298,6 +270,43 @@ class StorageRegistry:
         return backends
 
 
+storages: StorageRegistry = StorageRegistry()
+"""The storages of this process."""
+
+
+def names_of(key: str) -> list[str]:
+    """Return every name of the storage *key*, itself first: aliases, and other names of its place."""
+    return storages._names(key)  # noqa: SLF001 - no method, since applications have no use for it
+
+
+_OBSTORE_SCHEMES = frozenset({"file", "memory", *S3_SCHEMES, "gs", *AZURE_SCHEMES, "http", "https"})
+
+
+def backend_from_url(url: str, key: str, options: Mapping[str, object]) -> StorageBackend:
+    """Return a backend; ValueError for what is not a URL, MissingDependencyError without fsspec."""
+    scheme = scheme_of(url)
+    if scheme in _OBSTORE_SCHEMES:
+        return ObstoreBackend(key, url, **given(options))  # type: ignore[arg-type]
+    # fsspec is optional: it is imported when the first of its URLs is
+    made: StorageBackend = import_module("filecolumn.backends.fsspec").FSSpecBackend(
+        key, url, **given(options)
+    )
+    return made
+
+
+def location_of_url(url: str, options: Mapping[str, object]) -> str | None:
+    """Return where a local folder will be, which making the backend makes; None for other URLs.
+
+    Raises NotSupportedError where a folder cannot be a storage.
+    """
+    if scheme_of(url) not in {"file", "local"}:
+        return None
+    check_system()
+    below = options.get("prefix")
+    parts = [local_folder(url), *([below] if isinstance(below, str) else [])]
+    return f"file://{os.path.realpath('/'.join(parts))}"
+
+
 def _quoted(key: object) -> str:
     """Return a key for a message; an address in its place may have credentials."""
     if isinstance(key, str) and set("@=?") & set(key):
@@ -308,12 +317,3 @@ def _quoted(key: object) -> str:
 def _kind_of(value: object) -> str:
     """Return what *value* is, without what it says."""
     return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-
-
-storages: StorageRegistry = StorageRegistry()
-"""The storages of this process."""
-
-
-def names_of(key: str) -> list[str]:
-    """Return every name of the storage *key*, itself first: aliases, and other names of its place."""
-    return storages._names(key)  # noqa: SLF001 - no method, since applications have no use for it

@@ -129,7 +129,7 @@ def bytes_in(value: object) -> memoryview | None:
 def spent(source: Source) -> SourceConsumedError:
     """Return the error for a source of which no pass is left."""
     return SourceConsumedError(
-        f"this {_kind(source.moves)} can be read only once, and that is done; give the file fresh content"
+        f"this {_kind(source.moves)} can be read only once, and was read already; give the file fresh content"
     )
 
 
