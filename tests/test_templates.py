@@ -101,7 +101,7 @@ def test_an_attribute_that_does_not_exist_is_named() -> None:
 
 @pytest.mark.parametrize("value", ["", "..", "///", "日本", " ", "\x00"])
 def test_an_attribute_that_no_key_could_carry_is_named(value: str) -> None:
-    with pytest.raises(InvalidKeyError, match=r"SimpleNamespace\.tenant has nothing"):
+    with pytest.raises(InvalidKeyError, match=r"SimpleNamespace\.tenant has no character"):
         KeyTemplate("{tenant}/{uuid}").render(context(tenant=value))
 
 

@@ -280,8 +280,7 @@ storages: StorageRegistry = StorageRegistry()
 
 def names_of(key: str) -> list[str]:
     """Return every name of the storage *key*, itself first: aliases, and other names of its place."""
-    # no method, since applications have no use for it
-    return storages._names(key)
+    return storages._names(key)  # noqa: SLF001 - no method, since applications have no use for it
 
 
 _OBSTORE_SCHEMES = frozenset({"file", "memory", *S3_SCHEMES, "gs", *AZURE_SCHEMES, "http", "https"})
