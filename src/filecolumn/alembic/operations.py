@@ -23,9 +23,9 @@ from filecolumn.ledger.triggers import (
     drop_statements,
     forget_statements,
     literal,
+    mark_arrived_statement,
     qualified,
     remember_statements,
-    settle_statement,
     support_statements,
 )
 from filecolumn.maintenance.columns import copy_statements, named_column, recorded_name
@@ -188,7 +188,7 @@ def _create(operations: Operations, operation: CreateFileTriggers) -> None:
     for target in operation.targets:
         _print(operations, create_statements(target, dialect))
         _print(operations, remember_statements(target, dialect))
-    _print(operations, (settle_statement(schema, dialect) for schema in schemas))
+    _print(operations, (mark_arrived_statement(schema, dialect) for schema in schemas))
 
 
 def _drop(operations: Operations, operation: DropFileTriggers) -> None:

@@ -1,7 +1,8 @@
 """Which file columns of a database have ever taken a key: what has to be read before anything is deleted.
 
 Each is a row of the meta table, and an entry of the ledger names it by a short id.  A column that was
-renamed keeps its id; one that no model names any more is still read, by its recorded name.
+renamed keeps its id; one that no model names any more is still read, by its recorded name.  Names leave out
+what `schema_translate_map` changes: the functions for that stand here too.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def translation_of(bind: Connection | Engine) -> Mapping[str | None, str | None]
 
 @contextmanager
 def translating(connection: Connection, translation: Mapping[str | None, str | None]) -> Generator[None]:
-    """Let a connection translate schemas by *translation* for a while."""
+    """Translate the schemas of a connection's statements by *translation* for a while."""
     before = translation_of(connection)
     if before == translation:
         yield
@@ -146,7 +147,7 @@ def note_columns(
 
 
 def rename_column(connection: Connection, ledger: Ledger, old: RecordedColumn, new: ColumnName) -> None:
-    """Let the entries of *old* be those of *new*."""
+    """Give a recorded column another name; its entries in the ledger stay its own."""
     value = json.dumps({**asdict(new), "since": old.since})
     set_meta(connection, ledger, PREFIX + old.id, value)
 

@@ -20,9 +20,9 @@
 A key becomes LIVE
     by `record`, in the flush that writes the row: nobody had the key, as its INSERT shows;
     by `claim`, before anything is stored at a key that the application chose: the same INSERT;
-    by `adopt_live`, in a check that repairs: a row refers to a key that the ledger does not have;
+    by `adopt_live`, in a check that repairs: a row references a key that the ledger does not have;
     again by `reassert`, in the transaction that doomed it: its row keeps it after all;
-    again by `restore_locked`, in a drain, and by `restore`, in a check that repairs: a row refers to it;
+    again by `restore_locked`, in a drain, and by `restore`, in a check that repairs: a row references it;
     again by `revive`: an operator says so, and the object is there.
 
 A key becomes DOOMED
@@ -38,9 +38,9 @@ A key becomes GONE
 
 An entry ends
     by `purge`, in a drain: the key was GONE for so long that nobody can be about to give it to a row;
-    by `withdraw`, in the flush that made it: no row came to hold the key.
+    by `withdraw`, in the flush that made it: no row came to reference the key.
 
-An entry that is not `checked` may be of a key that several rows hold: a drain looks for rows before
+An entry that is not `checked` may be of a key that several rows reference: a drain looks for rows before
 it deletes such an object.  All others here leave the state as it is: they lease a doomed key to one drain
 (`lease_due`, `renew_leases`), say when to try again (`mark_refused`, `mark_withheld`), and note what is known of a
 key (`describe`, `note_*`, `mark_shared`, `rename_*`).
@@ -182,15 +182,15 @@ class Changes:
     used: dict[ObjectRef, FileFacts] = field(default_factory=dict[ObjectRef, FileFacts])
     """Uploaded by a client with a grant, and given to a row as a copy."""
     kept: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Held by rows before and after."""
+    """Referenced by rows before and after."""
     moved: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Of these, what another column held before."""
+    """Of these, what another column referenced before."""
     removed: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Held by no row any more."""
+    """Referenced by no row any more."""
     held_in: dict[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
-    """The ids of the columns that hold them, for what is stored, staged or moved."""
+    """The ids of the columns that reference them, for what is stored, staged or moved."""
     doubtful: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """No longer held by rows whose keys others may hold as well: those that advanced-alchemy wrote."""
+    """Removed by rows whose keys others may reference as well: those that advanced-alchemy wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +309,7 @@ def _doom(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -
 def _doom_uncertain(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef]) -> set[ObjectRef]:
     """Doom keys that rows may share, and return them with all others that are not certainly doomed.
 
-    To take a key away that is doomed already loses nothing, so it is no conflict.
+    Removing a key that is doomed already loses nothing, so it is not a conflict.
     """
     known = _known(connection, ledger, refs)
     absent = [ref for ref in refs if ref not in known]
@@ -342,7 +342,7 @@ def _set_state(
     of: tuple[State, ...] = (State.LIVE,),
     checked: bool | None = None,
 ) -> int:
-    """Set the state of keys in the states *of*, and return of how many."""
+    """Set the state of keys in the states *of*, and return their number."""
     statement = prepared(
         ledger.table.metadata,
         (_set_state, state, of, checked),
@@ -352,7 +352,7 @@ def _set_state(
 
 
 def _doom_certain(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef]) -> int:
-    """Doom live keys that are certainly held once, and return of how many."""
+    """Doom live keys that certainly one row referenced, and return their number."""
     # triggers look for the name in a row's JSON: they miss a copied key that the ledger has under another
     unseen = any(len(storages.names(backend)) > 1 for backend in {backend for backend, _ in refs})
     statement = prepared(
@@ -389,7 +389,7 @@ def _count_set(connection: Connection, statement: Update, refs: Sequence[ObjectR
 def _note_columns(
     connection: Connection, ledger: Ledger, refs: Iterable[ObjectRef], held_in: Mapping[ObjectRef, str]
 ) -> None:
-    """Note which columns hold keys now that other columns held before."""
+    """Note which columns reference keys now that other columns referenced before."""
     groups: defaultdict[str, list[ObjectRef]] = defaultdict(list)
     for ref in sorted(refs):
         groups[held_in[ref]].append(ref)
@@ -399,7 +399,7 @@ def _note_columns(
 
 
 def _adopt(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef], state: State) -> None:
-    """Record keys of rows that were written without a ledger; other rows may hold them too."""
+    """Record keys of rows that were written without a ledger; other rows may reference them too."""
     if not refs:
         return
     rows = [{"backend": storages.name_in_ledger(backend), "key": key} for backend, key in refs]
@@ -439,7 +439,7 @@ def _sha256(facts: FileFacts) -> str | None:
 
 
 def describe(connection: Connection, ledger: Ledger, stored: Mapping[ObjectRef, FileFacts]) -> None:
-    """Write size and hash of what is stored under claimed keys by now."""
+    """Write size and hash of what was stored since at keys that `claim` took."""
     columns = ledger.table.c
     statement = (
         update(ledger.table)
@@ -459,7 +459,7 @@ def describe(connection: Connection, ledger: Ledger, stored: Mapping[ObjectRef, 
 
 
 def withdraw(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
-    """Forget keys that this transaction has recorded and no row came to hold."""
+    """Forget keys that this transaction has recorded and no row came to reference."""
     for batch in batches(sorted(refs), BATCH):
         connection.execute(delete_from(ledger.table).where(keys_in(ledger, batch)))
 
@@ -683,7 +683,7 @@ def _in_seconds(seconds: float) -> ColumnElement[int]:
 
 
 def _live_again(ledger: Ledger, note: str | None) -> Update:
-    """Return the statement that makes keys live which several rows may hold by now."""
+    """Return the statement that marks keys LIVE again, which several rows may reference by now."""
     return update(ledger.table).values(
         state=State.LIVE.value,
         checked=False,
@@ -801,7 +801,7 @@ def note_referenced(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef])
 
 
 def mark_shared(engine: Engine, ledger: Ledger, refs: Iterable[ObjectRef]) -> None:
-    """Mark keys as unchecked: several rows hold them."""
+    """Mark keys as unchecked: several rows reference them."""
     _note(engine, update(ledger.table).where(keys_in(ledger, refs)).values(checked=False, fresh=False))
 
 
@@ -810,18 +810,18 @@ def _note(engine: Engine, statement: Update) -> None:
 
 
 def note_column(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], column: str) -> None:
-    """Note the id of the column that holds keys."""
+    """Note the id of the column that references keys."""
     connection.execute(update(ledger.table).where(keys_in(ledger, refs)).values(held_in=column))
 
 
 def rename_column_id(connection: Connection, ledger: Ledger, old: str, new: str) -> None:
-    """Let the keys of one column be those of another."""
+    """Give the keys of one column to another: it was renamed."""
     columns = ledger.table.c
     connection.execute(update(ledger.table).where(columns.held_in == old).values(held_in=new))
 
 
 def rename_storage(connection: Connection, ledger: Ledger, old: str, new: str) -> None:
-    """Give the keys of a storage another name of it."""
+    """Give the keys of a storage to another name of it."""
     columns = ledger.table.c
     connection.execute(update(ledger.table).where(columns.backend == old).values(backend=new))
 

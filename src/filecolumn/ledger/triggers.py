@@ -28,9 +28,9 @@ __all__ = (
     "forget_statements",
     "identifier",
     "literal",
+    "mark_arrived_statement",
     "qualified",
     "remember_statements",
-    "settle_statement",
     "support_statements",
     "trigger_names",
 )
@@ -95,8 +95,8 @@ def trigger_names(target: Target, dialect: Dialect) -> list[str]:
     return [_trigger_name(target, event) for event in events]
 
 
-def settle_statement(ledger_schema: str | None, dialect: Dialect) -> str:
-    """Return what says that the rows of all keys are there, when triggers begin to watch."""
+def mark_arrived_statement(ledger_schema: str | None, dialect: Dialect) -> str:
+    """Return what notes, when triggers begin to watch, that all keys have arrived in their rows."""
     ledger = qualified(dialect.identifier_preparer, ledger_schema, LEDGER)
     return f"UPDATE {ledger} SET fresh = false WHERE fresh = true"
 
@@ -123,8 +123,8 @@ def forget_statements(target: Target, dialect: Dialect) -> Iterator[str]:
 def identifier(quote: IdentifierPreparer, name: str) -> str:
     """Return the name of a column, trigger or schema, quoted where it has to be."""
     quoted: str = quote.quote(name)
-    # for some drivers SQLAlchemy escapes what they would format; whether it does has no public name
-    return quoted.replace("%%", "%") if getattr(quote, "_double_percents", False) else quoted
+    # for some drivers SQLAlchemy escapes what they would format
+    return quoted.replace("%%", "%") if quote._double_percents else quoted
 
 
 def qualified(quote: IdentifierPreparer, schema: str | None, name: str) -> str:

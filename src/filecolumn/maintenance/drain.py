@@ -73,7 +73,7 @@ class DrainReport:
     refused: int = 0
     """Objects that their storage did not delete; they are tried again later."""
     restored: int = 0
-    """Keys that a row refers to after all; their objects stay."""
+    """Keys that a row references after all; their objects stay."""
     withheld: int = 0
     """Objects that stay because something is in doubt; the next drain asks again."""
     reasons: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -189,7 +189,7 @@ class _Drain:
             self._found = self._view.referenced(connection, {lease.ref[1] for lease in leases})
 
     def delete(self, leases: Sequence[Lease]) -> None:
-        """Delete what no row refers to, and note what became of each key."""
+        """Delete what no row references, and note what became of each key."""
         leases, withheld = self._separate(self._still_ours(leases))
         suspected = {lease.ref for lease in leases if lease.ref[1] in self._found}
         restored, busy = self._restore(suspected)

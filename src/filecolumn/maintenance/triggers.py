@@ -24,9 +24,9 @@ from filecolumn.ledger.triggers import (
     drop_statements,
     fact_of,
     forget_statements,
+    mark_arrived_statement,
     qualified,
     remember_statements,
-    settle_statement,
     support_statements,
     trigger_names,
 )
@@ -200,7 +200,7 @@ def _watchable(connection: Connection, metadatas: Iterable[MetaData]) -> list[Co
 
 def _settle(connection: Connection, ledger_schema: str | None) -> None:
     try:
-        _execute(connection, [settle_statement(ledger_schema, connection.dialect)])
+        _execute(connection, [mark_arrived_statement(ledger_schema, connection.dialect)])
     except DBAPIError as error:
         if "fresh" not in str(error.orig):
             raise

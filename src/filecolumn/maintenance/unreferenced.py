@@ -67,7 +67,7 @@ class ColumnCount:
 
 
 def note_found_again(survey: Survey, scratch: Scratch) -> None:
-    """Take the note from keys that a row refers to again."""
+    """Take the note from keys that a row references again."""
     ledger = _ledger_of(survey)
     columns = ledger.table.c
     query = select(columns.backend, columns.key).where(
