@@ -26,7 +26,7 @@ from filecolumn.orm.catalogue import (
     read_columns,
     why_incomplete,
 )
-from filecolumn.orm.references import held_keys, is_empty, referenced
+from filecolumn.orm.references import is_empty, referenced, referenced_keys
 from tests.maintenance.models import Base, Document
 from tests.maintenance.world import World, keys
 from tests.orm.test_references import (
@@ -115,9 +115,9 @@ def look(world: World, wanted: list[str], column: Any = COLUMN) -> set[str]:
 def agree(world: World) -> None:
     for value in raw_values():
         stored = put(world, value)
-        expected = {key for key in LOOKED_FOR for raw in stored if held_keys(raw).holds(key)}
+        expected = {key for key in LOOKED_FOR for raw in stored if referenced_keys(raw).holds(key)}
         assert look(world, LOOKED_FOR) == expected, value
-    stored = list(map(held_keys, put(world, None, *raw_values())))
+    stored = list(map(referenced_keys, put(world, None, *raw_values())))
     many = [*LOOKED_FOR, *(f"no/such/key/{number}" for number in range(references.BATCH))]
     assert look(world, many) == {key for key in many if any(each.holds(key) for each in stored)}
 
@@ -273,7 +273,9 @@ POSTGRESQL = pytest.mark.parametrize(
 @POSTGRESQL
 def test_readable_rows_are_compared_by_the_database(database: World, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
-    monkeypatch.setattr(references, "held_keys", lambda value: seen.append(value) or held_keys(value))
+    monkeypatch.setattr(
+        references, "referenced_keys", lambda value: seen.append(value) or referenced_keys(value)
+    )
     put(database, encoded(FILE), encoded([FILE, {**FILE, "to_filename": "b/c"}]), "[]", "null", None)
     assert look(database, [KEY, "b/c", "b/a"]) == {KEY, "b/c"}
     assert seen == []
@@ -283,7 +285,7 @@ def test_readable_rows_are_compared_by_the_database(database: World, monkeypatch
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(rows=st.lists(raw.filter(lambda value: isinstance(value, str)), min_size=1, max_size=5))
 def test_sql_reads_rows_as_python_does(database: World, rows: list[str]) -> None:
-    held = list(map(held_keys, put(database, *rows)))
+    held = list(map(referenced_keys, put(database, *rows)))
     for wanted in (
         LOOKED_FOR,
         [*LOOKED_FOR, *(f"no/such/key/{number}" for number in range(references.BATCH))],

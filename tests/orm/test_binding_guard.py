@@ -46,10 +46,10 @@ Audit = Callable[[Connection, Document], object]
 
 
 @pytest.fixture(autouse=True)
-def no_claim_is_left() -> Iterator[None]:
+def no_permit_is_left() -> Iterator[None]:
     """The right to write a file ends with the flush or the statement that has it, however it ends."""
     yield
-    assert column_type._claims == {}
+    assert column_type._permits == {}
 
 
 @pytest.fixture

@@ -23,13 +23,13 @@ from filecolumn.orm.catalogue import (
     why_incomplete,
 )
 from filecolumn.orm.references import (
-    HeldKeys,
+    ReferencedKeys,
     UndecodableError,
-    held_files,
-    held_keys,
     is_empty,
     raw_text,
     referenced,
+    referenced_files,
+    referenced_keys,
 )
 
 KEY = "20260101/00/0198.pdf"
@@ -51,8 +51,8 @@ NOTHING = [
 
 @pytest.mark.parametrize("value", NOTHING, ids=repr)
 def test_what_holds_nothing(value: object) -> None:
-    assert held_keys(value) == HeldKeys()
-    assert held_files(value) == {}
+    assert referenced_keys(value) == ReferencedKeys()
+    assert referenced_files(value) == {}
 
 
 HOLDING = {
@@ -74,10 +74,10 @@ HOLDING = {
 @pytest.mark.parametrize("name", HOLDING)
 def test_what_holds_keys(name: str) -> None:
     value, keys = HOLDING[name]
-    assert held_keys(value) == HeldKeys(frozenset(keys))
-    assert held_files(value).keys() == keys
-    assert held_keys(value).holds(KEY) is (KEY in keys)
-    assert not held_keys(value).holds("elsewhere/0198.pdf")
+    assert referenced_keys(value) == ReferencedKeys(frozenset(keys))
+    assert referenced_files(value).keys() == keys
+    assert referenced_keys(value).holds(KEY) is (KEY in keys)
+    assert not referenced_keys(value).holds("elsewhere/0198.pdf")
 
 
 UNREADABLE = {
@@ -100,31 +100,31 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_what_cannot_be_read_holds_what_occurs_in_it(name: str) -> None:
-    held = held_keys(UNREADABLE[name])
+    held = referenced_keys(UNREADABLE[name])
     assert held.keys == frozenset()
     assert held.holds(KEY)
     assert held.holds("elsewhere/0198.pdf")
     assert not held.holds("20260101/00/0199.pdf")
-    assert held_files(UNREADABLE[name]) == {}
+    assert referenced_files(UNREADABLE[name]) == {}
 
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_escapes_are_undone_in_what_cannot_be_read(times: int) -> None:
-    assert held_keys(encoded({"path": OTHER}, times)).holds(OTHER)
-    assert held_keys(encoded(OTHER, times)[1:]).holds(OTHER)
+    assert referenced_keys(encoded({"path": OTHER}, times)).holds(OTHER)
+    assert referenced_keys(encoded(OTHER, times)[1:]).holds(OTHER)
 
 
 @pytest.mark.parametrize("value", [5, 1.5, True])
 def test_numbers_hold_what_occurs_in_them(value: object) -> None:
-    assert held_keys(value).holds("a/1") is ("1" in json.dumps(value))
+    assert referenced_keys(value).holds("a/1") is ("1" in json.dumps(value))
 
 
 @pytest.mark.parametrize("value", [b"\xff", memoryview(b"\xc3"), object()])
 def test_what_is_no_text_is_an_error(value: object) -> None:
     with pytest.raises(UndecodableError):
-        held_keys(value)
+        referenced_keys(value)
     with pytest.raises(UndecodableError):
-        held_files(value)
+        referenced_files(value)
 
 
 def test_raw_text_is_not_read_as_files() -> None:
@@ -189,7 +189,7 @@ def look(keys: list[str]) -> set[str]:
 
 @given(st.lists(raw, max_size=5))
 def test_rows_hold_what_their_values_hold(rows: list[Any]) -> None:
-    held = list(map(held_keys, fill(rows)))
+    held = list(map(referenced_keys, fill(rows)))
     for keys in (NAMES, [*NAMES, *(f"no/such/key/{number}" for number in range(references.BATCH))]):
         assert look(keys) == {key for key in keys if any(each.holds(key) for each in held)}
 

@@ -44,8 +44,6 @@ IMPORTED_WITHIN = {
     ("filecolumn.files.file_list", "filecolumn.files._pydantic"),
 }
 CALLED_AT_IMPORT = {
-    ("filecolumn", "_install"),
-    ("filecolumn.backends.obstore", "name_methods_after"),
     ("filecolumn.cli.commands", "main.add_command"),  # (stays) commands join their own group
     ("filecolumn.cli.commands", "triggers.add_command"),  # (stays)
     ("filecolumn.litestar.cli", "_triggers.add_command"),  # (stays)

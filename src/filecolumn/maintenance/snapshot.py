@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 from filecolumn.files import execution
-from filecolumn.orm.references import HeldKeys, last_segment
+from filecolumn.orm.references import ReferencedKeys, last_segment
 
 __all__ = (
     "Entry",
@@ -178,7 +178,7 @@ class Scratch:
             ],
         )
 
-    def add_held(self, held: HeldKeys) -> None:
+    def add_held(self, held: ReferencedKeys) -> None:
         """Add what a row refers to that is not what its column holds, in whatever storage."""
         self._add("INSERT INTO named VALUES (?)", [(_storable(key),) for key in held.keys])
         if held.text is not None:

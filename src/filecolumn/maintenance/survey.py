@@ -44,7 +44,7 @@ from filecolumn.maintenance.snapshot import Entry, HeldFile, ListedObject, Scrat
 from filecolumn.orm import rows
 from filecolumn.orm.attributes import files_in, key_columns, mapper_of
 from filecolumn.orm.catalogue import file_columns, is_view
-from filecolumn.orm.references import HeldKeys, UndecodableError, held_files, held_keys
+from filecolumn.orm.references import ReferencedKeys, UndecodableError, referenced_files, referenced_keys
 
 __all__ = (
     "PAGE",
@@ -147,7 +147,7 @@ class Unreadable:
     source: int
     primary_key: PrimaryKey
     problem: FileColumnError
-    held: HeldKeys | None
+    held: ReferencedKeys | None
     """The keys that it refers to all the same, in whatever storage; None if nobody can tell."""
 
 
@@ -316,7 +316,7 @@ def files_of_row(
         except CorruptFileMetadataError as error:
             yield from _of_any_shape(places, source, primary_key, file, error)
         except BackendMismatchError as error:
-            yield Unreadable(source, primary_key, error, HeldKeys(frozenset((state.facts.key or "",))))
+            yield Unreadable(source, primary_key, error, ReferencedKeys(frozenset((state.facts.key or "",))))
         else:
             yield _held(places, source, primary_key, facts, backend)
 
@@ -332,7 +332,7 @@ def _of_any_shape(
     undecoded = file_state(file).row
     row = undecoded.row if isinstance(undecoded, NotAList) else undecoded
     try:
-        held, files = held_keys(row), held_files(row)
+        held, files = referenced_keys(row), referenced_files(row)
     except UndecodableError:
         yield Unreadable(source, primary_key, error, None)
         return

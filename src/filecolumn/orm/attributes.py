@@ -16,15 +16,22 @@ from sqlalchemy.orm.state import InstanceState
 from sqlalchemy.sql import operators
 
 from filecolumn.errors import NotSupportedError
-from filecolumn.files.file import FileObject, is_from_other, set_parent
-from filecolumn.files.file_list import FileObjectList, list_state, set_list_parent
+from filecolumn.files.file import FileObject, file_from_row, file_state, is_from_other, set_parent, undecoded
+from filecolumn.files.file_list import (
+    FileObjectList,
+    allow_list,
+    list_from_row,
+    list_state,
+    set_list_parent,
+    undecoded_list,
+)
 from filecolumn.files.state import NOT_LOADED, AllowedBackends
 from filecolumn.naming import KeyContext, KeyTemplate, check_key, new_key
 from filecolumn.orm.column import StoredObject, is_in_table
 
 __all__ = (
     "FileAttribute",
-    "RowOwner",
+    "RowParent",
     "TableKey",
     "file_attribute",
     "file_attributes",
@@ -37,12 +44,12 @@ __all__ = (
     "mapper_of",
     "mappers_of",
     "note_table",
-    "own",
-    "own_values",
     "row_attributes",
     "table_attributes",
     "tables_of",
     "take_list",
+    "track",
+    "track_values",
     "tracked",
 )
 
@@ -142,9 +149,9 @@ class FileAttribute:
     column: Column[object]
     type: StoredObject
     twins: Sequence[Column[object]] = ()
-    """Other columns of files that the attribute writes too."""
+    """Other file columns that the attribute writes too."""
     in_table: bool = True
-    """Whether the column is that of a table: an alias and a query, which can only be read, have columns too."""
+    """Whether the column is that of a table: an alias and a query, which are read-only, have columns too."""
 
     @property
     def table(self) -> str:
@@ -173,8 +180,8 @@ class FileAttribute:
         if self.twins:
             columns = " and ".join(map(str, (self.column, *self.twins)))
             raise NotSupportedError(
-                f"the attribute {self.key!r} is mapped to {columns}, which would hold one file together, and each "
-                "owns its own: map them under two names"
+                f"the attribute {self.key!r} is mapped to several file columns, {columns}, but a file is in one row "
+                "of one column; map each column to an attribute of its own"
             )
 
     def check_deleted(self) -> None:
@@ -182,7 +189,7 @@ class FileAttribute:
         if not self.in_table:
             raise NotSupportedError(
                 f"the attribute {self.key!r} is mapped to {self.column.table.description!r}, an alias or a query, "
-                "which can only be read: write and delete the rows through a class that is mapped to their table"
+                "which is read-only: write and delete the rows through a class that is mapped to their table"
             )
 
 
@@ -192,7 +199,7 @@ _LISTS = "filecolumn.lists"
 """How the keys in the `info` of an instance's state begin under which it has its lists."""
 
 
-class RowOwner:
+class RowParent:
     """Marks an attribute of an instance as changed; it does not keep the instance alive.
 
     It does not keep the instance's state alive either, which has the lists that have it: there would
@@ -239,7 +246,7 @@ class RowOwner:
         if state is None or instance is None:
             name = self._class.__name__
             raise ObjectDereferencedError(
-                f"the {name} whose {self._key!r} changes is gone; keep the instance in a variable"
+                f"the {name} instance of which {self._key!r} is changed is gone; keep a reference to the instance"
             )
         held = state.dict
         if self._key not in held:
@@ -257,12 +264,12 @@ def _is_in(value: object, held: object) -> bool:
     return held is value or (isinstance(held, FileObjectList) and any(file is value for file in held))
 
 
-def own(state: InstanceState[object], key: str, value: FileObject | FileObjectList) -> None:
-    """Let a value of an attribute, and the files of a list, tell the instance of changes."""
+def track(state: InstanceState[object], key: str, value: FileObject | FileObjectList) -> None:
+    """Make the attribute the parent of its value, and of the files of a list: changes of them mark it as changed."""
     if isinstance(value, FileObject):
-        set_parent(value, RowOwner(state, key))
+        set_parent(value, RowParent(state, key))
         return
-    set_list_parent(value, RowOwner(state, key))
+    set_list_parent(value, RowParent(state, key))
     # one of its files may change when the attribute has expired, and nobody else holds the list; an empty one takes
     # the place of one that had files, and loading it makes no `info`
     if list_state(value).committed or "info" in vars(state):
@@ -273,13 +280,13 @@ def tracked(
     value: Sequence[FileObject] | None, state: InstanceState[object], key: str, before: object
 ) -> FileObjectList:
     """Return the list to put into an attribute that held *before*: a copy, unless it is the attribute's own."""
-    if (before is None or before is value) and _is_own(value, state, key):
+    if (before is None or before is value) and _is_tracked(value, state, key):
         return value
     files = FileObjectList(value or ())
     list_state(files).is_null = value is None or (
         isinstance(value, FileObjectList) and list_state(value).is_null
     )
-    set_list_parent(files, RowOwner(state, key))
+    set_list_parent(files, RowParent(state, key))
     if isinstance(before, FileObjectList):
         list_state(files).committed = list_state(before).committed
     return files
@@ -294,19 +301,19 @@ def take_list(state: InstanceState[object], attribute: FileAttribute) -> None:
     if not attribute.type.multiple or key not in held:
         return
     value, before = held[key], state.committed_state.get(key)
-    if _is_own(value, state, key) or not (value is None or isinstance(value, list | tuple)):
+    if _is_tracked(value, state, key) or not (value is None or isinstance(value, list | tuple)):
         return
     held[key] = tracked(cast("Sequence[FileObject] | None", value), state, key, before)
     if state.key is not None and key not in state.committed_state:
         flag_modified(state.obj(), key)
 
 
-def _is_own(value: object, state: InstanceState[object], key: str) -> TypeGuard[FileObjectList]:
+def _is_tracked(value: object, state: InstanceState[object], key: str) -> TypeGuard[FileObjectList]:
     """Return whether a value is the attribute's list, or was before the instance expired."""
     if not isinstance(value, FileObjectList):
         return False
     parent = list_state(value).parent
-    return isinstance(parent, RowOwner) and parent.is_for(state, key)
+    return isinstance(parent, RowParent) and parent.is_for(state, key)
 
 
 _known: WeakKeyDictionary[type[object], tuple[object, Sequence[FileAttribute]]] = WeakKeyDictionary()
@@ -409,11 +416,11 @@ def _tables_in(source: FromClause) -> Iterator[Table]:
 # Tables
 
 _mappers: WeakKeyDictionary[FromClause, WeakKeyDictionary[Mapper[object], None]] = WeakKeyDictionary()
-"""Of each table with columns of files, in the order that the mappers were made."""
+"""Of each table with file columns, in the order that the mappers were made."""
 
 
 def note_table(mapper: Mapper[object]) -> bool:
-    """Remember the mapper of each table that has columns of files; return whether there is one."""
+    """Remember the mapper of each table that has file columns; return whether there is one."""
     tables = [
         table for table in (mapper.local_table, *tables_of(mapper)) if any(map(_is_file, table.columns))
     ]
@@ -423,7 +430,7 @@ def note_table(mapper: Mapper[object]) -> bool:
 
 
 def mappers_of(table: FromClause) -> Sequence[Mapper[object]]:
-    """Return the mappers of a table with columns of files, in the order that they were made."""
+    """Return the mappers of a table with file columns, in the order that they were made."""
     known = _mappers.get(table)
     # not of the dictionary itself, which may grow in another thread
     references = () if known is None else known.keyrefs()
@@ -431,7 +438,7 @@ def mappers_of(table: FromClause) -> Sequence[Mapper[object]]:
 
 
 def mapper_of(table: FromClause) -> Mapper[object] | None:
-    """Return the mapper that speaks for a table with columns of files; None if there is no mapper.
+    """Return the mapper that speaks for a table with file columns; None if there is no mapper.
 
     One that maps such a column, and of several the base, the oldest one first.
     """
@@ -482,8 +489,8 @@ def files_in(value: object) -> Sequence[FileObject]:
             return ()
 
 
-def own_values(state: InstanceState[object], attributes: Sequence[FileAttribute]) -> None:
-    """Make the loaded values of an instance tell it of their changes."""
+def track_values(state: InstanceState[object], attributes: Sequence[FileAttribute]) -> None:
+    """Make attributes the parents of the values that an instance has loaded."""
     held = state.dict
     for attribute in attributes:
         if attribute.key not in held:
@@ -493,11 +500,25 @@ def own_values(state: InstanceState[object], attributes: Sequence[FileAttribute]
             # SQL NULL, or what a column default made
             value = held[attribute.key] = FileObjectList(value or ())
             list_state(value).committed = ()
-        elif value is not None and _is_from_other(value, kind._allowed):
+        elif value is not None and _is_from_other(value, kind.allowed_backends):
             # loaded by the column of a union, or by an equal one
-            value = held[attribute.key] = kind.adopted(value)
+            value = held[attribute.key] = _read_as(kind, value)
         if value is not None:
-            own(state, attribute.key, value)
+            track(state, attribute.key, value)
+
+
+def _read_as(kind: StoredObject, value: FileObject | FileObjectList) -> FileObject | FileObjectList:
+    """Return what another column has just loaded as a value of a column of this type."""
+    allowed = kind.allowed_backends
+    if isinstance(value, FileObjectList):
+        if not kind.multiple:
+            return file_from_row(undecoded_list(value), allowed, NOT_LOADED)
+        allow_list(value, allowed)
+        return value
+    if kind.multiple:
+        return list_from_row(undecoded(value), allowed, NOT_LOADED)
+    file_state(value).allowed = allowed
+    return value
 
 
 def _is_from_other(value: FileObject | FileObjectList, allowed: AllowedBackends) -> bool:

@@ -155,7 +155,9 @@ def _facts_of(connection: Connection, column: ReadColumn) -> ColumnFacts:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
-        return ColumnFacts(column.schema, "", problem=f"the database does not describe it: {error.orig}")
+        return ColumnFacts(
+            column.schema, "", problem=f"the database's catalogue cannot be read: {error.orig}"
+        )
     return facts or ColumnFacts(column.schema, "", problem="it is not in the database")
 
 

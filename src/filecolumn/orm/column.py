@@ -33,27 +33,24 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.content.policy import ContentPolicy
 from filecolumn.errors import CorruptFileMetadataError, NotSupportedError, OwnedFileError, PendingContentError
 from filecolumn.files.facts import Json, row_from_facts
-from filecolumn.files.file import FileObject, file_from_row, file_reader, file_state, undecoded
+from filecolumn.files.file import FileObject, file_reader, file_state
 from filecolumn.files.file_list import (
     FileObjectList,
-    allow_list,
-    list_from_row,
     list_reader,
     list_state,
-    undecoded_list,
 )
-from filecolumn.files.state import NOT_LOADED, AllowedBackends, BackendsOfSeveral, Granted, Stored
+from filecolumn.files.state import AllowedBackends, BackendsOfSeveral, Granted, Stored
 from filecolumn.ledger.table import add_ledger
 from filecolumn.naming import KeyTemplate
 
 __all__ = (
-    "Claim",
     "KeyFunction",
     "StoredObject",
-    "claim",
+    "WritePermit",
+    "end_permits",
     "is_in_table",
-    "kind_of_several",
-    "release",
+    "permit_write",
+    "type_of_several",
     "wrong_type_error",
 )
 
@@ -61,7 +58,7 @@ Value = FileObject | FileObjectList | Sequence[FileObject] | None
 """What an attribute holds, or a statement is to write."""
 
 KeyFunction = Callable[..., str]
-"""Makes a key from `(record, file)`; it is validated, and used once."""
+"""Makes a key from `(record, file)`; the key is validated, and used once."""
 
 
 class RowReader(Protocol):
@@ -103,7 +100,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     ) -> None:
         super().__init__(none_as_null=True)
         if isinstance(reads, str):
-            raise TypeError(f"reads is a sequence of names: write reads=({reads!r},)")
+            raise TypeError(f"reads is a sequence of storage keys: write reads=({reads!r},)")
         self.backend: str | None = backend.key if isinstance(backend, StorageBackend) else backend
         self.multiple: bool = multiple
         self.reads: tuple[str, ...] = tuple(reads)
@@ -115,7 +112,8 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         self.max_size: int | None = max_size
         self.accept: frozenset[str] | None = self.policy.accept
         self.ledger: bool = ledger
-        self._allowed: AllowedBackends = (self.backend, *self.reads)
+        self.allowed_backends: AllowedBackends = (self.backend, *self.reads)
+        """The storages that rows may name, that for new content first; None is the default storage."""
 
     @property
     def storage_key(self) -> str | None:
@@ -140,27 +138,14 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
             event.listen(parent, "after_parent_attach", _on_attach)
 
     def process_bind_param(self, value: Value, dialect: Dialect) -> Json:
-        row = self._row_from(value)
+        row = _json_of(value, multiple=self.multiple)
         if value is not None:
-            self._check_claim(value)
+            self._check_permit(value)
         return row
 
-    def _row_from(self, value: Value) -> Json:
-        match value:
-            case None:
-                return None
-            case FileObject() if not self.multiple:
-                return _row_of(value)
-            case FileObjectList() if self.multiple and list_state(value).is_null:
-                return None
-            case list() | tuple() if self.multiple:
-                return [_row_of(file) for file in value]
-            case _:
-                raise wrong_type_error(value, multiple=self.multiple)
-
-    def _check_claim(self, value: FileObject | FileObjectList | Sequence[FileObject]) -> None:
-        """Raise if nobody has claimed the files for the statement that is about to write them."""
-        found = _claims.get(id(value))
+    def _check_permit(self, value: FileObject | FileObjectList | Sequence[FileObject]) -> None:
+        """Raise OwnedFileError or PendingContentError if no permit lets the running statement write the files."""
+        found = _permits.get(id(value))
         if found is not None and self._is_open(found):
             found.is_used = True
             return
@@ -168,10 +153,10 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         for file in files:
             # what is not, `_row_of` refuses
             if file.is_saved:
-                raise _unclaimed_error(file, is_written=found is not None)
+                raise _unpermitted_error(file, is_written=found is not None)
 
-    def _is_open(self, found: Claim) -> bool:
-        """Return whether a claim is for a statement that will write its value, and has not yet."""
+    def _is_open(self, found: WritePermit) -> bool:
+        """Return whether a permit is unused, and its attribute is to be written."""
         state, key = found.state, found.key
         if found.is_used or state is None or state.key is None:
             return not found.is_used
@@ -183,37 +168,19 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
 
         What comes from several columns, as that of a union does, is read as any of them has it.
         """
-        kind = kind_of_several((column,)) or self
+        kind = type_of_several((column,)) or self
         if isinstance(self.impl_instance, JSONB):
             return type_coerce(sql_cast(column, Text), kind)
         return column if kind is self else type_coerce(column, kind)
 
-    def adopted(self, value: FileObject | FileObjectList) -> FileObject | FileObjectList:
-        """Return what was just loaded by another column as what a row of this one holds."""
-        if isinstance(value, FileObjectList):
-            if not self.multiple:
-                return self._loaded(undecoded_list(value))
-            allow_list(value, self._allowed)
-            return value
-        if self.multiple:
-            return self._loaded(undecoded(value))
-        file_state(value).allowed = self._allowed
-        return value
-
-    def _loaded(self, row: object) -> FileObject | FileObjectList:
-        """Return the value of a row whose column is not NULL."""
-        if self.multiple:
-            return list_from_row(row, self._allowed, NOT_LOADED)
-        return file_from_row(row, self._allowed, NOT_LOADED)
-
     def result_processor(self, dialect: Dialect, coltype: object) -> RowReader:
         """Keep what the driver gives, text or decoded: it is read on first use; a list's is split into its files."""
-        return list_reader(self._allowed) if self.multiple else file_reader(self._allowed)
+        return list_reader(self.allowed_backends) if self.multiple else file_reader(self.allowed_backends)
 
     def coerce_compared_value(
         self, op: OperatorType | None, value: object
     ) -> TypeEngine[FileObject | FileObjectList]:
-        """Bind files as this type, those to compare with unclaimed, and what indexes the JSON as JSON's own."""
+        """Bind files as this type, those to compare with without a permit, and what indexes the JSON as JSON's own."""
         if isinstance(value, FileObject | list | tuple):
             return _Compared(self) if op is not None and is_comparison(op) else self
         return self.impl_instance.coerce_compared_value(op, value)
@@ -230,7 +197,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
 
 
 class _Compared(TypeDecorator["FileObject | FileObjectList"]):
-    """What a column of files is compared with: it is bound as the column's values are, and written nowhere."""
+    """What a file column is compared with: bound as the column's values are, but never written."""
 
     impl: TypeEngine[Any] | type[TypeEngine[Any]] = JSON
     cache_ok: bool | None = True
@@ -243,29 +210,31 @@ class _Compared(TypeDecorator["FileObject | FileObjectList"]):
         return self.kind.load_dialect_impl(dialect)
 
     def process_bind_param(self, value: Value, dialect: Dialect) -> Json:
-        return self.kind._row_from(value)
+        return _json_of(value, multiple=self.kind.multiple)
 
 
 # What is read from several columns
 
 
 class _OfSeveral(StoredObject):
-    """What is read from several columns of files, by one expression or union: any of them may have written it."""
+    """What one expression or union reads from several file columns: any of them may have written it."""
 
     cache_ok: bool | None = True
 
     def __init__(self, kinds: Sequence[StoredObject]) -> None:
         super().__init__(multiple=all(kind.multiple for kind in kinds))
         self.kinds: tuple[StoredObject, ...] = tuple(kinds)
-        names = tuple(dict.fromkeys(name for kind in kinds for name in kind._allowed))
-        self._allowed = names if len({kind.backend for kind in kinds}) == 1 else BackendsOfSeveral(names)
+        names = tuple(dict.fromkeys(name for kind in kinds for name in kind.allowed_backends))
+        self.allowed_backends = (
+            names if len({kind.backend for kind in kinds}) == 1 else BackendsOfSeveral(names)
+        )
 
     def result_processor(self, dialect: Dialect, coltype: object) -> RowReader:
         if len({kind.multiple for kind in self.kinds}) == 1:
             return super().result_processor(dialect, coltype)
         one = StoredObject.result_processor(self, dialect, coltype)
         many = StoredObject(multiple=True)
-        many._allowed = self._allowed
+        many.allowed_backends = self.allowed_backends
         read_files = many.result_processor(dialect, coltype)
         return lambda value: read_files(value) if _is_list(value) else one(value)
 
@@ -281,10 +250,10 @@ def _is_list(value: object) -> bool:
             return isinstance(value, list)
 
 
-def kind_of_several(expressions: Iterable[ColumnElement[object]]) -> StoredObject | None:
+def type_of_several(expressions: Iterable[ColumnElement[object]]) -> StoredObject | None:
     """Return the type of what any column behind *expressions* may have written; None if they are all of one kind."""
     kinds = {
-        (kind._allowed, kind.multiple): (column, kind)
+        (kind.allowed_backends, kind.multiple): (column, kind)
         for expression in expressions
         for column in _columns_behind(expression)
         if isinstance(kind := column.type, StoredObject)
@@ -334,12 +303,12 @@ def _columns_in(expression: ClauseElement) -> Iterator[ColumnElement[object]]:
             yield child
 
 
-# The right to write
+# Permits to write
 
 
 @dataclass(slots=True, eq=False)
-class Claim:
-    """The right to write a value into a row, once."""
+class WritePermit:
+    """Lets one statement write a value into a row, once."""
 
     value: FileObject | FileObjectList
     state: InstanceState[object] | None
@@ -347,23 +316,23 @@ class Claim:
     is_used: bool = False
 
 
-_claims: dict[int, Claim] = {}
-"""By the identity of the value, which lives as long as its claim."""
+_permits: dict[int, WritePermit] = {}
+"""By the identity of the value, which lives as long as its permit."""
 
 
-def claim(
+def permit_write(
     value: FileObject | FileObjectList, state: InstanceState[object] | None = None, key: str = ""
-) -> Claim:
+) -> WritePermit:
     """Let one statement write *value*; with *state*, only while its attribute *key* is to be written."""
-    made = _claims[id(value)] = Claim(value, state, key)
+    made = _permits[id(value)] = WritePermit(value, state, key)
     return made
 
 
-def release(claims: Iterable[Claim]) -> None:
-    """End claims, whether they were used or not."""
-    for each in claims:
-        if _claims.get(id(each.value)) is each:
-            del _claims[id(each.value)]
+def end_permits(permits: Iterable[WritePermit]) -> None:
+    """End permits, whether they were used or not."""
+    for each in permits:
+        if _permits.get(id(each.value)) is each:
+            del _permits[id(each.value)]
 
 
 # Errors and JSON
@@ -385,25 +354,26 @@ def _hidden_error(kind: TypeEngine[Any]) -> NotSupportedError:
     """Return the error for a column's type with a StoredObject inside: no flush and no sweep would see its files."""
     name = type(kind).__name__
     if kind._variant_mapping:
-        what = f"{name}(...).with_variant(...) is a StoredObject for some databases only"
-        advice = "a StoredObject has the right type for each by itself"
-    else:
-        what = f"there is a StoredObject inside {name}"
-        advice = "subclass StoredObject instead of wrapping it, and use multiple=True instead of ARRAY"
-    return NotSupportedError(f"{what}, where its files would not be seen: {advice}")
+        return NotSupportedError(
+            f"{name}(...).with_variant(...) is a StoredObject for some databases only; use a StoredObject for all: "
+            "it has the right type for each"
+        )
+    return NotSupportedError(
+        f"{name} has a StoredObject inside, whose files neither a flush nor a sweep would see; subclass StoredObject "
+        "instead of wrapping it, and use multiple=True instead of ARRAY"
+    )
 
 
-def _unclaimed_error(file: FileObject, *, is_written: bool) -> OwnedFileError | PendingContentError:
+def _unpermitted_error(file: FileObject, *, is_written: bool) -> OwnedFileError | PendingContentError:
     """Return the error for a saved file that something else than the ORM is about to write into a row."""
     if isinstance(file_state(file).content, Stored) or is_written:
         return OwnedFileError(
-            f"a row owns {file.filename!r}, and its own file is written back through the ORM only: for another row "
-            "copy it with file.copy() and add the record through an ORM session, or write file.to_dict() into a "
-            "plain JSON column"
+            f"a row owns {file.filename!r}, and only the ORM writes it back to that row; for another row, add a "
+            "record with file.copy() through an ORM session, or write file.to_dict() to a plain JSON column"
         )
     return PendingContentError(
-        f"{file.filename!r} is saved, and no session has attached it to this row: add the record through an ORM "
-        "session, or write file.to_dict() into a plain JSON column"
+        f"{file.filename!r} is saved, but no session has attached it to this row; add the record through an ORM "
+        "session, or write file.to_dict() to a plain JSON column"
     )
 
 
@@ -412,17 +382,31 @@ def _on_attach(column: Column[object], table: object) -> None:
         add_ledger(table.metadata)
 
 
+def _json_of(value: Value, *, multiple: bool) -> Json:
+    """Return what a row has for a value; TypeError or PendingContentError for what cannot be in a row."""
+    match value:
+        case None:
+            return None
+        case FileObject() if not multiple:
+            return _row_of(value)
+        case FileObjectList() if multiple and list_state(value).is_null:
+            return None
+        case list() | tuple() if multiple:
+            return [_row_of(file) for file in value]
+        case _:
+            raise wrong_type_error(value, multiple=multiple)
+
+
 def _row_of(file: FileObject) -> Json:
-    """Return the JSON of a saved file: the guard on every path into a row, whatever listens or not."""
+    """Return the JSON of a saved file; PendingContentError for others: a guard that needs no listener."""
     if not isinstance(file, FileObject):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"a column of files holds FileObject, not {type(file).__name__}")
+        raise TypeError(f"a file column holds FileObject, not {type(file).__name__}")
     state = file_state(file)
     if not state.content.is_saved or isinstance(state.content, Granted):
         raise PendingContentError(
-            f"the content of {file.filename!r} is not stored, so no row can point to it; "
-            "save it first, or add the record through an ORM session. If default= and onupdate= made it: a statement "
-            "needs the file in its values, as only a flush stores what they make, and a class with a relationship of "
-            "post_update=True needs the column without onupdate="
+            f"the content of {file.filename!r} is not stored, so no row can reference it; save it first, or add the "
+            "record through an ORM session. Only a flush stores what default= and onupdate= make: give a statement "
+            "the file as a value, and use no onupdate= in a class with a relationship of post_update=True"
         )
     return row_from_facts(state.facts)
 

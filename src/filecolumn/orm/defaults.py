@@ -43,14 +43,14 @@ class RowContext:
 
     def __getattr__(self, name: str) -> object:
         raise AttributeError(
-            f"a default of a column of files is made before its row is written: use current_parameters, not {name!r}"
+            f"the default of a file column is called before its row is written: use current_parameters, not {name!r}"
         )
 
 
 class _Parameters(dict[str, object]):
     def __missing__(self, key: str) -> object:
         raise KeyError(
-            f"{key!r} has no value before the row is written; a default of a column of files needs one in the instance"
+            f"{key!r} has no value before the row is written; set it on the instance for the default of a file column"
         )
 
 
@@ -132,8 +132,8 @@ def _own_file(file: FileObject, attribute: FileAttribute) -> FileObject:
     source = state.source
     if source is None or not source.replayable or state.given_key is not None:
         raise NotSupportedError(
-            f"the column {attribute.column} would give {file.filename!r}, one saved file, one key or content that is "
-            "read once, to every row; let a function make it: default=lambda: FileObject(name, content=...)"
+            f"the column {attribute.column} would give every row {file.filename!r}, which is saved, has a given key or "
+            "can be read only once; use a function: default=lambda: FileObject(name, content=...)"
         )
     return file_with(FileState(Pending(source), state.facts), type(file))
 

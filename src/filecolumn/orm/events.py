@@ -34,13 +34,13 @@ from filecolumn.orm.attributes import (
     file_attributes,
     mappers_of,
     note_table,
-    own,
-    own_values,
     row_attributes,
     tables_of,
+    track,
+    track_values,
     tracked,
 )
-from filecolumn.orm.column import StoredObject, claim, wrong_type_error
+from filecolumn.orm.column import StoredObject, permit_write, wrong_type_error
 from filecolumn.orm.creation import record_created
 from filecolumn.orm.flush import SessionFiles, files_of, find_files
 from filecolumn.orm.statements.clauses import Compilation, compile_union, compiles_around
@@ -189,20 +189,20 @@ def _listen_to_class(mapper: Mapper[object]) -> None:
 
 
 def _on_load(state: State, context: QueryContext) -> None:
-    own_values(state, file_attributes(state.mapper))
+    track_values(state, file_attributes(state.mapper))
 
 
 def _on_refresh(state: State, context: object, attributes: Iterable[str] | None) -> None:
-    """Let the values that were loaded tell of their changes: not those that wait to be written."""
+    """Track the values that were loaded: not those that wait to be written."""
     known = file_attributes(state.mapper)
     if attributes is not None:
         loaded = set(attributes)
         known = [attribute for attribute in known if attribute.key in loaded]
-    own_values(state, known)
+    track_values(state, known)
 
 
 def _on_pickle(state: State, pickled: dict[str, object]) -> None:
-    """Send the values along: the instance is still empty when `_on_unpickle` is called."""
+    """Add the values to the pickle: the instance is still empty when `_on_unpickle` is called."""
     held = state.dict
     keys = (attribute.key for attribute in file_attributes(state.mapper))
     pickled[_PICKLED] = {key: held[key] for key in keys if held.get(key) is not None}
@@ -210,14 +210,14 @@ def _on_pickle(state: State, pickled: dict[str, object]) -> None:
 
 def _on_unpickle(state: State, pickled: dict[str, dict[str, FileObject | FileObjectList]]) -> None:
     for key, value in pickled.get(_PICKLED, {}).items():
-        own(state, key, value)
+        track(state, key, value)
 
 
 def _before_flush(session: Session, context: UOWTransaction, instances: Sequence[object] | None) -> None:
     files = find_files(session)
     if files is not None:
         files.flush = None
-        files.release_claims()
+        files.revoke_permits()
     written = _with_files((*session.new, *session.dirty), file_attributes)
     deleted: list[State] = []
     if gone := session.deleted:
@@ -254,15 +254,15 @@ def _before_write(mapper: Mapper[object], connection: Connection, state: State) 
         flush.clear_replaced(state)
         attributes = file_attributes(state.mapper)
         flush.settle(((state, attributes),), ())
-        _claim_files(files, state, attributes)
+        _permit_files(files, state, attributes)
 
 
-def _claim_files(files: SessionFiles, state: State, attributes: Sequence[FileAttribute]) -> None:
-    """Let the flush write what the row is to hold: once, and no other statement."""
+def _permit_files(files: SessionFiles, state: State, attributes: Sequence[FileAttribute]) -> None:
+    """Permit the flush to write the files of the row, once; no other statement may."""
     held = state.dict
     for attribute in attributes:
         if (value := held.get(attribute.key)) is not None:
-            files.claims.append(claim(value, state, attribute.key))
+            files.permits.append(permit_write(value, state, attribute.key))
 
 
 def _before_delete(mapper: Mapper[object], connection: Connection, state: State) -> None:
@@ -298,7 +298,7 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
         return
     # each flush is in a transaction of its own kind, which ends with it however it went
     if not transaction.nested:
-        files.release_claims()
+        files.revoke_permits()
     if transaction.parent is None or transaction.nested:
         files.flush = None
         files.frames.end(transaction)

@@ -47,14 +47,14 @@ from filecolumn.logs import warn
 from filecolumn.orm.assignment import HomeRef, Use, assign
 from filecolumn.orm.attributes import (
     FileAttribute,
-    RowOwner,
+    RowParent,
     file_attributes,
     files_in,
-    own,
     row_attributes,
     take_list,
+    track,
 )
-from filecolumn.orm.column import Claim, release
+from filecolumn.orm.column import WritePermit, end_permits
 from filecolumn.orm.defaults import fill_default
 from filecolumn.orm.homes import Home, Homes
 from filecolumn.orm.rereading import Rereading, identities_of
@@ -270,7 +270,7 @@ class Unit:
         file, frame = slot.file_state, self.frame
         if (before := file.flushed()) is not None:
             frame.rewritten.setdefault(id(file), (file, before))
-        if file.attach(slot.attribute.type._allowed):
+        if file.attach(slot.attribute.type.allowed_backends):
             frame.attached[slot.ref] = file
 
 
@@ -471,7 +471,7 @@ def _seen_files(state: State, key: str) -> Sequence[FileObject] | None:
 
 def _is_from(file: FileObject, state: State, key: str) -> bool:
     parent = file_state(file).parent
-    return isinstance(parent, RowOwner) and parent.is_for(state, key)
+    return isinstance(parent, RowParent) and parent.is_for(state, key)
 
 
 def committed_files(
@@ -752,7 +752,7 @@ class Flush:
                 of_list = list_state(value)
                 if (before := of_list.flushed(value)) is not None:
                     frame.rewritten_lists.setdefault(id(of_list), (of_list, before))
-            own(state, key, value)
+            track(state, key, value)
         self._unit.withdraw_unattached()
         if self._unit.moved:
             self._unit.reassert_moved()
@@ -802,7 +802,7 @@ class SessionFiles:
     frames: Frames = field(default_factory=Frames)
     flush: Flush | None = None
     """The flush that is under way."""
-    claims: list[Claim] = field(default_factory=list[Claim])
+    permits: list[WritePermit] = field(default_factory=list[WritePermit])
     """The values that it may write."""
 
     def begin_flush(self, session: Session) -> Flush:
@@ -811,11 +811,11 @@ class SessionFiles:
         self.flush = Flush(session, Unit(frames[0], Homes(session, *frames)))
         return self.flush
 
-    def release_claims(self) -> None:
+    def revoke_permits(self) -> None:
         """Let nothing else be written with what a flush had claimed."""
-        if self.claims:
-            release(self.claims)
-            self.claims.clear()
+        if self.permits:
+            end_permits(self.permits)
+            self.permits.clear()
 
 
 _KEY = "filecolumn"

@@ -1,8 +1,8 @@
-"""Which keys the rows of a database refer to, whatever the shape of their values and whatever models say.
+"""Which keys the rows of a database reference, whatever the shape of their values and whatever models say.
 
 A value is read as what it is: an object, a list of objects, or a JSON string of either.  What cannot be
-read so holds every key whose last segment occurs in its text: only who knows what a value says may
-conclude that it does not refer to a key.
+read so references every key whose last segment occurs in its text: a value that nobody can read is
+no proof that a key is unreferenced.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from filecolumn.orm.catalogue import (
 )
 
 __all__ = (
-    "HeldKeys",
+    "ReferencedKeys",
     "UndecodableError",
-    "held_files",
-    "held_keys",
     "is_empty",
     "last_segment",
     "raw_text",
     "referenced",
+    "referenced_files",
+    "referenced_keys",
 )
 
 PAGE = 1000
@@ -65,14 +65,14 @@ MAX_ENCODINGS = 2
 
 
 class UndecodableError(FileColumnError, ValueError):
-    """A value is no text, so nobody can tell which keys it holds."""
+    """A value is not text, so nobody can tell which keys it references."""
 
 
 # One value
 
 
 @dataclass(frozen=True, slots=True)
-class HeldKeys:
+class ReferencedKeys:
     """The keys that a value refers to."""
 
     keys: frozenset[str] = frozenset()
@@ -84,25 +84,25 @@ class HeldKeys:
         return key in self.keys or (self.text is not None and last_segment(key) in self.text)
 
 
-_NOTHING = HeldKeys()
+_NOTHING = ReferencedKeys()
 
 
-def held_keys(value: object) -> HeldKeys:
+def referenced_keys(value: object) -> ReferencedKeys:
     """Return what the raw value of a column holds: text, bytes of text, decoded JSON or None.
 
-    UndecodableError for bytes that are no UTF-8, and for what no JSON is read from.
+    UndecodableError for bytes that are not UTF-8, and for values that JSON cannot be read from.
     """
     decoded = _decoded(value)
     found = _files_in(decoded, MAX_ENCODINGS + isinstance(decoded, str))
     if found is not None:
-        return HeldKeys(frozenset(found)) if found else _NOTHING
+        return ReferencedKeys(frozenset(found)) if found else _NOTHING
     plain = decoded if isinstance(decoded, str) else json.dumps(decoded, default=str)
     once = _unescaped(plain)
-    return HeldKeys(text="\n".join(dict.fromkeys((plain, once, _unescaped(once)))))
+    return ReferencedKeys(text="\n".join(dict.fromkeys((plain, once, _unescaped(once)))))
 
 
-def held_files(value: object) -> dict[str, JsonObject]:
-    """Return the JSON of the files that `held_keys` can read, by their keys; nothing if it cannot.
+def referenced_files(value: object) -> dict[str, JsonObject]:
+    """Return the JSON of the files that `referenced_keys` can read, by their keys; nothing if it cannot.
 
     UndecodableError as there.
     """
@@ -175,12 +175,12 @@ def _decoded(value: object) -> object:
     if value is None or isinstance(value, str | int | float) or _is_object(value) or _is_list(value):
         return value
     if not isinstance(value, bytes | bytearray | memoryview):
-        raise UndecodableError(f"a value of the type {type(value).__name__} is no JSON")
+        raise UndecodableError(f"a value of the type {type(value).__name__} is not JSON")
     content: bytes | bytearray = value.tobytes() if isinstance(value, memoryview) else value
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise UndecodableError("a value is bytes that are no UTF-8") from error
+        raise UndecodableError("a value is not valid UTF-8") from error
 
 
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
@@ -208,7 +208,7 @@ class _Wanted:
 
     def held_by(self, value: object) -> Iterable[str]:
         """Return those that a raw value holds."""
-        held = held_keys(value)
+        held = referenced_keys(value)
         return held.keys & self.keys if held.text is None else self._in_text(held.text)
 
     def _in_text(self, plain: str) -> Iterator[str]:
@@ -253,7 +253,7 @@ def referenced(connection: Connection, columns: Iterable[AnyColumn], keys: Itera
 
 @contextmanager
 def _complete(column: ReadColumn) -> Generator[None]:
-    """Say of which column it is that something cannot be read."""
+    """Name the column in the error if something in it cannot be read."""
     try:
         yield
     except DBAPIError as error:

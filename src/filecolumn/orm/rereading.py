@@ -30,7 +30,7 @@ from filecolumn.ledger.prepared import prepared
 from filecolumn.orm.attributes import FileAttribute, TableKey, key_in, key_names, row_attributes
 from filecolumn.orm.catalogue import rules_of
 from filecolumn.orm.column import StoredObject
-from filecolumn.orm.references import HeldKeys, UndecodableError, held_keys, raw_text
+from filecolumn.orm.references import ReferencedKeys, UndecodableError, raw_text, referenced_keys
 from filecolumn.orm.rows import BATCH, rows_in
 
 __all__ = ("Rereading", "identities_of")
@@ -46,7 +46,7 @@ class Rereading:
     rows: dict[tuple[Table, Key], set[Identity]] = field(
         default_factory=dict[tuple[Table, "Key"], set[Identity]]
     )
-    held: list[HeldKeys] = field(default_factory=list[HeldKeys])
+    held: list[ReferencedKeys] = field(default_factory=list[ReferencedKeys])
     unreadable: bool = False
     """Whether some value cannot be decoded at all: it may hold anything."""
 
@@ -91,7 +91,7 @@ class Rereading:
         if value is None:
             return
         try:
-            self.held.append(held_keys(value))
+            self.held.append(referenced_keys(value))
         except UndecodableError:
             self.unreadable = True
 

@@ -136,7 +136,7 @@ def ref_of(file: FileState) -> ObjectRef:
 def locate(slot: Slot) -> None:
     """Note where the slot's file is, and whether rows of its column may point there."""
     slot.ref = ref_of(slot.file_state)
-    allowed = (name or storages.default for name in slot.attribute.type._allowed)
+    allowed = (name or storages.default for name in slot.attribute.type.allowed_backends)
     slot.may_stay = slot.ref[0] in map(storages.resolve, allowed)
 
 
@@ -169,7 +169,7 @@ def check(slots: Iterable[Slot]) -> None:
                 # a corrupt file of a list that gets another one cannot be written again
                 file.decode()
                 if file.allowed is None:
-                    file.restrict(slot.attribute.type._allowed)
+                    file.restrict(slot.attribute.type.allowed_backends)
                 locate(slot)
             case Staged():
                 _check_target(slot)

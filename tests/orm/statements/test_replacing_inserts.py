@@ -57,7 +57,7 @@ async def test_a_row_that_is_ignored_stores_nothing(driver: Driver, pages: None)
     ("make", "target", "reason"),
     [
         (postgresql.insert, {"constraint": "no_such_key"}, "no unique constraint"),
-        (sqlite.insert, {"index_elements": ["no_such_column"]}, "is no column"),
+        (sqlite.insert, {"index_elements": ["no_such_column"]}, "is not a column"),
     ],
     ids=["constraint", "column"],
 )

@@ -32,7 +32,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import UpdateBase
 from sqlalchemy.util import immutabledict
 
-from filecolumn.orm.column import StoredObject, kind_of_several
+from filecolumn.orm.column import StoredObject, type_of_several
 
 __all__ = (
     "Compilation",
@@ -328,7 +328,7 @@ def _widen(union: CompoundSelect[Any], results: list[Any], start: int) -> None:
         if isinstance(result.type, StoredObject):
             # a deferred column is selected, and is not in the result
             columns = [each[position] for each in selected] if is_parallel else list(chain(*selected))
-            kind = kind_of_several(columns)
+            kind = type_of_several(columns)
             if kind is not None:
                 results[start + position] = result._replace(type=kind)
 

@@ -86,7 +86,7 @@ class ValueSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dml:
-    """A statement about a table with columns of files."""
+    """A statement about a table with file columns."""
 
     statement: UpdateBase
     entity: Mapper[object] | None
@@ -114,8 +114,8 @@ class Dml:
                 return attribute
         if isinstance(key.type, StoredObject):
             raise NotSupportedError(
-                f"the statement about {self.table} writes the files of another table, {key}; "
-                "write them by one of its own"
+                f"the statement on {self.table} also writes {key}, a file column of another table; "
+                "write that one with a statement of its own"
             )
         return None
 
@@ -194,12 +194,12 @@ def _is_table(source: FromClause) -> bool:
 
 
 def _refuse_files(statement: UpdateBase, source: FromClause, parameters: Parameters) -> None:
-    """Raise NotSupportedError for a statement about the files of what is no table by itself."""
+    """Raise NotSupportedError for a statement about files that names neither a table nor its class."""
     names = {column.key for column in source.columns if isinstance(column.type, StoredObject)}
     if names and (isinstance(statement, Delete) or any(_names(statement, parameters, names))):
         raise NotSupportedError(
-            f"a statement that writes the rows of {statement.entity_description['name']} through an alias, a join or "
-            "a query is not covered: name the table itself, or a class that is mapped to it"
+            f"a statement cannot write the files of {statement.entity_description['name']} through an alias, a join "
+            "or a query; name the table itself, or a class that is mapped to it"
         )
 
 
@@ -284,7 +284,7 @@ def _files(attribute: FileAttribute, value: object) -> Sequence[FileObject]:
             return FileObjectList(cast("Sequence[FileObject]", value)).copy()
         case ClauseElement():
             raise NotSupportedError(
-                f"the column {attribute.key!r} cannot be filled by an SQL expression: two rows would share "
+                f"the file column {attribute.key!r} cannot be set to an SQL expression: two rows would share "
                 "the content; give it a FileObject, or load the rows and assign"
             )
         case _:
@@ -350,7 +350,7 @@ def _keys_of(dml: Dml, table: Table, target: Sequence[str | Column[Any]] | str |
 def _column(table: Table, element: str | Column[Any]) -> Column[Any]:
     name = element if isinstance(element, str) else str(getattr(element, "key", None))
     if name not in table.columns:
-        raise _cannot_tell(f"{element} is no column of {table}")
+        raise _cannot_tell(f"{element} is not a column of {table}")
     return table.columns[name]
 
 
@@ -385,8 +385,8 @@ def _check_replacement(dml: Dml, table: Table, key: Key, value: object) -> None:
     if attribute is not None:
         if not _is_rows_own(attribute, value):
             raise NotSupportedError(
-                f"on a conflict the column {attribute.key!r} can take the file that its own row was to have, "
-                f"as in set_={{{attribute.column.key!r}: statement.excluded.{attribute.column.key}}}, and no other"
+                f"on a conflict the file column {attribute.key!r} can be set to the new file of its own row only, "
+                f"as in set_={{{attribute.column.key!r}: statement.excluded.{attribute.column.key}}}"
             )
         return
     name = key if isinstance(key, str) else str(key.key)

@@ -26,7 +26,7 @@ from filecolumn.files.file_list import FileObjectList, list_state
 from filecolumn.ledger.columns import translating
 from filecolumn.orm.assignment import HomeRef, assign
 from filecolumn.orm.attributes import FileAttribute, files_in, key_columns
-from filecolumn.orm.column import claim, release
+from filecolumn.orm.column import end_permits, permit_write
 from filecolumn.orm.flush import Unit, copy, files_in_row, files_of, record, store
 from filecolumn.orm.homes import Homes
 from filecolumn.orm.rereading import Rereading
@@ -172,8 +172,10 @@ class Statement(ABC):
             if cell.files or attribute.type.multiple
         }
         rewritten(self._context, self._dml.statement, {**(more or {}), **changes})
-        claims = [
-            claim(value) for value in changes.values() if isinstance(value, FileObject | FileObjectList)
+        permits = [
+            permit_write(value)
+            for value in changes.values()
+            if isinstance(value, FileObject | FileObjectList)
         ]
         try:
             return self._context.invoke_statement()
@@ -183,7 +185,7 @@ class Statement(ABC):
                 self._unit.withdraw_unattached()
             raise
         finally:
-            release(claims)
+            end_permits(permits)
 
     def _conclude(
         self,
