@@ -23,7 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from witness import Witness, console, say
 
 from filecolumn import FileObject, FileObjectList, StorageError, StoredObject, storages
-from filecolumn.backends.base import Stat
+from filecolumn.backends import Stat
 from filecolumn.backends.obstore import ObstoreBackend
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -20,7 +20,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from filecolumn.backends.base import StorageBackend
+from filecolumn.backends import StorageBackend
 
 LINES = 6
 """Of a table; the rest is counted."""

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from filecolumn.backends.base import StorageBackend
+from filecolumn.backends import StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
 
 __all__ = ("Settings",)

@@ -204,7 +204,7 @@ class Workers:
 
     def __init__(self, most: int) -> None:
         self.most: int = most
-        self._reset()
+        self.reset()
         _all.add(self)
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
@@ -222,7 +222,8 @@ class Workers:
         self._add(called.run)
         return called
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Forget what runs and what waits: all threads are free."""
         self._lock = Lock()
         self._free = self.most
         self._line: deque[Job] = deque()
@@ -295,7 +296,7 @@ def _forget_threads() -> None:
     _idle.clear()
     _busy.clear()
     for workers in list(_all):
-        workers._reset()
+        workers.reset()
 
 
 @atexit.register

@@ -18,7 +18,7 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.testing import Fault, FaultyBackend
-from filecolumn.testing.suite import called
+from filecolumn.testing.harness import called
 from tests.backends.places import Folder
 from tests.scenarios.drivers import Driver
 from tests.scenarios.files import Call, call

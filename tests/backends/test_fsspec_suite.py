@@ -16,7 +16,7 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.testing import BackendSuite
-from filecolumn.testing.suite import UNUSUAL_KEYS
+from filecolumn.testing.harness import UNUSUAL_KEYS
 from tests.backends.places import BUCKET, AzureFolder, Folder, GcsFolder, S3Folder
 from tests.servers.process import Endpoint
 from tests.servers.sshd import SshServer

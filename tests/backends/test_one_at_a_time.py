@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from filecolumn import StorageError
 from filecolumn.backends.fsspec import FSSpecBackend
-from filecolumn.testing.suite import in_threads
+from filecolumn.testing.harness import in_threads
 
 
 class OneLine(AbstractFileSystem):

@@ -18,7 +18,7 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.fsspec import FSSpecBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.maintenance import FindingKind, check, sweep
-from filecolumn.testing.suite import called
+from filecolumn.testing.harness import called
 from tests.scenarios.drivers import Driver
 from tests.scenarios.models import Base, Document
 from tests.servers.s3_faults import S3Server

@@ -18,9 +18,11 @@ import pytest
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 PUBLIC = (
     "filecolumn",
+    "filecolumn.backends",
     "filecolumn.backends.base",
     "filecolumn.backends.fsspec",
     "filecolumn.backends.obstore",
+    "filecolumn.content",
     "filecolumn.errors",
     "filecolumn.litestar",
     "filecolumn.maintenance",
@@ -30,7 +32,7 @@ PUBLIC = (
 )
 """Modules whose names are all public; of others only those that the reference has."""
 
-_DIRECTIVE = re.compile(r"^\.\. (?P<kind>auto\w+|py:\w+):: (?P<name>[\w.]+)(?:\(\))?$")
+_DIRECTIVE = re.compile(r"^\.\. (?P<kind>auto\w+|py:\w+):: (?P<name>[\w.]+)(?:\([\w, ]*\))?$")
 _OPTION = re.compile(r"^   :(?P<option>[\w-]+):(?P<value>.*)$")
 
 

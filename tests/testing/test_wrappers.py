@@ -16,7 +16,7 @@ from filecolumn import FileObject, ObjectExistsError, StorageError, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
 from filecolumn.testing import BackendSuite, Fault, FaultKind, FaultyBackend, SlowBackend
-from filecolumn.testing.suite import called
+from filecolumn.testing.harness import called
 
 
 class TestFaultyWithoutFaults(BackendSuite):

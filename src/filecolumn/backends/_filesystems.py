@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from math import isfinite
@@ -40,6 +40,7 @@ __all__ = (
     "OpenFile",
     "PlainFile",
     "PlainFiles",
+    "bulk_delete",
     "can_sign",
     "entries_of",
     "in_turns",
@@ -48,12 +49,12 @@ __all__ = (
     "is_read_only",
     "local_root",
     "make_filesystem",
+    "pipe_options",
     "place_of",
     "protocol_of",
-    "run_on_its_loop",
     "stat_of_info",
+    "stripped",
     "uploads_on_close",
-    "wrapped_in",
 )
 
 # fsspec has no types: what is used of it is described by `FileSystem`
@@ -241,7 +242,7 @@ def _function(fs: FileSystem, name: str) -> object:
     return getattr(method, "__func__", method)
 
 
-def wrapped_in(fs: FileSystem) -> FileSystem | None:
+def _wrapped_in(fs: FileSystem) -> FileSystem | None:
     """Return what a filesystem calls that wraps another, such as `dir` and the caches."""
     inner = getattr(fs, "fs", None)
     return cast("FileSystem", inner) if isinstance(inner, fsspec.AbstractFileSystem) else None
@@ -252,7 +253,7 @@ def _called_by(fs: FileSystem) -> Iterator[FileSystem]:
     called: FileSystem | None = fs
     while called is not None:
         yield called
-        called = wrapped_in(called)
+        called = _wrapped_in(called)
 
 
 def uploads_on_close(fs: FileSystem) -> bool:
@@ -263,13 +264,13 @@ def uploads_on_close(fs: FileSystem) -> bool:
 def protocol_of(fs: FileSystem) -> str:
     """Return the first of the names that fsspec knows the filesystem by."""
     # a cache of an older fsspec gives out the names of what it wraps
-    names = fs.protocol if wrapped_in(fs) is None else type(fs).protocol
+    names = fs.protocol if _wrapped_in(fs) is None else type(fs).protocol
     return names if isinstance(names, str) else names[0]
 
 
 def place_of(fs: FileSystem, path: str) -> str:
     """Return the URL of *path* without credentials; one of a filesystem that wraps another says of which."""
-    inner = wrapped_in(fs)
+    inner = _wrapped_in(fs)
     if inner is not None:
         below = str(fs.path).rstrip("/") if isinstance(fs, DirFileSystem) else ""
         return f"{protocol_of(fs)}::{place_of(inner, '/'.join(filter(None, (below, path))))}"
@@ -350,9 +351,19 @@ def entries_of(fs: PlainFiles, folder: str) -> list[tuple[str, Mapping[str, obje
     return [(name, found[name, is_last]) for name, is_last in sorted(found)]
 
 
-def run_on_its_loop(fs: FileSystem, call: Callable[..., Awaitable[T]], *arguments: object) -> T:
-    """Return what a coroutine function of *fs* returns; it works on the filesystem's own loop only."""
-    return cast("T", sync(fs.loop, call, *arguments))
+def stripped(fs: FileSystem, path: str) -> str:
+    """Return *path* as the filesystem keeps it, without slashes at its ends."""
+    return str(fs._strip_protocol(path)).strip("/")
+
+
+def pipe_options(fs: FileSystem) -> frozenset[str]:
+    """Return the names of the options that an asynchronous filesystem's `pipe_file` knows."""
+    return frozenset(inspect.signature(type(fs)._pipe_file).parameters)
+
+
+def bulk_delete(fs: FileSystem, paths: Sequence[str]) -> None:
+    """Delete several objects of S3 in one request, on the filesystem's own loop."""
+    sync(fs.loop, fs._bulk_delete, paths)
 
 
 def local_root(fs: FileSystem, *, prefix: str, fsync: bool) -> LocalRoot | None:

@@ -7,7 +7,6 @@ such as SFTP, gets them under a temporary name, and a rename.
 from __future__ import annotations
 
 import errno
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ from filecolumn.backends._filesystems import (
     FileSystem,
     OpenFile,
     PlainFiles,
+    bulk_delete,
     info_of,
     is_folder,
-    run_on_its_loop,
+    pipe_options,
 )
 from filecolumn.backends._local import FOLDER_ATTEMPTS, FileChunks
 from filecolumn.backends.base import PutOptions
@@ -153,8 +153,7 @@ class ObjectFiles:
         self._kind = kind
         self.batch: int = kind.batch
         self.sign_upload: Options | None = kind.sign_upload
-        known = inspect.signature(type(fs)._pipe_file).parameters
-        self.creates_atomically: bool = kind.create.keys() <= known.keys()
+        self.creates_atomically: bool = pipe_options(fs) >= kind.create.keys()
         """Whether this version of the filesystem knows the condition."""
 
     def write(
@@ -192,7 +191,7 @@ class ObjectFiles:
         """Delete at most `batch` objects, in one request."""
         if self.batch > 1:
             # `rm` would take the paths for patterns, and ask for each whether it is there
-            run_on_its_loop(self._fs, self._fs._bulk_delete, paths)
+            bulk_delete(self._fs, paths)
         else:
             for path in paths:
                 self._fs.rm_file(path)

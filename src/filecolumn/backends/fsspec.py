@@ -24,6 +24,7 @@ from filecolumn.backends._filesystems import (
     place_of,
     protocol_of,
     stat_of_info,
+    stripped,
     uploads_on_close,
 )
 from filecolumn.backends._fsspec_writes import StagedFiles, object_files
@@ -226,7 +227,7 @@ class FSSpecBackend(StorageBackend):
     def _path(self, key: str) -> str:
         path = f"{self.prefix}/{check_key(key)}" if self.prefix else check_key(key)
         # adlfs, for one, reorders a path with ? and #
-        if str(self.fs._strip_protocol(path)).strip("/") != path.strip("/"):
+        if stripped(self.fs, path) != path.strip("/"):
             raise InvalidKeyError(f"the storage key {key!r} is not kept as it is by {type(self.fs).__name__}")
         return path
 

@@ -22,6 +22,7 @@ __all__ = (
     "StorageRegistry",
     "backend_from_url",
     "location_of_url",
+    "names_of",
     "storages",
 )
 
@@ -219,8 +220,7 @@ class StorageRegistry:
             return next((name for name, first in self._first.items() if first == key), key)
         return key
 
-    def names(self, key: str) -> list[str]:
-        """Return every name of the storage *key*, itself first: aliases, and other names of its place."""
+    def _names(self, key: str) -> list[str]:
         if not (self._aliases or self._first):
             return [key]
         first = self._first.get(key, key)
@@ -316,3 +316,8 @@ def _kind_of(value: object) -> str:
 
 storages: StorageRegistry = StorageRegistry()
 """The storages of this process."""
+
+
+def names_of(key: str) -> list[str]:
+    """Return every name of the storage *key*, itself first: aliases, and other names of its place."""
+    return storages._names(key)  # noqa: SLF001 - no method, since applications have no use for it

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from filecolumn.backends.base import StorageBackend
-from filecolumn.backends.registry import storages
+from filecolumn.backends.registry import names_of, storages
 from filecolumn.errors import BackendMismatchError, FileColumnError
 from filecolumn.files import execution
 from filecolumn.ledger import marks
@@ -401,7 +401,7 @@ class Examiner:
 
     def known_place(self, backend: StorageBackend) -> str | None:
         """Return the id of the place that the ledger knows under the storage's names."""
-        for name in storages.names(backend.key):
+        for name in names_of(backend.key):
             if (found := self._facts.get(_place_fact(name))) is not None:
                 return found
         return None
@@ -631,7 +631,7 @@ class Examiner:
         columns = self._ledger.table.c
         newest = (
             select(columns.key, columns.size)
-            .where(columns.backend.in_(storages.names(backend.key)), columns.state == State.LIVE.value)
+            .where(columns.backend.in_(names_of(backend.key)), columns.state == State.LIVE.value)
             .where(columns.checked)
             .order_by(columns.created_at.desc())
             .limit(TRIED_KEYS)

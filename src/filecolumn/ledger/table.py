@@ -43,7 +43,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
-from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.registry import ObjectRef, names_of
 
 __all__ = (
     "CLOCK",
@@ -153,7 +153,7 @@ def bind_keys(refs: Iterable[ObjectRef]) -> list[dict[str, object]]:
 def _by_name(refs: Iterable[ObjectRef]) -> dict[str, list[str]]:
     by_name: defaultdict[str, list[str]] = defaultdict(list)
     for backend, key in refs:
-        for name in storages.names(backend):
+        for name in names_of(backend):
             by_name[name].append(key)
     return by_name
 

@@ -72,7 +72,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.registry import ObjectRef, names_of, storages
 from filecolumn.backends.streams import batches
 from filecolumn.errors import (
     ConcurrentFileChangeError,
@@ -354,7 +354,7 @@ def _set_state(
 def _doom_certain(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef]) -> int:
     """Doom live keys that certainly one row referenced, and return their number."""
     # triggers look for the name in a row's JSON: they miss a copied key that the ledger has under another
-    unseen = any(len(storages.names(backend)) > 1 for backend in {backend for backend, _ in refs})
+    unseen = any(len(names_of(backend)) > 1 for backend in {backend for backend, _ in refs})
     statement = prepared(
         ledger.table.metadata,
         (_doom_certain, unseen),
@@ -853,7 +853,7 @@ def knows_any(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef
 
 def _known(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Entry]:
     columns = ledger.table.c
-    spelled = {(name, key): (backend, key) for backend, key in refs for name in storages.names(backend)}
+    spelled = {(name, key): (backend, key) for backend, key in refs for name in names_of(backend)}
     rows = connection.execute(
         select(columns.backend, columns.key, columns.state, columns.checked).where(keys_in(ledger, refs))
     )

@@ -8,7 +8,7 @@ from functools import partial
 
 from sqlalchemy import Engine, select
 
-from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.registry import ObjectRef, names_of, storages
 from filecolumn.errors import BackendNotRegisteredError, MaintenanceRefusedError, ObjectNotFoundError
 from filecolumn.files import execution
 from filecolumn.ledger.marks import other_writers
@@ -95,7 +95,7 @@ def undelete(engine: Engine, *models: Models, key: str, storage: str | None = No
         query = select(columns.backend).where(columns.key == key, columns.state == State.DOOMED.value)
         names = list(connection.scalars(query))
     if storage is not None:
-        names = [name for name in names if name in storages.names(storages.resolve(storage))]
+        names = [name for name in names if name in names_of(storages.resolve(storage))]
     if not names:
         raise ObjectNotFoundError(f"{key!r} does not wait to be deleted: the ledger has no such key")
     if len(names) > 1:

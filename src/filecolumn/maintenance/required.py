@@ -8,7 +8,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, Table, func, inspec
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, registry
 
-from filecolumn.backends.registry import storages
+from filecolumn.backends.registry import names_of, storages
 from filecolumn.errors import BackendNotRegisteredError, MaintenanceRefusedError
 from filecolumn.ledger.columns import translated
 from filecolumn.ledger.owner import is_retired, note_other_names
@@ -163,7 +163,7 @@ def _are_missing(names: Collection[str]) -> str:
 def ledger_names(connection: Connection, ledger: Ledger, keys: Collection[str]) -> set[str]:
     """Return all names that storages have in the ledger, also those of before a storage was renamed."""
     note_other_names(connection, ledger)
-    return {name for key in keys for name in storages.names(storages.resolve(key))}
+    return {name for key in keys for name in names_of(storages.resolve(key))}
 
 
 def unregistered_in_ledger(engine: Engine, ledger: Ledger) -> set[str]:
@@ -234,7 +234,7 @@ def _names_of_column(column: Column[object]) -> list[str]:
 
 def _spelled(names: Collection[str]) -> Iterator[str]:
     for name in names:
-        yield from storages.names(name)
+        yield from names_of(name)
 
 
 def _named_in(engine: Engine, column: Column[object]) -> set[str | None]:

@@ -14,7 +14,7 @@ except ImportError as _missing:
     ) from _missing
 
 # pytest explains only the asserts of modules that it knows before they are imported
-pytest.register_assert_rewrite(f"{__name__}.suite", f"{__name__}.stateful")
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in ("harness", "suite", "stateful")))
 
 from filecolumn.testing.consistency import assert_consistent, assert_consistent_async  # noqa: E402
 from filecolumn.testing.stateful import BackendMachine, check_against_model  # noqa: E402

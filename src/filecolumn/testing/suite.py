@@ -1,242 +1,29 @@
-"""`BackendSuite`: the storage contract of `filecolumn.backends.base`, word for word, as tests."""
+"""`BackendSuite`: the storage contract of `filecolumn.backends.base`, word for word, as tests.
+
+The cases stand in four groups: writing, reading, keeping (delete, list, copy), and identity (keys, signed URLs).
+"""
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import io
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from queue import SimpleQueue
-from typing import ClassVar, TypeVar, cast
+from contextlib import suppress
+from typing import cast
 
 import pytest
 
-from filecolumn.backends.base import PutMode, SignMethod, Stat, StorageBackend
+from filecolumn.backends.base import SignMethod, StorageBackend
 from filecolumn.errors import InvalidKeyError, NotSupportedError, ObjectExistsError, ObjectNotFoundError
-from filecolumn.testing.stateful import MODEL_KEYS, check_against_model
-from filecolumn.testing.wrappers import WrappedBackend
+from filecolumn.testing.harness import PIECE, SuiteHarness, failing, in_threads, whole
+from filecolumn.testing.stateful import check_against_model
 
-__all__ = (
-    "UNUSUAL_KEYS",
-    "BackendSuite",
-    "IdentityCases",
-    "KeepingCases",
-    "ReadingCases",
-    "SuiteHarness",
-    "ThroughAsync",
-    "WritingCases",
-    "called",
-    "failing",
-    "in_threads",
-    "whole",
-)
-
-T = TypeVar("T")
-
-
-class ThroughAsync(WrappedBackend):
-    """Calls the asynchronous twins of *backend*, on the event loop of *runner*.
-
-    With *feeds* content comes from an asynchronous source.  For one thread, outside of any loop.
-    """
-
-    def __init__(self, backend: StorageBackend, runner: asyncio.Runner, *, feeds: bool) -> None:
-        super().__init__(backend)
-        self._runner = runner
-        self._feeds = feeds
-
-    def put(
-        self,
-        key: str,
-        chunks: Iterable[bytes],
-        *,
-        content_type: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        mode: PutMode = "create",
-    ) -> Stat:
-        content = _feed(chunks) if self._feeds else chunks
-        return self._runner.run(
-            self.backend.put_async(key, content, content_type=content_type, metadata=metadata, mode=mode)
-        )
-
-    def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        return self._each(self._runner.run(self.backend.get_async(key, start=start, length=length)))
-
-    def stat(self, key: str) -> Stat:
-        return self._runner.run(self.backend.stat_async(key))
-
-    def delete(self, keys: Iterable[str]) -> None:
-        self._runner.run(self.backend.delete_async(keys))
-
-    def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[Stat]:
-        return self._each(self._runner.run(self.backend.list_async(prefix, after=after)))
-
-    def exists(self, key: str) -> bool:
-        return self._runner.run(self.backend.exists_async(key))
-
-    def get_bytes(self, key: str) -> bytes:
-        return self._runner.run(self.backend.get_bytes_async(key))
-
-    def copy(self, source: str, target: str) -> Stat:
-        return self._runner.run(self.backend.copy_async(source, target))
-
-    def sign(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
-        return self._runner.run(self.backend.sign_async(key, expires_in=expires_in, method=method))
-
-    def close(self) -> None:
-        self._runner.run(self.backend.close_async())
-
-    def _each(self, items: AsyncIterator[T]) -> Iterator[T]:
-        while (item := self._runner.run(_next(items))) is not None:
-            yield item
-
-
-async def _feed(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        await asyncio.sleep(0)
-        yield chunk
-
-
-async def _next(items: AsyncIterator[T]) -> T | None:
-    return await anext(items, None)
-
-
-UNUSUAL_KEYS = ("a b/c d.txt", "ü/ß.txt", "%2e%2e%2fx", "a?b#c", "x" * 240, "a..b", ".hidden", "a+b&c=d;e")
-LISTED_KEYS = ("a", "b/1", "b/2", "b/c/3", "bb/4", "b.5", "c*/6", "c/7", "é/8")
-DISTINCT_KEYS = ("a.txt", "A.txt", "\u00e9", "e\u0301")
-PIECE = bytes(range(256)) * 4096
-
-
-class SuiteHarness:
-    """The face that a backend's author sees: one fixture to give, the rest to adjust.
-
-    A storage with a small alphabet replaces the four attributes that end in `keys`; all other keys that
-    the cases store are of lowercase ASCII letters, digits and slashes.
-    """
-
-    large: ClassVar[int] = 17 * 1024 * 1024 + 12345
-    """Bytes of large content: more than the backend sends in one request."""
-    many: ClassVar[int] = 1100
-    """Keys to delete at once: more than one request takes."""
-    examples: ClassVar[int] = 20
-    """Sequences of calls that are compared with a dictionary."""
-    exhaustive: ClassVar[bool] = True
-    """Whether every error is tried with every size of content; False tries one for each size, as servers need."""
-    unusual_keys: ClassVar[Sequence[str]] = UNUSUAL_KEYS
-    """Keys that are kept exactly or refused; leave out what the server, not the backend, gets wrong."""
-    listed_keys: ClassVar[Sequence[str]] = LISTED_KEYS
-    """Keys to store and to list, in folders and not; replace those that the storage cannot hold."""
-    distinct_keys: ClassVar[Sequence[str]] = DISTINCT_KEYS
-    """Keys that a storage could take for each other; empty for one that takes none of the kind."""
-    model_keys: ClassVar[Sequence[str]] = MODEL_KEYS
-    """A few keys for the sequences of calls; none may be a folder of another."""
-    proves_signatures: ClassVar[bool] = True
-    """Whether the server refuses a wrong or expired signature; emulators may not."""
-    upload_headers: ClassVar[Mapping[str, str]] = {}
-    """What a PUT to a signed URL must have."""
-
-    @pytest.fixture
-    def backend(self) -> StorageBackend:
-        """Give a backend over an empty place; override this one."""
-        raise NotImplementedError(f"{type(self).__name__} needs a fixture `backend`: a backend over nothing")
-
-    def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
-        """Return all that lies in the place, stages and left-overs too, without a call of *backend*.
-
-        Override it where you can: a storage cannot vouch for itself.
-        """
-        pytest.skip("the suite cannot look behind this backend's back: override `look`")
-
-    def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
-        """Put an object into the place as another program would, without a call of *backend*."""
-        pytest.skip("the suite cannot act behind this backend's back: override `place`")
-
-    def another(self, backend: StorageBackend) -> StorageBackend:
-        """Return a second backend at the same place, as another process would make it."""
-        pytest.skip("the suite cannot make a second backend: override `another`")
-
-    @pytest.fixture(params=["sync", "async"])
-    def storage(self, request: pytest.FixtureRequest, backend: StorageBackend) -> Iterator[StorageBackend]:
-        """Give the backend, called sync and async."""
-        with called(backend, request.param) as storage:
-            yield storage
-
-    @pytest.fixture(params=["sync", "async", "async content"])
-    def writer(self, request: pytest.FixtureRequest, backend: StorageBackend) -> Iterator[StorageBackend]:
-        """Give the backend, called in each of the ways to give it content."""
-        with called(backend, request.param) as storage:
-            yield storage
-
-    def pieces(self, size: int) -> Iterator[bytes]:
-        """Yield *size* bytes in chunks of 1 MiB."""
-        while size > 0:
-            yield PIECE[:size]
-            size -= len(PIECE)
-
-    def keys(self, storage: StorageBackend, prefix: str = "", *, after: str | None = None) -> list[str]:
-        """Return the keys of a listing, sorted."""
-        return sorted(stat.key for stat in storage.list(prefix, after=after))
-
-
-@contextmanager
-def called(backend: StorageBackend, way: str) -> Generator[StorageBackend]:
-    """Give *backend* as one to be called sync: its *way* is "sync", "async" or "async content"."""
-    if way == "sync":
-        yield backend
-        return
-    with asyncio.Runner() as runner:
-        yield ThroughAsync(backend, runner, feeds=way == "async content")
-
-
-def whole(chunks: Iterator[bytes]) -> bytes:
-    """Return the content of *chunks*, each of which must be `bytes`."""
-    read = [*chunks]
-    assert all(type(chunk) is bytes for chunk in read)
-    return b"".join(read)
-
-
-def failing(chunks: Iterator[bytes], error: BaseException) -> Iterator[bytes]:
-    """Yield *chunks*, then raise *error*."""
-    yield from chunks
-    raise error
-
-
-def in_threads(count: int, call: Callable[[int], T], *, limit: float = 30) -> list[T]:
-    """Return what *call* makes of 0 to *count* - 1, each in a thread; TimeoutError after *limit* seconds.
-
-    The threads are daemons: an executor waits for ever, also at the end of the tests, for a call
-    that never ends.
-    """
-    outcomes: SimpleQueue[T | BaseException] = SimpleQueue()
-
-    def run(number: int) -> None:
-        try:
-            outcomes.put(call(number))
-        except BaseException as error:  # noqa: BLE001 - it is raised below
-            outcomes.put(error)
-
-    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    end = time.monotonic() + limit
-    for thread in threads:
-        thread.join(max(end - time.monotonic(), 0))
-    if waiting := sum(thread.is_alive() for thread in threads):
-        raise TimeoutError(f"{waiting} of {count} threads got no answer within {limit:g} s")
-    results: list[T] = []
-    for _ in threads:
-        outcome = outcomes.get()
-        if isinstance(outcome, BaseException):
-            raise outcome
-        results.append(outcome)
-    return results
-
+__all__ = ("BackendSuite",)
 
 SOURCE_ERRORS: list[Callable[[str], Exception]] = [
     ValueError,
@@ -250,9 +37,41 @@ ERROR_OF_SIZE: dict[str, Callable[[str], Exception]] = {
     "small": FileNotFoundError,
     "large": OSError,
 }
+RANGES: list[tuple[int, int | None]] = [
+    (0, None),
+    (3, None),
+    (0, 0),
+    (3, 0),
+    (0, 4),
+    (3, 4),
+    (9, 1),
+    (9, 100),
+    (10, None),
+    (10, 1),
+    (11, None),
+    (10**12, 5),
+]
+# patterns, as of a shell, are folders like others, of which none is there
+OTHER_FOLDERS = ("", "*", "b/*", "[b]", "?", "missing")
+AFTER = ("", "a", "b", "b/1", "b/c/3", "zzz", "b/1x")
+BAD_KEYS = [
+    "",
+    "../x",
+    "/x",
+    "a//b",
+    "a/./b",
+    "a/..",
+    "a\\b",
+    "a\x00b",
+    "CON",
+    "x#1",
+    ".filecolumn/stage/x",
+    "x\u202e",
+    "é" * 128,
+]
 
 
-class WritingCases(SuiteHarness):
+class _WritingCases(SuiteHarness):
     """Content is stored durably and all or nothing; a taken key is refused."""
 
     def test_what_is_put_is_got(self, writer: StorageBackend) -> None:
@@ -410,23 +229,7 @@ class WritingCases(SuiteHarness):
         assert whole(writer.get("b")) == whole(writer.get("c")) == b"".join(self.pieces(self.large))
 
 
-RANGES: list[tuple[int, int | None]] = [
-    (0, None),
-    (3, None),
-    (0, 0),
-    (3, 0),
-    (0, 4),
-    (3, 4),
-    (9, 1),
-    (9, 100),
-    (10, None),
-    (10, 1),
-    (11, None),
-    (10**12, 5),
-]
-
-
-class ReadingCases(SuiteHarness):
+class _ReadingCases(SuiteHarness):
     """Content is read whole or in part, and what is missing is missed at once."""
 
     def test_a_range_is_got(self, storage: StorageBackend) -> None:
@@ -552,12 +355,7 @@ class ReadingCases(SuiteHarness):
         assert first + rest == b"".join(self.pieces(self.large))
 
 
-# patterns, as of a shell, are folders like others, of which none is there
-OTHER_FOLDERS = ("", "*", "b/*", "[b]", "?", "missing")
-AFTER = ("", "a", "b", "b/1", "b/c/3", "zzz", "b/1x")
-
-
-class KeepingCases(SuiteHarness):
+class _KeepingCases(SuiteHarness):
     """Objects are removed in batches, listed with their facts, copied whole."""
 
     @pytest.fixture
@@ -667,24 +465,7 @@ class KeepingCases(SuiteHarness):
         assert self.keys(storage) == []
 
 
-BAD_KEYS = [
-    "",
-    "../x",
-    "/x",
-    "a//b",
-    "a/./b",
-    "a/..",
-    "a\\b",
-    "a\x00b",
-    "CON",
-    "x#1",
-    ".filecolumn/stage/x",
-    "x\u202e",
-    "é" * 128,
-]
-
-
-class IdentityCases(SuiteHarness):
+class _IdentityCases(SuiteHarness):
     """A key is exactly itself or refused; a URL is signed or not supported."""
 
     def test_every_call_checks_its_key(self, storage: StorageBackend) -> None:
@@ -813,6 +594,17 @@ class IdentityCases(SuiteHarness):
         assert backend.protocol
 
 
+class BackendSuite(_WritingCases, _ReadingCases, _KeepingCases, _IdentityCases):
+    """Subclass it as `TestMyBackend`, with a fixture `backend` over an empty place.
+
+    Every case runs sync and async, and those of `put` with asynchronous content, too; it needs no
+    plugin of pytest.  What a storage cannot do its `capabilities` say, and the cases ask them.
+    """
+
+    def test_any_sequence_of_calls_is_as_on_a_dictionary(self, writer: StorageBackend) -> None:
+        check_against_model(writer, examples=self.examples, keys=self.model_keys)
+
+
 def _fetch(
     url: str, *, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> tuple[int, bytes]:
@@ -824,14 +616,3 @@ def _fetch(
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read()
-
-
-class BackendSuite(WritingCases, ReadingCases, KeepingCases, IdentityCases):
-    """Subclass it as `TestMyBackend`, with a fixture `backend` over an empty place.
-
-    Every case runs sync and async, and those of `put` with asynchronous content, too; it needs no
-    plugin of pytest.  What a storage cannot do its `capabilities` say, and the cases ask them.
-    """
-
-    def test_any_sequence_of_calls_is_as_on_a_dictionary(self, writer: StorageBackend) -> None:
-        check_against_model(writer, examples=self.examples, keys=self.model_keys)

@@ -14,16 +14,15 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
-    Mapping,
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import Literal, get_args
+from typing import Literal, Unpack, get_args
 
 from filecolumn._threads import aclose, close
-from filecolumn.backends.base import Capabilities, PutMode, SignMethod, Stat, StorageBackend
+from filecolumn.backends.base import Capabilities, PutOptions, SignMethod, Stat, StorageBackend
 from filecolumn.errors import StorageError
 
 __all__ = (
@@ -93,18 +92,9 @@ class WrappedBackend(StorageBackend):
         """Return what happens on the way of the call with this *number*, from 1, of *operation*."""
         return Passage()
 
-    def put(
-        self,
-        key: str,
-        chunks: Iterable[bytes],
-        *,
-        content_type: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        mode: PutMode = "create",
-    ) -> Stat:
+    def put(self, key: str, chunks: Iterable[bytes], **options: Unpack[PutOptions]) -> Stat:
         with self._passed("put") as passage:
-            altered = _altered(chunks, passage)
-            return self.backend.put(key, altered, content_type=content_type, metadata=metadata, mode=mode)
+            return self.backend.put(key, _altered(chunks, passage), **options)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         with self._passed("get") as passage:
@@ -142,23 +132,12 @@ class WrappedBackend(StorageBackend):
         self.backend.close()
 
     async def put_async(
-        self,
-        key: str,
-        chunks: Iterable[bytes] | AsyncIterable[bytes],
-        *,
-        content_type: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        mode: PutMode = "create",
+        self, key: str, chunks: Iterable[bytes] | AsyncIterable[bytes], **options: Unpack[PutOptions]
     ) -> Stat:
         async with self._passed_async("put") as passage:
-            altered = (
-                _altered_async(chunks, passage)
-                if isinstance(chunks, AsyncIterable)
-                else _altered(chunks, passage)
-            )
-            return await self.backend.put_async(
-                key, altered, content_type=content_type, metadata=metadata, mode=mode
-            )
+            if isinstance(chunks, AsyncIterable):
+                return await self.backend.put_async(key, _altered_async(chunks, passage), **options)
+            return await self.backend.put_async(key, _altered(chunks, passage), **options)
 
     async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         async with self._passed_async("get") as passage:
@@ -207,28 +186,6 @@ class WrappedBackend(StorageBackend):
         passage.after()
 
 
-class SlowBackend(WrappedBackend):
-    """A backend that waits for *latency* seconds before each call, as for a distant storage."""
-
-    def __init__(self, backend: StorageBackend, latency: float) -> None:
-        super().__init__(backend)
-        self.latency = latency
-
-    def passage(self, operation: Operation, number: int) -> Passage:
-        return _Wait(self.latency)
-
-
-class _Wait(Passage):
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def before(self) -> None:
-        time.sleep(self._seconds)
-
-    async def before_async(self) -> None:
-        await asyncio.sleep(self._seconds)
-
-
 def _altered(chunks: Iterable[bytes], passage: Passage) -> Iterator[bytes]:
     try:
         for chunk in chunks:
@@ -264,6 +221,28 @@ class _AlteredChunks(AsyncIterator[bytes]):
     async def aclose(self) -> None:
         await aclose(self._altered)
         await aclose(self._chunks)
+
+
+class SlowBackend(WrappedBackend):
+    """A backend that waits for *latency* seconds before each call, as for a distant storage."""
+
+    def __init__(self, backend: StorageBackend, latency: float) -> None:
+        super().__init__(backend)
+        self.latency = latency
+
+    def passage(self, operation: Operation, number: int) -> Passage:
+        return _Wait(self.latency)
+
+
+class _Wait(Passage):
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def before(self) -> None:
+        time.sleep(self._seconds)
+
+    async def before_async(self) -> None:
+        await asyncio.sleep(self._seconds)
 
 
 FaultKind = Literal["fail_before", "fail_inside", "fail_after", "hang", "short", "corrupt", "stale"]
