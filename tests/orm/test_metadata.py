@@ -493,7 +493,7 @@ async def test_a_change_of_what_was_read_from_a_column_alone_is_refused(
             lambda: only_pages.append(described(b"lost")),
             only_pages.clear,
         ):
-            with pytest.raises(OwnedFileError, match="load the instance"):
+            with pytest.raises(OwnedFileError, match="select the instance"):
                 change()
         assert only_file.metadata == {"lang": "en"}
         assert len(only_pages) == 2

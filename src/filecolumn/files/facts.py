@@ -437,7 +437,7 @@ def _refuse(self: object, *args: object, **options: object) -> NoReturn:
 class ReadOnlyDict(dict[str, Json]):
     """A dict whose changes raise TypeError; copies of it are plain."""
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[object, ...]:
         return dict, (dict(self),)
@@ -446,8 +446,8 @@ class ReadOnlyDict(dict[str, Json]):
 class ReadOnlyList(list[Json]):
     """A list whose changes raise TypeError; copies of it are plain."""
 
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = _refuse  # type: ignore[assignment]
-    insert = pop = remove = reverse = sort = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = _refuse
+    insert = pop = remove = reverse = sort = _refuse
 
     def __reduce__(self) -> tuple[object, ...]:
         return list, (list(self),)

@@ -906,7 +906,7 @@ class FileObject:
         return _restored, (type(self), content, facts, state.row, state.allowed, state.grant)
 
 
-def _restored(
+def _restored(  # noqa: PLR0917 - what `__reduce__` passes
     cls: type[FileObject],
     content: str,
     facts: FileFacts | None,
