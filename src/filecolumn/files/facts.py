@@ -117,7 +117,7 @@ def public_from_facts(facts: FileFacts, url: str | None) -> dict[str, Json]:
 def row_from_facts(facts: FileFacts) -> dict[str, Json]:
     """Return the JSON object of a row."""
     return {
-        **_copied(facts.unknown),
+        **(deepcopy(facts.unknown) if facts.unknown else {}),
         "filename": facts.key if facts.foreign else facts.filename,
         "to_filename": None if facts.foreign else facts.key,
         "backend": facts.backend,
@@ -127,14 +127,9 @@ def row_from_facts(facts: FileFacts) -> dict[str, Json]:
         "etag": facts.etag,
         "version_id": facts.version_id,
         "last_modified": facts.last_modified,
-        "metadata": _copied(facts.metadata),
+        "metadata": deepcopy(dict(facts.metadata)) if facts.metadata else {},
         "v": ROW_VERSION,
     }
-
-
-def _copied(value: JsonObject) -> dict[str, Json]:
-    """Return a copy that shares nothing; most files have neither metadata nor keys that nobody knows."""
-    return deepcopy(dict(value)) if value else {}
 
 
 def facts_from_row(value: object) -> FileFacts:

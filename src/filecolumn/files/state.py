@@ -202,11 +202,12 @@ class FileState:
     @property
     def facts(self) -> FileFacts:
         """The facts, with changes that wait for a flush; CorruptFileMetadataError if the row has none."""
-        if self.unflushed is not None:
-            if self.parent is None or not self.parent.has_expired:
-                return self.unflushed
-            self.unflushed = None
-        return self.row_facts if self.known is None else self.known
+        if self.unflushed is None:
+            return self.known or self.row_facts
+        if self.parent is None or not self.parent.has_expired:
+            return self.unflushed
+        self.unflushed = None
+        return self.row_facts
 
     @property
     def row_facts(self) -> FileFacts:

@@ -163,16 +163,16 @@ class FileAttribute:
         """Whether keys of the column can be no one else's."""
         return not callable(self.type.key_template)
 
-    def key_for(self, context: KeyContext, file: FileObject) -> str:
+    def key_for(self, filename: str, record: object, file: FileObject) -> str:
         """Return the key for a new file; InvalidKeyError if the column's template or callable makes none."""
         template = self.type.key_template
         match template:
             case None:
-                return new_key(context.filename)
+                return new_key(filename)
             case str():
-                return _parsed(template).render(context)
+                return _parsed(template).render(KeyContext(self.table, self.key, filename, record))
             case _:
-                return check_key(template(context.record, file))
+                return check_key(template(record, file))
 
     def check_written(self) -> None:
         """Raise NotSupportedError if a value of the attribute cannot become what one column of a table holds."""

@@ -25,7 +25,6 @@ from filecolumn.files.file_list import FileObjectList, replace_file
 from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
 from filecolumn.files.taking import Take
 from filecolumn.files.transfer import Copy, Inspect, Operation, Put
-from filecolumn.naming import KeyContext
 from filecolumn.orm.assignment import Use
 from filecolumn.orm.attributes import FileAttribute
 from filecolumn.orm.granting import names_of
@@ -291,7 +290,7 @@ def put_for(slot: Slot, source: Source, facts: FileFacts) -> Put:
     attribute, given = slot.attribute, slot.file_state.given_key
     return Put(
         slot.backend or storages.get(slot.target),
-        _new_key(slot, facts.filename) if given is None else given,
+        attribute.key_for(facts.filename, slot.state.obj(), slot.file) if given is None else given,
         source,
         replace(facts, backend=slot.target),
         fresh=given is None and attribute.makes_unique_keys,
@@ -305,8 +304,8 @@ def copy_for(slot: Slot) -> Copy:
     origin, origin_key = slot.file_state.located()
     facts = replace(slot.file_state.facts, backend=target_of(slot))
     backend = slot.backend or storages.get(slot.target)
-    fresh = slot.attribute.makes_unique_keys
-    return Copy(origin, origin_key, backend, _new_key(slot, facts.filename), facts, fresh)
+    key = slot.attribute.key_for(facts.filename, slot.state.obj(), slot.file)
+    return Copy(origin, origin_key, backend, key, facts, slot.attribute.makes_unique_keys)
 
 
 def take_for(slot: Slot, grant: Claims) -> Take:
@@ -323,9 +322,3 @@ def take_for(slot: Slot, grant: Claims) -> Take:
         policy=slot.attribute.type.policy,
         field=slot.attribute.key,
     )
-
-
-def _new_key(slot: Slot, filename: str) -> str:
-    attribute = slot.attribute
-    context = KeyContext(attribute.table, attribute.key, filename, slot.state.obj())
-    return attribute.key_for(context, slot.file)
