@@ -28,6 +28,7 @@ from filecolumn import (
 )
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.files.facts import FileFacts
+from filecolumn.files.file import file_state
 from filecolumn.files.grants import UploadGrant, receipt
 from filecolumn.signing import Claims, TokenSigner, UrlSigner
 from tests.samples import PNG
@@ -69,7 +70,7 @@ def receipt_of(grant: UploadGrant) -> str:
     """Return what the plugin's route answers with: the server has counted the content."""
     claims = claims_of(grant.token)
     counted = FileObject("a.txt", backend="docs", content=storages.get("docs").get_bytes(claims.key)).save()
-    facts: FileFacts = counted._known()
+    facts: FileFacts = file_state(counted).facts
     counted.delete()
     return TOKENS.sign(receipt(claims, facts))
 
