@@ -7,6 +7,7 @@ import random
 import string
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import fields, replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -156,10 +157,18 @@ def test_an_expiry_that_we_never_give_is_refused(expires_at: int) -> None:
         signer().verify(signer().sign(replace(CLAIMS, expires_at=expires_at)), "download", now=NOW)
 
 
-@pytest.mark.parametrize("expires_in", [0, -1, MAX_LIFETIME + 1, float("nan"), float("inf")])
-def test_a_lifetime_is_above_0_and_at_most_7_days(expires_in: float) -> None:
+@pytest.mark.parametrize(
+    "expires_in",
+    [0, -1, MAX_LIFETIME + 1, float("nan"), float("inf"), timedelta(0), timedelta(days=7, seconds=1)],
+)
+def test_a_lifetime_is_above_0_and_at_most_7_days(expires_in: float | timedelta) -> None:
     with pytest.raises(ValueError, match="expires_in"):
         expiry(NOW, expires_in)
+
+
+def test_a_lifetime_is_in_seconds_or_a_timedelta() -> None:
+    assert expiry(NOW, timedelta(minutes=2)) == expiry(NOW, 120)
+    assert expiry(NOW, timedelta(days=7)) == expiry(NOW, MAX_LIFETIME)
 
 
 @pytest.mark.parametrize("purpose", ["upload", "grant"])

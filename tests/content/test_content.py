@@ -22,6 +22,7 @@ from obstore.store import MemoryStore
 from filecolumn import FileObject, SourceConsumedError
 from filecolumn.content.digest import Meter, Rechunker
 from filecolumn.content.sources import CHUNK_SIZE, Content, Source, source_of
+from filecolumn.files.file import file_state
 
 DATA = bytes(range(256)) * 12 * 1024  # 3 MiB
 
@@ -481,9 +482,9 @@ class OtherPath:
 @pytest.mark.parametrize("kind", [str, Path, OtherPath, anyio.Path])
 def test_a_source_path_is_any_path(kind: Callable[[Path], Any], tmp_path: Path) -> None:
     path = kind(on_disk(tmp_path, b"x"))
-    sources = [FileObject("a.txt", source_path=path)._source]
+    sources = [file_state(FileObject("a.txt", source_path=path)).source]
     if kind is not str:
-        sources.append(FileObject("a.txt", content=path)._source)
+        sources.append(file_state(FileObject("a.txt", content=path)).source)
     for source in sources:
         assert source is not None
         assert b"".join(source.chunks()) == b"x"

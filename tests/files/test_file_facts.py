@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,26 @@ def test_a_storage_that_tells_no_time_is_refreshed_all_the_same(time: object) ->
     fs.time = time
     file.refresh()
     assert (file.last_modified, file.size) == (before, 4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "moment"),
+    [
+        (1767225600, datetime(2026, 1, 1, tzinfo=UTC)),
+        (1767225600.5, datetime(2026, 1, 1, microsecond=500000, tzinfo=UTC)),
+        ("2026-01-01T01:00:00+01:00", datetime(2026, 1, 1, tzinfo=UTC)),
+        (-1, datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        (1767225600000, None),  # milliseconds, by another program
+        (1e300, None),
+        (None, None),
+    ],
+)
+def test_the_time_of_a_file_is_a_datetime_in_utc(seconds: object, moment: datetime | None) -> None:
+    row = {"filename": "a", "to_filename": "k", "backend": "docs", "last_modified": seconds}
+    assert file_from_row(row).modified_at == moment
+
+
+def test_a_saved_file_was_modified_just_now(memory: StorageBackend) -> None:
+    file = FileObject("a.txt", backend=memory, content=b"x").save()
+    assert file.last_modified is not None
+    assert file.modified_at == datetime.fromtimestamp(file.last_modified, UTC)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from filecolumn import FileObject, PendingContentError
@@ -19,8 +21,9 @@ async def test_a_storage_that_cannot_sign_says_so(
         await call(stored(b"x"), "sign", for_upload=for_upload)
 
 
-async def test_a_storage_signs_a_url(s3: StorageBackend, call: Call) -> None:
-    url = await call(s3_file(), "sign", expires_in=60)
+@pytest.mark.parametrize("expires_in", [60, timedelta(minutes=1)])
+async def test_a_storage_signs_a_url(s3: StorageBackend, call: Call, expires_in: float | timedelta) -> None:
+    url = await call(s3_file(), "sign", expires_in=expires_in)
     assert "/prefix/k/a.txt?" in url
     assert "X-Amz-Expires=60" in url
     assert SECRET not in url
@@ -31,5 +34,7 @@ async def test_an_upload_url_is_made_for_a_given_key_before_the_file_is_saved(
 ) -> None:
     file = FileObject("a.txt", backend="s3", to_filename="up/a.txt")
     assert "/prefix/up/a.txt?" in await call(file, "sign", for_upload=True)
+    url = await call(file, "sign", for_upload=True, expires_in=timedelta(minutes=1))
+    assert "X-Amz-Expires=60" in url
     with pytest.raises(PendingContentError):
         await call(file, "sign")

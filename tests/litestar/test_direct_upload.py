@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -86,7 +87,7 @@ def test_the_cloud_binds_no_size_and_the_grant_does(live: LiveServer, http: http
 
 
 def test_another_key_method_or_secret_and_an_end_are_refused_by_the_cloud(live: LiveServer) -> None:
-    grant = FileObject("b.txt", backend="files").grant_upload(expires_in=1)
+    grant = FileObject("b.txt", backend="files").grant_upload(expires_in=timedelta(seconds=1))
     assert httpx.put(grant.url.replace(".txt?", ".png?"), content=b"x", verify=False).status_code == 403
     assert httpx.get(grant.url, verify=False).status_code == 403
     assert (

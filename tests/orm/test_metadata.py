@@ -163,6 +163,27 @@ async def test_metadata_of_a_new_file_is_changed_before_its_flush(
     assert await held(driver) == {"lang": "en", "reviewed": True}
 
 
+@pytest.mark.parametrize("saved", [False, True])
+async def test_a_new_file_keeps_its_changed_metadata_after_a_rollback(
+    driver: Driver, storage: StorageBackend, saved: bool
+) -> None:
+    file = described(b"file", lang="en")
+    if saved:
+        await file.save_async()
+    async with driver.session() as session:
+        session.add(Document(id=1, file=file))
+        file.update_metadata({"page": 1})
+        await session.flush()
+        await session.rollback()
+    assert file.has_pending_data is not saved
+    assert file.metadata == {"lang": "en", "page": 1}
+    async with driver.session() as session:
+        session.add(Document(id=1, file=file))
+        await session.commit()
+    assert await held(driver) == {"lang": "en", "page": 1}
+    assert list(stored()) == [file.path]
+
+
 async def test_metadata_changes_between_flush_and_commit(driver: Driver, storage: StorageBackend) -> None:
     async with driver.session() as session:
         session.add(document := Document(id=1, file=described(b"new"), pages=[described(b"page")]))

@@ -32,7 +32,7 @@ __all__ = (
 )
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
-"""A value that JSON can carry."""
+"""A JSON-serialisable value."""
 
 JsonObject = Mapping[str, Json]
 
@@ -182,7 +182,7 @@ def rows_of(value: object) -> Sequence[object]:
         return (NotAList(value, str(error)),)
     if not _is_json_array(rows):
         return (NotAList(value, f"the row of a list of files must be a JSON array, not {_kind(rows)}"),)
-    # an item is decoded already: one that is text is no row, and is not to be decoded again
+    # an item is decoded already: a text among them is not a row, and must not be decoded again
     return [json.dumps(row) if isinstance(row, str) else row for row in rows]
 
 
@@ -217,7 +217,7 @@ def known_time(*candidates: float | None) -> float | None:
 def checked_metadata(metadata: JsonObject) -> JsonObject:
     """Return a private copy of the user's metadata.
 
-    Raises TypeError for what JSON cannot carry, and ContentRejectedError, a ValueError, above 64 KiB of JSON,
+    Raises TypeError for what is not JSON-serialisable, and ContentRejectedError, a ValueError, above 64 KiB of JSON,
     8 levels, and for characters that PostgreSQL's JSONB refuses.
     """
     if not metadata:
@@ -226,7 +226,7 @@ def checked_metadata(metadata: JsonObject) -> JsonObject:
     try:
         text = json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"metadata must be what JSON can carry: {error}") from error
+        raise TypeError(f"metadata must be JSON-serialisable: {error}") from error
     if len(text) > MAX_METADATA_BYTES:
         raise _too_large_metadata()
     copy: object = json.loads(text)
@@ -252,7 +252,7 @@ def _measure(metadata: object) -> None:
         items, size = _parts(value)
         if items is not None:
             if any(value is outer for outer in around):
-                raise TypeError("metadata must be what JSON can carry: it holds itself")
+                raise TypeError("metadata must be JSON-serialisable: it contains itself")
             if len(around) == MAX_METADATA_DEPTH:
                 raise _too_deep_metadata()
         left -= size
@@ -386,7 +386,7 @@ def _metadata(row: JsonObject) -> JsonObject:
 
 
 def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 # made once: `json.loads` makes a decoder for each call that has an option
@@ -429,7 +429,7 @@ def _refuse(self: object, *args: object, **options: object) -> NoReturn:
     )
 
 
-class ReadOnlyDict(dict[str, Json]):
+class _ReadOnlyDict(dict[str, Json]):
     """A dict whose changes raise TypeError; copies of it are plain."""
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
@@ -438,7 +438,7 @@ class ReadOnlyDict(dict[str, Json]):
         return dict, (dict(self),)
 
 
-class ReadOnlyList(list[Json]):
+class _ReadOnlyList(list[Json]):
     """A list whose changes raise TypeError; copies of it are plain."""
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = _refuse
@@ -450,12 +450,12 @@ class ReadOnlyList(list[Json]):
 
 def read_only(data: JsonObject) -> JsonObject:
     """Return a read-only copy of *data*."""
-    return ReadOnlyDict((name, _read_only(value)) for name, value in data.items())
+    return _ReadOnlyDict((name, _read_only(value)) for name, value in data.items())
 
 
 def _read_only(value: Json) -> Json:
     if isinstance(value, Mapping):
         return read_only(value)
     if isinstance(value, list | tuple):
-        return ReadOnlyList(map(_read_only, value))
+        return _ReadOnlyList(map(_read_only, value))
     return value

@@ -1,4 +1,4 @@
-"""What a client has uploaded, stored once more for a row: copied first, then counted, hashed and judged.
+"""What a client has uploaded, stored once more for a row: copied first, then counted, hashed and checked.
 
 The client may change its upload at any time, and nobody but us knows the key of the copy.  So all
 that is said of the content is said of the copy.
@@ -102,13 +102,13 @@ def take(op: Take) -> FileFacts:
         op.check_size(op.origin.stat(op.origin_key).size)
         try:
             if op.is_copied:
-                facts = _judged(op, copy(op.copying))
+                facts = _checked(op, copy(op.copying))
             else:
                 with closing(op.origin.get(op.origin_key)) as chunks:
                     facts = put(op.putting(source_of(chunks)))
                 op.check(facts)
         except BaseException as error:
-            discard(_own(op, error))
+            discard(_deletable(op, error))
             raise
         return facts
 
@@ -119,12 +119,12 @@ async def take_async(op: Take) -> FileFacts:
         op.check_size((await op.origin.stat_async(op.origin_key)).size)
         try:
             if op.is_copied:
-                facts = await _judged_async(op, await copy_async(op.copying))
+                facts = await _checked_async(op, await copy_async(op.copying))
             else:
                 facts = await _put_async(op)
                 op.check(facts)
         except BaseException as error:
-            await discard_async(_own(op, error))
+            await discard_async(_deletable(op, error))
             raise
         return facts
 
@@ -137,7 +137,7 @@ async def _put_async(op: Take) -> FileFacts:
         await aclose(content)
 
 
-def _judged(op: Take, facts: FileFacts) -> FileFacts:
+def _checked(op: Take, facts: FileFacts) -> FileFacts:
     op.check_size(facts.size or 0)
     if op.is_read_whole:
         with closing(op.backend.get(op.key)) as chunks:
@@ -153,7 +153,7 @@ def _judged(op: Take, facts: FileFacts) -> FileFacts:
     return _unread(op, head, facts)
 
 
-async def _judged_async(op: Take, facts: FileFacts) -> FileFacts:
+async def _checked_async(op: Take, facts: FileFacts) -> FileFacts:
     op.check_size(facts.size or 0)
     if op.is_read_whole:
         async with aclosing(await op.backend.get_async(op.key)) as chunks:
@@ -180,7 +180,7 @@ def _unread(op: Take, head: bytes | None, facts: FileFacts) -> FileFacts:
     return replace(counted, content_type=decided, sniffed=found)
 
 
-def _own(op: Take, error: BaseException) -> Take:
+def _deletable(op: Take, error: BaseException) -> Take:
     """Return what may be deleted after *error*: under a chosen key only what was put there just now."""
     return replace(op, fresh=True) if isinstance(error, InvalidGrantError) else op
 

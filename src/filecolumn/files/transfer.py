@@ -208,7 +208,7 @@ class Put:
     facts: FileFacts
     """With the name of the storage in the registry, which may differ from the backend's own."""
     fresh: bool = True
-    """Whether the key was made for this put: then whatever lies there is ours to delete."""
+    """Whether the key was made for this put: then whatever is there may be deleted."""
     policy: ContentPolicy = ANYTHING
     """The column's."""
     field: str | None = None
@@ -357,7 +357,7 @@ async def put_async(op: Put) -> FileFacts:
 
 
 def _is_free(op: Put) -> bool:
-    """Return whether nothing lies under a key that the application chose; False if the storage does not say.
+    """Return whether a key that the application chose is free; False if the storage does not say.
 
     Raises ObjectExistsError if something does, and NotSupportedError where a put could replace it.
     """
@@ -408,7 +408,7 @@ def _is_in_doubt(op: Put, feed: Feed | WholeFeed, error: StorageError | ObjectEx
 
 
 def _find(op: Put | Copy, facts: FileFacts) -> Stat | None:
-    """Return what lies under the key if it is the content that *facts* describe, byte for byte.
+    """Return the object under the key if it is the content that *facts* describe, byte for byte.
 
     Other content under a key that was made for it is deleted.
     """
@@ -575,7 +575,7 @@ def discard(op: Put | Copy) -> None:
 async def discard_async(op: Put | Copy) -> None:
     """Delete what a cancelled transfer may have left, in bounded time; a storage that refuses is only logged.
 
-    What lies under a key that was not made for it is somebody else's, if it did not say to be stored
+    An object under a key that was not made for the transfer is somebody else's, unless the put reported success
     (see `put_async`).
     """
     if op.fresh:
@@ -606,28 +606,28 @@ class _CopyFeed(Feed):
 
     def __init__(self, op: Put) -> None:
         super().__init__(op.source, op.facts, op.policy, op.field)
-        self._claimed = op.facts
+        self._expected = op.facts
 
     @property
     def facts(self) -> FileFacts:
-        return replace(super().facts, content_type=self._claimed.content_type)
+        return replace(super().facts, content_type=self._expected.content_type)
 
     def start(self) -> str:
         super().start()
-        return self._claimed.content_type
+        return self._expected.content_type
 
     async def start_async(self) -> str:
         await super().start_async()
-        return self._claimed.content_type
+        return self._expected.content_type
 
     def chunks(self) -> Iterator[bytes]:
         yield from super().chunks()
-        _compare(self._claimed, self._meter)
+        _compare(self._expected, self._meter)
 
     async def chunks_async(self) -> AsyncIterator[bytes]:
         async for chunk in super().chunks_async():
             yield chunk
-        _compare(self._claimed, self._meter)
+        _compare(self._expected, self._meter)
 
 
 @dataclass(slots=True, eq=False)
@@ -747,7 +747,9 @@ def _compare(facts: FileFacts, meter: Meter) -> None:
 
 def _with_stat(facts: FileFacts, backend: StorageBackend, stat: Stat) -> FileFacts:
     if stat.size != facts.size:
-        raise StorageError(f"storage {backend.key!r} has {stat.size} bytes of {stat.key!r}, of {facts.size}")
+        raise StorageError(
+            f"storage {backend.key!r} stored {stat.size} of {facts.size} bytes of {stat.key!r}"
+        )
     return replace(
         facts,
         key=stat.key,
