@@ -46,8 +46,6 @@ CALLED_AT_IMPORT = {
     ("filecolumn.files.file", "name_methods_after"),
     ("filecolumn.cli.commands", "main.add_command"),  # (stays) commands join their own group
     ("filecolumn.cli.commands", "triggers.add_command"),  # (stays)
-    ("filecolumn.litestar.cli", "_triggers.add_command"),  # (stays)
-    ("filecolumn.litestar.cli", "files_group.add_command"),  # (stays)
 }
 NOT_FOR_TYPE_CHECKERS = {"filecolumn.files.state"}
 
