@@ -46,8 +46,6 @@ IMPORTED_WITHIN = {
 CALLED_AT_IMPORT = {
     ("filecolumn.cli.commands", "main.add_command"),  # (stays) commands join their own group
     ("filecolumn.cli.commands", "triggers.add_command"),  # (stays)
-    ("filecolumn.litestar.cli", "_triggers.add_command"),  # (stays)
-    ("filecolumn.litestar.cli", "files_group.add_command"),  # (stays)
 }
 NOT_FOR_TYPE_CHECKERS: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""The ASGI messages of HTTP, typed so that those of a framework fit: read as mappings, sent as exact dictionaries."""
+"""ASGI messages of HTTP, typed so that those of frameworks fit: read as mappings, sent as exact dictionaries."""
 
 from __future__ import annotations
 

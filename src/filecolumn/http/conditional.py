@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13) and ranges (section 14), pure."""
+"""Conditional requests (RFC 9110, section 13) and ranges (section 14); pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes in: parts of forms, grants in JSON, raw bodies, and how long a client may take."""
+"""Receives files in Litestar: from forms, as grants in JSON, and as raw bodies, within limits of time."""
 
 from __future__ import annotations
 

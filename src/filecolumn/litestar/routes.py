@@ -1,4 +1,4 @@
-"""The routes behind signed URLs, for storages that cannot sign: reading, and uploading."""
+"""The routes behind signed URLs, for storages that cannot sign: one reads, one takes an upload."""
 
 from __future__ import annotations
 
