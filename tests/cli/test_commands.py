@@ -121,7 +121,7 @@ def test_wrong_usage_is_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ),
         (["--app", "tests.maintenance.models", "check"], "write package.module:name"),
         (["--app", "tests.maintenance.models:Nothing", "check"], "cannot be imported"),
-        (["--app", "tests.maintenance.models:ForeignKey", "check"], "is no declarative base"),
+        (["--app", "tests.maintenance.models:ForeignKey", "check"], "is not a declarative base"),
         (["check", "--grace", "-1"], "-1"),
     ]:
         result = CliRunner().invoke(main, arguments)
