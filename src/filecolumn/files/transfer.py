@@ -323,6 +323,7 @@ async def put_async(op: Put) -> FileFacts:
     mode = op.mode
     is_free = mode == "overwrite" or await _is_free_async(op)
     feed = _feed_of(op)
+    chunks: Iterator[bytes] | AsyncIterator[bytes]
     if isinstance(feed, WholeFeed):
         content_type, chunks = feed.start(), feed.chunks()
     else:
