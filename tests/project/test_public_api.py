@@ -153,8 +153,16 @@ PRIVATE_BASES = {
         "SignableFile",
         "GrantedFile",
     },
-    ObstoreBackend: {"ObstoreBase", "ObstoreAsync"},
 }
+
+
+def test_a_backend_is_one_class_on_the_contract() -> None:
+    assert [base.__name__ for base in ObstoreBackend.__mro__] == [
+        "ObstoreBackend",
+        "StorageBackend",
+        "ABC",
+        "object",
+    ]
 
 
 @pytest.mark.parametrize("public", PRIVATE_BASES, ids=lambda public: public.__name__)
