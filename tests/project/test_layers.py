@@ -10,7 +10,7 @@ import pytest
 from tests.project.imports import MODULES, imports, part_of, source
 
 ORDER = (
-    {"errors", "redaction", "_failpoints", "_public", "logs", "naming", "signing", "_threads", "_workers"},
+    {"errors", "redaction", "_failpoints", "logs", "naming", "signing", "_threads", "_workers"},
     {"content"},
     {"backends"},
     {"files"},
