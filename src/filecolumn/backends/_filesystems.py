@@ -3,6 +3,8 @@
 Some filesystems answer several threads wrongly or never: those are called by one thread at a time.
 """
 
+# pyright: reportPrivateUsage=false
+# fsspec has no public names for some calls
 from __future__ import annotations
 
 import inspect

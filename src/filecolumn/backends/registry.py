@@ -280,7 +280,8 @@ storages: StorageRegistry = StorageRegistry()
 
 def names_of(key: str) -> list[str]:
     """Return every name of the storage *key*, itself first: aliases, and other names of its place."""
-    return storages._names(key)  # noqa: SLF001 - no method, since applications have no use for it
+    # no public method: applications have no use for it
+    return storages._names(key)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 _OBSTORE_SCHEMES = frozenset({"file", "memory", *S3_SCHEMES, "gs", *AZURE_SCHEMES, "http", "https"})

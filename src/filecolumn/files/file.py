@@ -1,5 +1,7 @@
 """`FileObject`: one file of a row, or on its way into one."""
 
+# pyright: reportPrivateUsage=false
+# functions beside the class are its friends, where no user sees them
 from __future__ import annotations
 
 import asyncio

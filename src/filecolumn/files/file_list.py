@@ -1,5 +1,7 @@
 """`FileObjectList`: the files of a `multiple=True` column; every change by its methods is noticed."""
 
+# pyright: reportPrivateUsage=false
+# functions beside the class are its friends, where no user sees them
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable

@@ -124,7 +124,7 @@ def identifier(quote: IdentifierPreparer, name: str) -> str:
     """Return the name of a column, trigger or schema, quoted where it has to be."""
     quoted: str = quote.quote(name)
     # for some drivers SQLAlchemy escapes what they would format
-    return quoted.replace("%%", "%") if quote._double_percents else quoted
+    return quoted.replace("%%", "%") if quote._double_percents else quoted  # pyright: ignore[reportPrivateUsage]
 
 
 def qualified(quote: IdentifierPreparer, schema: str | None, name: str) -> str:

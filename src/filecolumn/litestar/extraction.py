@@ -182,7 +182,7 @@ def _files(model: _Model, definition: FieldDefinition, handler: HTTPRouteHandler
     model_type: object = definition.annotation
     if model.expected_data_dto is not None:
         # the names that a DTO renames are known there
-        backends = model.expected_data_dto._dto_backends
+        backends = model.expected_data_dto._dto_backends  # pyright: ignore[reportPrivateUsage]
         model_type = backends[handler.handler_id]["data_backend"].annotation
     try:
         return files_of_form(model_type)

@@ -353,7 +353,7 @@ def wrong_type_error(value: object, *, multiple: bool) -> TypeError:
 def _hidden_error(kind: TypeEngine[Any]) -> NotSupportedError:
     """Return the error for a column's type with a StoredObject inside: no flush and no sweep would see its files."""
     name = type(kind).__name__
-    if kind._variant_mapping:
+    if kind._variant_mapping:  # pyright: ignore[reportPrivateUsage]
         return NotSupportedError(
             f"{name}(...).with_variant(...) is a StoredObject for some databases only; use a StoredObject for all: "
             "it has the right type for each"

@@ -3,6 +3,8 @@
 The names with an underscore exist in SQLAlchemy 2.0.41 and 2.1, unless a comment says otherwise.
 """
 
+# pyright: reportPrivateUsage=false
+# SQLAlchemy's: all that is private to it is here
 from __future__ import annotations
 
 import re
