@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
-from weakref import WeakKeyDictionary, WeakSet, finalize, ref
+from weakref import ReferenceType, WeakKeyDictionary, WeakSet, finalize
 
 from sqlalchemy import Column, Connection, Dialect, Engine, Transaction, TwoPhaseTransaction, event, select
 from sqlalchemy.engine import ExceptionContext
@@ -88,7 +88,7 @@ class Upload:
 
     @property
     def deletable(self) -> bool:
-        """Whether what lies there is certainly ours: a chosen key is stored only where a taken one is refused."""
+        """Whether the object there is certainly this upload's: one at a chosen key is so once the storage took it."""
         return self.op.fresh or self.done
 
     def fail(self) -> None:
@@ -112,7 +112,7 @@ class Frame:
     """What one transaction or savepoint did to files, and the databases it is about."""
 
     outer: Self | None = None
-    """That of the savepoint or transaction around it."""
+    """The frame of the savepoint or transaction around it."""
     uploads: dict[ObjectRef, Upload] = field(default_factory=dict[ObjectRef, Upload])
     attached: dict[ObjectRef, FileState] = field(default_factory=dict[ObjectRef, FileState])
     """Files that a flush of this frame gave to a row."""
@@ -147,21 +147,21 @@ class Frame:
     generations: dict[LedgerAt, int] = field(default_factory=dict[LedgerAt, int])
     """The generations of the databases, as the transaction has read them before it removes anything."""
     other_dml: bool = False
-    """Whether statements wrote rows that no session settled: they may have copied what a row holds."""
+    """Whether statements wrote rows past the flush: they may have copied what a row holds."""
     # Weakly: what is kept here would live on, and keep its locks, when a session is dropped
-    connections: WeakKeyDictionary[Connection, ref[Transaction]] = field(
-        default_factory=WeakKeyDictionary[Connection, "ref[Transaction]"]
+    connections: WeakKeyDictionary[Connection, ReferenceType[Transaction]] = field(
+        default_factory=WeakKeyDictionary[Connection, "ReferenceType[Transaction]"]
     )
-    """Those that its flushes used, and in which transaction or savepoint of theirs its rows are."""
+    """The connections that its flushes used, and in which transaction or savepoint of each its rows are."""
     # Of the frame of a whole transaction only
     engines: set[Engine] = field(default_factory=set[Engine])
-    """Those of all its connections, and of its savepoints'."""
+    """The engines of all its connections, and of its savepoints'."""
     homes: WeakKeyDictionary[Connection, LedgerAt | None] = field(
         default_factory=WeakKeyDictionary[Connection, LedgerAt | None]
     )
     """The connections that tell when COMMIT is sent, and the ledger that the flushes write on each."""
     tokens: dict[LedgerAt, Token] = field(default_factory=dict[LedgerAt, Token])
-    """What the transaction left as a proof of its commit, where it records nothing new."""
+    """What the transaction left as a proof of its commit, where it adds no new key."""
     joined: bool = False
     """Whether somebody else ends the database's transaction."""
     failure: str = ""
@@ -172,7 +172,7 @@ class Frame:
     commit_sent: bool = False
     """Whether COMMIT was on its way, so that only `committed` tells how it ended."""
     sent_on: WeakSet[Connection] = field(default_factory=WeakSet[Connection])
-    """The connections on which it was."""
+    """The connections on which COMMIT was sent."""
     outcome: bool | None = None
     """What the database said when it was asked how the transaction ended."""
     watch_end: Callable[[], object] = lambda: None
@@ -188,12 +188,8 @@ class Frame:
 
     def ledger_with(self, ref: ObjectRef) -> LedgerAt | None:
         """Return where this transaction has recorded *ref*, which its ledger did not have."""
-        frame: Frame | None = self
-        while frame is not None:
-            if (at := frame.added.get(ref) or frame.found.get(ref)) is not None:
-                return at
-            frame = frame.outer
-        return None
+        found = (frame.added.get(ref) or frame.found.get(ref) for frame in self._and_outer())
+        return next((at for at in found if at is not None), None)
 
     def has_used(self, upload: ObjectRef) -> bool:
         """Return whether this transaction has used up the grant of an upload."""
@@ -219,7 +215,7 @@ class Frame:
         """Note that rows of the frame are in what is now the innermost transaction of *connection*."""
         innermost = connection.get_nested_transaction() or connection.get_transaction()
         if innermost is not None:
-            self.connections.setdefault(connection, ref(innermost))
+            self.connections.setdefault(connection, ReferenceType(innermost))
 
     def goes_on(self) -> bool:
         """Return whether somebody else may still commit the frame's rows."""
@@ -232,8 +228,8 @@ class Frame:
         self.attached |= inner.attached
         self.removed |= inner.removed
         self.used |= inner.used
-        for place, files in inner.released.items():
-            self.released.setdefault(place, []).extend(files)
+        for ref, files in inner.released.items():
+            self.released.setdefault(ref, []).extend(files)
         self.rewritten = inner.rewritten | self.rewritten
         self.rewritten_lists = inner.rewritten_lists | self.rewritten_lists
         self.added |= inner.added
@@ -247,9 +243,9 @@ class Frame:
             self.write_in(connection)
 
     def undo(self) -> set[ObjectRef]:
-        """Give the files back to their state before; return what to delete from the storages."""
-        for place, file in self.attached.items():
-            if place not in self.uploads:
+        """Put the files back into their state before; return what to delete from the storages."""
+        for ref, file in self.attached.items():
+            if ref not in self.uploads:
                 file.detach()
         for use in self.used.values():
             use.file.grant = use.grant
@@ -259,11 +255,11 @@ class Frame:
             files.committed = before
         for upload in self.uploads.values():
             upload.revert()
-        return {place for place, upload in self.uploads.items() if upload.deletable}
+        return {ref for ref, upload in self.uploads.items() if upload.deletable}
 
     def finish(self) -> set[ObjectRef]:
         """Return what to delete from the storages after the real end of a committed transaction."""
-        unused = [upload for place, upload in self.uploads.items() if place not in self.attached]
+        unused = [upload for ref, upload in self.uploads.items() if ref not in self.attached]
         for upload in unused:
             upload.revert()
         if self.joined:
@@ -335,8 +331,8 @@ class Frames:
 
 
 def _tell_of_no_end(frame: Frame) -> None:
-    if places := sorted(frame.removed | frame.uploads.keys()):
-        warn("a transaction was dropped or cut off at its end; its files are kept: %s", places)
+    if refs := sorted(frame.removed | frame.uploads.keys()):
+        warn("a transaction was dropped or cut off at its end; its files are kept: %s", refs)
 
 
 def resolve(frame: Frame) -> bool:
@@ -347,12 +343,12 @@ def resolve(frame: Frame) -> bool:
     database's own error if it does not answer, and NotSupportedError if there is nothing to ask for.
     """
     if frame.outcome is None:
-        put = {at: place for place, at in sorted(frame.added.items())}
+        put = {at: ref for ref, at in sorted(frame.added.items())}
         left = {at: token for at, token in frame.tokens.items() if at not in put}
         if not (put or left):
             raise NotSupportedError("without a ledger nobody can tell whether the transaction has committed")
         answers = {
-            *(has_put(at, place) for at, place in put.items()),
+            *(has_put(at, ref) for at, ref in put.items()),
             *(has_left(at, token) for at, token in left.items()),
         }
         committed = False not in answers
@@ -377,19 +373,19 @@ def _ask(frame: Frame) -> None:
 
 
 def _finish(frame: Frame) -> None:
-    places = frame.finish()
+    refs = frame.finish()
     for (home, column), found in frame.noted.items():
         column_ids(home.engine)[home.ledger, column] = found
     for at_home, backend in frame.registered:
         note_registered(at_home.engine, at_home.ledger, backend)
-    if not places:
+    if not refs:
         return
     if storages.retention > 0 or frame.other_dml or not storages.inline_removal:
-        places -= frame.doomed.keys()
+        refs -= frame.doomed.keys()
     recorded = {**frame.added, **frame.found, **frame.doomed}
     by_ledger: defaultdict[LedgerAt | None, set[ObjectRef]] = defaultdict(set)
-    for place in places:
-        by_ledger[recorded.get(place)].add(place)
+    for ref in refs:
+        by_ledger[recorded.get(ref)].add(ref)
     for at, group in by_ledger.items():
         if at is None:
             _delete(group)
@@ -398,16 +394,16 @@ def _finish(frame: Frame) -> None:
 
 
 def _undo(frame: Frame) -> None:
-    places = frame.undo()
-    if places:
+    refs = frame.undo()
+    if refs:
         failpoint("rollback.before_eager")
-        _delete(places)
+        _delete(refs)
         failpoint("rollback.after_eager")
 
 
-def _delete(places: Iterable[ObjectRef]) -> None:
-    if refused := delete_objects(places):
-        warn("objects that no row refers to stay until the next sweep: %s", refused)
+def _delete(refs: Iterable[ObjectRef]) -> None:
+    if refused := delete_objects(refs):
+        warn("objects that no row references stay until the next sweep: %s", refused)
 
 
 def _is_committed_by_release(connections: Iterable[Connection]) -> bool:
@@ -534,7 +530,7 @@ def _check_unended(connection: Connection, root: Frame) -> None:
         connection.execute(select(1))
         return
     new, doomed = (
-        [place for place, of in noted.items() if of == at]
+        [ref for ref, of in noted.items() if of == at]
         for noted in ({**root.added, **root.found}, root.doomed)
     )
     with translating(connection, translation_of(at.engine)):
