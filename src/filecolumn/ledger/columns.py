@@ -45,6 +45,7 @@ __all__ = (
     "note_columns",
     "recorded_columns",
     "rename_column",
+    "translated",
     "translating",
     "translation_of",
 )
@@ -90,8 +91,8 @@ def column_ids(engine: Engine) -> dict[tuple[Ledger, Column[object]], str]:
 def name_of(connection: Connection, ledger: Ledger, table: Table, column: str) -> ColumnName:
     """Return the name of a column as this connection resolves its schema."""
     schema = translated(connection, table.schema)
-    own = translated(connection, ledger.table.schema)
-    return ColumnName("" if schema == own else schema or "", table.name, column)
+    of_ledger = translated(connection, ledger.table.schema)
+    return ColumnName("" if schema == of_ledger else schema or "", table.name, column)
 
 
 def translated(connection: Connection, schema: str | None) -> str | None:
@@ -153,14 +154,14 @@ def rename_column(connection: Connection, ledger: Ledger, old: RecordedColumn, n
 
 
 def forget_column(connection: Connection, ledger: Ledger, column: RecordedColumn) -> None:
-    """Take a column out of the list."""
+    """Remove a column from the recorded ones."""
     connection.execute(ledger.meta.delete().where(ledger.meta.c.name == PREFIX + column.id))
 
 
 def licence_floor(ledger: Ledger) -> ColumnElement[int]:
-    """Return, as SQL, since when a key must be there to be known as held once.
+    """Return, as SQL, since when a key must be there to be known as referenced once.
 
-    That is the time of the newest column, or 0 after a complete pass: it has marked what is held twice.
+    That is the time of the newest column, or 0 after a complete pass: it has marked what is referenced twice.
     """
     columns = ledger.meta.c
     floor = select(cast(columns.value, BigInteger)).where(columns.name == FLOOR).scalar_subquery()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, Table, Update, column, false, table, update
@@ -16,11 +16,11 @@ from filecolumn.ledger.table import Ledger, ledger_of
 
 __all__ = (
     "attempt",
-    "bounded",
     "brief",
     "insist",
     "lock_sqlite",
     "lock_sqlite_by",
+    "patient",
 )
 
 T = TypeVar("T")
@@ -29,6 +29,8 @@ BUSY_LIMIT = 0.05
 """Seconds for which a commit waits for SQLite's other writers after its own transaction has ended."""
 LOCK_LIMIT: float = 1
 """Seconds to wait for a transaction that has locked a key: it is in use, so maintenance leaves it alone."""
+END_LIMIT: float = 5
+"""Seconds to wait for a transaction of which the database does not know yet that nobody will end it."""
 ATTEMPTS = 6
 """How often `insist` tries."""
 
@@ -38,10 +40,10 @@ _WAITS = ("55P03", "40P01", "40001", "1205", "1213", "database is locked", "data
 
 
 @contextmanager
-def bounded(engine: Engine, limit: float) -> Generator[Connection]:
+def _bounded(engine: Engine, limit: float) -> Generator[Connection]:
     """Begin a transaction in which no statement waits longer than *limit* seconds for a lock; commit it at the end.
 
-    The connection goes back to the pool with the patience that it had before.
+    The connection goes back to the pool with the limit that it had before.
     """
     with engine.connect() as connection:
         match connection.dialect.name:
@@ -72,14 +74,22 @@ def brief(engine: Engine) -> Generator[Connection]:
     SQLite has one writer at a time, and a reader between two commits can make the next one wait for
     the whole of its `busy_timeout`.
     """
-    with bounded(engine, BUSY_LIMIT) if engine.dialect.name == "sqlite" else engine.begin() as connection:
+    with _bounded(engine, BUSY_LIMIT) if engine.dialect.name == "sqlite" else engine.begin() as connection:
         yield connection
+
+
+def patient(engine: Engine) -> AbstractContextManager[Connection]:
+    """Begin a transaction that waits long enough for one that is ending, and not for one that nobody ends.
+
+    SQLite waits as long as the application has set it to.
+    """
+    return engine.begin() if engine.dialect.name == "sqlite" else _bounded(engine, END_LIMIT)
 
 
 def attempt(engine: Engine, change: Callable[[Connection], object]) -> bool:
     """Return whether *change* was committed: not if a key is taken, or locked for longer than a moment."""
     try:
-        with bounded(engine, LOCK_LIMIT) as connection:
+        with _bounded(engine, LOCK_LIMIT) as connection:
             change(connection)
     except IntegrityError:
         return False

@@ -35,10 +35,8 @@ from filecolumn.logs import line_of, note, warn
 from filecolumn.naming import uuid7_hex
 
 __all__ = (
-    "GENERATION",
     "SILENT",
     "Examiner",
-    "Identity",
     "Standing",
     "adopt_storage",
     "examined",
@@ -151,7 +149,7 @@ def register(connection: Connection, ledger: Ledger, backend: StorageBackend) ->
 
 
 def register_apart(bind: Engine, engine: Engine, ledger: Ledger, backend: StorageBackend) -> None:
-    """Call `register` on a connection of *bind* of its own; it writes only if that has to be.
+    """Call `register` on a separate connection of *bind*; it writes only where the ledger has yet to register.
 
     One session of the process does it, and others that begin meanwhile wait for it.
     """

@@ -12,7 +12,6 @@ connection, whose transactions come one after the other, and says which was the 
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, inspect, select, update
@@ -20,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.ledger.columns import translated
-from filecolumn.ledger.locks import bounded, insist
+from filecolumn.ledger.locks import insist, patient
 from filecolumn.ledger.prepared import prepared
 from filecolumn.ledger.table import Ledger, State
 from filecolumn.ledger.transitions import BATCH, FENCE_RETENTION, LedgerAt, inserted
@@ -33,9 +32,6 @@ __all__ = (
     "has_put",
     "leave_token",
 )
-
-LOCK_LIMIT = 5
-"""Seconds to wait for a transaction of which the database does not know yet that nobody will end it."""
 
 TOKEN = "commit:"  # noqa: S105 - no secret
 """How the names of tokens begin in the meta table; their values sort by time."""
@@ -99,7 +95,7 @@ def has_put(at: LedgerAt, ref: ObjectRef) -> bool:
     """
     backend, key = storages.name_in_ledger(ref[0]), ref[1]
     try:
-        with _patient(at.engine) as connection:
+        with patient(at.engine) as connection:
             new = inserted(at.ledger, State.DOOMED, checked=True)
             connection.execute(new, [{"backend": backend, "key": key}])
             connection.rollback()
@@ -118,26 +114,18 @@ def has_left(at: LedgerAt, token: Token) -> bool:
     name, value = token
     meta = at.ledger.meta
     found = select(meta.c.value).where(meta.c.name == name)
-    with _patient(at.engine) as connection:
+    with patient(at.engine) as connection:
         # it was there before, and the transaction may be about to change it
         if (known := connection.scalar(found.with_for_update())) is not None:
             return bool(known == value)
     try:
-        with _patient(at.engine) as connection:
+        with patient(at.engine) as connection:
             connection.execute(insert(meta), {"name": name, "value": value})
             connection.rollback()
     except IntegrityError:
         with at.engine.connect() as connection:
             return bool(connection.scalar(found) == value)
     return False
-
-
-def _patient(engine: Engine) -> AbstractContextManager[Connection]:
-    """Begin a transaction that waits long enough for one that is ending, and not for one that nobody ends.
-
-    SQLite waits as long as the application has set it to.
-    """
-    return engine.begin() if engine.dialect.name == "sqlite" else bounded(engine, LOCK_LIMIT)
 
 
 def forget_tokens(engine: Engine, ledger: Ledger) -> None:

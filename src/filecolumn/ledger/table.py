@@ -92,11 +92,11 @@ class State(IntEnum):
     """What the ledger says of a key."""
 
     LIVE = 1
-    """A row owns it, or did when a transaction last wrote it."""
+    """A row owns the key, or did when a transaction last wrote it."""
     DOOMED = 2
-    """No row owns it: its object is to be deleted."""
+    """No row owns the key: a commit or a drain deletes its object."""
     GONE = 3
-    """Its object is deleted; the row stays for a while, so that nobody can give the key to a row."""
+    """Its object is deleted; the entry stays for a while, so that no row can get the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ def add_ledger(metadata: MetaData) -> None:
         Column("backend", _exact(MAX_BACKEND, MAX_BACKEND), primary_key=True),
         Column("key", _exact(MAX_KEY, MAX_KEY_MYSQL), primary_key=True),
         Column("state", SmallInteger, nullable=False),
-        # false: another row may hold the key too, so look before its object is deleted
+        # false: another row may reference the key too, so look before its object is deleted
         Column("checked", Boolean, nullable=False),
         Column("size", BigInteger),
         Column("sha256", String(64)),
@@ -218,7 +218,7 @@ def add_ledger(metadata: MetaData) -> None:
         Column("due_at", BigInteger),
         Column("attempts", Integer, nullable=False),
         Column("last_error", String(MAX_ERROR)),
-        # which file column took the key (see `orm.columns`); NULL in entries of older releases
+        # which file column took the key (see `ledger.columns`); NULL in entries of older releases
         Column("held_in", String(MAX_COLUMN_ID)),
         # true until a trigger has seen the key arrive in its row
         Column("fresh", Boolean),

@@ -30,7 +30,7 @@ A key becomes DOOMED
     by `doom_unchecked`, in the flush whose row did not take it;
     by the triggers (see `ledger.triggers`), in the transaction of an SQL statement that takes it from a row;
     by `fence`, in a sweep or a check that repairs: an object that neither a row nor the ledger knows;
-    by `doom_live`, in a sweep that was asked to: no file column has referred to it since it was noted;
+    by `doom_live`, in a sweep with `unreferenced=True`: no file column has referenced it since it was noted;
     by `doom_gone`, in a sweep or a check that repairs: its object is there again, by an upload that came late.
 
 A key becomes GONE
@@ -97,7 +97,6 @@ __all__ = (
     "FOUND_TAKEN",
     "WITHHELD",
     "Changes",
-    "Entry",
     "Lease",
     "LedgerAt",
     "adopt_live",
@@ -225,7 +224,7 @@ def record(connection: Connection, ledger: Ledger, changes: Changes) -> set[Obje
     """
     held_in = changes.held_in
     try:
-        # first: a transaction that may go on after the refusal is to have nothing of the rest
+        # first: a transaction that goes on after the refusal must have written nothing else
         if changes.used:
             _insert_used(connection, ledger, changes.used)
         for added, refused, why, checked in (
@@ -317,7 +316,7 @@ def _doom_uncertain(connection: Connection, ledger: Ledger, refs: Sequence[Objec
     # also those that are doomed: a drain that is about to restore one for this row has to wait
     of = (State.LIVE, State.DOOMED)
     _set_state(connection, ledger, unchecked, State.DOOMED, of=of, checked=False)
-    # older than the newest column, which may hold it too
+    # older than the newest column, which may reference it too
     _set_state(connection, ledger, [ref for ref in known if ref not in unchecked], State.DOOMED)
     _adopt(connection, ledger, absent, State.DOOMED)
     others = [ref for ref, entry in known.items() if entry.state is not State.DOOMED]
@@ -412,7 +411,7 @@ def _adopt(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef], st
 
 
 def claim(connection: Connection, ledger: Ledger, held_in: Mapping[ObjectRef, str]) -> None:
-    """Take at most `CLAIMS` keys, in *held_in* with their columns, before anything is stored there: all or none.
+    """Record at most `CLAIMS` keys, in *held_in* with their columns, before anything is stored there: all or none.
 
     Raises ObjectExistsError if a row has one of them, had it, or is about to have it.
     """
@@ -783,7 +782,7 @@ def revive(engine: Engine, ledger: Ledger, ref: ObjectRef) -> bool:
     return insist(engine, change) > 0
 
 
-# What is noted of a key, in whatever state it is
+# Notes about a key, which leave its state as it is
 
 
 def note_unreferenced(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
@@ -796,7 +795,7 @@ def note_unreferenced(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef
 
 
 def note_referenced(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
-    """Take `note_unreferenced` back: a row references the keys."""
+    """Undo `note_unreferenced`: a row references the keys."""
     _note(engine, update(ledger.table).where(keys_in(ledger, refs)).values(unreferenced_since=None))
 
 
@@ -815,13 +814,13 @@ def note_column(connection: Connection, ledger: Ledger, refs: Collection[ObjectR
 
 
 def rename_column_id(connection: Connection, ledger: Ledger, old: str, new: str) -> None:
-    """Give the keys of one column to another: it was renamed."""
+    """Note the new id of a column that was renamed, in all entries that name it."""
     columns = ledger.table.c
     connection.execute(update(ledger.table).where(columns.held_in == old).values(held_in=new))
 
 
 def rename_storage(connection: Connection, ledger: Ledger, old: str, new: str) -> None:
-    """Give the keys of a storage to another name of it."""
+    """Note the new name of a storage, in all entries that name it."""
     columns = ledger.table.c
     connection.execute(update(ledger.table).where(columns.backend == old).values(backend=new))
 
