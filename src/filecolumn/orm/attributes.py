@@ -358,8 +358,8 @@ def file_attribute(prop: MapperProperty[object]) -> FileAttribute | None:
     found.sort(key=lambda column: not is_in_table(column))
     for column in found[:1]:
         twins = [each for each in found[1:] if is_in_table(each)]
-        kind = cast("StoredObject", column.type)
-        return FileAttribute(prop.key, column, kind, twins, is_in_table(column))
+        type_ = cast("StoredObject", column.type)
+        return FileAttribute(prop.key, column, type_, twins, is_in_table(column))
     return None
 
 
@@ -495,27 +495,27 @@ def track_values(state: InstanceState[object], attributes: Sequence[FileAttribut
     for attribute in attributes:
         if attribute.key not in held:
             continue
-        value, kind = held[attribute.key], attribute.type
-        if kind.multiple and not isinstance(value, FileObjectList | FileObject):
+        value, type_ = held[attribute.key], attribute.type
+        if type_.multiple and not isinstance(value, FileObjectList | FileObject):
             # SQL NULL, or what a column default made
             value = held[attribute.key] = FileObjectList(value or ())
             list_state(value).committed = ()
-        elif value is not None and _is_from_other(value, kind.allowed_backends):
+        elif value is not None and _is_from_other(value, type_.allowed_backends):
             # loaded by the column of a union, or by an equal one
-            value = held[attribute.key] = _read_as(kind, value)
+            value = held[attribute.key] = _read_as(type_, value)
         if value is not None:
             track(state, attribute.key, value)
 
 
-def _read_as(kind: StoredObject, value: FileObject | FileObjectList) -> FileObject | FileObjectList:
+def _read_as(type_: StoredObject, value: FileObject | FileObjectList) -> FileObject | FileObjectList:
     """Return what another column has just loaded as a value of a column of this type."""
-    allowed = kind.allowed_backends
+    allowed = type_.allowed_backends
     if isinstance(value, FileObjectList):
-        if not kind.multiple:
+        if not type_.multiple:
             return file_from_row(undecoded_list(value), allowed, NOT_LOADED)
         allow_list(value, allowed)
         return value
-    if kind.multiple:
+    if type_.multiple:
         return list_from_row(undecoded(value), allowed, NOT_LOADED)
     file_state(value).allowed = allowed
     return value

@@ -131,9 +131,9 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
 
     def _set_parent(self, parent: SchemaEventTarget, outer: bool = False, **options: object) -> None:
         super()._set_parent(parent, outer=outer, **options)
-        kind: TypeEngine[Any] = getattr(parent, "type", self)
-        if kind is not self or self._variant_mapping:
-            raise _hidden_error(kind)
+        type_: TypeEngine[Any] = getattr(parent, "type", self)
+        if type_ is not self or self._variant_mapping:
+            raise _hidden_error(type_)
         if self.ledger:
             event.listen(parent, "after_parent_attach", _on_attach)
 
@@ -168,10 +168,10 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
 
         What comes from several columns, as that of a union does, is read as any of them has it.
         """
-        kind = type_of_several((column,)) or self
+        type_ = type_of_several((column,)) or self
         if isinstance(self.impl_instance, JSONB):
-            return type_coerce(sql_cast(column, Text), kind)
-        return column if kind is self else type_coerce(column, kind)
+            return type_coerce(sql_cast(column, Text), type_)
+        return column if type_ is self else type_coerce(column, type_)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> RowReader:
         """Keep what the driver gives, text or decoded: it is read on first use; a list's is split into its files."""
@@ -202,15 +202,15 @@ class _Compared(TypeDecorator["FileObject | FileObjectList"]):
     impl: TypeEngine[Any] | type[TypeEngine[Any]] = JSON
     cache_ok: bool | None = True
 
-    def __init__(self, kind: StoredObject) -> None:
+    def __init__(self, type_: StoredObject) -> None:
         super().__init__(none_as_null=True)
-        self.kind = kind
+        self.type_ = type_
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[object]:
-        return self.kind.load_dialect_impl(dialect)
+        return self.type_.load_dialect_impl(dialect)
 
     def process_bind_param(self, value: Value, dialect: Dialect) -> Json:
-        return _json_of(value, multiple=self.kind.multiple)
+        return _json_of(value, multiple=self.type_.multiple)
 
 
 # What is read from several columns
@@ -221,16 +221,16 @@ class _OfSeveral(StoredObject):
 
     cache_ok: bool | None = True
 
-    def __init__(self, kinds: Sequence[StoredObject]) -> None:
-        super().__init__(multiple=all(kind.multiple for kind in kinds))
-        self.kinds: tuple[StoredObject, ...] = tuple(kinds)
-        names = tuple(dict.fromkeys(name for kind in kinds for name in kind.allowed_backends))
+    def __init__(self, types: Sequence[StoredObject]) -> None:
+        super().__init__(multiple=all(type_.multiple for type_ in types))
+        self.types: tuple[StoredObject, ...] = tuple(types)
+        names = tuple(dict.fromkeys(name for type_ in types for name in type_.allowed_backends))
         self.allowed_backends = (
-            names if len({kind.backend for kind in kinds}) == 1 else BackendsOfSeveral(names)
+            names if len({type_.backend for type_ in types}) == 1 else BackendsOfSeveral(names)
         )
 
     def result_processor(self, dialect: Dialect, coltype: object) -> RowReader:
-        if len({kind.multiple for kind in self.kinds}) == 1:
+        if len({type_.multiple for type_ in self.types}) == 1:
             return super().result_processor(dialect, coltype)
         one = StoredObject.result_processor(self, dialect, coltype)
         many = StoredObject(multiple=True)
@@ -251,17 +251,17 @@ def _is_list(value: object) -> bool:
 
 
 def type_of_several(expressions: Iterable[ColumnElement[object]]) -> StoredObject | None:
-    """Return the type of what any column behind *expressions* may have written; None if they are all of one kind."""
-    kinds = {
-        (kind.allowed_backends, kind.multiple): (column, kind)
+    """Return the type of what any column behind *expressions* may have written; None if they have the same one."""
+    types = {
+        (type_.allowed_backends, type_.multiple): (column, type_)
         for expression in expressions
         for column in _columns_behind(expression)
-        if isinstance(kind := column.type, StoredObject)
+        if isinstance(type_ := column.type, StoredObject)
     }
-    if len(kinds) <= 1:
+    if len(types) <= 1:
         return None
     # the columns behind an expression are a set
-    return _OfSeveral([kind for _, kind in sorted(kinds.values(), key=lambda each: str(each[0]))])
+    return _OfSeveral([type_ for _, type_ in sorted(types.values(), key=lambda each: str(each[0]))])
 
 
 def is_in_table(column: Column[Any]) -> bool:
@@ -350,10 +350,10 @@ def wrong_type_error(value: object, *, multiple: bool) -> TypeError:
     )
 
 
-def _hidden_error(kind: TypeEngine[Any]) -> NotSupportedError:
+def _hidden_error(type_: TypeEngine[Any]) -> NotSupportedError:
     """Return the error for a column's type with a StoredObject inside: no flush and no sweep would see its files."""
-    name = type(kind).__name__
-    if kind._variant_mapping:  # pyright: ignore[reportPrivateUsage]
+    name = type(type_).__name__
+    if type_._variant_mapping:  # pyright: ignore[reportPrivateUsage]
         return NotSupportedError(
             f"{name}(...).with_variant(...) is a StoredObject for some databases only; use a StoredObject for all: "
             "it has the right type for each"

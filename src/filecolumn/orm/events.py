@@ -146,33 +146,33 @@ def _listen_to_sessions() -> None:
 
 def _listen_to_attribute(class_: type[object], attribute: FileAttribute) -> None:
     _listen_to_sessions()
-    key, kind = attribute.key, attribute.type
+    key, type_ = attribute.key, attribute.type
 
-    def kind_in(state: State) -> StoredObject:
+    def type_in(state: State) -> StoredObject:
         """Return the type in the class of an instance: concrete ones have columns of their own."""
         own = () if state.class_ is class_ else file_attributes(state.mapper)
-        return next((each.type for each in own if each.key == key), kind)
+        return next((each.type for each in own if each.key == key), type_)
 
     def on_set(state: State, value: object, old: object, initiator: object) -> object:
-        kind = kind_in(state)
+        type_ = type_in(state)
         if value is None or isinstance(value, Null):
-            return tracked(None, state, key, state.dict.get(key)) if kind.multiple else None
-        if not kind.multiple:
+            return tracked(None, state, key, state.dict.get(key)) if type_.multiple else None
+        if not type_.multiple:
             if isinstance(value, FileObject):
                 return freed(value)
         elif isinstance(value, list | tuple):
             return tracked(cast("Sequence[FileObject]", value), state, key, state.dict.get(key))
-        raise wrong_type_error(value, multiple=kind.multiple)
+        raise wrong_type_error(value, multiple=type_.multiple)
 
     def on_first_get(state: State, value: object, held: dict[str, object]) -> object:
-        if not kind_in(state).multiple:
+        if not type_in(state).multiple:
             return value
         files = held[key] = tracked((), state, key, None)
         return files
 
     instrumented: InstrumentedAttribute[object] = getattr(class_, key)
     event.listen(instrumented, "set", on_set, retval=True, raw=True, propagate=True)
-    if kind.multiple:
+    if type_.multiple:
         event.listen(instrumented, "init_scalar", on_first_get, retval=True, raw=True, propagate=True)
 
 
@@ -295,7 +295,7 @@ def _after_commit(session: Session) -> None:
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
     if (files := find_files(session)) is None:
         return
-    # each flush is in a transaction of its own kind, which ends with it however it went
+    # each flush is in a transaction of its own, which ends with it however it went
     if not transaction.nested:
         files.revoke_permits()
     if transaction.parent is None or transaction.nested:

@@ -1,4 +1,4 @@
-"""The columns that uploads are granted for: what applications call them, and the names of a row's attribute."""
+"""The columns that uploads are granted for, by the names that applications give: attribute, column or text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _of_attribute(attribute: QueryableAttribute[Any]) -> GrantColumn:
     found = file_attribute(attribute.property)
     if found is None:
         raise no_column(attribute)
-    # that of an alias is the class's own
+    # an alias has the mapper of its class
     mapper: Mapper[object] = cast("_WithMapper", attribute.parent).mapper
     return _described(f"{mapper.class_.__name__}.{attribute.property.key}", found.type)
 
@@ -44,17 +44,17 @@ def _of_table(column: Column[Any]) -> GrantColumn:
 def _of_name(name: str) -> GrantColumn:
     """Return the column of a name as it is, if no class of this process has it, or several have."""
     configure_mappers()
-    kinds = {
+    types = {
         id(attribute.type): attribute.type
         for class_, attribute in files_of_classes()
         if name in {f"{class_.__name__}.{attribute.key}", f"{attribute.table}.{attribute.column.name}"}
     }
     # of several classes that are called so the row will say which one it is
-    return _described(name, *kinds.values()) if len(kinds) == 1 else GrantColumn(name)
+    return _described(name, *types.values()) if len(types) == 1 else GrantColumn(name)
 
 
-def _described(name: str, kind: StoredObject) -> GrantColumn:
-    return GrantColumn(name, kind.policy, kind.backend)
+def _described(name: str, type_: StoredObject) -> GrantColumn:
+    return GrantColumn(name, type_.policy, type_.backend)
 
 
 class _WithMapper(InspectionAttr):
