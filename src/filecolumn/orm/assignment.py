@@ -1,6 +1,6 @@
-"""Who keeps, gets or copies which object: pure decisions over one flush or statement.
+"""What a save copies: which row keeps its object, gets one, or gets a copy, for one flush or statement.
 
-Nothing here knows SQLAlchemy, a storage or a ledger.
+Pure decisions: nothing here knows SQLAlchemy, a storage or a ledger.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from filecolumn.backends.registry import ObjectRef
 
-__all__ = ("HomeRef", "RowFile", "Use", "Wanted", "assign")
+__all__ = ("Assignable", "HomeRef", "RowFile", "Use", "assign")
 
 HomeRef = tuple[Hashable, ObjectRef]
 """An object as the rows of one database know it: for two databases the same object is two of these."""
@@ -24,13 +24,13 @@ class Use(Enum):
     ATTACH = "attach"
     """The file was just stored, for nobody else."""
     KEEP = "keep"
-    """A row of this flush had it before: the slot's own, or one that gives it up."""
+    """A row of this flush had it before: the slot's, or one that gives it up."""
     COPY = "copy"
     """Somebody else has it: the slot gets a copy."""
 
 
 class RowFile(Protocol):
-    """What rows had before, one file each."""
+    """A file that a row had before the flush or statement."""
 
     @property
     def row(self) -> Hashable:
@@ -48,10 +48,11 @@ class RowFile(Protocol):
         ...
 
 
-class Wanted(RowFile, Protocol):
-    """What rows are to have after it, one file each."""
+class Assignable(RowFile, Protocol):
+    """A file that a row will have after the flush or statement."""
 
     use: Use
+    """Set by `assign`."""
 
     @property
     def may_stay(self) -> bool:
@@ -64,29 +65,29 @@ class Wanted(RowFile, Protocol):
         ...
 
 
-def assign(slots: Sequence[Wanted], committed: Iterable[RowFile]) -> frozenset[HomeRef]:
+def assign(slots: Sequence[Assignable], committed: Iterable[RowFile]) -> frozenset[HomeRef]:
     """Set the `use` of each slot, in the order they were found; return what rows had and no slot keeps.
 
-    Counted over the whole flush, so that swaps and moves need no special case: first each row keeps
-    its own, then what is left goes to whoever asks for it, and the rest are copies.  An object that is
-    fresh is so for the database of the first slot that has it.
+    Counted over the whole flush, so that swaps and moves need no special case: first each row keeps what
+    it had, then what is left goes to the first slot that asks for it, and the rest are copies.  A fresh object
+    is free for the database of the first slot that has it.
     """
     left: Counter[HomeRef] = Counter()
-    own: Counter[tuple[Hashable, HomeRef]] = Counter()
+    of_rows: Counter[tuple[Hashable, HomeRef]] = Counter()
     for file in committed:
         left[file.home, file.ref] += 1
-        own[file.row, (file.home, file.ref)] += 1
+        of_rows[file.row, (file.home, file.ref)] += 1
     before = frozenset(left)
     free: dict[ObjectRef, Hashable] = {}
     for slot in slots:
         if slot.is_fresh:
             free.setdefault(slot.ref, slot.home)
     kept: set[HomeRef] = set()
-    waiting: list[Wanted] = []
+    waiting: list[Assignable] = []
     for slot in slots:
         at = slot.home, slot.ref
-        if own.get((slot.row, at), 0):
-            own[slot.row, at] -= 1
+        if of_rows.get((slot.row, at), 0):
+            of_rows[slot.row, at] -= 1
             left[at] -= 1
             kept.add(at)
             slot.use = Use.KEEP

@@ -55,7 +55,7 @@ class Homes:
     _frame: Frame
     _root: Frame
     _bind: BindArguments | None = None
-    """What the session chooses its connection by; None for a flush, which does so by the mapper."""
+    """What the session chooses its connection by; None for a flush, which chooses by the mapper."""
     _mapped: dict[Mapper[object], _Mapped] = field(default_factory=dict[Mapper[object], _Mapped])
     _of_mappers: dict[Mapper[object], Home] = field(default_factory=dict[Mapper[object], Home])
     _homes: dict[Engine | LedgerAt, Home] = field(default_factory=dict[Engine | LedgerAt, Home])
@@ -73,7 +73,7 @@ class Homes:
     def register(self, mapper: Mapper[object], backends: Iterable[StorageBackend]) -> None:
         """Register as a writer of storages before the first upload of this process into them.
 
-        BackendMismatchError for one that is another place than the ledger knows under its name.
+        Raises BackendMismatchError for one that is another place than the ledger knows under its name.
         """
         mapped = self._look_up(mapper)
         if (ledger := mapped.ledger) is None:
@@ -84,7 +84,7 @@ class Homes:
             return
         with speaking(ledger):
             if (apart := self._other_connections(mapped.bind)) is not None:
-                # of its own: what is known of places must survive a rollback
+                # on a connection beside the session's: what is known of places must survive a rollback
                 for backend in new:
                     register_apart(apart, engine, ledger, backend)
                 return
@@ -96,7 +96,7 @@ class Homes:
                     self._frame.registered.add((home.at, backend))
 
     def knows_any(self, mapper: Mapper[object], refs: Collection[ObjectRef]) -> bool:
-        """Return whether the ledger of *mapper* has one of *refs*, without a transaction that lasts for it."""
+        """Return whether the ledger of *mapper* has one of *refs*; begins no transaction of the session if it can."""
         mapped = self._look_up(mapper)
         if (ledger := mapped.ledger) is None:
             return False
@@ -147,7 +147,7 @@ class Homes:
         return mapped
 
     def _other_connections(self, bind: Bind) -> Engine | None:
-        """Return what gives a connection beside the session's; None if that is not free to wait, or is the only one."""
+        """Return the engine for a connection beside the session's; None if the session has one, or it is the only one."""
         if not isinstance(bind, Engine) or has_connection(self._session):
             return None
         # that of SQLite in memory is the only one

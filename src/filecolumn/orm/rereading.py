@@ -46,7 +46,7 @@ class Rereading:
     rows: dict[tuple[Table, Key], set[Identity]] = field(
         default_factory=dict[tuple[Table, "Key"], set[Identity]]
     )
-    held: list[ReferencedKeys] = field(default_factory=list[ReferencedKeys])
+    referenced: list[ReferencedKeys] = field(default_factory=list[ReferencedKeys])
     unreadable: bool = False
     """Whether some value cannot be decoded at all: it may hold anything."""
 
@@ -85,13 +85,13 @@ class Rereading:
 
     def holds(self, key: str) -> bool:
         """Return whether a row still holds *key*."""
-        return self.unreadable or any(held.holds(key) for held in self.held)
+        return self.unreadable or any(keys.holds(key) for keys in self.referenced)
 
     def _note(self, value: object) -> None:
         if value is None:
             return
         try:
-            self.held.append(referenced_keys(value))
+            self.referenced.append(referenced_keys(value))
         except UndecodableError:
             self.unreadable = True
 

@@ -70,7 +70,7 @@ class Slot:
     file: FileObject
     """What the caller put there; a copy of it once `copy` has made one."""
     file_state: FileState
-    """That of the file."""
+    """The state of the file."""
     target: str = ""
     """The key of the storage for new content of the column, once it is asked for."""
     backend: StorageBackend | None = None
@@ -108,7 +108,7 @@ class CommittedFile:
     file: FileState
     """As it was read from the row."""
     seen: Sequence[FileState] = ()
-    """The session's own objects for it."""
+    """The session's objects for it."""
 
 
 def slots_of(state: State, attribute: FileAttribute, files: Iterable[FileObject]) -> list[Slot]:

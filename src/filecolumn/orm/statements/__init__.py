@@ -1,1 +1,1 @@
-"""INSERT, UPDATE and DELETE statements of a session, and UNION queries."""
+"""INSERT, UPDATE and DELETE statements of a session (`units` runs them), and UNION queries."""

@@ -1,4 +1,4 @@
-"""INSERT, UPDATE and DELETE statements of a session: each is settled by the steps of a flush.
+"""INSERT, UPDATE and DELETE statements of a session: each runs by the steps of a flush.
 
 Content is stored before the statement, and what rows hold is read before it too.  What it took away
 is recorded only when it has succeeded: after an error in a statement the transaction may go on.
@@ -67,15 +67,15 @@ class Written:
 
     state: State
     instance: object
-    """Which its state does not keep."""
+    """Kept here: its state refers to it weakly."""
     values: ValueSet
     slots: Sequence[Slot]
-    """The places that are to hold a file."""
+    """One for each file that the row gets."""
 
     def value(
         self, attribute: FileAttribute, cell: Cell
     ) -> FileObject | FileObjectList | list[FileObject] | None:
-        """Return what the statement is to write."""
+        """Return the value for the statement."""
         value = self.state.dict[attribute.key]
         # not one empty list for the loaded instances of several rows
         return value if cell.files or not attribute.type.multiple else []
@@ -103,7 +103,7 @@ class Statement(ABC):
 
     @abstractmethod
     def _run(self) -> Result[Any]:
-        """Call the steps of a flush in the order that this kind of statement needs."""
+        """Call the steps of a flush in the order that such a statement needs."""
 
     def _finder(self, more: Iterable[ColumnElement[Any]] = ()) -> Finder:
         """Return what reads the rows, on the connection that the statement will use."""
@@ -218,7 +218,7 @@ def refs_in(rows: Iterable[MatchedRow], attributes: Sequence[FileAttribute]) -> 
 
 
 def shared_error(attribute: FileAttribute, rows: int) -> NotSupportedError:
-    """Return the error for one file that is to go into several rows."""
+    """Return the error for one file that the statement would give to several rows."""
     return NotSupportedError(
         f"the statement would give one file to {rows} rows in {attribute.key!r}, and each row owns its own: "
         "give a parameter set with a file to each row"
@@ -251,20 +251,20 @@ class Insertion(Statement):
 class Replacement(Insertion):
     """An INSERT with ON CONFLICT, ON DUPLICATE KEY or OR REPLACE.
 
-    What the rows hold before and after it says what it did: its clauses may be of any kind.
+    What the rows hold before and after it says what it did: its clauses may say anything.
     """
 
     def __init__(self, context: ORMExecuteState, dml: Dml, keys: Sequence[UniqueKey]) -> None:
         super().__init__(context, dml)
         self._identities = {key: [identity_in(dml, values, key) for values in dml.sets] for key in keys}
-        """By which a new row may meet another: for each key its value in each set, None if it meets none."""
+        """For each key by which a new row may meet another: its value in each set, None if it meets none."""
 
     def _run(self) -> Result[Any]:
         self._store_values()
         finder = self._finder(column for key in self._identities for column in key)
         finder.lock()
         before = list(self._rows(finder, for_update=True))
-        self._assign(list(self._own(before)))
+        self._assign(list(self._kept_by_sets(before)))
         result = self._invoke()
         after = [
             *self._rows(finder, for_update=False),
@@ -291,8 +291,8 @@ class Replacement(Insertion):
             known = dict.fromkeys(identity for identity in identities if identity is not None)
             yield from finder.with_keys(key, known, for_update=for_update)
 
-    def _own(self, rows: Sequence[MatchedRow]) -> Iterator[CommittedFile]:
-        """Yield what the row of each set may keep: its own, and nobody else's, for that may stay where it is."""
+    def _kept_by_sets(self, rows: Sequence[MatchedRow]) -> Iterator[CommittedFile]:
+        """Yield what the row of each set may keep: what it had, nothing of other rows, which may stay as they are."""
         for key, identities in self._identities.items():
             by_value = {tuple(row.values[column] for column in key): row for row in rows}
             for written, identity in zip(self._written, identities, strict=True):
@@ -458,7 +458,7 @@ def _misfit(matches: Sequence[_Match]) -> FileColumnError | None:
 
 
 def on_execute(context: ORMExecuteState) -> Result[Any] | None:
-    """Settle the statement that a session executes, if it is about files; the listener of `do_orm_execute`."""
+    """Run the statement that a session executes, if it is about files; the listener of `do_orm_execute`."""
     if context.is_select:
         return None
     statement = dml_of(context)
@@ -486,7 +486,7 @@ def _execute(context: ORMExecuteState) -> Result[Any] | None:
 
 @contextmanager
 def _translated(context: ORMExecuteState) -> Generator[None]:
-    """Let the session's connection translate schemas as the statement does, which may have its own tenant."""
+    """Let the session's connection translate schemas as the statement does: it may be for another tenant."""
     translation = context.execution_options.get("schema_translate_map")
     if translation is None:
         yield
@@ -496,7 +496,7 @@ def _translated(context: ORMExecuteState) -> Generator[None]:
 
 
 def _statement(context: ORMExecuteState, dml: Dml) -> Statement | None:
-    """Return what settles a statement; None if it touches no file."""
+    """Return what runs a statement; None if it touches no file."""
     if context.is_delete:
         return Deletion(context, dml)
     if context.is_update:
