@@ -1,6 +1,6 @@
 """Uploads that a client makes by itself: what it is given, and what is checked of it afterwards.
 
-An upload goes to a place that the library made, under `INCOMING`, and is never attached from
+An upload goes to a key that the library made, under `INCOMING`, and is never attached from
 there: a row gets a copy under a key that no client has ever known, and the upload is removed
 with the commit that attaches it.  So a URL that is used again, or content that is changed after
 it was checked, changes nothing that a row points to.
@@ -17,7 +17,7 @@ from functools import partial, singledispatch
 from typing import Literal
 
 from filecolumn.backends.base import SignMethod, StorageBackend
-from filecolumn.backends.registry import storages
+from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.content.policy import ANYTHING, ContentPolicy
 from filecolumn.errors import FileTooLargeError, InvalidGrantError, NotSupportedError, ObjectNotFoundError
 from filecolumn.files.facts import FileFacts, Json
@@ -39,11 +39,11 @@ __all__ = (
     "granted_facts",
     "missing_upload",
     "no_column",
-    "place_of_grant",
     "plan_download",
     "plan_upload",
     "public_url",
     "receipt",
+    "ref_of_grant",
     "subject_source",
     "too_large",
     "upload_headers",
@@ -158,8 +158,8 @@ def check_size(claims: Claims, size: int) -> None:
         raise InvalidGrantError(TAKEN)
 
 
-def place_of_grant(claims: Claims) -> tuple[str, str]:
-    """Return where the upload lies: the grants of one upload, its own and the route's receipt, are one grant."""
+def ref_of_grant(claims: Claims) -> ObjectRef:
+    """Return where the upload is; the first grant of an upload and the route's receipt for it count as one."""
     return storages.resolve(claims.backend), claims.key
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-                 record, claim, adopt_live
+                 record, reserve, adopt_live
     (no entry) ------------------------------> LIVE <----------------.
      ^  |  ^                                   | | |                 |
      |  |  `-------------- withdraw -----------' | |                 |
@@ -19,7 +19,7 @@
 
 A key becomes LIVE
     by `record`, in the flush that writes the row: nobody had the key, as its INSERT shows;
-    by `claim`, before anything is stored at a key that the application chose: the same INSERT;
+    by `reserve`, before anything is stored at a key that the application chose: the same INSERT;
     by `adopt_live`, in a check that repairs: a row references a key that the ledger does not have;
     again by `reassert`, in the transaction that doomed it: its row keeps it after all;
     again by `restore_locked`, in a drain, and by `restore`, in a check that repairs: a row references it;
@@ -92,15 +92,14 @@ from filecolumn.logs import warn
 
 __all__ = (
     "BATCH",
-    "CLAIMS",
     "FENCE_RETENTION",
     "FOUND_TAKEN",
+    "RESERVED",
     "WITHHELD",
     "Changes",
     "Lease",
     "LedgerAt",
     "adopt_live",
-    "claim",
     "describe",
     "doom_gone",
     "doom_live",
@@ -126,6 +125,7 @@ __all__ = (
     "rename_column_id",
     "rename_storage",
     "renew_leases",
+    "reserve",
     "restore",
     "restore_locked",
     "revive",
@@ -135,8 +135,8 @@ __all__ = (
 
 BATCH = 1000
 """Keys in one statement."""
-CLAIMS = 100
-"""Keys in one claim: SQLite takes 999 values in a statement."""
+RESERVED = 100
+"""Keys in one `reserve`: SQLite takes 999 values in a statement."""
 FENCE_RETENTION = 7 * 24 * 3600.0
 """Seconds that the ledger remembers a key after its object was deleted; at least twice `MAX_ATTACH_AGE`."""
 FIRST_DELAY = 5.0
@@ -410,8 +410,8 @@ def _adopt(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef], st
         ) from error
 
 
-def claim(connection: Connection, ledger: Ledger, held_in: Mapping[ObjectRef, str]) -> None:
-    """Record at most `CLAIMS` keys, in *held_in* with their columns, before anything is stored there: all or none.
+def reserve(connection: Connection, ledger: Ledger, held_in: Mapping[ObjectRef, str]) -> None:
+    """Record at most `RESERVED` keys, in *held_in* with their columns, before anything is stored there: all or none.
 
     Raises ObjectExistsError if a row has one of them, had it, or is about to have it.
     """
@@ -438,7 +438,7 @@ def _sha256(facts: FileFacts) -> str | None:
 
 
 def describe(connection: Connection, ledger: Ledger, stored: Mapping[ObjectRef, FileFacts]) -> None:
-    """Write size and hash of what was stored since at keys that `claim` took."""
+    """Write size and hash of what was stored since at keys that `reserve` recorded."""
     columns = ledger.table.c
     statement = (
         update(ledger.table)

@@ -1,6 +1,6 @@
 """One flush, from the top to the bottom.
 
-A flush and a statement do the same with the places in rows that are to hold files, their `Slot`s:
+A flush and a statement take the same steps with each file that a row will have, its `Slot`:
 
     collect > check > store > read_for_update > refuse_conflicts > assign > copy > record
 
@@ -36,7 +36,7 @@ from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts
 from filecolumn.files.file import FileObject, file_state, file_with
 from filecolumn.files.file_list import FileObjectList, list_state
-from filecolumn.files.grants import place_of_grant, used_error
+from filecolumn.files.grants import ref_of_grant, used_error
 from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
 from filecolumn.files.transfer import Operation, overwriting_error
 from filecolumn.ledger import transitions
@@ -96,17 +96,17 @@ State = InstanceState[object]
 
 @dataclass(slots=True, eq=False)
 class Change:
-    """An attribute of a row that a flush is to write, or to delete with its row."""
+    """An attribute of a row that a flush writes, or deletes with its row."""
 
     state: State
     attribute: FileAttribute
     slots: list[Slot] = field(default_factory=list[Slot])
-    """For the files that it is to hold."""
+    """One for each file that the attribute will have."""
     is_deleted: bool = False
 
 
 Written = Iterable[tuple[State, Sequence[FileAttribute]]]
-"""Instances that a flush is to write, each with its file attributes."""
+"""Instances that a flush writes, each with its file attributes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -138,9 +138,9 @@ class Flush:
         try:
             self._carry_out(changes)
         except BaseException:
-            self._unit.withdraw_claims()
+            self._unit.withdraw_reserved()
             raise
-        self._unit.claimed.clear()
+        self._unit.reserved.clear()
 
     def _collect(self, written: Written) -> list[Change]:
         """Return the attributes that are to be written, and were not settled as they are now."""
@@ -356,7 +356,7 @@ def _take(slot: Slot, grant: Claims) -> Upload:
 def _transfer(unit: Unit, uploads: Sequence[tuple[Slot, Upload]]) -> None:
     """Carry out uploads, each noted in the frame before: a cancelled one is cleaned up too.
 
-    A key that the application chose is claimed in the ledger first: two transactions may have chosen the same.
+    A key that the application chose is reserved in the ledger first: two transactions may have chosen the same.
     """
     by_op: dict[Operation, Upload] = {upload.op: upload for _, upload in uploads}
     chosen = [slot for slot, upload in uploads if not upload.op.fresh]
@@ -375,7 +375,7 @@ def _transfer(unit: Unit, uploads: Sequence[tuple[Slot, Upload]]) -> None:
         for upload in by_op.values():
             _note_upload(unit.frame, upload, by_op.values())
         if chosen:
-            unit.claim(chosen)
+            unit.reserve(chosen)
         execution.transfer(list(by_op), done)
         if stored:
             unit.describe(stored)
@@ -393,7 +393,7 @@ def _refuse_overwriting(chosen: Iterable[Slot]) -> None:
 
 
 def _note_upload(frame: Frame, upload: Upload, others: Collection[Upload]) -> None:
-    """Note what is to be stored; ObjectExistsError for a key that this transaction has stored, or is about to."""
+    """Note an upload before it begins; ObjectExistsError for a key that another upload of this transaction has."""
     known = frame.uploads.get(upload.ref)
     if known is not None and (known.done or known in others):
         raise ObjectExistsError(f"the storage key {upload.op.key!r} is used twice in one transaction")
@@ -401,7 +401,7 @@ def _note_upload(frame: Frame, upload: Upload, others: Collection[Upload]) -> No
 
 
 def copy(unit: Unit, slots: Iterable[Slot]) -> None:
-    """Put a copy into each slot that is to have one."""
+    """Put a copy into each slot whose use is COPY."""
     copies = [(slot, _copy(slot)) for slot in slots if slot.use is Use.COPY]
     if copies:
         _transfer(unit, copies)
@@ -533,7 +533,7 @@ def record(
     committed: Sequence[CommittedFile] = (),
     removed: Collection[HomeRef] = (),
 ) -> None:
-    """Write into the ledgers what becomes of each object, and note what the commit is to delete.
+    """Write into the ledgers what becomes of each object, and note what the commit deletes.
 
     That is what *slots* get, and of what rows had before the *removed*, which no row has any more.
     """
@@ -543,7 +543,7 @@ def record(
     for slot in slots:
         if (grant := slot.file_state.grant) is not None:
             # what a client uploaded is removed, now that a row has a copy; the ledger refuses it a second time
-            upload = place_of_grant(grant)
+            upload = ref_of_grant(grant)
             uses.append((upload, GrantUse(grant, slot.file_state, slot.ref), slot.home))
             if slot.home.at is not None:
                 changes[slot.home].used[upload] = slot.file_state.facts
@@ -559,7 +559,7 @@ def record(
 
 
 def _note_moved(unit: Unit, slots: Iterable[Slot], committed: Iterable[CommittedFile]) -> None:
-    """Note what rows keep that their own attribute did not have before."""
+    """Note what attributes keep that they did not have before."""
     before: set[tuple[RowKey, ObjectRef]] | None = None
     for slot in slots:
         if slot.use is Use.KEEP and slot.home.at is not None:
@@ -601,7 +601,7 @@ def _add_removed(frame: Frame, file: CommittedFile, changes: Mapping[Home, Chang
 
 
 def _is_in_its_column(file: FileState) -> bool:
-    """Return whether the row names a place that its column may point to: else nothing there is its to delete."""
+    """Return whether the column may point to where the row says the file is: else the row has nothing to delete."""
     try:
         file.located()
     except FileColumnError:
@@ -620,8 +620,8 @@ class Unit:
     """That of the innermost savepoint, or of the transaction."""
     homes: Homes
     moved: dict[Home, set[ObjectRef]] = field(default_factory=dict[Home, set[ObjectRef]])
-    """What rows keep that other rows gave up."""
-    claimed: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
+    """What rows keep that other rows gave up, by home."""
+    reserved: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
     """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
     _added: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
     _used: dict[ObjectRef, tuple[GrantUse, Home]] = field(
@@ -630,7 +630,7 @@ class Unit:
 
     # Keys that the application chose
 
-    def claim(self, chosen: Iterable[Slot]) -> None:
+    def reserve(self, chosen: Iterable[Slot]) -> None:
         """Record keys that the application chose, before they are used; ObjectExistsError if one is taken."""
         by_home: defaultdict[Home, dict[ObjectRef, str]] = defaultdict(dict)
         for slot in chosen:
@@ -639,29 +639,29 @@ class Unit:
                 by_home[home][slot.ref] = self.homes.column_id(home, slot.attribute.column)
         for home, held_in in by_home.items():
             assert home.at is not None  # noqa: S101 - see above
-            for batch in batches(sorted(held_in), transitions.CLAIMS):
-                transitions.claim(home.connection, home.at.ledger, {ref: held_in[ref] for ref in batch})
+            for batch in batches(sorted(held_in), transitions.RESERVED):
+                transitions.reserve(home.connection, home.at.ledger, {ref: held_in[ref] for ref in batch})
                 new = dict.fromkeys(batch, home)
-                self.claimed |= new
+                self.reserved |= new
                 self._added |= new
                 self.frame.added |= dict.fromkeys(batch, home.at)
 
     def describe(self, stored: Mapping[ObjectRef, FileFacts]) -> None:
-        """Complete the entries of claimed keys, now that their content is stored."""
+        """Complete the entries of reserved keys, now that their content is stored."""
         by_home: defaultdict[Home, dict[ObjectRef, FileFacts]] = defaultdict(dict)
         for ref, facts in stored.items():
-            if (home := self.claimed.get(ref)) is not None:
+            if (home := self.reserved.get(ref)) is not None:
                 by_home[home][ref] = facts
         for home, described in by_home.items():
-            assert home.at is not None  # noqa: S101 - what is claimed is in a ledger
+            assert home.at is not None  # noqa: S101 - what is reserved is in a ledger
             transitions.describe(home.connection, home.at.ledger, described)
 
-    def withdraw_claims(self) -> None:
-        """Withdraw what was claimed, after a failure."""
+    def withdraw_reserved(self) -> None:
+        """Withdraw what was reserved, after a failure."""
         # PostgreSQL's does not go on, and has undone this too
         with suppress(SQLAlchemyError):
-            self._withdraw(self.claimed)
-        self.claimed.clear()
+            self._withdraw(self.reserved)
+        self.reserved.clear()
 
     # Grants
 
@@ -672,7 +672,7 @@ class Unit:
         for slot in slots:
             if (grant := slot.file_state.grant) is None:
                 continue
-            upload = place_of_grant(grant)
+            upload = ref_of_grant(grant)
             if upload in given or self.frame.has_used(upload):
                 raise used_error()
             given.add(upload)
@@ -813,7 +813,7 @@ class SessionFiles:
         return self.flush
 
     def revoke_permits(self) -> None:
-        """Let nothing else be written with what a flush had claimed."""
+        """Let no other statement write the values that a flush was permitted to."""
         if self.permits:
             end_permits(self.permits)
             self.permits.clear()

@@ -147,7 +147,7 @@ class Homes:
         return mapped
 
     def _other_connections(self, bind: Bind) -> Engine | None:
-        """Return the engine for a connection beside the session's; None if the session has one, or it is the only one."""
+        """Return the engine for a connection beside the session's; None if the session has one, or has the only one."""
         if not isinstance(bind, Engine) or has_connection(self._session):
             return None
         # that of SQLite in memory is the only one

@@ -98,7 +98,7 @@ class Statement(ABC):
         try:
             return self._run()
         except BaseException:
-            self._unit.withdraw_claims()
+            self._unit.withdraw_reserved()
             raise
 
     @abstractmethod
