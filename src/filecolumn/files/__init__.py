@@ -1,4 +1,8 @@
-"""The value in a row: files, lists of files, their facts, and the transfer of their content."""
+"""The value in a row: files, lists of files, their facts, and the transfer of their content.
+
+`file` is what users see, and `state` where its content is, with every step that changes it.  `facts` reads and writes
+the row's JSON.  `transfer` and `taking` store content, which `execution` runs in sync and async sessions alike.
+"""
 
 from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList

@@ -1,4 +1,4 @@
-"""Carries out what a plan says: directly in a sync session, awaited in an async one.
+"""Runs transfers: directly in a sync session, awaited in an async one.
 
 SQLAlchemy runs the hooks of an `AsyncSession` in a greenlet, from which a coroutine can be
 awaited in the caller's own task: nothing runs in the background, and cancellation and errors

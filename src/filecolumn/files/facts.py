@@ -55,7 +55,7 @@ class FileFacts:
     filename: str
     """The name for people, without folders."""
     key: str | None = None
-    """The place in the storage; None before the file is saved."""
+    """The key in the storage; None before the file is saved."""
     backend: str | None = None
     """The key of the storage in the registry; None: the column's, or the default."""
     content_type: str = DEFAULT_CONTENT_TYPE

@@ -231,7 +231,7 @@ class Signing:
     expires_in: float
     route: Callable[[], str] | None = None
     asks_storage: bool = True
-    """Whether the storage is to sign, if it turns out to be able to."""
+    """Whether the storage signs, if it can."""
 
     def url(self) -> str:
         """Return what the storage signs, or the route where it does not; NotSupportedError if neither does."""

@@ -45,7 +45,6 @@ __all__ = (
     "Removed",
     "Staged",
     "Stored",
-    "with_place",
 )
 
 AllowedBackends = tuple[str | None, ...]
@@ -112,7 +111,7 @@ def with_place(error: CorruptFileMetadataError, parent: Parent | None) -> Corrup
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """With the caller, or nowhere yet."""
+    """The content is with the caller, or there is none yet."""
 
     source: Source | None
     name: ClassVar[str] = "pending"
@@ -122,7 +121,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """In the storage, where a client has put it; a row gets a copy."""
+    """The content is in the storage, where a client has put it; a row gets a copy."""
 
     name: ClassVar[str] = "granted"
     is_saved: ClassVar[bool] = True
@@ -131,7 +130,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """In the storage, put there by `save()` or found there by `from_key()`; no row owns it."""
+    """The content is in the storage, put there by `save()` or found there by `from_key()`; no row owns it."""
 
     since: float
     """Seconds since the epoch."""
@@ -144,7 +143,7 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """In the storage, and a row says so."""
+    """The content is in the storage, and a row says so."""
 
     staged: Staged | None = None
     """What it was before this process attached it; None if the row was loaded."""
@@ -155,7 +154,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Consumed:
-    """Nowhere: the source was read, and what it gave is not stored."""
+    """The content is gone: the source was read, and what it gave is not stored."""
 
     name: ClassVar[str] = "consumed"
     is_saved: ClassVar[bool] = False
@@ -164,7 +163,7 @@ class Consumed:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """Nowhere: it was deleted."""
+    """The content was deleted."""
 
     name: ClassVar[str] = "removed"
     is_saved: ClassVar[bool] = False
@@ -225,7 +224,7 @@ class FileState:
         _ = self.row_facts
 
     def change(self, facts: FileFacts) -> None:
-        """Let the facts be others; a row has them after the next flush."""
+        """Change the facts; a row has them after the next flush."""
         if isinstance(self.content, Stored):
             self.unflushed = facts
         else:
@@ -243,7 +242,7 @@ class FileState:
         self.known, self.unflushed = facts, None
 
     def retype(self, content_type: str) -> None:
-        """Let the content type be another, before a row has it."""
+        """Change the content type before a row has the file."""
         self.known = replace(self.facts, content_type=content_type)
 
     # Content
@@ -260,7 +259,7 @@ class FileState:
         return isinstance(staged, Staged) and staged.is_found
 
     def read_from(self, source: Source) -> None:
-        """Let a flush or `save()` store what *source* gives."""
+        """Take *source* for the content that a flush or `save()` stores."""
         self.content = Pending(source)
 
     def stage(self, facts: FileFacts) -> None:

@@ -1,7 +1,10 @@
 """HTTP without a framework: receive files by requests and signed URLs, and send them as responses, over ASGI.
 
-It imports no framework and no ORM.  An adapter gives `FileSender` and `RequestBody` the messages of ASGI, and makes
-its framework's own errors of `http_error`; `filecolumn.litestar` is one.
+`conditional` judges Range headers and conditional requests, `serving` decides the response to a GET, and `sending`
+sends it; `uploads` reads request bodies; `errors` says which error is which status.
+
+The package imports no framework and no ORM.  An adapter gives `FileSender` and `RequestBody` the messages of ASGI, and
+makes its framework's own errors of `http_error`; `filecolumn.litestar` is one.
 """
 
 from filecolumn.http.caching import cacheable_headers, is_file_response, mark_signed_url
