@@ -23,7 +23,8 @@ from filecolumn._workers import Workers
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import FileColumnError, StorageError
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.taking import Take, take, take_async
+from filecolumn.files.steps import run, run_async
+from filecolumn.files.taking import Take, take
 from filecolumn.files.transfer import (
     CLEANUP_LIMIT,
     Copy,
@@ -31,9 +32,7 @@ from filecolumn.files.transfer import (
     Operation,
     Put,
     copy,
-    copy_async,
     inspect,
-    inspect_async,
     put,
     put_async,
 )
@@ -137,11 +136,11 @@ def _perform(op: Operation) -> FileFacts:
         case Put():
             return put(op)
         case Take():
-            return take(op)
+            return run(take(op))
         case Copy():
-            return copy(op)
+            return run(copy(op))
         case Inspect():
-            return inspect(op)
+            return run(inspect(op))
 
 
 async def _perform_async(op: Operation) -> FileFacts:
@@ -149,11 +148,11 @@ async def _perform_async(op: Operation) -> FileFacts:
         case Put():
             return await put_async(op)
         case Take():
-            return await take_async(op)
+            return await run_async(take(op))
         case Copy():
-            return await copy_async(op)
+            return await run_async(copy(op))
         case Inspect():
-            return await inspect_async(op)
+            return await run_async(inspect(op))
 
 
 def _transfer(ops: Sequence[Operation], done: Done) -> None:
