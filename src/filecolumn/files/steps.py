@@ -1,8 +1,7 @@
 """What has a synchronous and an asynchronous form, written once: a generator yields calls, a driver makes them.
 
-`yield from either(call, call_async, ...)` has the result of the call, or raises what it raises, so that `try`,
-`with` and `finally` hold for both forms; a cancellation arrives there too.  What is yielded has an answer
-before the generator goes on, so one of them may call another with `yield from`.
+`yield from either(call, call_async, ...)` has the result of the call, or raises what it raises, a cancellation
+too; so `try`, `with` and `finally` hold for both forms.  Steps use other steps with `yield from`.
 """
 
 from __future__ import annotations

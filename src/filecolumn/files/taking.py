@@ -90,9 +90,10 @@ def take(op: Take) -> Steps[FileFacts]:
         op.check_size((yield from either(op.origin.stat, op.origin.stat_async, op.origin_key)).size)
         try:
             if op.is_copied:
-                return (yield from _checked(op, (yield from copy(op.copying))))
-            facts = yield from through_process(op, op.putting)
-            op.check(facts)
+                facts = yield from _checked(op, (yield from copy(op.copying)))
+            else:
+                facts = yield from through_process(op, op.putting)
+                op.check(facts)
         except BaseException as error:
             yield from discard(_deletable(op, error))
             raise
