@@ -23,7 +23,7 @@ from filecolumn._workers import Workers
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import FileColumnError, StorageError
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.steps import run, run_async
+from filecolumn.files.steps import Steps, run, run_async
 from filecolumn.files.taking import Take, take
 from filecolumn.files.transfer import (
     CLEANUP_LIMIT,
@@ -132,27 +132,21 @@ def _await(coroutine: Coroutine[object, object, T]) -> T:
 
 
 def _perform(op: Operation) -> FileFacts:
-    match op:
-        case Put():
-            return put(op)
-        case Take():
-            return run(take(op))
-        case Copy():
-            return run(copy(op))
-        case Inspect():
-            return run(inspect(op))
+    return put(op) if isinstance(op, Put) else run(_steps(op))
 
 
 async def _perform_async(op: Operation) -> FileFacts:
+    return await (put_async(op) if isinstance(op, Put) else run_async(_steps(op)))
+
+
+def _steps(op: Copy | Inspect) -> Steps[FileFacts]:
     match op:
-        case Put():
-            return await put_async(op)
         case Take():
-            return await run_async(take(op))
+            return take(op)
         case Copy():
-            return await run_async(copy(op))
+            return copy(op)
         case Inspect():
-            return await run_async(inspect(op))
+            return inspect(op)
 
 
 def _transfer(ops: Sequence[Operation], done: Done) -> None:
