@@ -23,7 +23,8 @@ from filecolumn._workers import Workers
 from filecolumn.backends.base import StorageBackend
 from filecolumn.errors import FileColumnError, StorageError
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.taking import Take, take, take_async
+from filecolumn.files.steps import Steps, run, run_async
+from filecolumn.files.taking import Take, take
 from filecolumn.files.transfer import (
     CLEANUP_LIMIT,
     Copy,
@@ -31,9 +32,7 @@ from filecolumn.files.transfer import (
     Operation,
     Put,
     copy,
-    copy_async,
     inspect,
-    inspect_async,
     put,
     put_async,
 )
@@ -133,27 +132,21 @@ def _await(coroutine: Coroutine[object, object, T]) -> T:
 
 
 def _perform(op: Operation) -> FileFacts:
+    return put(op) if isinstance(op, Put) else run(_steps(op))
+
+
+async def _perform_async(op: Operation) -> FileFacts:
+    return await (put_async(op) if isinstance(op, Put) else run_async(_steps(op)))
+
+
+def _steps(op: Copy | Inspect) -> Steps[FileFacts]:
     match op:
-        case Put():
-            return put(op)
         case Take():
             return take(op)
         case Copy():
             return copy(op)
         case Inspect():
             return inspect(op)
-
-
-async def _perform_async(op: Operation) -> FileFacts:
-    match op:
-        case Put():
-            return await put_async(op)
-        case Take():
-            return await take_async(op)
-        case Copy():
-            return await copy_async(op)
-        case Inspect():
-            return await inspect_async(op)
 
 
 def _transfer(ops: Sequence[Operation], done: Done) -> None:

@@ -22,7 +22,7 @@ from filecolumn._threads import aclosing, closing, completed
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.backends.registry import storages
 from filecolumn.backends.streams import NamedReader
-from filecolumn.content.digest import Meter, Rechunker
+from filecolumn.content.digest import Rechunker
 from filecolumn.content.handles import local_path, name_of
 from filecolumn.content.sources import CHUNK_SIZE, Content, Source, Upload, checked_source
 from filecolumn.errors import (
@@ -72,18 +72,18 @@ from filecolumn.files.state import (
     Staged,
     Stored,
 )
-from filecolumn.files.taking import Take, take, take_async
+from filecolumn.files.steps import Steps, either, run, run_async
+from filecolumn.files.taking import Take, take
 from filecolumn.files.transfer import (
     Copy,
     Found,
     Put,
     copy,
-    copy_async,
-    discard_async,
+    discard,
     look_up,
-    look_up_async,
     put,
     put_async,
+    read_back,
 )
 from filecolumn.naming import (
     check_content_type,
@@ -224,21 +224,21 @@ class FileObject:
         Raises InvalidGrantError for a token that is not valid, not *subject*'s, or whose upload is
         another; FileTooLargeError; ObjectNotFoundError when nothing was uploaded, or it was used up.
         """
-        claims = verified_grant(token, subject=subject)
-        with _of_upload(claims):
-            stat = storages.get(claims.backend).stat(claims.key)
-        return cls._uploaded(claims, stat)
+        return run(cls._from_grant(token, subject))
 
     @classmethod
     async def from_grant_async(cls, token: str, *, subject: str | None = None) -> Self:
         """Call `from_grant` asynchronously."""
-        claims = verified_grant(token, subject=subject)
-        with _of_upload(claims):
-            stat = await storages.get(claims.backend).stat_async(claims.key)
-        return cls._uploaded(claims, stat)
+        return await run_async(cls._from_grant(token, subject))
 
     @classmethod
-    def _uploaded(cls, claims: Claims, stat: Stat) -> Self:
+    def _from_grant(cls, token: str, subject: str | None) -> Steps[Self]:
+        claims = verified_grant(token, subject=subject)
+        try:
+            backend = storages.get(claims.backend)
+            stat = yield from either(backend.stat, backend.stat_async, claims.key)
+        except ObjectNotFoundError as error:
+            raise missing_upload(claims) from error
         check_size(claims, stat.size)
         facts = replace(granted_facts(claims), size=stat.size)
         return cls._of(FileState(Granted(), facts, grant=claims))
@@ -265,7 +265,7 @@ class FileObject:
         Raises ObjectNotFoundError if nothing is there, InvalidKeyError for a key that no storage is
         given, such as those that filecolumn keeps for itself.
         """
-        return cls._found(look_up(_look_up_plan(key, backend, filename, checksum=checksum)))
+        return cls._found(run(look_up(_look_up_plan(key, backend, filename, checksum=checksum))))
 
     @classmethod
     async def from_key_async(
@@ -277,7 +277,7 @@ class FileObject:
         checksum: bool = False,
     ) -> Self:
         """Call `from_key` asynchronously."""
-        return cls._found(await look_up_async(_look_up_plan(key, backend, filename, checksum=checksum)))
+        return cls._found(await run_async(look_up(_look_up_plan(key, backend, filename, checksum=checksum))))
 
     @classmethod
     def _found(cls, facts: FileFacts) -> Self:
@@ -564,27 +564,16 @@ class FileObject:
 
         Raises NotSupportedError for a row without a checksum, such as advanced-alchemy wrote.
         """
-        self._check_verifiable()
-        meter = Meter()
-        with closing(self.stream()) as chunks:
-            for chunk in chunks:
-                meter.feed(chunk)
-        self._compare(meter)
+        run(self._verify())
 
     async def verify_async(self) -> None:
         """Call `verify` asynchronously."""
-        self._check_verifiable()
-        meter = Meter()
-        async with aclosing(self.stream_async()) as chunks:
-            async for chunk in chunks:
-                meter.feed(chunk)
-        self._compare(meter)
+        await run_async(self._verify())
 
-    def _check_verifiable(self) -> None:
+    def _verify(self) -> Steps[None]:
         if self.checksum is None and self.is_saved:
             raise NotSupportedError(f"nothing to verify {self.filename!r} by: its row has no checksum")
-
-    def _compare(self, meter: Meter) -> None:
+        meter = yield from read_back(*file_state(self).located())
         if (meter.checksum, meter.size) != (self.checksum, self.size):
             raise ChecksumMismatchError(
                 f"the content of {self.filename!r} is {meter.size} bytes with {meter.checksum}, "
@@ -601,54 +590,50 @@ class FileObject:
         Raises ObjectExistsError instead of overwriting, OwnedFileError for a file in a row,
         PendingContentError without content.
         """
-        state = file_state(self)
-        if data is None and (taking := self._take_plan()) is not None:
-            state.stage(take(taking))
-        elif (op := self._save_plan(data)) is not None:
-            replaced = self._place()
-            with self._saving(op.source):
-                state.stage(put(op))
-            state.grant = None
-            if replaced is not None:
-                replaced[0].delete([replaced[1]])
+        run(self._save(data))
         return self
 
     async def save_async(self, data: Content | None = None) -> FileObject:
         """Call `save` asynchronously; a cancelled one leaves nothing behind."""
+        await run_async(self._save(data))
+        return self
+
+    def _save(self, data: Content | None) -> Steps[None]:
         state = file_state(self)
         if data is None and (taking := self._take_plan()) is not None:
-            state.stage(await take_async(taking))
+            state.stage((yield from take(taking)))
         elif (op := self._save_plan(data)) is not None:
             replaced = self._place()
             try:
                 with self._saving(op.source):
-                    state.stage(await put_async(op))
+                    state.stage((yield from either(put, put_async, op)))
             except asyncio.CancelledError:
-                await discard_async(op)
+                yield from discard(op)
                 raise
             state.grant = None
             if replaced is not None:
-                await replaced[0].delete_async([replaced[1]])
-        return self
+                backend, key = replaced
+                yield from either(backend.delete, backend.delete_async, [key])
 
     def copy(self, *, backend: str | None = None, filename: str | None = None) -> FileObject:
         """Store a copy under a new key, by the storage itself where it can, and return its staged file.
 
         One of a file that a grant gives has the grant too: a row gets the one or the other.
         """
-        if (taking := self._take_plan(backend, filename)) is not None:
-            return self._copied(take(taking))
-        return self._copied(copy(self._copy_plan(backend, filename)))
+        return run(self._copy(backend, filename))
 
     async def copy_async(self, *, backend: str | None = None, filename: str | None = None) -> FileObject:
         """Call `copy` asynchronously; a cancelled one leaves nothing behind."""
+        return await run_async(self._copy(backend, filename))
+
+    def _copy(self, backend: str | None, filename: str | None) -> Steps[Self]:
         if (taking := self._take_plan(backend, filename)) is not None:
-            return self._copied(await take_async(taking))
+            return self._copied((yield from take(taking)))
         op = self._copy_plan(backend, filename)
         try:
-            return self._copied(await copy_async(op))
+            return self._copied((yield from copy(op)))
         except asyncio.CancelledError:
-            await discard_async(op)
+            yield from discard(op)
             raise
 
     def delete(self) -> None:
@@ -1097,14 +1082,6 @@ def _look_up_plan(
     filename = clean_filename(check_key(key).rpartition("/")[2] if filename is None else filename)
     facts = FileFacts(filename=filename, key=key, backend=name, content_type=guess_content_type(filename))
     return Found(storages.get(name), facts, is_hashed=checksum)
-
-
-@contextmanager
-def _of_upload(claims: Claims) -> Generator[None]:
-    try:
-        yield
-    except ObjectNotFoundError as error:
-        raise missing_upload(claims) from error
 
 
 def _printable(text: str) -> str:

@@ -10,31 +10,19 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from filecolumn._threads import aclose, aclosing, closing
+from filecolumn._threads import aclosing, closing
 from filecolumn.content.policy import ANYTHING, ContentPolicy
-from filecolumn.content.sniffing import HEAD_SIZE
 from filecolumn.content.sources import Source, source_of
 from filecolumn.errors import InvalidGrantError, ObjectNotFoundError
 from filecolumn.files.facts import FileFacts
 from filecolumn.files.grants import TAKEN, check_size, missing_upload
-from filecolumn.files.transfer import (
-    Copy,
-    Feed,
-    Put,
-    content_of,
-    copy,
-    copy_async,
-    discard,
-    discard_async,
-    put,
-    put_async,
-)
+from filecolumn.files.steps import Steps, either
+from filecolumn.files.transfer import Copy, Feed, Put, copy, discard, head_of, through_process
 from filecolumn.signing import Claims
 
 __all__ = (
     "Take",
     "take",
-    "take_async",
 )
 
 
@@ -92,82 +80,52 @@ class Take(Copy):
         return Put(self.backend, self.key, content, unknown, self.fresh, self.limits, self.field)
 
 
-def take(op: Take) -> FileFacts:
-    """Store the content and return what is true of it; nothing stays if that is refused.
+def take(op: Take) -> Steps[FileFacts]:
+    """Store the content and return what is true of it; nothing stays if that is refused or cancelled.
 
     Raises ObjectNotFoundError if nothing was uploaded, FileTooLargeError or ContentTypeRejectedError
     as the column or the grant has it, and InvalidGrantError for other content than was received.
     """
     with _of_upload(op):
-        op.check_size(op.origin.stat(op.origin_key).size)
+        op.check_size((yield from either(op.origin.stat, op.origin.stat_async, op.origin_key)).size)
         try:
             if op.is_copied:
-                facts = _checked(op, copy(op.copying))
+                facts = yield from _checked(op, (yield from copy(op.copying)))
             else:
-                with closing(op.origin.get(op.origin_key)) as chunks:
-                    facts = put(op.putting(source_of(chunks)))
+                facts = yield from through_process(op, op.putting)
                 op.check(facts)
         except BaseException as error:
-            discard(_deletable(op, error))
+            yield from discard(_deletable(op, error))
             raise
         return facts
 
 
-async def take_async(op: Take) -> FileFacts:
-    """Call `take` asynchronously; a cancelled one leaves nothing behind."""
-    with _of_upload(op):
-        op.check_size((await op.origin.stat_async(op.origin_key)).size)
-        try:
-            if op.is_copied:
-                facts = await _checked_async(op, await copy_async(op.copying))
-            else:
-                facts = await _put_async(op)
-                op.check(facts)
-        except BaseException as error:
-            await discard_async(_deletable(op, error))
-            raise
-        return facts
-
-
-async def _put_async(op: Take) -> FileFacts:
-    content = await content_of(op)
-    try:
-        return await put_async(op.putting(source_of(content)))
-    finally:
-        await aclose(content)
-
-
-def _checked(op: Take, facts: FileFacts) -> FileFacts:
+def _checked(op: Take, facts: FileFacts) -> Steps[FileFacts]:
     op.check_size(facts.size or 0)
     if op.is_read_whole:
-        with closing(op.backend.get(op.key)) as chunks:
-            feed = Feed(source_of(chunks), facts, op.limits, op.field)
-            feed.start()
-            for _ in feed.chunks():
-                pass
-        op.check(feed.facts)
-        return feed.facts
-    head = None
-    if op.policy.accept is not None:
-        head = b"".join(op.backend.get(op.key, length=HEAD_SIZE))
+        read = yield from either(_read_whole, _read_whole_async, op, facts)
+        op.check(read)
+        return read
+    head = (yield from head_of(op.backend, op.key)) if op.policy.accept is not None else None
     return _unread(op, head, facts)
 
 
-async def _checked_async(op: Take, facts: FileFacts) -> FileFacts:
-    op.check_size(facts.size or 0)
-    if op.is_read_whole:
-        async with aclosing(await op.backend.get_async(op.key)) as chunks:
-            feed = Feed(source_of(chunks), facts, op.limits, op.field)
-            await feed.start_async()
-            async for _ in feed.chunks_async():
-                pass
-        op.check(feed.facts)
-        return feed.facts
-    head = None
-    if op.policy.accept is not None:
-        async with aclosing(await op.backend.get_async(op.key, length=HEAD_SIZE)) as chunks:
-            head = b"".join([chunk async for chunk in chunks])
-    return _unread(op, head, facts)
+def _read_whole(op: Take, facts: FileFacts) -> FileFacts:
+    with closing(op.backend.get(op.key)) as chunks:
+        feed = Feed(source_of(chunks), facts, op.limits, op.field)
+        feed.start()
+        for _ in feed.chunks():
+            pass
+    return feed.facts
+
+
+async def _read_whole_async(op: Take, facts: FileFacts) -> FileFacts:
+    async with aclosing(await op.backend.get_async(op.key)) as chunks:
+        feed = Feed(source_of(chunks), facts, op.limits, op.field)
+        await feed.start_async()
+        async for _ in feed.chunks_async():
+            pass
+    return feed.facts
 
 
 def _unread(op: Take, head: bytes | None, facts: FileFacts) -> FileFacts:

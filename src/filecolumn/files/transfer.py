@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,6 +34,7 @@ from filecolumn.errors import (
     StorageError,
 )
 from filecolumn.files.facts import FileFacts, JsonObject, known_time
+from filecolumn.files.steps import Steps, either, run, run_async
 from filecolumn.logs import warn
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
 
@@ -44,20 +45,18 @@ __all__ = (
     "Inspect",
     "Operation",
     "Put",
-    "content_of",
     "copy",
-    "copy_async",
     "discard",
-    "discard_async",
     "first_puts",
+    "head_of",
     "inspect",
-    "inspect_async",
     "look_up",
-    "look_up_async",
     "metered",
     "overwriting_error",
     "put",
     "put_async",
+    "read_back",
+    "through_process",
 )
 
 
@@ -288,7 +287,7 @@ def put(op: Put) -> FileFacts:
     key that the application chose and that is taken, or could be overwritten.
     """
     mode = op.mode
-    is_free = mode == "overwrite" or _is_free(op)
+    is_free = mode == "overwrite" or run(_is_free(op))
     feed = _feed_of(op)
     content_type = feed.start()
     failpoint("put.before")
@@ -301,7 +300,7 @@ def put(op: Put) -> FileFacts:
             mode=mode,
         )
     except (StorageError, ObjectExistsError) as error:
-        if not (is_free and _is_in_doubt(op, feed, error)) or (found := _find(op, feed.facts)) is None:
+        if not (is_free and _is_in_doubt(op, feed, error)) or (found := run(_find(op, feed.facts))) is None:
             raise
         stat = found
     _note(op)
@@ -321,7 +320,7 @@ async def put_async(op: Put) -> FileFacts:
     """
     running_loop()
     mode = op.mode
-    is_free = mode == "overwrite" or await _is_free_async(op)
+    is_free = mode == "overwrite" or await run_async(_is_free(op))
     feed = _feed_of(op)
     chunks: Iterator[bytes] | AsyncIterator[bytes]
     if isinstance(feed, WholeFeed):
@@ -343,7 +342,7 @@ async def put_async(op: Put) -> FileFacts:
     except (StorageError, ObjectExistsError) as error:
         if (
             not (is_free and _is_in_doubt(op, feed, error))
-            or (found := await _find_async(op, feed.facts)) is None
+            or (found := await run_async(_find(op, feed.facts))) is None
         ):
             raise
         stat = found
@@ -356,37 +355,22 @@ async def put_async(op: Put) -> FileFacts:
         raise
 
 
-def _is_free(op: Put) -> bool:
+def _is_free(op: Put) -> Steps[bool]:
     """Return whether a key that the application chose is free; False if the storage does not say.
 
-    Raises ObjectExistsError if something does, and NotSupportedError where a put could replace it.
+    Raises ObjectExistsError if it is taken, and NotSupportedError where a put could replace it.
     """
-    if not op.backend.refuses_taken_keys():
+    backend = op.backend
+    if not (yield from either(backend.refuses_taken_keys, backend.refuses_taken_keys_async)):
         raise overwriting_error(op)
     try:
-        is_taken = op.backend.exists(op.key)
+        is_taken = yield from either(backend.exists, backend.exists_async, op.key)
     except StorageError:
         # S3 says so little of what is not there to those who may not list the bucket: the put decides
         return False
     if is_taken:
-        raise _taken_error(op)
+        raise ObjectExistsError(f"the storage key {op.key!r} is taken; objects are never overwritten")
     return True
-
-
-async def _is_free_async(op: Put) -> bool:
-    if not await op.backend.refuses_taken_keys_async():
-        raise overwriting_error(op)
-    try:
-        is_taken = await op.backend.exists_async(op.key)
-    except StorageError:
-        return False
-    if is_taken:
-        raise _taken_error(op)
-    return True
-
-
-def _taken_error(op: Put) -> ObjectExistsError:
-    return ObjectExistsError(f"the storage key {op.key!r} is taken; objects are never overwritten")
 
 
 def overwriting_error(op: Put | Copy) -> NotSupportedError:
@@ -407,37 +391,22 @@ def _is_in_doubt(op: Put, feed: Feed | WholeFeed, error: StorageError | ObjectEx
     return feed.ended and (isinstance(error, StorageError) or op.backend.capabilities.repeats_puts)
 
 
-def _find(op: Put | Copy, facts: FileFacts) -> Stat | None:
+def _find(op: Put | Copy, facts: FileFacts) -> Steps[Stat | None]:
     """Return the object under the key if it is the content that *facts* describe, byte for byte.
 
     Other content under a key that was made for it is deleted.
     """
     try:
-        stat = op.backend.stat(op.key)
-        is_it = stat.size == facts.size and _read_back(op.backend.get(op.key)).checksum == facts.checksum
+        stat = yield from either(op.backend.stat, op.backend.stat_async, op.key)
+        is_it = (
+            stat.size == facts.size and (yield from read_back(op.backend, op.key)).checksum == facts.checksum
+        )
     except FileColumnError:
         # not there, or the storage is silent: the caller raises the first error
         return None
     if is_it:
         return stat
-    if op.fresh:
-        _delete(op)
-    return None
-
-
-async def _find_async(op: Put | Copy, facts: FileFacts) -> Stat | None:
-    try:
-        stat = await op.backend.stat_async(op.key)
-        is_it = (
-            stat.size == facts.size
-            and (await _read_back_async(await op.backend.get_async(op.key))).checksum == facts.checksum
-        )
-    except FileColumnError:
-        return None
-    if is_it:
-        return stat
-    if op.fresh:
-        await _delete_async(op)
+    yield from discard(op)
     return None
 
 
@@ -471,91 +440,78 @@ async def _at_rest(op: Put, feed: Feed | WholeFeed, work: Coroutine[object, obje
         raise
 
 
-def copy(op: Copy) -> FileFacts:
+def copy(op: Copy) -> Steps[FileFacts]:
     """Copy within the storage where it can, else through this process; ChecksumMismatchError for other bytes.
 
     They are compared with the facts on their way, before the copy is visible.  What the storage has
     copied by itself is read afterwards, and deleted if it is not what the facts say.
+    A cancellation waits as that of `put_async` does.
     """
     if not op.within_storage:
-        with _of_origin(op):
-            content = op.origin.get(op.origin_key)
-        with closing(content):
-            return put(_put_of(op, source_of(content)))
+        return (yield from through_process(op, partial(_put_of, op)))
     with _of_origin(op):
         try:
-            stat = op.backend.copy(op.origin_key, op.key)
+            stat = yield from either(_copy_within, _copy_within_async, op)
         except StorageError:
             # as for a put: the copy may be there, and its answer lost
-            if (found := _find(op, op.facts)) is None:
+            if (found := (yield from _find(op, op.facts))) is None:
                 raise
             stat = found
     try:
-        meter = _read_back(op.backend.get(op.key)) if op.is_read_back else None
+        meter = (yield from read_back(op.backend, op.key)) if op.is_read_back else None
         return _copied(op, stat, meter)
     except Exception:
-        _delete(op)
+        yield from discard(op)
         raise
 
 
-async def copy_async(op: Copy) -> FileFacts:
-    """Call `copy` asynchronously; cancelled as `put_async` is."""
-    running_loop()
-    if not op.within_storage:
-        with _of_origin(op):
-            content = await content_of(op)
-        try:
-            return await put_async(_put_of(op, source_of(content)))
-        finally:
-            await aclose(content)
+def _copy_within(op: Copy) -> Stat:
+    return op.backend.copy(op.origin_key, op.key)
+
+
+async def _copy_within_async(op: Copy) -> Stat:
     task = asyncio.ensure_future(op.backend.copy_async(op.origin_key, op.key))
     try:
-        with _of_origin(op):
-            try:
-                stat = await asyncio.shield(task)
-            except StorageError:
-                if (found := await _find_async(op, op.facts)) is None:
-                    raise
-                stat = found
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await settled({task}, SETTLE_LIMIT)
         raise
+
+
+def through_process(op: Copy, storing: Callable[[Source], Put]) -> Steps[FileFacts]:
+    """Read the content of the origin, and store it as *storing* says."""
+    return either(_through_process, _through_process_async, op, storing)
+
+
+def _through_process(op: Copy, storing: Callable[[Source], Put]) -> FileFacts:
+    with _of_origin(op):
+        content = op.origin.get(op.origin_key)
+    with closing(content):
+        return put(storing(source_of(content)))
+
+
+async def _through_process_async(op: Copy, storing: Callable[[Source], Put]) -> FileFacts:
+    with _of_origin(op):
+        content = await _content_of(op)
     try:
-        meter = await _read_back_async(await op.backend.get_async(op.key)) if op.is_read_back else None
-        return _copied(op, stat, meter)
-    except Exception:
-        await _delete_async(op)
-        raise
+        return await put_async(storing(source_of(content)))
+    finally:
+        await aclose(content)
 
 
-def inspect(op: Inspect) -> FileFacts:
+def inspect(op: Inspect) -> Steps[FileFacts]:
     """Return the facts with what the first stored bytes show, and the size if it was not known."""
-    with closing(op.backend.get(op.key, length=HEAD_SIZE)) as chunks:
-        head = b"".join(chunks)
-    size = op.backend.stat(op.key).size if op.facts.size is None else op.facts.size
+    head = yield from head_of(op.backend, op.key)
+    size = op.facts.size
+    if size is None:
+        size = (yield from either(op.backend.stat, op.backend.stat_async, op.key)).size
     return replace(op.facts, size=size, sniffed=sniff(head))
 
 
-async def inspect_async(op: Inspect) -> FileFacts:
-    """Call `inspect` asynchronously."""
-    async with aclosing(await op.backend.get_async(op.key, length=HEAD_SIZE)) as chunks:
-        head = b"".join([chunk async for chunk in chunks])
-    size = (await op.backend.stat_async(op.key)).size if op.facts.size is None else op.facts.size
-    return replace(op.facts, size=size, sniffed=sniff(head))
-
-
-def look_up(op: Found) -> FileFacts:
+def look_up(op: Found) -> Steps[FileFacts]:
     """Return what the storage says of an object; ObjectNotFoundError if it is not there."""
-    stat = op.backend.stat(op.key)
-    return _found(op, stat, _read_back(op.backend.get(op.key)) if op.is_hashed else None)
-
-
-async def look_up_async(op: Found) -> FileFacts:
-    """Call `look_up` asynchronously."""
-    stat = await op.backend.stat_async(op.key)
-    return _found(
-        op, stat, await _read_back_async(await op.backend.get_async(op.key)) if op.is_hashed else None
-    )
+    stat = yield from either(op.backend.stat, op.backend.stat_async, op.key)
+    return _found(op, stat, (yield from read_back(op.backend, op.key)) if op.is_hashed else None)
 
 
 def _found(op: Found, stat: Stat, meter: Meter | None) -> FileFacts:
@@ -566,20 +522,14 @@ def _found(op: Found, stat: Stat, meter: Meter | None) -> FileFacts:
     return _with_stat(facts, op.backend, stat)
 
 
-def discard(op: Put | Copy) -> None:
-    """Call `discard_async` synchronously."""
-    if op.fresh:
-        _delete(op)
-
-
-async def discard_async(op: Put | Copy) -> None:
-    """Delete what a cancelled transfer may have left, in bounded time; a storage that refuses is only logged.
+def discard(op: Put | Copy) -> Steps[None]:
+    """Delete what a failed transfer may have left, in bounded time; a storage that refuses is only logged.
 
     An object under a key that was not made for the transfer is somebody else's, unless the put reported success
     (see `put_async`).
     """
     if op.fresh:
-        await _delete_async(op)
+        yield from either(_delete, _delete_async, op)
 
 
 def _delete(op: Put | Copy) -> None:
@@ -697,7 +647,7 @@ def _put_of(op: Copy, content: Source) -> Put:
     return Put(op.backend, op.key, content, op.facts, op.fresh, is_copy=True)
 
 
-async def content_of(op: Copy) -> Lent[bytes] | AsyncIterator[bytes]:
+async def _content_of(op: Copy) -> Lent[bytes] | AsyncIterator[bytes]:
     """Return the content of the origin, for `aclose`; of a folder, to be read in the thread that writes it too."""
     if op.backend is op.origin and not op.origin.copies_by_itself:
         doing, limit = f"read {op.origin_key!r} in storage {op.origin.key!r}", op.origin.total_timeout
@@ -708,18 +658,38 @@ async def content_of(op: Copy) -> Lent[bytes] | AsyncIterator[bytes]:
     return await op.origin.get_async(op.origin_key)
 
 
-def _read_back(chunks: Iterator[bytes]) -> Meter:
+def head_of(backend: StorageBackend, key: str) -> Steps[bytes]:
+    """Return the first bytes of an object, for `sniff`."""
+    return either(_head_of, _head_of_async, backend, key)
+
+
+def _head_of(backend: StorageBackend, key: str) -> bytes:
+    with closing(backend.get(key, length=HEAD_SIZE)) as chunks:
+        return b"".join(chunks)
+
+
+async def _head_of_async(backend: StorageBackend, key: str) -> bytes:
+    async with aclosing(await backend.get_async(key, length=HEAD_SIZE)) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+def read_back(backend: StorageBackend, key: str) -> Steps[Meter]:
+    """Read an object, and return what counted and hashed it."""
+    return either(_read_back, _read_back_async, backend, key)
+
+
+def _read_back(backend: StorageBackend, key: str) -> Meter:
     meter = Meter()
-    with closing(chunks):
+    with closing(backend.get(key)) as chunks:
         for chunk in chunks:
             meter.feed(chunk)
     return meter
 
 
-async def _read_back_async(chunks: AsyncIterator[bytes]) -> Meter:
+async def _read_back_async(backend: StorageBackend, key: str) -> Meter:
     meter = Meter()
     # else it holds its connection until the event loop comes to it
-    async with aclosing(chunks):
+    async with aclosing(await backend.get_async(key)) as chunks:
         async for chunk in chunks:
             meter.feed(chunk)
     return meter
