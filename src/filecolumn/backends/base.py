@@ -33,6 +33,7 @@ __all__ = (
     "Stat",
     "StorageBackend",
     "check_folder",
+    "check_put_options",
     "check_range",
 )
 
@@ -370,6 +371,12 @@ def check_folder(prefix: str) -> str:
     if prefix.startswith("/"):
         raise InvalidKeyError(f"a listing's prefix is relative, as keys are: {prefix!r}")
     return check_key(stripped) if stripped else ""
+
+
+def check_put_options(options: PutOptions) -> None:
+    """Raise TypeError for a name that is not an option of `put`; `**options` takes any."""
+    if unknown := options.keys() - PutOptions.__annotations__.keys():
+        raise TypeError(f"put() got an unexpected keyword argument {min(unknown)!r}")
 
 
 def check_range(start: int, length: int | None) -> None:

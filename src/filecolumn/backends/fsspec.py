@@ -37,6 +37,7 @@ from filecolumn.backends.base import (
     Stat,
     StorageBackend,
     check_folder,
+    check_put_options,
     check_range,
 )
 from filecolumn.backends.streams import batches, each_key
@@ -130,6 +131,7 @@ class FSSpecBackend(StorageBackend):
         return self._objects is not None
 
     def put(self, key: str, chunks: Iterable[bytes], **options: Unpack[PutOptions]) -> Stat:
+        check_put_options(options)
         self._check_writes()
         mode = options.get("mode", "create")
         guard = SourceGuard(chunks)

@@ -33,6 +33,7 @@ from filecolumn.backends.base import (
     Stat,
     StorageBackend,
     check_folder,
+    check_put_options,
     check_range,
 )
 from filecolumn.backends.streams import PART_SIZE, batches, each_key, first_part, first_part_async
@@ -139,6 +140,7 @@ class ObstoreBackend(StorageBackend):
         return self._root is None
 
     def put(self, key: str, chunks: Iterable[bytes], **options: Unpack[PutOptions]) -> Stat:
+        check_put_options(options)
         mode = options.get("mode", "create")
         guard = SourceGuard(chunks)
         with self._translated(f"store {key!r}", guard):
@@ -243,6 +245,7 @@ class ObstoreBackend(StorageBackend):
     async def put_async(
         self, key: str, chunks: Iterable[bytes] | AsyncIterable[bytes], **options: Unpack[PutOptions]
     ) -> Stat:
+        check_put_options(options)
         # The local store needs fsync, which blocks: the whole call goes to a thread
         if self._root is not None or not isinstance(chunks, AsyncIterable):
             return await super().put_async(key, chunks, **options)

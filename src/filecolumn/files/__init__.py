@@ -1,13 +1,17 @@
 """The value in a row: files, lists of files, their facts, and the transfer of their content."""
 
-from filecolumn.files.file import FileObject
+from filecolumn.files.facts import Json, JsonObject
+from filecolumn.files.file import AsyncFile, FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.files.grants import UploadGrant, subject_source
 from filecolumn.files.interchange import dec_hook, enc_hook
 
 __all__ = (
+    "AsyncFile",
     "FileObject",
     "FileObjectList",
+    "Json",
+    "JsonObject",
     "UploadGrant",
     "dec_hook",
     "enc_hook",
