@@ -1,19 +1,21 @@
 """Storages behind one contract, and the registry that finds them by key."""
 
 from filecolumn.backends.base import (
+    PUT_OPTIONS,
     Capabilities,
     PutMode,
     PutOptions,
     Stat,
     StorageBackend,
     check_folder,
-    check_put_options,
     check_range,
+    unknown_option,
 )
 from filecolumn.backends.registry import ObjectRef, StorageRegistry, storages
 from filecolumn.backends.streams import batches
 
 __all__ = (
+    "PUT_OPTIONS",
     "Capabilities",
     "ObjectRef",
     "PutMode",
@@ -23,7 +25,7 @@ __all__ = (
     "StorageRegistry",
     "batches",
     "check_folder",
-    "check_put_options",
     "check_range",
     "storages",
+    "unknown_option",
 )

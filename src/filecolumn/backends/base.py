@@ -27,14 +27,15 @@ from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key
 from filecolumn.redaction import without_secrets
 
 __all__ = (
+    "PUT_OPTIONS",
     "Capabilities",
     "PutMode",
     "PutOptions",
     "Stat",
     "StorageBackend",
     "check_folder",
-    "check_put_options",
     "check_range",
+    "unknown_option",
 )
 
 T = TypeVar("T")
@@ -56,6 +57,15 @@ class PutOptions(TypedDict, total=False):
     """What else to keep with it."""
     mode: PutMode
     """Whether a key that is taken is refused; `create` if it is not given."""
+
+
+PUT_OPTIONS = frozenset(PutOptions.__annotations__)
+"""The names of the options of `put`: `**options` takes any, so a backend looks whether it knows them."""
+
+
+def unknown_option(options: PutOptions) -> TypeError:
+    """Return the error for a name that is not one of `PUT_OPTIONS`, as Python's own for a signature."""
+    return TypeError(f"put() got an unexpected keyword argument {min(options.keys() - PUT_OPTIONS)!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,12 +381,6 @@ def check_folder(prefix: str) -> str:
     if prefix.startswith("/"):
         raise InvalidKeyError(f"a listing's prefix is relative, as keys are: {prefix!r}")
     return check_key(stripped) if stripped else ""
-
-
-def check_put_options(options: PutOptions) -> None:
-    """Raise TypeError for a name that is not an option of `put`; `**options` takes any."""
-    if unknown := options.keys() - PutOptions.__annotations__.keys():
-        raise TypeError(f"put() got an unexpected keyword argument {min(unknown)!r}")
 
 
 def check_range(start: int, length: int | None) -> None:

@@ -26,6 +26,7 @@ from filecolumn.backends._obstore_stores import (
 )
 from filecolumn.backends._options import OWN_OPTIONS, check_own, given
 from filecolumn.backends.base import (
+    PUT_OPTIONS,
     Capabilities,
     PutMode,
     PutOptions,
@@ -33,8 +34,8 @@ from filecolumn.backends.base import (
     Stat,
     StorageBackend,
     check_folder,
-    check_put_options,
     check_range,
+    unknown_option,
 )
 from filecolumn.backends.streams import PART_SIZE, batches, each_key, first_part, first_part_async
 from filecolumn.content.sources import CHUNK_SIZE
@@ -140,7 +141,8 @@ class ObstoreBackend(StorageBackend):
         return self._root is None
 
     def put(self, key: str, chunks: Iterable[bytes], **options: Unpack[PutOptions]) -> Stat:
-        check_put_options(options)
+        if not options.keys() <= PUT_OPTIONS:
+            raise unknown_option(options)
         mode = options.get("mode", "create")
         guard = SourceGuard(chunks)
         with self._translated(f"store {key!r}", guard):
@@ -245,7 +247,8 @@ class ObstoreBackend(StorageBackend):
     async def put_async(
         self, key: str, chunks: Iterable[bytes] | AsyncIterable[bytes], **options: Unpack[PutOptions]
     ) -> Stat:
-        check_put_options(options)
+        if not options.keys() <= PUT_OPTIONS:
+            raise unknown_option(options)
         # The local store needs fsync, which blocks: the whole call goes to a thread
         if self._root is not None or not isinstance(chunks, AsyncIterable):
             return await super().put_async(key, chunks, **options)
