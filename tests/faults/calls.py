@@ -69,7 +69,7 @@ class Fault:
                 return [(os, name, lambda: OSError(errno.EIO, "it failed")) for name in names]
             case Layer.CONTENT:
                 transfers = [(backend, name, lambda: StorageError("it failed")) for name in ("put", "get")]
-                return [*transfers, (_local, "write_all", lambda: OSError(errno.ENOSPC, "it failed"))]
+                return [*transfers, (_local, "_write_all", lambda: OSError(errno.ENOSPC, "it failed"))]
 
     def _failing(self, call: Callable[..., Any], error: Callable[[], Exception]) -> Callable[..., Any]:
         @wraps(call)

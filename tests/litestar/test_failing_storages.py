@@ -34,7 +34,7 @@ def test_a_disk_that_is_full_is_503_until_it_has_room(
     )
     with serve(application(tmp_path, backends={"files": backend})) as server, server.client() as http:
         with monkeypatch.context() as patch:
-            patch.setattr(_local, "write_all", disk_is_full)
+            patch.setattr(_local, "_write_all", disk_is_full)
             for answer in (
                 http.put("/raw/a.bin", content=BODY),
                 http.put("/stream/a.bin", content=BODY),

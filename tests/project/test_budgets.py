@@ -20,7 +20,7 @@ MOST = {
     "flush: modules": 27,
     "replace and commit: calls": 490,
     "replace and commit: modules": 34,
-    "save in a folder: all calls": 1540,
+    "save in a folder: all calls": 1600,
 }
 LONGER: set[str] = set()
 """Functions to be made shorter."""

@@ -25,7 +25,6 @@ from filecolumn._failpoints import failpoint
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import ObjectRef
 from filecolumn.backends.streams import batches
-from filecolumn.content.sources import Source
 from filecolumn.errors import (
     ConcurrentFileChangeError,
     CorruptFileMetadataError,
@@ -80,7 +79,6 @@ __all__ = (
     "Flush",
     "SessionFiles",
     "Unit",
-    "check_content",
     "copy",
     "files_in_row",
     "files_of",
@@ -93,185 +91,201 @@ __all__ = (
 State = InstanceState[object]
 
 
+# A flush of the ORM
+
+
 @dataclass(slots=True, eq=False)
-class Unit:
-    """The ledgers of one flush or statement, and what it has written into them so far."""
+class Change:
+    """An attribute of a row that a flush is to write, or to delete with its row."""
 
-    frame: Frame
-    """That of the innermost savepoint, or of the transaction."""
-    homes: Homes
-    moved: dict[Home, set[ObjectRef]] = field(default_factory=dict[Home, set[ObjectRef]])
-    """What rows keep that other rows gave up."""
-    claimed: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
-    """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
-    _added: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
-    _used: dict[ObjectRef, tuple[GrantUse, Home]] = field(
-        default_factory=dict[ObjectRef, tuple[GrantUse, Home]]
-    )
+    state: State
+    attribute: FileAttribute
+    slots: list[Slot] = field(default_factory=list[Slot])
+    """For the files that it is to hold."""
+    is_deleted: bool = False
 
-    # Keys that the application chose
 
-    def claim(self, chosen: Iterable[Slot]) -> None:
-        """Record keys that the application chose, before they are used; ObjectExistsError if one is taken."""
-        by_home: defaultdict[Home, dict[ObjectRef, str]] = defaultdict(dict)
-        for slot in chosen:
-            home = self.homes.of(slot.state.mapper)
-            if home.at is not None:
-                by_home[home][slot.ref] = self.homes.column_id(home, slot.attribute.column)
-        for home, held_in in by_home.items():
-            assert home.at is not None  # noqa: S101 - see above
-            for batch in batches(sorted(held_in), transitions.CLAIMS):
-                transitions.claim(home.connection, home.at.ledger, {ref: held_in[ref] for ref in batch})
-                new = dict.fromkeys(batch, home)
-                self.claimed |= new
-                self._added |= new
-                self.frame.added |= dict.fromkeys(batch, home.at)
+Written = Iterable[tuple[State, Sequence[FileAttribute]]]
+"""Instances that a flush is to write, each with its file attributes."""
 
-    def describe(self, stored: Mapping[ObjectRef, FileFacts]) -> None:
-        """Complete the entries of claimed keys, now that their content is stored."""
-        by_home: defaultdict[Home, dict[ObjectRef, FileFacts]] = defaultdict(dict)
-        for ref, facts in stored.items():
-            if (home := self.claimed.get(ref)) is not None:
-                by_home[home][ref] = facts
-        for home, described in by_home.items():
-            assert home.at is not None  # noqa: S101 - what is claimed is in a ledger
-            transitions.describe(home.connection, home.at.ledger, described)
 
-    def withdraw_claims(self) -> None:
-        """Withdraw what was claimed, after a failure."""
-        # PostgreSQL's does not go on, and has undone this too
-        with suppress(SQLAlchemyError):
-            self._withdraw(self.claimed)
-        self.claimed.clear()
+@dataclass(slots=True, eq=False)
+class Flush:
+    """What one flush of one session has settled so far.
 
-    # Grants
+    `settle` may run several times in one flush: for everything that the session knows before it, and
+    again for what appears only inside it.
+    """
 
-    def check_grants(self, slots: Iterable[Slot]) -> None:
-        """Raise InvalidGrantError if a grant would give a second file, here or by what has committed before."""
-        uploads: dict[Mapper[object], set[ObjectRef]] = {}
-        given: set[ObjectRef] = set()
-        for slot in slots:
-            if (grant := slot.file_state.grant) is None:
-                continue
-            upload = place_of_grant(grant)
-            if upload in given or self.frame.has_used(upload):
-                raise used_error()
-            given.add(upload)
-            uploads.setdefault(slot.state.mapper, set()).add(upload)
-        for mapper, refs in uploads.items():
-            if self.homes.knows_any(mapper, refs):
-                raise used_error()
+    _session: Session
+    _unit: Unit
+    _settled: dict[tuple[State, str], Change] = field(default_factory=dict[tuple[State, str], Change])
+    _made: set[tuple[State, str]] = field(default_factory=set[tuple[State, str]])
+    """The attributes for which a column has made files."""
+    _deleted: set[State] = field(default_factory=set[State])
+    _given_up: set[HomeRef] = field(default_factory=set[HomeRef])
+    _arrived: list[Slot] = field(default_factory=list[Slot])
+    """What rows get that were there before."""
+    _rereadings: dict[Home, Rereading] = field(default_factory=dict[Home, Rereading])
 
-    def note_use(self, upload: ObjectRef, use: GrantUse, home: Home) -> None:
-        """Note that a grant is used up; where there is no ledger, the commit removes its upload without one."""
-        use.file.grant = None
-        self._used[upload] = use, home
-        self.frame.used[upload] = use
-        if home.at is None:
-            self.frame.removed.add(upload)
-
-    def _free_grants(self, attached: Collection[ObjectRef]) -> None:
-        """Undo the uses of grants whose files no row came to hold."""
-        freed: dict[ObjectRef, Home] = {}
-        for upload, (use, home) in list(self._used.items()):
-            if use.ref in attached:
-                continue
-            use.file.grant = use.grant
-            for noted in (self._used, self.frame.used, self.frame.doomed):
-                noted.pop(upload, None)
-            self.frame.removed.discard(upload)
-            freed[upload] = home
-        self._delete_entries(freed)
-
-    # Changes
-
-    def write(self, changes: Mapping[Home, Changes]) -> None:
-        """Write changes into the ledgers, each key once in a transaction."""
-        frame = self.frame
-        for home, change in changes.items():
-            assert home.at is not None  # noqa: S101 - changes are for ledgers
-            failpoint("flush.before_ledger")
-            deletable = transitions.record(home.connection, home.at.ledger, change)
-            failpoint("flush.after_ledger")
-            for ref in (*change.stored, *change.staged):
-                self._added[ref], frame.added[ref] = home, home.at
-            for ref in change.found:
-                self._added[ref], frame.found[ref] = home, home.at
-            for ref in deletable:
-                frame.doomed[ref] = home.at
-                frame.removed.add(ref)
-
-    def withdraw_unattached(self) -> None:
-        """Withdraw what this unit recorded as new and did not give to a row after all."""
-        attached = self.frame.attached
-        strays = {ref: home for ref, home in self._added.items() if ref not in attached}
-        if strays:
-            self._withdraw(strays)
-        if self._used:
-            self._free_grants(attached)
-
-    def _withdraw(self, recorded: Mapping[ObjectRef, Home]) -> None:
-        for ref in recorded:
-            self.frame.added.pop(ref, None)
-            self.frame.found.pop(ref, None)
-        self._delete_entries(recorded)
-
-    def _delete_entries(self, refs: Mapping[ObjectRef, Home]) -> None:
-        by_home: defaultdict[Home, set[ObjectRef]] = defaultdict(set)
-        for ref, home in refs.items():
-            by_home[home].add(ref)
-        for home, strays in by_home.items():
-            if home.at is not None:
-                transitions.withdraw(home.connection, home.at.ledger, strays)
-
-    def reassert_moved(self) -> None:
-        """Mark moved keys LIVE again that a trigger doomed when one row gave them up for another."""
-        for home, refs in self.moved.items():
-            assert home.at is not None  # noqa: S101 - see `record`
-            transitions.reassert(home.connection, home.at.ledger, refs)
-        self.moved.clear()
-
-    # What the database did instead
-
-    def keep(self, home: Home, refs: Collection[ObjectRef], tables: Iterable[str]) -> None:
-        """Mark keys LIVE again that their rows still hold after the SQL that was to take them away."""
-        if not refs:
+    def settle(self, written: Written, deleted: Collection[State]) -> None:
+        """Make the files of rows that are about to be written or deleted what they are to be."""
+        changes = self._collect(written)
+        if deleted:
+            changes += self._deletions(deleted)
+        if not changes:
             return
-        warn(
-            "rows of %s still hold files after they were replaced or deleted, as a trigger or policy has it; "
-            "the files stay: %s",
-            ", ".join(tables),
-            sorted(refs),
-        )
-        if home.at is not None:
-            transitions.reassert(home.connection, home.at.ledger, refs)
-        self.leave_to_drains(refs)
-        for ref in refs:
-            self.frame.released.pop(ref, None)
+        try:
+            self._carry_out(changes)
+        except BaseException:
+            self._unit.withdraw_claims()
+            raise
+        self._unit.claimed.clear()
 
-    def note_generation(self, home: Home) -> None:
-        """Read the database's generation in the transaction of what it is about to remove."""
-        if home.at is not None and home.at not in self.frame.generations:
-            self.frame.generations[home.at] = generation_in(home.connection, home.at.ledger)
+    def _collect(self, written: Written) -> list[Change]:
+        """Return the attributes that are to be written, and were not settled as they are now."""
+        attributes: list[tuple[State, FileAttribute]] = []
+        for state, of_class in written:
+            for attribute in of_class:
+                attributes.append((state, attribute))
+                if attribute.column.default is not None or attribute.column.onupdate is not None:
+                    fill_default(state, attribute, self._made)
+        changes: list[Change] = []
+        for state, attribute in attributes:
+            if attribute.type.multiple:
+                take_list(state, attribute)
+            key = attribute.key
+            value = state.dict.get(key)
+            if value is None if state.key is None else key not in state.committed_state:
+                continue
+            files = files_in(value)
+            settled = self._settled.get((state, key))
+            if settled is None or not _are(settled.slots, files):
+                if attribute.twins or not attribute.in_table:
+                    attribute.check_written()
+                changes.append(Change(state, attribute, slots_of(state, attribute, files)))
+        return changes
 
-    def leave_to_drains(self, refs: Iterable[ObjectRef]) -> None:
-        """Remove nothing of these at the end of the transaction: a drain looks for rows first."""
-        for ref in refs:
-            self.frame.doomed.pop(ref, None)
-            self.frame.removed.discard(ref)
+    def _deletions(self, deleted: Iterable[State]) -> Iterator[Change]:
+        """Yield the attributes of rows that are to be deleted, also of columns that their class does not map."""
+        for state in deleted:
+            if state not in self._deleted:
+                for attribute in row_attributes(state.mapper):
+                    attribute.check_deleted()
+                    yield Change(state, attribute, is_deleted=True)
 
-    def doom_refused(self, slot: Slot) -> None:
-        """Doom a new key that its row did not take; a drain looks for a row before it deletes."""
-        if (at := slot.home.at) is not None:
-            transitions.doom_unchecked(slot.home.connection, at.ledger, [slot.ref])
+    def _carry_out(self, changes: Sequence[Change]) -> None:
+        """Go through the steps for what was collected."""
+        unit, slots = self._unit, list[Slot]()
+        for change in changes:
+            slots += change.slots
+        check(slots)
+        store(unit, slots)
+        rows = read_for_update(unit, changes)
+        refuse_conflicts(changes, rows)
+        committed = committed_files(unit, changes, rows)
+        check_content(slots, committed)
+        removed = assign(slots, committed)
+        copy(unit, slots)
+        record(unit, slots, committed, removed)
+        self._given_up |= removed
+        self._note(changes, rows)
 
-    def attach(self, slot: Slot) -> None:
-        """Note that a row has the slot's file now."""
-        file, frame = slot.file_state, self.frame
-        if (before := file.flushed()) is not None:
-            frame.rewritten.setdefault(id(file), (file, before))
-        if file.attach(slot.attribute.type.allowed_backends):
-            frame.attached[slot.ref] = file
+    def _note(self, changes: Iterable[Change], rows: Iterable[State]) -> None:
+        """Remember what is settled, and the rows that are there before the flush's SQL.
+
+        Also those that give nothing up: the flush may find more to give up later, and what no row of it
+        has then counts as refused.
+        """
+        for change in changes:
+            if change.is_deleted:
+                self._deleted.add(change.state)
+                continue
+            self._settled[change.state, change.attribute.key] = change
+            if change.state.key is not None:
+                self._arrived += [slot for slot in change.slots if slot.use is not Use.KEEP]
+        for state in rows:
+            rereading = self._rereadings.setdefault(self._unit.homes.of(state.mapper), Rereading())
+            for table, key, identity in identities_of(state):
+                rereading.add(table, key, (identity,))
+
+    def clear_replaced(self, state: State) -> None:
+        """Set the files that a new instance does not name to none, if it takes the place of a deleted one.
+
+        SQLAlchemy makes one UPDATE of the two, of what is set only: the row would keep files that go.
+        """
+        if state.key is not None or not self._deleted:
+            return
+        instance = state.obj()
+        key = state.mapper.identity_key_from_instance(instance)
+        replaced = self._session.identity_map.get(key)
+        if replaced is None or instance_state(replaced) not in self._deleted:
+            return
+        for attribute in file_attributes(state.mapper):
+            if attribute.key not in state.dict:
+                set_attribute(instance, attribute.key, [] if attribute.type.multiple else None)
+
+    def forget(self, state: State) -> None:
+        """Note that the row of *state* is deleted after all, so that nothing is attached to it."""
+        for key in [key for key in self._settled if key[0] is state]:
+            del self._settled[key]
+
+    def finish(self) -> None:
+        """Attach the files: their rows are written."""
+        if self._given_up:
+            self._reread()
+        frame = self._unit.frame
+        for change in self._settled.values():
+            state, key = change.state, change.attribute.key
+            value = state.dict.get(key)
+            if value is None or state.session is not self._session:
+                continue
+            present = set(map(id, files_in(value)))
+            for slot in change.slots:
+                if id(slot.file) in present:
+                    self._unit.attach(slot)
+            if isinstance(value, FileObjectList):
+                of_list = list_state(value)
+                if (before := of_list.flushed(value)) is not None:
+                    frame.rewritten_lists.setdefault(id(of_list), (of_list, before))
+            track(state, key, value)
+        self._unit.withdraw_unattached()
+        if self._unit.moved:
+            self._unit.reassert_moved()
+
+    def _reread(self) -> None:
+        """Read what rows hold now, and keep what the flush was to give up and they still hold."""
+        for home, rereading in self._rereadings.items():
+            given_up = {ref for of, ref in self._given_up if of is home}
+            if not given_up:
+                continue
+            rereading.read(home.connection)
+            kept = {ref for ref in given_up if rereading.holds(ref[1])}
+            self._unit.note_generation(home)
+            self._unit.keep(home, kept, dict.fromkeys(table.name for table, _ in rereading.rows))
+            if rereading.moves_rows(home.connection):
+                self._unit.leave_to_drains(given_up)
+            self._give_up_refused(home, rereading)
+
+    def _give_up_refused(self, home: Home, rereading: Rereading) -> None:
+        """Doom new content that its row did not take, for a drain to look for: a trigger kept what it had."""
+        for slot in self._arrived:
+            instance = slot.state.obj()
+            # what the flush has deleted itself is not settled any more, and its upload goes with the commit
+            is_settled = (slot.state, slot.attribute.key) in self._settled
+            if not is_settled or instance is None or slot.home is not home or rereading.holds(slot.ref[1]):
+                continue
+            # what lay there before stays, and is not recorded
+            if not slot.file_state.is_found:
+                # an upload that no row got would go with the commit too: another row may have it
+                self._unit.attach(slot)
+                self._unit.doom_refused(slot)
+            self._session.expire(instance, [slot.attribute.key])
+
+
+def _are(slots: Sequence[Slot], files: Sequence[FileObject]) -> bool:
+    """Return whether slots have these very files."""
+    return [id(slot.file) for slot in slots] == list(map(id, files))
 
 
 # Storing
@@ -292,9 +306,9 @@ def store(unit: Unit, slots: Sequence[Slot]) -> None:
         file = slot.file_state
         if isinstance(file.content, Granted) and file.grant is not None:
             uploads.append((slot, _take(slot, file.grant)))
-        elif isinstance(file.content, Pending) and file.content.source and id(file) not in pending:
+        elif isinstance(file.content, Pending) and id(file) not in pending:
             pending.add(id(file))
-            uploads.append((slot, _put(slot, file.content.source)))
+            uploads.append((slot, _put(slot)))
     if uploads:
         try:
             _transfer(unit, uploads)
@@ -323,11 +337,11 @@ def _register(unit: Unit, slots: Iterable[Slot]) -> None:
         unit.homes.register(mapper, backends)
 
 
-def _put(slot: Slot, source: Source) -> Upload:
+def _put(slot: Slot) -> Upload:
     facts = slot.file_state.facts
-    slot.op = op = put_for(slot, source, facts)
+    slot.op = op = put_for(slot, facts)
     slot.ref = slot.target, op.key
-    return Upload(op, slot.ref, slot.file_state, facts, source)
+    return Upload(op, slot.ref, slot.file_state, facts, op.source)
 
 
 def _take(slot: Slot, grant: Claims) -> Upload:
@@ -595,201 +609,188 @@ def _is_in_its_column(file: FileState) -> bool:
     return True
 
 
-# A flush of the ORM
+# The ledgers of a flush or statement
 
 
 @dataclass(slots=True, eq=False)
-class Change:
-    """An attribute of a row that a flush is to write, or to delete with its row."""
+class Unit:
+    """The ledgers of one flush or statement, and what it has written into them so far."""
 
-    state: State
-    attribute: FileAttribute
-    slots: list[Slot] = field(default_factory=list[Slot])
-    """For the files that it is to hold."""
-    is_deleted: bool = False
+    frame: Frame
+    """That of the innermost savepoint, or of the transaction."""
+    homes: Homes
+    moved: dict[Home, set[ObjectRef]] = field(default_factory=dict[Home, set[ObjectRef]])
+    """What rows keep that other rows gave up."""
+    claimed: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
+    """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
+    _added: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
+    _used: dict[ObjectRef, tuple[GrantUse, Home]] = field(
+        default_factory=dict[ObjectRef, tuple[GrantUse, Home]]
+    )
 
+    # Keys that the application chose
 
-Written = Iterable[tuple[State, Sequence[FileAttribute]]]
-"""Instances that a flush is to write, each with its file attributes."""
+    def claim(self, chosen: Iterable[Slot]) -> None:
+        """Record keys that the application chose, before they are used; ObjectExistsError if one is taken."""
+        by_home: defaultdict[Home, dict[ObjectRef, str]] = defaultdict(dict)
+        for slot in chosen:
+            home = self.homes.of(slot.state.mapper)
+            if home.at is not None:
+                by_home[home][slot.ref] = self.homes.column_id(home, slot.attribute.column)
+        for home, held_in in by_home.items():
+            assert home.at is not None  # noqa: S101 - see above
+            for batch in batches(sorted(held_in), transitions.CLAIMS):
+                transitions.claim(home.connection, home.at.ledger, {ref: held_in[ref] for ref in batch})
+                new = dict.fromkeys(batch, home)
+                self.claimed |= new
+                self._added |= new
+                self.frame.added |= dict.fromkeys(batch, home.at)
 
+    def describe(self, stored: Mapping[ObjectRef, FileFacts]) -> None:
+        """Complete the entries of claimed keys, now that their content is stored."""
+        by_home: defaultdict[Home, dict[ObjectRef, FileFacts]] = defaultdict(dict)
+        for ref, facts in stored.items():
+            if (home := self.claimed.get(ref)) is not None:
+                by_home[home][ref] = facts
+        for home, described in by_home.items():
+            assert home.at is not None  # noqa: S101 - what is claimed is in a ledger
+            transitions.describe(home.connection, home.at.ledger, described)
 
-@dataclass(slots=True, eq=False)
-class Flush:
-    """What one flush of one session has settled so far.
+    def withdraw_claims(self) -> None:
+        """Withdraw what was claimed, after a failure."""
+        # PostgreSQL's does not go on, and has undone this too
+        with suppress(SQLAlchemyError):
+            self._withdraw(self.claimed)
+        self.claimed.clear()
 
-    `settle` may run several times in one flush: for everything that the session knows before it, and
-    again for what appears only inside it.
-    """
+    # Grants
 
-    _session: Session
-    _unit: Unit
-    _settled: dict[tuple[State, str], Change] = field(default_factory=dict[tuple[State, str], Change])
-    _made: set[tuple[State, str]] = field(default_factory=set[tuple[State, str]])
-    """The attributes for which a column has made files."""
-    _deleted: set[State] = field(default_factory=set[State])
-    _given_up: set[HomeRef] = field(default_factory=set[HomeRef])
-    _arrived: list[Slot] = field(default_factory=list[Slot])
-    """What rows get that were there before."""
-    _rereadings: dict[Home, Rereading] = field(default_factory=dict[Home, Rereading])
+    def check_grants(self, slots: Iterable[Slot]) -> None:
+        """Raise InvalidGrantError if a grant would give a second file, here or by what has committed before."""
+        uploads: dict[Mapper[object], set[ObjectRef]] = {}
+        given: set[ObjectRef] = set()
+        for slot in slots:
+            if (grant := slot.file_state.grant) is None:
+                continue
+            upload = place_of_grant(grant)
+            if upload in given or self.frame.has_used(upload):
+                raise used_error()
+            given.add(upload)
+            uploads.setdefault(slot.state.mapper, set()).add(upload)
+        for mapper, refs in uploads.items():
+            if self.homes.knows_any(mapper, refs):
+                raise used_error()
 
-    def settle(self, written: Written, deleted: Collection[State]) -> None:
-        """Make the files of rows that are about to be written or deleted what they are to be."""
-        changes = self._collect(written)
-        if deleted:
-            changes += self._deletions(deleted)
-        if not changes:
+    def note_use(self, upload: ObjectRef, use: GrantUse, home: Home) -> None:
+        """Note that a grant is used up; where there is no ledger, the commit removes its upload without one."""
+        use.file.grant = None
+        self._used[upload] = use, home
+        self.frame.used[upload] = use
+        if home.at is None:
+            self.frame.removed.add(upload)
+
+    def _free_grants(self, attached: Collection[ObjectRef]) -> None:
+        """Undo the uses of grants whose files no row came to hold."""
+        freed: dict[ObjectRef, Home] = {}
+        for upload, (use, home) in list(self._used.items()):
+            if use.ref in attached:
+                continue
+            use.file.grant = use.grant
+            for noted in (self._used, self.frame.used, self.frame.doomed):
+                noted.pop(upload, None)
+            self.frame.removed.discard(upload)
+            freed[upload] = home
+        self._delete_entries(freed)
+
+    # Changes
+
+    def write(self, changes: Mapping[Home, Changes]) -> None:
+        """Write changes into the ledgers, each key once in a transaction."""
+        frame = self.frame
+        for home, change in changes.items():
+            assert home.at is not None  # noqa: S101 - changes are for ledgers
+            failpoint("flush.before_ledger")
+            deletable = transitions.record(home.connection, home.at.ledger, change)
+            failpoint("flush.after_ledger")
+            for ref in (*change.stored, *change.staged):
+                self._added[ref], frame.added[ref] = home, home.at
+            for ref in change.found:
+                self._added[ref], frame.found[ref] = home, home.at
+            for ref in deletable:
+                frame.doomed[ref] = home.at
+                frame.removed.add(ref)
+
+    def withdraw_unattached(self) -> None:
+        """Withdraw what this unit recorded as new and did not give to a row after all."""
+        attached = self.frame.attached
+        strays = {ref: home for ref, home in self._added.items() if ref not in attached}
+        if strays:
+            self._withdraw(strays)
+        if self._used:
+            self._free_grants(attached)
+
+    def _withdraw(self, recorded: Mapping[ObjectRef, Home]) -> None:
+        for ref in recorded:
+            self.frame.added.pop(ref, None)
+            self.frame.found.pop(ref, None)
+        self._delete_entries(recorded)
+
+    def _delete_entries(self, refs: Mapping[ObjectRef, Home]) -> None:
+        by_home: defaultdict[Home, set[ObjectRef]] = defaultdict(set)
+        for ref, home in refs.items():
+            by_home[home].add(ref)
+        for home, strays in by_home.items():
+            if home.at is not None:
+                transitions.withdraw(home.connection, home.at.ledger, strays)
+
+    def reassert_moved(self) -> None:
+        """Mark moved keys LIVE again that a trigger doomed when one row gave them up for another."""
+        for home, refs in self.moved.items():
+            assert home.at is not None  # noqa: S101 - see `record`
+            transitions.reassert(home.connection, home.at.ledger, refs)
+        self.moved.clear()
+
+    # What the database did instead
+
+    def keep(self, home: Home, refs: Collection[ObjectRef], tables: Iterable[str]) -> None:
+        """Mark keys LIVE again that their rows still hold after the SQL that was to take them away."""
+        if not refs:
             return
-        try:
-            self._carry_out(changes)
-        except BaseException:
-            self._unit.withdraw_claims()
-            raise
-        self._unit.claimed.clear()
+        warn(
+            "rows of %s still hold files after they were replaced or deleted, as a trigger or policy has it; "
+            "the files stay: %s",
+            ", ".join(tables),
+            sorted(refs),
+        )
+        if home.at is not None:
+            transitions.reassert(home.connection, home.at.ledger, refs)
+        self.leave_to_drains(refs)
+        for ref in refs:
+            self.frame.released.pop(ref, None)
 
-    def _collect(self, written: Written) -> list[Change]:
-        """Return the attributes that are to be written, and were not settled as they are now."""
-        attributes: list[tuple[State, FileAttribute]] = []
-        for state, of_class in written:
-            for attribute in of_class:
-                attributes.append((state, attribute))
-                if attribute.column.default is not None or attribute.column.onupdate is not None:
-                    fill_default(state, attribute, self._made)
-        changes: list[Change] = []
-        for state, attribute in attributes:
-            if attribute.type.multiple:
-                take_list(state, attribute)
-            key = attribute.key
-            value = state.dict.get(key)
-            if value is None if state.key is None else key not in state.committed_state:
-                continue
-            files = files_in(value)
-            settled = self._settled.get((state, key))
-            if settled is None or not _are(settled.slots, files):
-                if attribute.twins or not attribute.in_table:
-                    attribute.check_written()
-                changes.append(Change(state, attribute, slots_of(state, attribute, files)))
-        return changes
+    def note_generation(self, home: Home) -> None:
+        """Read the database's generation in the transaction of what it is about to remove."""
+        if home.at is not None and home.at not in self.frame.generations:
+            self.frame.generations[home.at] = generation_in(home.connection, home.at.ledger)
 
-    def _deletions(self, deleted: Iterable[State]) -> Iterator[Change]:
-        """Yield the attributes of rows that are to be deleted, also of columns that their class does not map."""
-        for state in deleted:
-            if state not in self._deleted:
-                for attribute in row_attributes(state.mapper):
-                    attribute.check_deleted()
-                    yield Change(state, attribute, is_deleted=True)
+    def leave_to_drains(self, refs: Iterable[ObjectRef]) -> None:
+        """Remove nothing of these at the end of the transaction: a drain looks for rows first."""
+        for ref in refs:
+            self.frame.doomed.pop(ref, None)
+            self.frame.removed.discard(ref)
 
-    def _carry_out(self, changes: Sequence[Change]) -> None:
-        """Go through the steps for what was collected."""
-        unit, slots = self._unit, list[Slot]()
-        for change in changes:
-            slots += change.slots
-        check(slots)
-        store(unit, slots)
-        rows = read_for_update(unit, changes)
-        refuse_conflicts(changes, rows)
-        committed = committed_files(unit, changes, rows)
-        check_content(slots, committed)
-        removed = assign(slots, committed)
-        copy(unit, slots)
-        record(unit, slots, committed, removed)
-        self._given_up |= removed
-        self._note(changes, rows)
+    def doom_refused(self, slot: Slot) -> None:
+        """Doom a new key that its row did not take; a drain looks for a row before it deletes."""
+        if (at := slot.home.at) is not None:
+            transitions.doom_unchecked(slot.home.connection, at.ledger, [slot.ref])
 
-    def _note(self, changes: Iterable[Change], rows: Iterable[State]) -> None:
-        """Remember what is settled, and the rows that are there before the flush's SQL.
-
-        Also those that give nothing up: the flush may find more to give up later, and what no row of it
-        has then counts as refused.
-        """
-        for change in changes:
-            if change.is_deleted:
-                self._deleted.add(change.state)
-                continue
-            self._settled[change.state, change.attribute.key] = change
-            if change.state.key is not None:
-                self._arrived += [slot for slot in change.slots if slot.use is not Use.KEEP]
-        for state in rows:
-            rereading = self._rereadings.setdefault(self._unit.homes.of(state.mapper), Rereading())
-            for table, key, identity in identities_of(state):
-                rereading.add(table, key, (identity,))
-
-    def clear_replaced(self, state: State) -> None:
-        """Set the files that a new instance does not name to none, if it takes the place of a deleted one.
-
-        SQLAlchemy makes one UPDATE of the two, of what is set only: the row would keep files that go.
-        """
-        if state.key is not None or not self._deleted:
-            return
-        instance = state.obj()
-        key = state.mapper.identity_key_from_instance(instance)
-        replaced = self._session.identity_map.get(key)
-        if replaced is None or instance_state(replaced) not in self._deleted:
-            return
-        for attribute in file_attributes(state.mapper):
-            if attribute.key not in state.dict:
-                set_attribute(instance, attribute.key, [] if attribute.type.multiple else None)
-
-    def forget(self, state: State) -> None:
-        """Note that the row of *state* is deleted after all, so that nothing is attached to it."""
-        for key in [key for key in self._settled if key[0] is state]:
-            del self._settled[key]
-
-    def finish(self) -> None:
-        """Attach the files: their rows are written."""
-        if self._given_up:
-            self._reread()
-        frame = self._unit.frame
-        for change in self._settled.values():
-            state, key = change.state, change.attribute.key
-            value = state.dict.get(key)
-            if value is None or state.session is not self._session:
-                continue
-            present = set(map(id, files_in(value)))
-            for slot in change.slots:
-                if id(slot.file) in present:
-                    self._unit.attach(slot)
-            if isinstance(value, FileObjectList):
-                of_list = list_state(value)
-                if (before := of_list.flushed(value)) is not None:
-                    frame.rewritten_lists.setdefault(id(of_list), (of_list, before))
-            track(state, key, value)
-        self._unit.withdraw_unattached()
-        if self._unit.moved:
-            self._unit.reassert_moved()
-
-    def _reread(self) -> None:
-        """Read what rows hold now, and keep what the flush was to give up and they still hold."""
-        for home, rereading in self._rereadings.items():
-            given_up = {ref for of, ref in self._given_up if of is home}
-            if not given_up:
-                continue
-            rereading.read(home.connection)
-            kept = {ref for ref in given_up if rereading.holds(ref[1])}
-            self._unit.note_generation(home)
-            self._unit.keep(home, kept, dict.fromkeys(table.name for table, _ in rereading.rows))
-            if rereading.moves_rows(home.connection):
-                self._unit.leave_to_drains(given_up)
-            self._give_up_refused(home, rereading)
-
-    def _give_up_refused(self, home: Home, rereading: Rereading) -> None:
-        """Doom new content that its row did not take, for a drain to look for: a trigger kept what it had."""
-        for slot in self._arrived:
-            instance = slot.state.obj()
-            # what the flush has deleted itself is not settled any more, and its upload goes with the commit
-            is_settled = (slot.state, slot.attribute.key) in self._settled
-            if not is_settled or instance is None or slot.home is not home or rereading.holds(slot.ref[1]):
-                continue
-            # what lay there before stays, and is not recorded
-            if not slot.file_state.is_found:
-                # an upload that no row got would go with the commit too: another row may have it
-                self._unit.attach(slot)
-                self._unit.doom_refused(slot)
-            self._session.expire(instance, [slot.attribute.key])
-
-
-def _are(slots: Sequence[Slot], files: Sequence[FileObject]) -> bool:
-    """Return whether slots have these very files."""
-    return [id(slot.file) for slot in slots] == list(map(id, files))
+    def attach(self, slot: Slot) -> None:
+        """Note that a row has the slot's file now."""
+        file, frame = slot.file_state, self.frame
+        if (before := file.flushed()) is not None:
+            frame.rewritten.setdefault(id(file), (file, before))
+        if file.attach(slot.attribute.type.allowed_backends):
+            frame.attached[slot.ref] = file
 
 
 # What is remembered of a session

@@ -285,9 +285,11 @@ def _judge(slot: Slot, facts: FileFacts) -> None:
 # What stores their content
 
 
-def put_for(slot: Slot, source: Source, facts: FileFacts) -> Put:
+def put_for(slot: Slot, facts: FileFacts) -> Put:
     """Plan to store the slot's pending file; InvalidKeyError if no key can be made."""
-    attribute, given = slot.attribute, slot.file_state.given_key
+    attribute, given, source = slot.attribute, slot.file_state.given_key, slot.file_state.source
+    if source is None:
+        raise no_content(slot.file)
     return Put(
         slot.backend or storages.get(slot.target),
         attribute.key_for(facts.filename, slot.state.obj(), slot.file) if given is None else given,

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Self
 from weakref import WeakKeyDictionary, WeakSet, finalize, ref
 
-from sqlalchemy import Column, Connection, Engine, Transaction, event, select
+from sqlalchemy import Column, Connection, Dialect, Engine, Transaction, TwoPhaseTransaction, event, select
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction
@@ -42,7 +42,6 @@ from filecolumn.ledger.owner import note_registered
 from filecolumn.ledger.proofs import Token, has_left, has_put, leave_token
 from filecolumn.ledger.transitions import LedgerAt, not_recorded
 from filecolumn.logs import warn
-from filecolumn.orm.statements.clauses import root_engine
 from filecolumn.redaction import reason_of
 from filecolumn.signing import Claims
 
@@ -430,7 +429,7 @@ def _in_transaction(connection: Connection) -> bool:
 
 _roots: WeakKeyDictionary[Connection, list[Frame]] = WeakKeyDictionary()
 """The frames of the transactions that use a connection; several if it was given to several sessions."""
-_heard: WeakSet[Engine] = WeakSet()
+_heard: WeakSet[Dialect] = WeakSet()
 
 
 def watch(connection: Connection, at: LedgerAt | None, frame: Frame, root: Frame, *, joined: bool) -> None:
@@ -447,22 +446,31 @@ def watch(connection: Connection, at: LedgerAt | None, frame: Frame, root: Frame
     if is_known:
         return
     root.engines.add(connection.engine)
-    _roots.setdefault(connection, []).append(root)
-    if connection.engine in _heard:
-        return
-    # once for all that are made of it by execution_options()
-    engine = root_engine(connection.engine)
-    if engine not in _heard:
-        _heard.add(engine)
-        event.listen(engine, "commit", _before_commit)
-        event.listen(engine, "prepare_twophase", _before_commit)
-        event.listen(engine, "handle_error", _on_error)
+    roots = _roots.setdefault(connection, [])
+    if not roots:
+        # not of the engine: every statement of an engine that has listeners takes longer
+        event.listen(connection, _end_of(connection), _before_commit)
+    roots.append(root)
+    if connection.dialect not in _heard:
+        _heard.add(connection.dialect)
+        event.listen(connection.engine, "handle_error", _on_error)
+
+
+def _end_of(connection: Connection) -> str:
+    """Return the event of what ends the transaction of *connection*, or lets others commit it later."""
+    is_twophase = isinstance(connection.get_transaction(), TwoPhaseTransaction)
+    return "prepare_twophase" if is_twophase else "commit"
 
 
 def _forget(connection: Connection, root: Frame) -> None:
     roots = _roots.get(connection, [])
     if root in roots:
         roots.remove(root)
+    if not roots and root.joined:
+        # it outlives the session
+        for name in ("commit", "prepare_twophase"):
+            if event.contains(connection, name, _before_commit):
+                event.remove(connection, name, _before_commit)
 
 
 def _before_commit(connection: Connection, *_: object) -> None:

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     CompoundSelect,
-    Engine,
     Executable,
     FromClause,
     Insert,
@@ -57,7 +56,6 @@ __all__ = (
     "multi_values_of",
     "plain_select",
     "rewritten",
-    "root_engine",
     "selected_names",
     "strategy_of",
     "values_of",
@@ -121,13 +119,6 @@ def has_connection(session: Session) -> bool:
     """Return whether the session has a connection, on which it may hold locks."""
     transaction = session.get_transaction()
     return transaction is not None and bool(transaction._connections)
-
-
-def root_engine(engine: Engine) -> Engine:
-    """Return the engine that `execution_options()` has made *engine* of, or itself."""
-    while (proxied := getattr(engine, "_proxied", None)) is not None:
-        engine = proxied
-    return engine
 
 
 def execute_last(context: ORMExecuteState, listener: Listener) -> Result[Any]:
