@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
-import fsspec
 import pytest
 
 from filecolumn.backends import StorageBackend
@@ -16,7 +15,7 @@ from filecolumn.testing import WrappedBackend
 MISSPELT = {"contenttype": "text/plain"}
 BACKENDS: dict[str, Callable[[], StorageBackend]] = {
     "obstore": lambda: ObstoreBackend("a", fs="memory://"),
-    "fsspec": lambda: FSSpecBackend("a", fs=fsspec.filesystem("memory", skip_instance_cache=True)),
+    "fsspec": lambda: FSSpecBackend("a", fs="memory", prefix="put-options"),
     "wrapped": lambda: WrappedBackend(ObstoreBackend("a", fs="memory://")),
 }
 

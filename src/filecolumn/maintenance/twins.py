@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from inspect import signature
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -62,7 +62,8 @@ def twin_of(call: Synchronous[P, T]) -> Callable[[Callable[[], None]], Asynchron
         engine, *others = of_call.parameters.values()
         shown = [engine.replace(annotation="AsyncEngine"), *others]
         vars(twin)["__signature__"] = of_call.replace(parameters=shown)
-        return twin
+        # a caller may name the engine, as in the call itself; `Concatenate` cannot say so
+        return cast("Asynchronous[P, T]", twin)
 
     return decorate
 
