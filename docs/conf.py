@@ -25,8 +25,8 @@ autodoc_typehints = "signature"
 # Long unions are shown by their names.
 autodoc_type_aliases = {
     "Content": "filecolumn.Content",
-    "Json": "filecolumn.files.facts.Json",
-    "JsonObject": "filecolumn.files.facts.JsonObject",
+    "Json": "filecolumn.files.Json",
+    "JsonObject": "filecolumn.files.JsonObject",
 }
 # Inside of a larger type, Sphinx 9 shows how it keeps the alias instead of the name
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name
@@ -37,7 +37,7 @@ python_use_unqualified_type_names = True
 # every other name of ours must be found.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!filecolumn\b).*"),
-    (r"py:class", r"filecolumn\..*\b[A-Z](_co|_contra)?"),
+    (r"py:class", r"filecolumn\..*\b([A-Z](_co|_contra)?|Received|Sent)"),
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]

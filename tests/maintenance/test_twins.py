@@ -30,3 +30,14 @@ def test_a_twin_has_the_parameters_of_its_call(name: str) -> None:
 def test_a_twin_names_its_call(name: str) -> None:
     twin = getattr(maintenance, f"{name}_async")
     assert (twin.__name__, twin.__doc__) == (f"{name}_async", f"Call `{name}` asynchronously.")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_twin_takes_its_engine_by_name_as_its_call_does(name: str) -> None:
+    twin = getattr(maintenance, f"{name}_async")
+    assert (
+        next(iter(inspect.signature(twin).parameters.values())).kind
+        is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    )
+    # the function that runs, not only what is shown of it
+    assert "engine" in twin.__code__.co_varnames[twin.__code__.co_posonlyargcount :]

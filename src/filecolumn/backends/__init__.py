@@ -4,10 +4,22 @@ A new storage is a module here: a subclass of `StorageBackend` in `base`, which 
 `filecolumn.testing.BackendSuite`.  `registry` makes it of a URL.
 """
 
-from filecolumn.backends.base import Capabilities, PutMode, PutOptions, Stat, StorageBackend
+from filecolumn.backends.base import (
+    PUT_OPTIONS,
+    Capabilities,
+    PutMode,
+    PutOptions,
+    Stat,
+    StorageBackend,
+    check_folder,
+    check_range,
+    unknown_option,
+)
 from filecolumn.backends.registry import ObjectRef, StorageRegistry, storages
+from filecolumn.backends.streams import batches
 
 __all__ = (
+    "PUT_OPTIONS",
     "Capabilities",
     "ObjectRef",
     "PutMode",
@@ -15,5 +27,9 @@ __all__ = (
     "Stat",
     "StorageBackend",
     "StorageRegistry",
+    "batches",
+    "check_folder",
+    "check_range",
     "storages",
+    "unknown_option",
 )

@@ -27,6 +27,7 @@ from filecolumn.naming import RESERVED_FOLDER, ReservedKey, check_key
 from filecolumn.redaction import without_secrets
 
 __all__ = (
+    "PUT_OPTIONS",
     "Capabilities",
     "PutMode",
     "PutOptions",
@@ -34,6 +35,7 @@ __all__ = (
     "StorageBackend",
     "check_folder",
     "check_range",
+    "unknown_option",
 )
 
 T = TypeVar("T")
@@ -55,6 +57,15 @@ class PutOptions(TypedDict, total=False):
     """What else to keep with it."""
     mode: PutMode
     """Whether a key that is taken is refused; `create` if it is not given."""
+
+
+PUT_OPTIONS = frozenset(PutOptions.__annotations__)
+"""The names of the options of `put`: `**options` takes any, so a backend looks whether it knows them."""
+
+
+def unknown_option(options: PutOptions) -> TypeError:
+    """Return the error for a name that is not one of `PUT_OPTIONS`, as Python's own for a signature."""
+    return TypeError(f"put() got an unexpected keyword argument {min(options.keys() - PUT_OPTIONS)!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from filecolumn.backends._filesystems import (
 from filecolumn.backends._fsspec_writes import StagedFiles, object_files
 from filecolumn.backends._options import given
 from filecolumn.backends.base import (
+    PUT_OPTIONS,
     Capabilities,
     PutMode,
     PutOptions,
@@ -38,6 +39,7 @@ from filecolumn.backends.base import (
     StorageBackend,
     check_folder,
     check_range,
+    unknown_option,
 )
 from filecolumn.backends.streams import batches, each_key
 from filecolumn.content.sources import CHUNK_SIZE
@@ -130,6 +132,8 @@ class FSSpecBackend(StorageBackend):
         return self._objects is not None
 
     def put(self, key: str, chunks: Iterable[bytes], **options: Unpack[PutOptions]) -> Stat:
+        if not options.keys() <= PUT_OPTIONS:
+            raise unknown_option(options)
         self._check_writes()
         mode = options.get("mode", "create")
         guard = SourceGuard(chunks)

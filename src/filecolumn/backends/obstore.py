@@ -26,6 +26,7 @@ from filecolumn.backends._obstore_stores import (
 )
 from filecolumn.backends._options import OWN_OPTIONS, check_own, given
 from filecolumn.backends.base import (
+    PUT_OPTIONS,
     Capabilities,
     PutMode,
     PutOptions,
@@ -34,6 +35,7 @@ from filecolumn.backends.base import (
     StorageBackend,
     check_folder,
     check_range,
+    unknown_option,
 )
 from filecolumn.backends.streams import PART_SIZE, batches, each_key, first_part, first_part_async
 from filecolumn.content.sources import CHUNK_SIZE
@@ -139,6 +141,8 @@ class ObstoreBackend(StorageBackend):
         return self._root is None
 
     def put(self, key: str, chunks: Iterable[bytes], **options: Unpack[PutOptions]) -> Stat:
+        if not options.keys() <= PUT_OPTIONS:
+            raise unknown_option(options)
         mode = options.get("mode", "create")
         guard = SourceGuard(chunks)
         with self._translated(f"store {key!r}", guard):
@@ -243,6 +247,8 @@ class ObstoreBackend(StorageBackend):
     async def put_async(
         self, key: str, chunks: Iterable[bytes] | AsyncIterable[bytes], **options: Unpack[PutOptions]
     ) -> Stat:
+        if not options.keys() <= PUT_OPTIONS:
+            raise unknown_option(options)
         # The local store needs fsync, which blocks: the whole call goes to a thread
         if self._root is not None or not isinstance(chunks, AsyncIterable):
             return await super().put_async(key, chunks, **options)

@@ -7,7 +7,9 @@ The package imports no framework and no ORM.  An adapter gives `FileSender` and 
 makes its framework's own errors of `http_error`; `filecolumn.litestar` is one.
 """
 
+from filecolumn.http.asgi import ResponseBody, ResponseStart
 from filecolumn.http.caching import cacheable_headers, is_file_response, mark_signed_url
+from filecolumn.http.conditional import Validators
 from filecolumn.http.errors import STATUS_BY_ERROR, ErrorStatus, HttpError, failed_commit, http_error
 from filecolumn.http.forms import LEFT_EMPTY, FileField, FormFiles, files_of_form
 from filecolumn.http.headers import INLINE_TYPES
@@ -38,7 +40,10 @@ __all__ = (
     "HttpError",
     "Representation",
     "RequestBody",
+    "ResponseBody",
+    "ResponseStart",
     "Serving",
+    "Validators",
     "announced_length",
     "batches",
     "cacheable_headers",

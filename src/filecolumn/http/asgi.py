@@ -21,16 +21,22 @@ class ResponseStart(TypedDict):
     """The message with status and headers."""
 
     type: Literal["http.response.start"]
+    """Which message it is."""
     status: int
+    """The HTTP status."""
     headers: RawHeaders
+    """Pairs of name and value; names are in lower case."""
 
 
 class ResponseBody(TypedDict):
     """A message with some bytes of the body."""
 
     type: Literal["http.response.body"]
+    """Which message it is."""
     body: bytes
+    """The bytes, perhaps none."""
     more_body: bool
+    """Whether another message with bytes follows."""
 
 
 Send = Callable[[ResponseStart | ResponseBody], Awaitable[None]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
-from inspect import Parameter, signature
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from inspect import signature
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -54,15 +54,16 @@ def twin_of(call: Synchronous[P, T]) -> Callable[[Callable[[], None]], Asynchron
 
     def decorate(named: Callable[[], None]) -> Asynchronous[P, T]:
         @wraps(named)
-        async def twin(engine: AsyncEngine, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        async def twin(engine: AsyncEngine, *args: P.args, **kwargs: P.kwargs) -> T:
             return await greenlet_spawn(partial(call, engine.sync_engine, *args, **kwargs))
 
         # what `inspect` and Sphinx show: the parameters of the call, with its defaults
         of_call = signature(call)
         engine, *others = of_call.parameters.values()
-        shown = [engine.replace(annotation="AsyncEngine", kind=Parameter.POSITIONAL_ONLY), *others]
+        shown = [engine.replace(annotation="AsyncEngine"), *others]
         vars(twin)["__signature__"] = of_call.replace(parameters=shown)
-        return twin
+        # a caller may name the engine, as in the call itself; `Concatenate` cannot say so
+        return cast("Asynchronous[P, T]", twin)
 
     return decorate
 
