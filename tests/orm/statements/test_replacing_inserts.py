@@ -47,6 +47,20 @@ async def test_what_is_replaced_by_any_key_is_removed(
     assert contents() == left
 
 
+async def test_a_file_that_its_row_keeps_by_two_keys_is_copied_for_another_row(
+    driver: Driver, pages: None
+) -> None:
+    async with driver.session() as session:
+        other = await session.one(Page, 1)
+    async with driver.session() as session:
+        page = await session.one(Page, 1)
+        rows = [{"id": 1, "slug": "a", "file": page.file}, {"id": 3, "slug": "c", "file": other.file}]
+        statement = insert(Page).prefix_with("OR REPLACE")
+        await session.execute(statement.values([{"site": "main", "title": "", **row} for row in rows]))
+        await session.commit()
+    assert contents() == [b"a", b"a", b"b"]
+
+
 async def test_a_row_that_is_ignored_stores_nothing(driver: Driver, pages: None) -> None:
     values = {"id": 9, "site": "main", "slug": "a", "title": "", "file": file(b"never")}
     await run(driver, lambda s: s.execute(insert(Page).prefix_with("OR IGNORE").values(values)))

@@ -31,7 +31,7 @@ from filecolumn.orm.flush import Unit, copy, files_in_row, files_of, record, sto
 from filecolumn.orm.homes import Homes
 from filecolumn.orm.rereading import Rereading
 from filecolumn.orm.rows import Finder, MatchedRow
-from filecolumn.orm.slots import CommittedFile, Slot, check, check_content, ref_of, slots_of
+from filecolumn.orm.slots import CommittedFile, RowKey, Slot, check, check_content, ref_of, slots_of
 from filecolumn.orm.statements.clauses import (
     Parameters,
     Path,
@@ -293,6 +293,8 @@ class Replacement(Insertion):
 
     def _kept_by_sets(self, rows: Sequence[MatchedRow]) -> Iterator[CommittedFile]:
         """Yield what the row of each set may keep: what it had, nothing of other rows, which may stay as they are."""
+        # by attribute: a row that several keys find has its files once, else another row would share them
+        kept: dict[RowKey, list[CommittedFile]] = {}
         for key, identities in self._identities.items():
             by_value = {tuple(row.values[column] for column in key): row for row in rows}
             for written, identity in zip(self._written, identities, strict=True):
@@ -300,9 +302,12 @@ class Replacement(Insertion):
                 if row is None:
                     continue
                 wanted = {(slot.row, slot.ref) for slot in written.slots}
-                for file in self._committed(row, written.values.cells, written.state):
-                    if (file.row, file.ref) in wanted:
-                        yield file
+                for attribute in written.values.cells:
+                    files = self._committed(row, (attribute,), written.state)
+                    of_attribute = id(written.state), attribute.key
+                    kept[of_attribute] = [file for file in files if (file.row, file.ref) in wanted]
+        for found in kept.values():
+            yield from found
 
 
 class _OfMatchedRows(Statement):
