@@ -57,3 +57,20 @@ async def test_the_legacy_bulk_save_refuses_what_is_only_saved(
         await session.rollback()
     await driver.delete(saved)
     await agree(driver, {})
+
+
+async def test_a_session_with_the_info_of_another_keeps_its_own_files(
+    driver: Driver, storage: StorageBackend
+) -> None:
+    async with driver.session() as first:
+        first.add(Document(id=1, file=file(b"one")))
+        await first.commit()
+        info = await first.run(lambda s: dict(s.info))
+        async with driver.session() as second:
+            await second.run(lambda s: s.info.update(info))
+            second.add(Document(id=2, file=file(b"never")))
+            await second.flush()
+            first.add(Document(id=3, file=file(b"three")))
+            await second.rollback()
+            await first.commit()
+    await agree(driver, {1: b"one", 3: b"three"})

@@ -218,7 +218,7 @@ def test_a_fault_that_cannot_happen_is_refused() -> None:
 def test_a_short_write_is_noticed_and_removed(faulty: FaultyBackend, inner: StorageBackend) -> None:
     storages.register_backend(faulty)
     faulty.schedule(Fault("put", "short"))
-    with pytest.raises(StorageError, match="4 bytes"):
+    with pytest.raises(StorageError, match="4 of 8 bytes"):
         FileObject("a.txt", content=b"12345678").save()
     assert [*inner.list()] == []
 

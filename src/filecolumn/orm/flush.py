@@ -820,20 +820,20 @@ class SessionFiles:
 
 
 _KEY = "filecolumn"
-"""Where a session has it, in its `info`."""
+"""Where a session has it in its `info`, with its number: a session may be made with a copy of another's."""
 
 
 def find_files(session: Session) -> SessionFiles | None:
     """Return what is remembered of a session; None before its first flush or statement with files."""
-    found: SessionFiles | None = session.info.get(_KEY)
+    found: SessionFiles | None = session.info.get((_KEY, session.hash_key))
     return found
 
 
 def files_of(session: Session) -> SessionFiles:
     """Return what is remembered of a session, from now on."""
-    found: SessionFiles | None = session.info.get(_KEY)
+    found: SessionFiles | None = session.info.get((_KEY, session.hash_key))
     if found is None:
-        found = session.info[_KEY] = SessionFiles()
+        found = session.info[_KEY, session.hash_key] = SessionFiles()
     return found
 
 

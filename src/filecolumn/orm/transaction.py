@@ -188,8 +188,10 @@ class Frame:
 
     def ledger_with(self, ref: ObjectRef) -> LedgerAt | None:
         """Return where this transaction has recorded *ref*, which its ledger did not have."""
-        found = (frame.added.get(ref) or frame.found.get(ref) for frame in self._and_outer())
-        return next((at for at in found if at is not None), None)
+        for frame in self._and_outer():
+            if (at := frame.added.get(ref) or frame.found.get(ref)) is not None:
+                return at
+        return None
 
     def has_used(self, upload: ObjectRef) -> bool:
         """Return whether this transaction has used up the grant of an upload."""
@@ -443,9 +445,10 @@ def watch(connection: Connection, at: LedgerAt | None, frame: Frame, root: Frame
         return
     root.engines.add(connection.engine)
     roots = _roots.setdefault(connection, [])
-    if not roots:
+    ending = _end_of(connection)
+    if not event.contains(connection, ending, _before_commit):
         # not of the engine: every statement of an engine that has listeners takes longer
-        event.listen(connection, _end_of(connection), _before_commit)
+        event.listen(connection, ending, _before_commit)
     roots.append(root)
     if connection.dialect not in _heard:
         _heard.add(connection.dialect)
