@@ -427,6 +427,8 @@ def _in_transaction(connection: Connection) -> bool:
 
 _roots: WeakKeyDictionary[Connection, list[Frame]] = WeakKeyDictionary()
 """The frames of the transactions that use a connection; several if it was given to several sessions."""
+_endings: WeakKeyDictionary[Connection, set[str]] = WeakKeyDictionary()
+"""The events that end a transaction, of connections that are listened to."""
 _heard: WeakSet[Dialect] = WeakSet()
 
 
@@ -446,9 +448,10 @@ def watch(connection: Connection, at: LedgerAt | None, frame: Frame, root: Frame
     root.engines.add(connection.engine)
     roots = _roots.setdefault(connection, [])
     ending = _end_of(connection)
-    if not event.contains(connection, ending, _before_commit):
+    if ending not in (heard := _endings.setdefault(connection, set())):
         # not of the engine: every statement of an engine that has listeners takes longer
         event.listen(connection, ending, _before_commit)
+        heard.add(ending)
     roots.append(root)
     if connection.dialect not in _heard:
         _heard.add(connection.dialect)
@@ -467,9 +470,8 @@ def _forget(connection: Connection, root: Frame) -> None:
         roots.remove(root)
     if not roots and root.joined:
         # it outlives the session
-        for name in ("commit", "prepare_twophase"):
-            if event.contains(connection, name, _before_commit):
-                event.remove(connection, name, _before_commit)
+        for ending in _endings.pop(connection, ()):
+            event.remove(connection, ending, _before_commit)
 
 
 def _before_commit(connection: Connection, *_: object) -> None:
