@@ -237,7 +237,7 @@ def test_a_misspelt_link_is_no_local_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for register in (through_registry, through_fsspec):
-        with pytest.raises(ValueError, match="no protocol of fsspec"):
+        with pytest.raises(ValueError, match="is not a protocol of fsspec"):
             register(address)
     assert list(tmp_path.iterdir()) == []
 

@@ -249,7 +249,7 @@ async def test_what_does_not_wait_or_is_gone_cannot_be_taken_back(
 ) -> None:
     live, lost = world.add(b"one", b"two")
     for key in (live, "unknown"):
-        with pytest.raises(ObjectNotFoundError, match="does not wait to be deleted"):
+        with pytest.raises(ObjectNotFoundError, match="is not waiting to be deleted"):
             await world.maintain("undelete", key=key)
     lose_row(world, 2)
     await sweep_now(world, unreferenced=True)
@@ -268,6 +268,6 @@ async def test_a_key_that_waits_in_two_storages_needs_the_name_of_one(world: Wor
         connection.execute(
             insert(TABLE).values(backend="other", key=key, created_at=now_ms(), due_at=2**50, **entry)
         )
-    with pytest.raises(MaintenanceRefusedError, match="waits in docs, other"):
+    with pytest.raises(MaintenanceRefusedError, match="is waiting to be deleted in docs, other"):
         await world.maintain("undelete", key=key)
     assert await world.maintain("undelete", key=key, storage="docs") == "docs"

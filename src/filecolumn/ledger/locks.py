@@ -16,6 +16,7 @@ from filecolumn.ledger.table import Ledger, ledger_of
 
 __all__ = (
     "attempt",
+    "bounded",
     "brief",
     "insist",
     "lock_sqlite",
@@ -40,7 +41,7 @@ _WAITS = ("55P03", "40P01", "40001", "1205", "1213", "database is locked", "data
 
 
 @contextmanager
-def _bounded(engine: Engine, limit: float) -> Generator[Connection]:
+def bounded(engine: Engine, limit: float) -> Generator[Connection]:
     """Begin a transaction in which no statement waits longer than *limit* seconds for a lock; commit it at the end.
 
     The connection goes back to the pool with the limit that it had before.
@@ -74,7 +75,7 @@ def brief(engine: Engine) -> Generator[Connection]:
     SQLite has one writer at a time, and a reader between two commits can make the next one wait for
     the whole of its `busy_timeout`.
     """
-    with _bounded(engine, BUSY_LIMIT) if engine.dialect.name == "sqlite" else engine.begin() as connection:
+    with bounded(engine, BUSY_LIMIT) if engine.dialect.name == "sqlite" else engine.begin() as connection:
         yield connection
 
 
@@ -83,13 +84,13 @@ def patient(engine: Engine) -> AbstractContextManager[Connection]:
 
     SQLite waits as long as the application has set it to.
     """
-    return engine.begin() if engine.dialect.name == "sqlite" else _bounded(engine, END_LIMIT)
+    return engine.begin() if engine.dialect.name == "sqlite" else bounded(engine, END_LIMIT)
 
 
 def attempt(engine: Engine, change: Callable[[Connection], object]) -> bool:
     """Return whether *change* was committed: not if a key is taken, or locked for longer than a moment."""
     try:
-        with _bounded(engine, LOCK_LIMIT) as connection:
+        with bounded(engine, LOCK_LIMIT) as connection:
             change(connection)
     except IntegrityError:
         return False
