@@ -178,8 +178,7 @@ class BytesSource(Source):
             # `cast` takes no view with gaps, and none that is empty
             data = data.tobytes()
         self._data = data
-        if isinstance(data, bytes) and len(data) <= CHUNK_SIZE:
-            self.whole = data
+        self.whole: bytes | None = data if isinstance(data, bytes) and len(data) <= CHUNK_SIZE else None
 
     def known_size(self) -> int:
         return memoryview(self._data).nbytes
