@@ -13,7 +13,7 @@ from filecolumn.backends.base import (
     StorageBackend,
     check_folder,
     check_range,
-    unknown_option,
+    unknown_put_option,
 )
 from filecolumn.backends.registry import ObjectRef, StorageRegistry, storages
 from filecolumn.backends.streams import batches
@@ -31,5 +31,5 @@ __all__ = (
     "check_folder",
     "check_range",
     "storages",
-    "unknown_option",
+    "unknown_put_option",
 )

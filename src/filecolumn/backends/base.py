@@ -35,7 +35,7 @@ __all__ = (
     "StorageBackend",
     "check_folder",
     "check_range",
-    "unknown_option",
+    "unknown_put_option",
 )
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ PUT_OPTIONS = frozenset(PutOptions.__annotations__)
 """The names of the options of `put`: `**options` takes any, so a backend looks whether it knows them."""
 
 
-def unknown_option(options: PutOptions) -> TypeError:
+def unknown_put_option(options: PutOptions) -> TypeError:
     """Return the error for a name that is not one of `PUT_OPTIONS`, as Python's own for a signature."""
     return TypeError(f"put() got an unexpected keyword argument {min(options.keys() - PUT_OPTIONS)!r}")
 

@@ -39,7 +39,7 @@ from filecolumn.backends.base import (
     StorageBackend,
     check_folder,
     check_range,
-    unknown_option,
+    unknown_put_option,
 )
 from filecolumn.backends.streams import batches, each_key
 from filecolumn.content.sources import CHUNK_SIZE
@@ -133,7 +133,7 @@ class FSSpecBackend(StorageBackend):
 
     def put(self, key: str, chunks: Iterable[bytes], **options: Unpack[PutOptions]) -> Stat:
         if not options.keys() <= PUT_OPTIONS:
-            raise unknown_option(options)
+            raise unknown_put_option(options)
         self._check_writes()
         mode = options.get("mode", "create")
         guard = SourceGuard(chunks)

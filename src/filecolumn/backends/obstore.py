@@ -35,7 +35,7 @@ from filecolumn.backends.base import (
     StorageBackend,
     check_folder,
     check_range,
-    unknown_option,
+    unknown_put_option,
 )
 from filecolumn.backends.streams import PART_SIZE, batches, each_key, first_part, first_part_async
 from filecolumn.content.sources import CHUNK_SIZE
@@ -142,7 +142,7 @@ class ObstoreBackend(StorageBackend):
 
     def put(self, key: str, chunks: Iterable[bytes], **options: Unpack[PutOptions]) -> Stat:
         if not options.keys() <= PUT_OPTIONS:
-            raise unknown_option(options)
+            raise unknown_put_option(options)
         mode = options.get("mode", "create")
         guard = SourceGuard(chunks)
         with self._translated(f"store {key!r}", guard):
@@ -248,7 +248,7 @@ class ObstoreBackend(StorageBackend):
         self, key: str, chunks: Iterable[bytes] | AsyncIterable[bytes], **options: Unpack[PutOptions]
     ) -> Stat:
         if not options.keys() <= PUT_OPTIONS:
-            raise unknown_option(options)
+            raise unknown_put_option(options)
         # The local store needs fsync, which blocks: the whole call goes to a thread
         if self._root is not None or not isinstance(chunks, AsyncIterable):
             return await super().put_async(key, chunks, **options)
