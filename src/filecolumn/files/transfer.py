@@ -300,7 +300,7 @@ def put(op: Put) -> FileFacts:
             mode=mode,
         )
     except (StorageError, ObjectExistsError) as error:
-        if not (is_free and _is_in_doubt(op, feed, error)) or (found := run(_find(op, feed.facts))) is None:
+        if (found := run(_find_after(op, feed, error, is_free=is_free))) is None:
             raise
         stat = found
     _note(op)
@@ -340,10 +340,7 @@ async def put_async(op: Put) -> FileFacts:
     try:
         stat = await _at_rest(op, feed, sending)
     except (StorageError, ObjectExistsError) as error:
-        if (
-            not (is_free and _is_in_doubt(op, feed, error))
-            or (found := await run_async(_find(op, feed.facts))) is None
-        ):
+        if (found := await run_async(_find_after(op, feed, error, is_free=is_free))) is None:
             raise
         stat = found
     _note(op)
@@ -382,13 +379,18 @@ def overwriting_error(op: Put | Copy) -> NotSupportedError:
     )
 
 
-def _is_in_doubt(op: Put, feed: Feed | WholeFeed, error: StorageError | ObjectExistsError) -> bool:
-    """Return whether the content may be stored although the put has failed.
+def _find_after(
+    op: Put, feed: Feed | WholeFeed, error: StorageError | ObjectExistsError, *, is_free: bool
+) -> Steps[Stat | None]:
+    """Return the object if a put that failed has stored it all the same; None if not, or nobody can tell.
 
     All of it was sent, and the answer was lost, or came to a second attempt of the storage's client: that
     finds a chosen key taken, by the first one.
     """
-    return feed.ended and (isinstance(error, StorageError) or op.backend.capabilities.repeats_puts)
+    is_answer_lost = isinstance(error, StorageError) or op.backend.capabilities.repeats_puts
+    if not (is_free and feed.ended and is_answer_lost):
+        return None
+    return (yield from _find(op, feed.facts))
 
 
 def _find(op: Put | Copy, facts: FileFacts) -> Steps[Stat | None]:
