@@ -124,7 +124,13 @@ _warned: set[tuple[str, str]] = set()
 
 
 def _known_of(engine: Engine, ledger: Ledger) -> _Known:
-    return _ledgers.setdefault(engine, {}).setdefault(ledger.meta.fullname, _Known())
+    of_engine = _ledgers.get(engine)
+    if of_engine is None:
+        of_engine = _ledgers[engine] = {}
+    known = of_engine.get(ledger.meta.fullname)
+    if known is None:
+        known = of_engine[ledger.meta.fullname] = _Known()
+    return known
 
 
 def is_registered(engine: Engine, ledger: Ledger, backend: StorageBackend) -> bool:

@@ -52,7 +52,8 @@ import random
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -160,36 +161,37 @@ FOUND_TAKEN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerAt:
+class LedgerAt(NamedTuple):
     """A ledger, and the database that it is in."""
 
     engine: Engine
     ledger: Ledger
 
 
-@dataclass(slots=True)
 class Changes:
     """What a flush does to objects, for one ledger."""
 
-    stored: dict[ObjectRef, FileFacts] = field(default_factory=dict[ObjectRef, FileFacts])
-    """Stored by this transaction, and given to a row."""
-    staged: dict[ObjectRef, FileFacts] = field(default_factory=dict[ObjectRef, FileFacts])
-    """Stored before by `save()`, and given to a row."""
-    found: dict[ObjectRef, FileFacts] = field(default_factory=dict[ObjectRef, FileFacts])
-    """In the storage before, and given to a row: others that no ledger knows may have them too."""
-    used: dict[ObjectRef, FileFacts] = field(default_factory=dict[ObjectRef, FileFacts])
-    """Uploaded by a client with a grant, and given to a row as a copy."""
-    kept: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Referenced by rows before and after."""
-    moved: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Of these, what another column referenced before."""
-    removed: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Referenced by no row any more."""
-    held_in: dict[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
-    """The ids of the columns that reference them, for what is stored, staged or moved."""
-    doubtful: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Removed by rows whose keys others may reference as well: those that advanced-alchemy wrote."""
+    __slots__ = ("doubtful", "found", "held_in", "kept", "moved", "removed", "staged", "stored", "used")
+
+    def __init__(self) -> None:
+        self.stored: dict[ObjectRef, FileFacts] = {}
+        """Stored by this transaction, and given to a row."""
+        self.staged: dict[ObjectRef, FileFacts] = {}
+        """Stored before by `save()`, and given to a row."""
+        self.found: dict[ObjectRef, FileFacts] = {}
+        """In the storage before, and given to a row: others that no ledger knows may have them too."""
+        self.used: dict[ObjectRef, FileFacts] = {}
+        """Uploaded by a client with a grant, and given to a row as a copy."""
+        self.kept: set[ObjectRef] = set()
+        """Referenced by rows before and after."""
+        self.moved: set[ObjectRef] = set()
+        """Of these, what another column referenced before."""
+        self.removed: set[ObjectRef] = set()
+        """Referenced by no row any more."""
+        self.held_in: dict[ObjectRef, str] = {}
+        """The ids of the columns that reference them, for what is stored, staged or moved."""
+        self.doubtful: set[ObjectRef] = set()
+        """Removed by rows whose keys others may reference as well: those that advanced-alchemy wrote."""
 
 
 @dataclass(frozen=True, slots=True)

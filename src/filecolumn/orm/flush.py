@@ -109,7 +109,6 @@ Written = Iterable[tuple[State, Sequence[FileAttribute]]]
 """Instances that a flush writes, each with its file attributes."""
 
 
-@dataclass(slots=True, eq=False)
 class Flush:
     """What one flush of one session has settled so far.
 
@@ -117,16 +116,19 @@ class Flush:
     again for what appears only inside it.
     """
 
-    _session: Session
-    _unit: Unit
-    _settled: dict[tuple[State, str], Change] = field(default_factory=dict[tuple[State, str], Change])
-    _made: set[tuple[State, str]] = field(default_factory=set[tuple[State, str]])
-    """The attributes for which a column has made files."""
-    _deleted: set[State] = field(default_factory=set[State])
-    _given_up: set[HomeRef] = field(default_factory=set[HomeRef])
-    _arrived: list[Slot] = field(default_factory=list[Slot])
-    """What rows get that were there before."""
-    _rereadings: dict[Home, Rereading] = field(default_factory=dict[Home, Rereading])
+    __slots__ = ("_arrived", "_deleted", "_given_up", "_made", "_rereadings", "_session", "_settled", "_unit")
+
+    def __init__(self, session: Session, unit: Unit) -> None:
+        self._session = session
+        self._unit = unit
+        self._settled: dict[tuple[State, str], Change] = {}
+        self._made: set[tuple[State, str]] = set()
+        """The attributes for which a column has made files."""
+        self._deleted: set[State] = set()
+        self._given_up: set[HomeRef] = set()
+        self._arrived: list[Slot] = []
+        """What rows get that were there before."""
+        self._rereadings: dict[Home, Rereading] = {}
 
     def settle(self, written: Written, deleted: Collection[State]) -> None:
         """Make the files of rows that are about to be written or deleted what they are to be."""
@@ -612,21 +614,21 @@ def _is_in_its_column(file: FileState) -> bool:
 # The ledgers of a flush or statement
 
 
-@dataclass(slots=True, eq=False)
 class Unit:
     """The ledgers of one flush or statement, and what it has written into them so far."""
 
-    frame: Frame
-    """That of the innermost savepoint, or of the transaction."""
-    homes: Homes
-    moved: dict[Home, set[ObjectRef]] = field(default_factory=dict[Home, set[ObjectRef]])
-    """What rows keep that other rows gave up, by home."""
-    reserved: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
-    """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
-    _added: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
-    _used: dict[ObjectRef, tuple[GrantUse, Home]] = field(
-        default_factory=dict[ObjectRef, tuple[GrantUse, Home]]
-    )
+    __slots__ = ("_added", "_used", "frame", "homes", "moved", "reserved")
+
+    def __init__(self, frame: Frame, homes: Homes) -> None:
+        self.frame = frame
+        """That of the innermost savepoint, or of the transaction."""
+        self.homes = homes
+        self.moved: dict[Home, set[ObjectRef]] = {}
+        """What rows keep that other rows gave up, by home."""
+        self.reserved: dict[ObjectRef, Home] = {}
+        """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
+        self._added: dict[ObjectRef, Home] = {}
+        self._used: dict[ObjectRef, tuple[GrantUse, Home]] = {}
 
     # Keys that the application chose
 
@@ -796,15 +798,17 @@ class Unit:
 # What is remembered of a session
 
 
-@dataclass(slots=True, eq=False)
 class SessionFiles:
     """What filecolumn remembers of one session."""
 
-    frames: Frames = field(default_factory=Frames)
-    flush: Flush | None = None
-    """The flush that is under way."""
-    permits: list[WritePermit] = field(default_factory=list[WritePermit])
-    """The values that it may write."""
+    __slots__ = ("flush", "frames", "permits")
+
+    def __init__(self) -> None:
+        self.frames = Frames()
+        self.flush: Flush | None = None
+        """The flush that is under way."""
+        self.permits: list[WritePermit] = []
+        """The values that it may write."""
 
     def begin_flush(self, session: Session) -> Flush:
         """Return the flush that is under way from now on."""
