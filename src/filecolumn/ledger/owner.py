@@ -19,7 +19,7 @@ from functools import partial
 from hashlib import sha256
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, delete, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from filecolumn.backends.base import StorageBackend
@@ -41,6 +41,7 @@ __all__ = (
     "adopt_storage",
     "examined",
     "forget_standings",
+    "generation_column",
     "generation_in",
     "is_registered",
     "is_retired",
@@ -353,12 +354,17 @@ def _locked_generation(connection: Connection, ledger: Ledger) -> dict[str, str]
 
 def generation_in(connection: Connection, ledger: Ledger) -> int:
     """Return the generation of the database, as the connection's transaction sees it."""
-    query = prepared(
-        ledger.meta.metadata,
-        generation_in,
-        lambda: select(ledger.meta.c.value).where(ledger.meta.c.name == GENERATION),
-    )
+    query = prepared(ledger.meta.metadata, generation_in, lambda: _generation(ledger))
     return int(connection.scalar(query) or 0)
+
+
+def generation_column(ledger: Ledger) -> ColumnElement[str]:
+    """Return the generation of the database, as text, for a query that reads rows; NULL for 0."""
+    return _generation(ledger).scalar_subquery()
+
+
+def _generation(ledger: Ledger) -> Select[tuple[str]]:
+    return select(ledger.meta.c.value).where(ledger.meta.c.name == GENERATION)
 
 
 class Examiner:

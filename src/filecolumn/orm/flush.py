@@ -261,9 +261,9 @@ class Flush:
             given_up = {ref for of, ref in self._given_up if of is home}
             if not given_up:
                 continue
-            rereading.read(home.connection)
+            rereading.read(home.connection, None if home.at is None else home.at.ledger)
             kept = {ref for ref in given_up if rereading.holds(ref[1])}
-            self._unit.note_generation(home)
+            self._unit.note_generation(home, rereading.generation)
             self._unit.keep(home, kept, dict.fromkeys(table.name for table, _ in rereading.rows))
             if rereading.moves_rows(home.connection):
                 self._unit.leave_to_drains(given_up)
@@ -770,10 +770,12 @@ class Unit:
         for ref in refs:
             self.frame.released.pop(ref, None)
 
-    def note_generation(self, home: Home) -> None:
-        """Read the database's generation in the transaction of what it is about to remove."""
+    def note_generation(self, home: Home, known: int | None = None) -> None:
+        """Note the database's generation in the transaction of what it is about to remove; read it if unknown."""
         if home.at is not None and home.at not in self.frame.generations:
-            self.frame.generations[home.at] = generation_in(home.connection, home.at.ledger)
+            self.frame.generations[home.at] = (
+                generation_in(home.connection, home.at.ledger) if known is None else known
+            )
 
     def leave_to_drains(self, refs: Iterable[ObjectRef]) -> None:
         """Remove nothing of these at the end of the transaction: a drain looks for rows first."""
