@@ -153,15 +153,15 @@ def _query(
         statement = prepared(
             table.metadata,
             (_query, table, key[0], len(table.columns), dialect.name, ledger),
-            lambda: _selected(
-                table, dialect, ledger, key[0].in_(bindparam("identities", expanding=True))
-            ),
+            lambda: _selected(table, dialect, ledger, key[0].in_(bindparam("identities", expanding=True))),
         )
         return statement, {"identities": [identity[0] for identity in identities]}
     return _selected(table, dialect, ledger, rows_in(key, identities)), {}
 
 
-def _selected(table: Table, dialect: Dialect, ledger: Ledger | None, are_wanted: ColumnElement[bool]) -> Query:
+def _selected(
+    table: Table, dialect: Dialect, ledger: Ledger | None, are_wanted: ColumnElement[bool]
+) -> Query:
     """Return the query for the generation, and the raw text of each file column of the rows that are wanted."""
     columns = [column for column in table.columns if isinstance(column.type, StoredObject)]
     texts = [raw_text(column, dialect) for column in columns]

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, finalize
 
 from sqlalchemy import Column, Connection, Dialect, Engine, Transaction, event, select
@@ -432,7 +432,8 @@ def _finish(frame: Frame) -> None:
         if at is None:
             _delete(group)
         else:
-            conclude(at, group, frame.generations.get(at))
+            are_doomed = group <= frame.doomed.keys()
+            conclude(at, group, frame.generations.get(at), are_doomed=are_doomed)
 
 
 def _undo(frame: Frame) -> None:
