@@ -11,7 +11,7 @@ is there.  What the database did instead of what it was told is found by `Flush.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -111,7 +111,7 @@ class Change:
 
     Nothing is to be decided about them: a list of a thousand files that gets another one has one slot.
     """
-    kept_refs: Set[ObjectRef] = frozenset()
+    kept_refs: set[ObjectRef] = field(default_factory=set[ObjectRef])
     """Where they are."""
     is_compared: bool = False
     """Whether the row was found to have, one for one, the files that the session saw."""
@@ -130,7 +130,7 @@ class Change:
         """Make a slot of each file that the row was to keep, since nobody can tell whether it has them."""
         slots = slots_of(self.state, self.attribute, self.files)
         new = [slot for slot in slots if id(slot.file) in self.kept]
-        self.kept, self.kept_refs = {}, frozenset()
+        self.kept, self.kept_refs = {}, set()
         self.slots += new
         return new
 
@@ -339,9 +339,7 @@ def _kept(state: State, key: str, files: Sequence[FileObject]) -> dict[int, obje
     # one that stands in the list twice is copied
     if not had or len(set(map(id, files))) < len(files):
         return {}
-    return {
-        id(file): undecoded(file) for file in files if id(file) in had and file_state(file).is_untouched
-    }
+    return {id(file): undecoded(file) for file in files if id(file) in had and file_state(file).is_untouched}
 
 
 # Storing
@@ -450,7 +448,7 @@ def _refuse_overwriting(chosen: Iterable[Slot]) -> None:
             raise overwriting_error(op)
 
 
-def _note_upload(frame: Frame, upload: Upload, others: Set[Upload]) -> None:
+def _note_upload(frame: Frame, upload: Upload, others: set[Upload]) -> None:
     """Note an upload before it begins; ObjectExistsError for a key that another upload of this transaction has."""
     known = frame.uploads.get(upload.ref)
     if known is not None and (known.done or known in others):
@@ -549,8 +547,9 @@ def _have_same_rows(
         for one, two in zip(seen, now, strict=True)
         if not _is_same_text(texts.get(id(one)) or undecoded(one), two)
     ]
-    # of all of them, since one may be corrupt
-    return all([one.row_facts == two.facts for one, two in others])
+    # all of them are decoded, since one may be corrupt
+    same = [one.row_facts == two.facts for one, two in others]
+    return all(same)
 
 
 def _is_same_text(text: object, file: FileObject) -> bool:
@@ -648,7 +647,7 @@ def record(
     slots: Sequence[Slot],
     committed: Sequence[CommittedFile] = (),
     removed: Collection[HomeRef] = (),
-    kept: Mapping[Home, Set[ObjectRef]] = MappingProxyType({}),
+    kept: Mapping[Home, set[ObjectRef]] = MappingProxyType({}),
 ) -> None:
     """Write into the ledgers what becomes of each object, and note what the commit deletes.
 

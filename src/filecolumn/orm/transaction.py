@@ -8,7 +8,7 @@ one for each savepoint in it.  Its connections tell when COMMIT is sent, and tha
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -229,7 +229,7 @@ class Frame:
                 return at
         return None
 
-    def not_added(self, refs: Set[ObjectRef]) -> Set[ObjectRef]:
+    def not_added(self, refs: set[ObjectRef]) -> set[ObjectRef]:
         """Return those of *refs* that were in the ledger, if it has them, before this transaction."""
         for frame in self._and_outer():
             refs = refs - frame.added.keys() - frame.found.keys()
