@@ -106,11 +106,13 @@ class Change:
     """What the attribute will have."""
     slots: list[Slot] = field(default_factory=list[Slot])
     """One for each of them, but for what is kept."""
-    kept: Mapping[int, object] = field(default_factory=dict[int, object])
-    """Files that the row has and keeps as they are, by `id`, each with its JSON if that is not decoded yet.
+    kept: Mapping[int, FileState] = field(default_factory=dict[int, FileState])
+    """Files that the row has and keeps as they are, by `id`.
 
     Nothing is to be decided about them: a list of a thousand files that gets another one has one slot.
     """
+    kept_texts: Mapping[int, object] = field(default_factory=dict[int, object])
+    """The JSON of their rows, by `id`, if it was not decoded before."""
     kept_refs: set[ObjectRef] = field(default_factory=set[ObjectRef])
     """Where they are."""
     is_compared: bool = False
@@ -122,9 +124,10 @@ class Change:
         """The attribute of the row."""
         return id(self.state), self.attribute.key
 
-    def kept_files(self) -> Iterator[FileState]:
-        """Yield the files that the row keeps."""
-        return (file_state(file) for file in self.files if id(file) in self.kept)
+    def check_kept(self) -> None:
+        """Note where kept files are; raise what makes it impossible to write them again."""
+        self.kept_texts = {key: file.row for key, file in self.kept.items()}
+        self.kept_refs = check_kept(self.attribute, self.kept.values())
 
     def keep_nothing(self) -> list[Slot]:
         """Make a slot of each file that the row was to keep, since nobody can tell whether it has them."""
@@ -216,7 +219,7 @@ class Flush:
         check(slots)
         for change in changes:
             if change.kept:
-                change.kept_refs = check_kept(change.attribute, change.kept_files())
+                change.check_kept()
         store(unit, slots)
         rows = read_for_update(unit, changes)
         if unknown := refuse_conflicts(changes, rows):
@@ -285,7 +288,7 @@ class Flush:
             for slot in change.slots:
                 if id(slot.file) in present:
                     self._unit.attach(slot)
-            for file in change.kept_files():
+            for file in change.kept.values():
                 # a listener may have changed it since
                 self._unit.note_flushed(file)
             if isinstance(value, FileObjectList):
@@ -332,14 +335,15 @@ def _are(settled: Sequence[FileObject], files: Sequence[FileObject]) -> bool:
     return list(map(id, settled)) == list(map(id, files))
 
 
-def _kept(state: State, key: str, files: Sequence[FileObject]) -> dict[int, object]:
-    """Return which files of a list its row keeps as they are, by `id`, each with its JSON if that is not decoded."""
+def _kept(state: State, key: str, files: Sequence[FileObject]) -> dict[int, FileState]:
+    """Return the files of a list that its row keeps as they are, by `id`."""
     seen = (_seen_files(state, key) or ()) if state.key is not None else ()
     had = set(map(id, seen))
     # one that stands in the list twice is copied
     if not had or len(set(map(id, files))) < len(files):
         return {}
-    return {id(file): undecoded(file) for file in files if id(file) in had and file_state(file).is_untouched}
+    states = {id(file): file_state(file) for file in files if id(file) in had}
+    return {key: file for key, file in states.items() if file.is_untouched}
 
 
 # Storing
@@ -522,7 +526,7 @@ def _is_unchanged(change: Change, row: RowValues | None) -> bool:
     if seen is None or (not seen and row is None):
         return False
     now = None if row is None else files_in(row[key])
-    if now is not None and _have_same_rows(seen, now, change.kept):
+    if now is not None and _have_same_rows(seen, now, change.kept_texts):
         return True
     what = "deleted the row" if now is None else "changed its files"
     raise ConcurrentFileChangeError(
