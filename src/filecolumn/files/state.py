@@ -219,9 +219,21 @@ class FileState:
             self.row = None
         return self.known
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether a row has the file just as it is."""
+        return self.unflushed is None and isinstance(self.content, Stored)
+
     def decode(self) -> None:
         """Raise CorruptFileMetadataError if the row has no facts."""
         _ = self.row_facts
+
+    def decode_with(self, other: FileState) -> None:
+        """Decode this file and *other*; once, if their rows have the same text."""
+        if self.known is None and isinstance(self.row, str) and self.row == other.row:
+            self.known, self.row = other.row_facts, None
+        self.decode()
+        other.decode()
 
     def change(self, facts: FileFacts) -> None:
         """Change the facts; a row has them after the next flush."""

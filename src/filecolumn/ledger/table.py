@@ -160,10 +160,13 @@ def bind_keys(refs: Iterable[ObjectRef]) -> list[dict[str, object]]:
 
 
 def _by_name(refs: Iterable[ObjectRef]) -> dict[str, list[str]]:
-    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    by_backend: defaultdict[str, list[str]] = defaultdict(list)
     for backend, key in refs:
+        by_backend[backend].append(key)
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for backend, keys in by_backend.items():
         for name in names_of(backend):
-            by_name[name].append(key)
+            by_name[name] += keys
     return by_name
 
 

@@ -61,8 +61,10 @@ from sqlalchemy import (
     Connection,
     Engine,
     Insert,
+    Select,
     Update,
     bindparam,
+    func,
     insert,
     select,
     true,
@@ -287,7 +289,7 @@ def _insert_used(connection: Connection, ledger: Ledger, used: Mapping[ObjectRef
 
 def _assert_live(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
     for batch in batches(sorted(refs), BATCH):
-        if _set_state(connection, ledger, batch, State.LIVE) == len(batch):
+        if _lock_live(connection, ledger, batch) == len(batch):
             continue
         known = _known(connection, ledger, batch)
         for (_, key), entry in known.items():
@@ -297,6 +299,21 @@ def _assert_live(connection: Connection, ledger: Ledger, refs: Collection[Object
                     "load the row again and retry"
                 )
         _adopt(connection, ledger, [ref for ref in batch if ref not in known], State.LIVE)
+
+
+def _lock_live(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef]) -> int:
+    """Lock the live ones of *refs* until the transaction ends, and return their number."""
+    if connection.dialect.name != "postgresql":
+        return _set_state(connection, ledger, refs, State.LIVE)
+
+    def count_locked() -> Select[int]:
+        columns = ledger.table.c
+        live = select(columns.key).where(keys_bound(ledger), columns.state == State.LIVE.value)
+        return select(func.count()).select_from(live.with_for_update().subquery())
+
+    # there an UPDATE makes a new version of each entry, also of one that it does not change
+    statement = prepared(ledger.table.metadata, _lock_live, count_locked)
+    return sum(connection.execute(statement, keys).scalar_one() for keys in bind_keys(refs))
 
 
 def _doom(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> set[ObjectRef]:

@@ -49,7 +49,10 @@ class Rereading:
     rows: dict[tuple[Table, Key], set[Identity]] = field(
         default_factory=dict[tuple[Table, "Key"], set[Identity]]
     )
-    referenced: list[ReferencedKeys] = field(default_factory=list[ReferencedKeys])
+    keys: set[str] = field(default_factory=set[str])
+    """What their values refer to, of all that can be read."""
+    unread: list[ReferencedKeys] = field(default_factory=list[ReferencedKeys])
+    """The values that cannot be read: each refers to what occurs in its text."""
     unreadable: bool = False
     """Whether some value cannot be decoded at all: it may hold anything."""
     generation: int | None = None
@@ -93,15 +96,20 @@ class Rereading:
 
     def holds(self, key: str) -> bool:
         """Return whether a row still holds *key*."""
-        return self.unreadable or any(keys.holds(key) for keys in self.referenced)
+        return self.unreadable or key in self.keys or any(value.holds(key) for value in self.unread)
 
     def _note(self, value: object) -> None:
         if value is None:
             return
         try:
-            self.referenced.append(referenced_keys(value))
+            found = referenced_keys(value)
         except UndecodableError:
             self.unreadable = True
+            return
+        if found.text is None:
+            self.keys |= found.keys
+        else:
+            self.unread.append(found)
 
 
 def identities_of(

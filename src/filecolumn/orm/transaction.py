@@ -229,6 +229,12 @@ class Frame:
                 return at
         return None
 
+    def not_added(self, refs: set[ObjectRef]) -> set[ObjectRef]:
+        """Return those of *refs* that were in the ledger, if it has them, before this transaction."""
+        for frame in self._and_outer():
+            refs = refs - frame.added.keys() - frame.found.keys()
+        return refs
+
     def has_used(self, upload: ObjectRef) -> bool:
         """Return whether this transaction has used up the grant of an upload."""
         return any(upload in frame.used for frame in self._and_outer())
@@ -270,8 +276,11 @@ class Frame:
         self.used |= inner.used
         for ref, files in inner.released.items():
             self.released.setdefault(ref, []).extend(files)
-        self.rewritten = inner.rewritten | self.rewritten
-        self.rewritten_lists = inner.rewritten_lists | self.rewritten_lists
+        # what was first in the transaction stays; not by `|`, which copies all of it for each savepoint
+        for file, facts in inner.rewritten.items():
+            self.rewritten.setdefault(file, facts)
+        for files, before in inner.rewritten_lists.items():
+            self.rewritten_lists.setdefault(files, before)
         self.added |= inner.added
         self.found |= inner.found
         self.doomed |= inner.doomed
