@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
@@ -13,6 +14,7 @@ from functools import cache, lru_cache
 from itertools import chain
 from typing import Literal, NoReturn, TypeGuard, cast
 
+from filecolumn.backends.base import Stat
 from filecolumn.errors import ContentRejectedError, CorruptFileMetadataError, InvalidKeyError
 from filecolumn.naming import (
     DEFAULT_CONTENT_TYPE,
@@ -41,6 +43,7 @@ __all__ = (
     "read_only",
     "row_from_facts",
     "rows_of",
+    "with_content",
 )
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
@@ -143,6 +146,25 @@ class FileFacts:
     _set_foreign,
     _set_unknown,
 ) = (vars(FileFacts)[each.name].__set__ for each in fields(FileFacts))
+
+
+def with_content(known: FileFacts, content_type: str, sniffed: str, checksum: str, stat: Stat) -> FileFacts:
+    """Return *known*, of a new file, with what is true of its content once that is stored."""
+    return FileFacts(
+        filename=known.filename,
+        key=stat.key,
+        backend=known.backend,
+        content_type=content_type,
+        size=stat.size,
+        checksum=checksum,
+        etag=stat.etag,
+        version_id=stat.version_id,
+        # The answer to a PUT seldom has a date, and asking would be a second request
+        last_modified=known_time(stat.last_modified, time.time()),
+        metadata=known.metadata,
+        sniffed=sniffed,
+        unknown=known.unknown,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,9 +366,9 @@ _UNSTORABLE = re.compile(r"[\ud800-\udfff]|(?<!\\)(?:\\\\)*\\u0000")
 
 def known_time(*candidates: float | None) -> float | None:
     """Return the first time that a row can hold; None if there is none, as when the clock is before 1970."""
-    for time in candidates:
-        if time is not None and _fits(time):
-            return time
+    for moment in candidates:
+        if moment is not None and _fits(moment):
+            return moment
     return None
 
 
