@@ -229,7 +229,7 @@ class Flush:
         committed = committed_files(unit, changes, rows)
         check_content(slots, committed, ((each.row, ref) for each in changes for ref in each.kept_refs))
         kept = kept_by_home(unit, changes)
-        removed = {(home, ref) for home, ref in assign(slots, committed) if ref not in kept.get(home, ())}
+        removed = assign(slots, committed) - {(home, ref) for home, refs in kept.items() for ref in refs}
         copy(unit, slots)
         record(unit, slots, committed, removed, kept)
         self._given_up |= removed

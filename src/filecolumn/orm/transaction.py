@@ -277,10 +277,10 @@ class Frame:
         for ref, files in inner.released.items():
             self.released.setdefault(ref, []).extend(files)
         # what was first in the transaction stays; not by `|`, which copies all of it for each savepoint
-        for file, facts in inner.rewritten.items():
-            self.rewritten.setdefault(file, facts)
-        for files, before in inner.rewritten_lists.items():
-            self.rewritten_lists.setdefault(files, before)
+        for id_, rewritten in inner.rewritten.items():
+            self.rewritten.setdefault(id_, rewritten)
+        for id_, rewritten_list in inner.rewritten_lists.items():
+            self.rewritten_lists.setdefault(id_, rewritten_list)
         self.added |= inner.added
         self.found |= inner.found
         self.doomed |= inner.doomed
