@@ -354,6 +354,27 @@ async def test_a_kept_file_that_another_transaction_has_doomed_is_refused(
     assert await held_pages(driver) == contents() == [b"1", b"2", b"3"]
 
 
+@pytest.mark.parametrize("looked_at", [[], [0], [1, 2], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize("removed", [0, 2])
+async def test_a_list_from_which_another_transaction_took_a_file_is_not_written(
+    driver: Driver, three_pages: None, looked_at: list[int], removed: int
+) -> None:
+    async with driver.session(expire_on_commit=False) as session:
+        document = await session.one(Document, 1)
+        assert [document.pages[index].size for index in looked_at] == [1] * len(looked_at)
+        await session.commit()
+        async with driver.session() as other:
+            changed = await other.one(Document, 1)
+            del changed.pages[removed]
+            await other.commit()
+        document.pages.append(file(b"4"))
+        with pytest.raises(ConcurrentFileChangeError, match="changed its files"):
+            await session.commit()
+        await session.rollback()
+    kept = [body for index, body in enumerate((b"1", b"2", b"3")) if index != removed]
+    assert await held_pages(driver) == contents() == kept
+
+
 async def test_a_kept_file_that_the_ledger_does_not_have_is_recorded(
     driver: Driver, three_pages: None
 ) -> None:
