@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
+from statistics import median
 
 from benchmarks import calls, contenders, report
-from benchmarks.budgets import judge
+from benchmarks.budgets import OURS, Outcome, judge
 from benchmarks.measuring import Measure, Size
 from benchmarks.places import UnavailableError
 from benchmarks.runner import Taken, in_turn, processes
@@ -33,8 +34,9 @@ FIGURES: dict[str, tuple[str, Callable[[], Mapping[str, float]]]] = {
 class Run:
     """One run: what was measured, and what could not be."""
 
-    def __init__(self, size: Size, only: list[str]) -> None:
+    def __init__(self, size: Size, only: list[str], average: report.Average) -> None:
         self.size = size
+        self.average = average
         self.only = only
         self.progress = report.Progress()
         self.measured: dict[str, tuple[Measure, dict[str, Taken]]] = {}
@@ -52,7 +54,7 @@ class Run:
         taking_part = {measure.name: subject.taking_part(measure) for measure in measures}
         classes = {
             contender: class_
-            for contender, class_ in subject.all_contenders().items()
+            for contender, class_ in subject.contenders().items()
             if any(contender in names for names in taking_part.values())
         }
         if not classes:
@@ -81,18 +83,24 @@ class Run:
         self.progress.start(name)
         self.figures[name] = measured()
         self.progress.clear()
-        report.show_figures(name, title, [], self.figures[name])
+        outcomes = [outcome for outcome in self.judged() if outcome.budget.measure == name]
+        report.show_figures(name, title, outcomes, self.figures[name])
 
     def _keep(self, name: str, measure: Measure, taken: dict[str, Taken]) -> None:
         self.measured[name] = (measure, taken)
         self.progress.clear()
-        outcomes = [outcome for outcome in judge(self.taken()) if outcome.budget.measure == name]
-        report.show_measure(name, measure, taken, outcomes)
+        outcomes = [outcome for outcome in self.judged() if outcome.budget.measure == name]
+        report.show_measure(name, measure, taken, outcomes, self.average)
         sys.stdout.flush()
+
+    def judged(self) -> list[Outcome]:
+        """Compare what was measured with the budgets."""
+        return judge(self.taken(), self.average)
 
     def taken(self) -> dict[str, dict[str, Taken]]:
         """Return what was measured, by measure and contender."""
-        return {name: taken for name, (_, taken) in self.measured.items()}
+        figures = {name: {OURS: Taken(samples=[dict(found)])} for name, found in self.figures.items()}
+        return {name: taken for name, (_, taken) in self.measured.items()} | figures
 
 
 def main() -> int:
@@ -105,7 +113,11 @@ def main() -> int:
     )
     sizes = parser.add_mutually_exclusive_group()
     for option, size, text in (
-        ("--quick", QUICK, "about a minute: two rounds, less of everything"),
+        (
+            "--quick",
+            QUICK,
+            "about a minute: one or two rounds, less of everything, and not what needs most time",
+        ),
         ("--full", FULL, "twice as many rounds"),
         ("--tiny", TINY, "only see that it works"),
     ):
@@ -113,21 +125,32 @@ def main() -> int:
     parser.add_argument(
         "--json", type=Path, default=Path(".benchmarks/latest.json"), help="default: %(default)s"
     )
+    parser.add_argument(
+        "--minima",
+        dest="average",
+        action="store_const",
+        const=min,
+        help="show and compare minima of rounds in place of medians: for a machine that is busy",
+    )
     parser.add_argument("--check", action="store_true", help="exit 1 where a budget is missed")
     parser.add_argument("--list", action="store_true", help="name all measures, and end")
-    parser.set_defaults(size=NORMAL)
+    parser.set_defaults(size=NORMAL, average=median)
     arguments = parser.parse_args()
     if unknown := set(arguments.subject) - set(names):
         parser.error(f"no such subject: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     if arguments.list:
         _list()
         return 0
-    return _run(
-        Run(arguments.size, arguments.only), arguments.subject or names, arguments.json, arguments.check
-    )
+    usual = [
+        name
+        for name in names
+        if name not in SUBJECTS or SUBJECTS[name].in_quick or arguments.size is not QUICK
+    ]
+    run = Run(arguments.size, arguments.only, arguments.average)
+    return _run(run, arguments.subject or usual, arguments.json, check=arguments.check)
 
 
-def _run(run: Run, names: list[str], path: Path, check: bool) -> int:
+def _run(run: Run, names: list[str], path: Path, *, check: bool) -> int:
     facts = report.environment()
     report.show_environment(facts)
     found, left_out = contenders.find()
@@ -137,7 +160,7 @@ def _run(run: Run, names: list[str], path: Path, check: bool) -> int:
             run.subject(name)
         elif run.chosen(name):
             run.figure(name)
-    outcomes = judge(run.taken())
+    outcomes = run.judged()
     report.show_summary(outcomes, run.not_measured)
     report.write(
         path,
@@ -150,7 +173,7 @@ def _run(run: Run, names: list[str], path: Path, check: bool) -> int:
         record.failure
         for taken in run.taken().values()
         for name, record in taken.items()
-        if name.startswith("filecolumn")
+        if name.startswith(OURS)
     )
     return int(failed or (check and any(outcome.over for outcome in outcomes)))
 

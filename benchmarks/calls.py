@@ -34,7 +34,6 @@ FUNCTIONS = 5
 """The longest ones shown."""
 LONGEST = 60
 """Lines that a function may have, signature and docstring included."""
-BUDGETS = {"flush: calls": 120, "flush: modules": 15, "save in a folder: all calls": 1300}
 
 
 @dataclass(frozen=True, slots=True)

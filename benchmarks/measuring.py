@@ -6,11 +6,11 @@ import gc
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Sample = dict[str, float]
-"""What a run took, by metric; `cpu` and `wall` are seconds for each item."""
+"""What a run took, by metric; `cpu` and `wall` are seconds for each of its `items`."""
 
 
 @contextmanager
@@ -25,8 +25,7 @@ def sampled(items: int) -> Iterator[Sample]:
     finally:
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         gc.unfreeze()
-    sample.setdefault("cpu", cpu / items)
-    sample.setdefault("wall", wall / items)
+    sample |= {"cpu": cpu / items, "wall": wall / items, "items": items}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,5 +69,5 @@ class Measure:
     """What one item of the measure is."""
     metrics: tuple[str, ...] = ("cpu", "wall")
     """The figures shown; the first is what budgets compare."""
-    contenders: tuple[str, ...] | None = field(default=None)
+    contenders: tuple[str, ...] | None = None
     """Those that take part, if not all that can."""

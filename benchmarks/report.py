@@ -6,10 +6,11 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.budgets import FLOOR, Outcome
@@ -33,6 +34,8 @@ PACKAGES = (
 )
 SCALES = {"cpu": 1e6, "wall": 1e6}
 UNITS = {"cpu": "cpu us", "wall": "wall us"}
+Average = Callable[[Sequence[float]], float]
+"""Makes one figure of those of all rounds."""
 ANSI_ERASE = "\r\x1b[K"
 
 
@@ -89,22 +92,31 @@ def show_contenders(classes: Iterable[type[Any]], left_out: Mapping[str, str]) -
 
 
 def show_measure(
-    name: str, measure: Measure, taken: Mapping[str, Taken], outcomes: Sequence[Outcome]
+    name: str,
+    measure: Measure,
+    taken: Mapping[str, Taken],
+    outcomes: Sequence[Outcome],
+    average: Average,
 ) -> None:
     """Print one table, and the budgets under it."""
     print(f"\n{name}: {measure.title}, each {measure.item}")
-    reference = taken[FLOOR].median(measure.metrics[0]) if FLOOR in taken else None
+    floor = taken[FLOOR].values(measure.metrics[0]) if FLOOR in taken else []
+    reference = average(floor) if floor else None
     against = f"x {FLOOR}" if reference else ""
     rows = [("", *(UNITS.get(metric, metric) for metric in measure.metrics), against)]
     for contender, record in taken.items():
-        medians = [record.median(metric) for metric in measure.metrics]
-        ratio = f"{medians[0] / reference:.2f}" if reference and medians[0] else ""
+        values = [record.values(metric) for metric in measure.metrics]
+        averages = [average(each) if each else None for each in values]
+        ratio = f"{averages[0] / reference:.2f}" if reference and averages[0] else ""
         figures = [
             "" if value is None else f"{value * SCALES.get(metric, 1):,.1f}"
-            for metric, value in zip(measure.metrics, medians, strict=True)
+            for metric, value in zip(measure.metrics, averages, strict=True)
         ]
-        rows.append((contender, *figures, record.failure[:60] or ratio))
+        rows.append((contender, *figures, "failed" if record.failure else ratio))
     _table(rows, "<" + ">" * (len(rows[0]) - 1))
+    for contender, record in taken.items():
+        if record.failure:
+            print(f"    {contender} failed: {record.failure}")
     _show_outcomes(outcomes, long=False)
 
 
@@ -169,7 +181,7 @@ def _figures(record: Taken) -> dict[str, Any]:
     metrics = sorted({metric for sample in record.samples for metric in sample})
     return {
         metric: {
-            "median": record.median(metric),
+            "median": median(record.values(metric)),
             "minimum": min(record.values(metric)),
             "rounds": record.values(metric),
         }

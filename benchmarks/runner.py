@@ -7,13 +7,16 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 from benchmarks.measuring import Measure, Sample, Size
+
+LIMIT = 300.0
+"""Seconds after which a contender's process is ended."""
 
 
 class ContenderFailedError(Exception):
@@ -49,7 +52,10 @@ class Process:
     def receive(self) -> dict[str, Any]:
         """Wait for the answer; ContenderFailedError if it says so, or none comes."""
         assert self._process.stdout is not None
+        limit = threading.Timer(LIMIT, self._process.kill)
+        limit.start()
         line = self._process.stdout.readline()
+        limit.cancel()
         if not line:
             raise ContenderFailedError(f"its process ended: {self.log()[-300:]}")
         answer: dict[str, Any] = json.loads(line)
@@ -82,11 +88,6 @@ class Taken:
 
     samples: list[Sample] = field(default_factory=list)
     failure: str = ""
-
-    def median(self, metric: str) -> float | None:
-        """Return the median of the rounds; None if it failed."""
-        values = self.values(metric)
-        return median(values) if values else None
 
     def values(self, metric: str) -> list[float]:
         """Return the figure of each round."""
@@ -124,7 +125,8 @@ def in_turn(
 ) -> dict[str, Taken]:
     """Let each contender work once a round, each round beginning with another; the first is not counted.
 
-    *around* is called before each run, and what it returns after it: figures that are seen from outside.
+    *around* is called before each run, and what it returns after it: figures of the whole run, seen from
+    outside; they are divided by the items of the run.
     """
     taken = {process.name: Taken(failure=process.broken) for process in running}
     amount = measure.amount if measure.fixed and size.shrink < 1000 else size.amount(measure.amount)
@@ -144,5 +146,7 @@ def in_turn(
                 record.failure = str(error)
                 continue
             if turn:
-                record.samples.append(sample | ended())
+                record.samples.append(
+                    sample | {name: figure / sample["items"] for name, figure in ended().items()}
+                )
     return taken

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -53,6 +54,28 @@ class Contender:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        self.content = CONTENT
+        """What files have."""
+
+    def stored(self) -> int | None:
+        """Return how many files are in the folder; None for a bucket."""
+        if self.place.s3:
+            return None
+        return sum(len(files) for _, _, files in os.walk(self.place.folder))
+
+
+class NotDoneError(Exception):
+    """A contender was measured that had not done its work."""
+
+
+@contextmanager
+def storing(contender: Contender, files: int) -> Iterator[None]:
+    """Raise NotDoneError if there are not so many files more after the block."""
+    before = contender.stored()
+    yield
+    after = contender.stored()
+    if before is not None and after is not None and after < before + files:
+        raise NotDoneError(f"{after - before} of {files} files were stored")
 
 
 class Mapped(Contender):
@@ -109,6 +132,43 @@ class Mapped(Contender):
     def those(self, keys: Sequence[int]) -> Select[tuple[Record]]:
         """Return the statement for rows."""
         return select(self.record).where(table_of(self.record).c.id.in_(keys))
+
+    # --- rows with a list of files
+
+    @cached_property
+    def shelf(self) -> type[Record]:
+        """Return the model whose rows have lists."""
+        class_ = model("shelves", self.column(multiple=True))
+        table_of(class_).metadata.create_all(self.engine)
+        return class_
+
+    def fill_list(self, files: int) -> int:
+        """Save a row with that many files, and return its key."""
+        with self.session() as session:
+            shelf = self.shelf(title="a", file=[self.file() for _ in range(files)])
+            session.add(shelf)
+            session.commit()
+            return shelf.id
+
+    def append(self, key: int) -> None:
+        """Add a file to a row's."""
+        with self.session() as session:
+            shelf = session.get_one(self.shelf, key)
+            shelf.file.append(self.file())
+            session.commit()
+
+    def clear_list(self, key: int) -> None:
+        """Take all files from a row."""
+        with self.session() as session:
+            shelf = session.get_one(self.shelf, key)
+            shelf.file = []
+            session.commit()
+
+    def delete_list(self, key: int) -> None:
+        """Delete a row with its files."""
+        with self.session() as session:
+            session.delete(session.get_one(self.shelf, key))
+            session.commit()
 
     # --- async twins
 

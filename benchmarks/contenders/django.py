@@ -12,7 +12,7 @@ from django.core.files.storage import FileSystemStorage
 from django.db import connections, models, transaction
 from sqlalchemy import make_url
 
-from benchmarks.contenders.base import CONTENT, Contender, Place
+from benchmarks.contenders.base import Contender, Place
 
 
 class Django(Contender):
@@ -52,7 +52,7 @@ class Django(Contender):
         )
 
     def save(self, files: int) -> None:
-        new = [self.model(title="a", file=ContentFile(CONTENT, "a.bin")) for _ in range(files)]
+        new = [self.model(title="a", file=ContentFile(self.content, "a.bin")) for _ in range(files)]
         with transaction.atomic(self.place.key):
             if files == 1:
                 new[0].save(using=self.place.key)
@@ -62,7 +62,7 @@ class Django(Contender):
     def replace(self, key: int) -> None:
         with transaction.atomic(self.place.key):
             record = self.rows.get(pk=key)
-            record.file.save("b.bin", ContentFile(CONTENT))
+            record.file.save("b.bin", ContentFile(self.content))
 
     def delete(self, keys: Sequence[int]) -> None:
         with transaction.atomic(self.place.key):

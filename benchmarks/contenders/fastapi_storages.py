@@ -10,15 +10,15 @@ from fastapi_storages import FileSystemStorage
 from fastapi_storages.integrations.sqlalchemy import FileType
 from sqlalchemy.types import TypeEngine
 
-from benchmarks.contenders.base import CONTENT, Mapped
+from benchmarks.contenders.base import Mapped
 
 
 class _Upload:
     """What it takes: a framework's upload."""
 
-    def __init__(self) -> None:
+    def __init__(self, content: bytes) -> None:
         self.filename = f"{uuid4().hex}.bin"
-        self.file: BinaryIO = BytesIO(CONTENT)
+        self.file: BinaryIO = BytesIO(content)
 
 
 class FastapiStorages(Mapped):
@@ -29,7 +29,7 @@ class FastapiStorages(Mapped):
         return FileType(storage=FileSystemStorage(self.place.folder))
 
     def file(self) -> object:
-        return _Upload()
+        return _Upload(self.content)
 
     def raw(self, files: int) -> str:
         return f"{self.place.folder}/0d0e0ad0.pdf"

@@ -10,7 +10,7 @@ from depot.io.utils import FileIntent
 from depot.manager import DepotManager
 from sqlalchemy.types import TypeEngine
 
-from benchmarks.contenders.base import CONTENT, Mapped
+from benchmarks.contenders.base import Mapped
 
 
 class Filedepot(Mapped):
@@ -25,7 +25,7 @@ class Filedepot(Mapped):
         return UploadedFileField(upload_storage=self.place.key)
 
     def file(self) -> object:
-        return FileIntent(CONTENT, "a.bin", "application/octet-stream")
+        return FileIntent(self.content, "a.bin", "application/octet-stream")
 
     def raw(self, files: int) -> str:
         path = f"{self.place.key}/0d0e0ad0-0000-4000-8000-000000000000"

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
-from benchmarks.contenders.base import CONTENT, Mapped, Place
+from benchmarks.contenders.base import Mapped, Place
 from benchmarks.models import model, plain_json, table_of
 
 FOLDER = "20260101/00"
@@ -58,18 +58,18 @@ class FloorWithLedger(Mapped):
     def put(self) -> Facts:
         """Store the content under a new key in a dated folder."""
         key = f"{FOLDER}/{uuid4().hex}.bin"
-        stored = self.store.put(key, CONTENT, mode="create", use_multipart=False)
+        stored = self.store.put(key, self.content, mode="create", use_multipart=False)
         if not self.place.s3:
             _fsync(os.path.join(self.place.folder, key), os.O_RDONLY)
         facts: Facts = {
             "filename": "a.bin",
             "to_filename": key,
             "content_type": "application/octet-stream",
-            "size": len(CONTENT),
+            "size": len(self.content),
             "etag": stored["e_tag"],
         }
         if self.ledger:
-            facts["checksum"] = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+            facts["checksum"] = f"sha256:{hashlib.sha256(self.content).hexdigest()}"
         return facts
 
     def put_all(self, files: int) -> list[Facts]:
@@ -122,6 +122,42 @@ class FloorWithLedger(Mapped):
             facts = [record.file for record in records]
             for record in records:
                 session.delete(record)
+            self.cross_off(session, facts)
+            session.commit()
+        self.remove(facts)
+
+    # --- rows with a list of files
+
+    def fill_list(self, files: int) -> int:
+        facts = self.put_all(files)
+        with self.session() as session:
+            shelf = self.shelf(title="a", file=facts)
+            session.add(shelf)
+            self.note(session, facts)
+            session.commit()
+            return shelf.id
+
+    def append(self, key: int) -> None:
+        with self.session() as session:
+            shelf = session.get_one(self.shelf, key)
+            facts = self.put_all(1)
+            shelf.file = [*shelf.file, *facts]
+            self.note(session, facts)
+            session.commit()
+
+    def clear_list(self, key: int) -> None:
+        with self.session() as session:
+            shelf = session.get_one(self.shelf, key)
+            facts, shelf.file = shelf.file, []
+            self.cross_off(session, facts)
+            session.commit()
+        self.remove(facts)
+
+    def delete_list(self, key: int) -> None:
+        with self.session() as session:
+            shelf = session.get_one(self.shelf, key)
+            facts = shelf.file
+            session.delete(shelf)
             self.cross_off(session, facts)
             session.commit()
         self.remove(facts)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.types import TypeEngine
 
-from benchmarks.contenders.base import CONTENT, Mapped
+from benchmarks.contenders.base import Mapped
 from filecolumn import FileObject, StoredObject, storages
 
 
@@ -29,7 +29,7 @@ class Ours(Mapped):
         return StoredObject(backend=self.place.key, multiple=multiple, ledger=self.promises)
 
     def file(self) -> object:
-        return FileObject("a.bin", content=CONTENT)
+        return FileObject("a.bin", content=self.content)
 
     def raw(self, files: int) -> str:
         row = {

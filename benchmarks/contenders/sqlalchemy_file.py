@@ -11,7 +11,7 @@ from sqlalchemy.types import TypeEngine
 from sqlalchemy_file import File, FileField
 from sqlalchemy_file.storage import StorageManager
 
-from benchmarks.contenders.base import CONTENT, Mapped
+from benchmarks.contenders.base import Mapped
 
 
 class SqlalchemyFile(Mapped):
@@ -28,7 +28,7 @@ class SqlalchemyFile(Mapped):
         return FileField(upload_storage=self.place.key, multiple=multiple)
 
     def file(self) -> object:
-        return File(content=CONTENT, filename="a.bin")
+        return File(content=self.content, filename="a.bin")
 
     def raw(self, files: int) -> str:
         facts = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -24,6 +26,21 @@ def read(contender: Any, times: int, rows: int, *, orm: bool, fact: str = "", fi
         for _ in range(times):
             assert (_orm if orm else _core)(contender, class_, look) == rows
     return sample
+
+
+def memory(contender: Any, _times: int, rows: int) -> Sample:  # noqa: ANN401 - any contender
+    """See what memory rows of the ORM take that are held and not looked at."""
+    class_ = _filled(contender, rows, 0)
+    with Session(contender.engine) as session:
+        session.scalars(select(class_).limit(10)).all()
+    with sampled(rows) as sample, Session(contender.engine) as session:
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        records = session.scalars(select(class_)).all()
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    return sample | {"bytes": (after - before) / len(records)}
 
 
 def _filled(contender: Any, rows: int, files: int) -> type[Record]:  # noqa: ANN401 - any contender
@@ -86,4 +103,14 @@ def _list_measures() -> tuple[Measure, ...]:
     )
 
 
-MEASURES = (*_measures(), *_list_measures())
+MEMORY = Measure(
+    name="memory",
+    title="memory of a row of the ORM that is loaded and not looked at",
+    work=memory,
+    needs="rows",
+    amount=5_000,
+    fixed=False,
+    item="row",
+    metrics=("bytes",),
+)
+MEASURES = (*_measures(), *_list_measures(), MEMORY)

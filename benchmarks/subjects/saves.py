@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace as replaced
 from typing import Any
 
+from benchmarks.contenders.base import storing
 from benchmarks.measuring import Measure, Sample, sampled
 
 DELETED = 200
 
 
 def save(contender: Any, times: int, files: int) -> Sample:  # noqa: ANN401 - any contender
-    contender.save(files)
-    with sampled(times * files) as sample:
+    with storing(contender, times * files), sampled(times * files) as sample:
         for _ in range(times):
             contender.save(files)
     return sample
 
 
 async def save_async(contender: Any, times: int, files: int) -> Sample:  # noqa: ANN401 - any contender
-    await contender.save_async(files)
-    with sampled(times * files) as sample:
+    with storing(contender, times * files), sampled(times * files) as sample:
         for _ in range(times):
             await contender.save_async(files)
     return sample
@@ -65,8 +65,7 @@ def sessions_async(sessions: int) -> Callable[..., Any]:
 
     async def work(contender: Any, times: int, _amount: int) -> Sample:  # noqa: ANN401 - any contender
         each = max(1, times // sessions)
-        await contender.sessions_async(sessions, 1)
-        with sampled(each * sessions) as sample:
+        with storing(contender, each * sessions), sampled(each * sessions) as sample:
             await contender.sessions_async(sessions, each)
         return sample
 
@@ -121,6 +120,7 @@ DELETE = (
     ),
 )
 MEASURES = (*ONE, *FIFTY, *MANY, *REPLACE, *DELETE)
+IN_S3 = tuple(replaced(measure, metrics=("cpu", "wall", "requests")) for measure in (*ONE, *FIFTY))
 SHORT = (*ONE, *FIFTY, REPLACE[0])
 SESSIONS = tuple(
     Measure(
