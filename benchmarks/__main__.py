@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from benchmarks import calls, contenders, report
+from benchmarks import applications, calls, contenders, report
 from benchmarks.budgets import OURS, Outcome, judge
 from benchmarks.measuring import Measure, Size
 from benchmarks.places import UnavailableError
@@ -22,7 +23,7 @@ from benchmarks.subjects import SUBJECTS
 
 NORMAL = Size(rounds=7, share=1)
 FULL = Size(rounds=15, share=1)
-QUICK = Size(rounds=2, share=0.2, shrink=4)
+QUICK = Size(rounds=2, share=0.15, shrink=8)
 TINY = Size(rounds=1, share=0, shrink=100_000)
 
 FIGURES: dict[str, tuple[str, Callable[[], Mapping[str, float]]]] = {
@@ -70,7 +71,7 @@ class Run:
                     self.progress.start(full)
                     mine = [process for process in running if process.name in taking_part[measure.name]]
                     taken = in_turn(mine, measure, self.size, self.progress.told, around)
-                    self._keep(full, measure, taken)
+                    self._keep(full, measure, taken, classes)
         except UnavailableError as error:
             self.progress.clear()
             for measure in measures:
@@ -86,11 +87,13 @@ class Run:
         outcomes = [outcome for outcome in self.judged() if outcome.budget.measure == name]
         report.show_figures(name, title, outcomes, self.figures[name])
 
-    def _keep(self, name: str, measure: Measure, taken: dict[str, Taken]) -> None:
+    def _keep(
+        self, name: str, measure: Measure, taken: dict[str, Taken], classes: Mapping[str, type[Any]]
+    ) -> None:
         self.measured[name] = (measure, taken)
         self.progress.clear()
         outcomes = [outcome for outcome in self.judged() if outcome.budget.measure == name]
-        report.show_measure(name, measure, taken, outcomes, self.average)
+        report.show_measure(name, measure, taken, outcomes, average=self.average, classes=classes)
         sys.stdout.flush()
 
     def judged(self) -> list[Outcome]:
@@ -154,6 +157,7 @@ def _run(run: Run, names: list[str], path: Path, *, check: bool) -> int:
     facts = report.environment()
     report.show_environment(facts)
     found, left_out = contenders.find()
+    left_out = left_out | applications.find()[1]
     report.show_contenders(found.values(), left_out)
     for name in names:
         if name in SUBJECTS:

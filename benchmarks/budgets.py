@@ -64,7 +64,7 @@ class Outcome:
         return self.value is not None and self.value > self.budget.most
 
 
-def _against(measures: str, most: float, **options: Any) -> tuple[Budget, ...]:  # noqa: ANN401 - fields of `Budget`
+def _against(measures: str, most: float, **options: Any) -> tuple[Budget, ...]:
     return tuple(Budget(measure=measure, most=most, **options) for measure in measures.split())
 
 

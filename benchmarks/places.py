@@ -136,6 +136,6 @@ def _execute(url: str, statement: str) -> None:
         raise UnavailableError(f"{error.name} is not installed") from error
 
 
-def _text(url: Any, driver: str) -> str:  # noqa: ANN401 - a URL of SQLAlchemy
+def _text(url: Any, driver: str) -> str:
     text: str = url.set(drivername=driver).render_as_string(hide_password=False)
     return text

@@ -87,8 +87,21 @@ def show_contenders(classes: Iterable[type[Any]], left_out: Mapping[str, str]) -
     rows += [(class_.name, class_.hashes, class_.durable, class_.deletes) for class_ in classes]
     print()
     _table(rows, "<<<<")
+    print(
+        "  In the tables: `hash` and `fsync` of content; deletes files [R]eplaced, [D]eleted, rolled [B]ack"
+    )
     for name, why in left_out.items():
-        print(f"{name} is left out: {why}")
+        print(f"  {name} is left out: {why}")
+
+
+def _work(class_: type[Any]) -> tuple[str, str, str]:
+    """Return in short what `show_contenders` says of one."""
+    deletes = {"replaced": "R", "deleted": "D", "rolled back": "B"}
+    return (
+        "-" if class_.hashes == "-" else "hash",
+        "-" if class_.durable.startswith("-") else "fsync",
+        "".join(letter for what, letter in deletes.items() if what in class_.deletes) or "-",
+    )
 
 
 def show_measure(
@@ -96,14 +109,18 @@ def show_measure(
     measure: Measure,
     taken: Mapping[str, Taken],
     outcomes: Sequence[Outcome],
+    *,
     average: Average,
+    classes: Mapping[str, type[Any]],
 ) -> None:
     """Print one table, and the budgets under it."""
     print(f"\n{name}: {measure.title}, each {measure.item}")
     floor = taken[FLOOR].values(measure.metrics[0]) if FLOOR in taken else []
     reference = average(floor) if floor else None
     against = f"x {FLOOR}" if reference else ""
-    rows = [("", *(UNITS.get(metric, metric) for metric in measure.metrics), against)]
+    libraries = all(hasattr(classes[name], "hashes") for name in taken)
+    work = ("hash", "fsync", "deletes") if libraries else ()
+    rows = [("", *work, *(UNITS.get(metric, metric) for metric in measure.metrics), against)]
     for contender, record in taken.items():
         values = [record.values(metric) for metric in measure.metrics]
         averages = [average(each) if each else None for each in values]
@@ -112,8 +129,9 @@ def show_measure(
             "" if value is None else f"{value * SCALES.get(metric, 1):,.1f}"
             for metric, value in zip(measure.metrics, averages, strict=True)
         ]
-        rows.append((contender, *figures, "failed" if record.failure else ratio))
-    _table(rows, "<" + ">" * (len(rows[0]) - 1))
+        work = _work(classes[contender]) if libraries else ()
+        rows.append((contender, *work, *figures, "failed" if record.failure else ratio))
+    _table(rows, "<" * (1 + len(work)) + ">" * (len(measure.metrics) + 1))
     for contender, record in taken.items():
         if record.failure:
             print(f"    {contender} failed: {record.failure}")

@@ -34,7 +34,7 @@ class Bare(Application):
         with (self.folder / "large.bin").open("wb") as file:
             file.writelines(random_pieces(megabytes))
 
-    def _get(self) -> Any:  # noqa: ANN401 - Litestar's handlers
+    def _get(self) -> Any:
         @get(["/small", "/large"])
         async def send(request: Request[Any, Any, Any]) -> Stream:
             content = await self.store.get_async(f"{request.scope['path'][1:]}.bin")
@@ -43,7 +43,7 @@ class Bare(Application):
 
         return send
 
-    def _form(self) -> Any:  # noqa: ANN401 - see _get
+    def _form(self) -> Any:
         @post("/form")
         async def form(data: MultipartBody[dict[str, UploadFile]]) -> None:
             content = await data["file"].read()
@@ -52,7 +52,7 @@ class Bare(Application):
 
         return form
 
-    def _put(self) -> Any:  # noqa: ANN401 - see _get
+    def _put(self) -> Any:
         @put("/large", request_max_body_size=None)
         async def up(request: Request[Any, Any, Any]) -> None:
             digest = hashlib.sha256()

@@ -44,28 +44,28 @@ class Ours(Application):
     def make_large(self, megabytes: int) -> None:
         self.large = FileObject("large.bin", content=random_pieces(megabytes), backend="files").save()
 
-    def _small(self) -> Any:  # noqa: ANN401 - Litestar's handlers
+    def _small(self) -> Any:
         @get("/small")
         async def small() -> FileObjectResponse:
             return FileObjectResponse(self.file)
 
         return small
 
-    def _large(self) -> Any:  # noqa: ANN401 - see _small
+    def _large(self) -> Any:
         @get("/large")
         async def large() -> FileObjectResponse:
             return FileObjectResponse(self.large)
 
         return large
 
-    def _form(self) -> Any:  # noqa: ANN401 - see _small
+    def _form(self) -> Any:
         @post("/form")
         async def form(data: MultipartBody[Form]) -> None:
             await data.file.save_async()
 
         return form
 
-    def _put(self) -> Any:  # noqa: ANN401 - see _small
+    def _put(self) -> Any:
         @put("/large", request_max_body_size=None)
         async def up(request: Request[Any, Any, Any]) -> None:
             file = await file_from_body(request, "up.bin", backend="files").save_async()

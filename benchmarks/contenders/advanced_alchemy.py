@@ -23,6 +23,7 @@ from benchmarks.contenders.floor import row
 class AdvancedAlchemy(Mapped):
     name = "advanced-alchemy"
     can = frozenset({"sync", "async", "lists", "rows", "facts", "s3"})
+    durable = "-; stores after COMMIT"
     deletes = "replaced, deleted"
 
     def prepare(self) -> None:
@@ -75,7 +76,7 @@ class AdvancedAlchemy(Mapped):
         return row(files).replace('"none"', f'"{self.place.key}"')
 
     @staticmethod
-    def all_facts(file: Any) -> object:  # noqa: ANN401 - see the base
+    def all_facts(file: Any) -> object:
         return (
             file.filename,
             file.path,

@@ -233,11 +233,11 @@ class Mapped(Contender):
         return class_
 
     @staticmethod
-    def one_fact(file: Any) -> object:  # noqa: ANN401 - each has a type of its own
+    def one_fact(file: Any) -> object:
         """Read the size of a loaded file."""
         return file.size
 
     @staticmethod
-    def all_facts(file: Any) -> object:  # noqa: ANN401 - see one_fact
+    def all_facts(file: Any) -> object:
         """Read all that the row says of a file."""
         raise NotImplementedError

@@ -37,7 +37,7 @@ class Django(Contender):
             editor.create_model(self.model)
         self.rows = self.model.objects.using(place.key)
 
-    def _model(self) -> Any:  # noqa: ANN401 - the model is made at run time
+    def _model(self) -> Any:
         meta = type("Meta", (), {"app_label": "benchmarks", "db_table": "records"})
         return type(
             f"Record_{self.place.key}",

@@ -44,9 +44,9 @@ class Filedepot(Mapped):
         )
 
     @staticmethod
-    def one_fact(file: Any) -> object:  # noqa: ANN401 - see the base
+    def one_fact(file: Any) -> object:
         return file.content_type  # it does not keep the size
 
     @staticmethod
-    def all_facts(file: Any) -> object:  # noqa: ANN401 - see the base
+    def all_facts(file: Any) -> object:
         return list(file.values())

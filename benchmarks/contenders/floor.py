@@ -190,7 +190,7 @@ class FloorWithLedger(Mapped):
             await session.commit()
         await asyncio.to_thread(self.remove, facts)
 
-    async def _in(self, session: AsyncSession, work: Any, facts: Sequence[Facts]) -> None:  # noqa: ANN401
+    async def _in(self, session: AsyncSession, work: Any, facts: Sequence[Facts]) -> None:
         if self.ledger:
             await session.run_sync(work, facts)
 

@@ -16,7 +16,7 @@ class Ours(Mapped):
     can = frozenset({"sync", "async", "lists", "rows", "facts", "s3"})
     hashes = "SHA-256"
     durable = "file, folder"
-    deletes = "replaced, deleted, rolled back"
+    deletes = "replaced, deleted, rolled back; after kill -9 too"
     promises = True
 
     def prepare(self) -> None:
@@ -67,5 +67,5 @@ class Unpromised(Ours):
     name = "filecolumn, fsync=False, ledger=False"
     can = frozenset({"sync", "async"})
     durable = "-"
-    deletes = "replaced, deleted, rolled back; not after kill -9"
+    deletes = "replaced, deleted, rolled back"
     promises = False

@@ -47,5 +47,5 @@ class SqlalchemyFile(Mapped):
         return json.dumps([facts] * files if files else facts)
 
     @staticmethod
-    def all_facts(file: Any) -> object:  # noqa: ANN401 - see the base
+    def all_facts(file: Any) -> object:
         return list(file.values())

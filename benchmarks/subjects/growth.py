@@ -13,7 +13,7 @@ KIB = 1024
 CONTENDERS = ("filecolumn", "floor+L", "advanced-alchemy")
 
 
-def save_size(contender: Any, times: int, kibibytes: int) -> Sample:  # noqa: ANN401 - any contender
+def save_size(contender: Any, times: int, kibibytes: int) -> Sample:
     contender.content = os.urandom(kibibytes * KIB)
     try:
         contender.save(1)
@@ -26,12 +26,12 @@ def save_size(contender: Any, times: int, kibibytes: int) -> Sample:  # noqa: AN
     return sample
 
 
-def save_among(contender: Any, times: int, rows: int) -> Sample:  # noqa: ANN401 - any contender
+def save_among(contender: Any, times: int, rows: int) -> Sample:
     _fill(contender, rows)
     return save(contender, times, 1)
 
 
-def delete_among(contender: Any, _times: int, rows: int) -> Sample:  # noqa: ANN401 - any contender
+def delete_among(contender: Any, _times: int, rows: int) -> Sample:
     _fill(contender, rows)
     keys = contender.keys(min(rows, DELETED))
     with sampled(len(keys)) as sample:
@@ -39,7 +39,7 @@ def delete_among(contender: Any, _times: int, rows: int) -> Sample:  # noqa: ANN
     return sample
 
 
-def _fill(contender: Any, rows: int) -> None:  # noqa: ANN401 - any contender
+def _fill(contender: Any, rows: int) -> None:
     there = len(contender.keys(rows))
     while there < rows:
         files = min(rows - there, 500)

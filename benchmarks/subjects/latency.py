@@ -79,7 +79,7 @@ async def stall(_contender: Slow, _times: int, _amount: int) -> Sample:
 
         cachable = False
 
-        def _open(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - fsspec's
+        def _open(self, *arguments: Any, **options: Any) -> Any:
             time.sleep(BLOCKING)
             return super()._open(*arguments, **options)
 

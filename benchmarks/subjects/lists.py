@@ -8,7 +8,7 @@ from benchmarks.contenders.base import storing
 from benchmarks.measuring import Measure, Sample, sampled
 
 
-def append(contender: Any, times: int, files: int) -> Sample:  # noqa: ANN401 - any contender
+def append(contender: Any, times: int, files: int) -> Sample:
     key = contender.fill_list(files)
     with storing(contender, times), sampled(times) as sample:
         for _ in range(times):
@@ -16,14 +16,14 @@ def append(contender: Any, times: int, files: int) -> Sample:  # noqa: ANN401 - 
     return sample
 
 
-def clear(contender: Any, _times: int, files: int) -> Sample:  # noqa: ANN401 - any contender
+def clear(contender: Any, _times: int, files: int) -> Sample:
     key = contender.fill_list(files)
     with sampled(files) as sample:
         contender.clear_list(key)
     return sample
 
 
-def delete(contender: Any, _times: int, files: int) -> Sample:  # noqa: ANN401 - any contender
+def delete(contender: Any, _times: int, files: int) -> Sample:
     key = contender.fill_list(files)
     with sampled(files) as sample:
         contender.delete_list(key)

@@ -19,7 +19,7 @@ LISTS = {3: 4_000, 20: 1_000}
 """Rows, by the files that each has."""
 
 
-def read(contender: Any, times: int, rows: int, *, orm: bool, fact: str = "", files: int = 0) -> Sample:  # noqa: ANN401
+def read(contender: Any, times: int, rows: int, *, orm: bool, fact: str = "", files: int = 0) -> Sample:
     class_ = _filled(contender, rows, files)
     look = {"": None, "one": contender.one_fact, "all": contender.all_facts}[fact]
     with sampled(times * rows) as sample:
@@ -28,7 +28,7 @@ def read(contender: Any, times: int, rows: int, *, orm: bool, fact: str = "", fi
     return sample
 
 
-def memory(contender: Any, _times: int, rows: int) -> Sample:  # noqa: ANN401 - any contender
+def memory(contender: Any, _times: int, rows: int) -> Sample:
     """See what memory rows of the ORM take that are held and not looked at."""
     class_ = _filled(contender, rows, 0)
     with Session(contender.engine) as session:
@@ -43,14 +43,14 @@ def memory(contender: Any, _times: int, rows: int) -> Sample:  # noqa: ANN401 - 
     return sample | {"bytes": (after - before) / len(records)}
 
 
-def _filled(contender: Any, rows: int, files: int) -> type[Record]:  # noqa: ANN401 - any contender
+def _filled(contender: Any, rows: int, files: int) -> type[Record]:
     tables: dict[tuple[int, int], type[Record]] = contender.__dict__.setdefault("filled", {})
     if (rows, files) not in tables:
         tables[rows, files] = contender.fill(rows, files)
     return tables[rows, files]
 
 
-def _core(contender: Any, class_: type[Record], look: Callable[[Any], object] | None) -> int:  # noqa: ANN401
+def _core(contender: Any, class_: type[Record], look: Callable[[Any], object] | None) -> int:
     table = table_of(class_)
     with contender.engine.connect() as connection:
         rows = connection.execute(select(table.c.id, table.c.file)).all()
@@ -60,7 +60,7 @@ def _core(contender: Any, class_: type[Record], look: Callable[[Any], object] | 
         return len(rows)
 
 
-def _orm(contender: Any, class_: type[Record], look: Callable[[Any], object] | None) -> int:  # noqa: ANN401
+def _orm(contender: Any, class_: type[Record], look: Callable[[Any], object] | None) -> int:
     with Session(contender.engine) as session:
         records = session.scalars(select(class_)).all()
         if look is not None:

@@ -12,21 +12,21 @@ from benchmarks.measuring import Measure, Sample, sampled
 DELETED = 200
 
 
-def save(contender: Any, times: int, files: int) -> Sample:  # noqa: ANN401 - any contender
+def save(contender: Any, times: int, files: int) -> Sample:
     with storing(contender, times * files), sampled(times * files) as sample:
         for _ in range(times):
             contender.save(files)
     return sample
 
 
-async def save_async(contender: Any, times: int, files: int) -> Sample:  # noqa: ANN401 - any contender
+async def save_async(contender: Any, times: int, files: int) -> Sample:
     with storing(contender, times * files), sampled(times * files) as sample:
         for _ in range(times):
             await contender.save_async(files)
     return sample
 
 
-def replace(contender: Any, times: int, _amount: int) -> Sample:  # noqa: ANN401 - any contender
+def replace(contender: Any, times: int, _amount: int) -> Sample:
     contender.save(times)
     keys = contender.keys(times)
     with sampled(times) as sample:
@@ -35,7 +35,7 @@ def replace(contender: Any, times: int, _amount: int) -> Sample:  # noqa: ANN401
     return sample
 
 
-async def replace_async(contender: Any, times: int, _amount: int) -> Sample:  # noqa: ANN401 - any contender
+async def replace_async(contender: Any, times: int, _amount: int) -> Sample:
     await contender.save_async(times)
     keys = contender.keys(times)
     with sampled(times) as sample:
@@ -44,7 +44,7 @@ async def replace_async(contender: Any, times: int, _amount: int) -> Sample:  # 
     return sample
 
 
-def delete(contender: Any, _times: int, rows: int) -> Sample:  # noqa: ANN401 - any contender
+def delete(contender: Any, _times: int, rows: int) -> Sample:
     contender.save(rows)
     keys = contender.keys(rows)
     with sampled(rows) as sample:
@@ -52,7 +52,7 @@ def delete(contender: Any, _times: int, rows: int) -> Sample:  # noqa: ANN401 - 
     return sample
 
 
-async def delete_async(contender: Any, _times: int, rows: int) -> Sample:  # noqa: ANN401 - any contender
+async def delete_async(contender: Any, _times: int, rows: int) -> Sample:
     await contender.save_async(rows)
     keys = contender.keys(rows)
     with sampled(rows) as sample:
@@ -63,7 +63,7 @@ async def delete_async(contender: Any, _times: int, rows: int) -> Sample:  # noq
 def sessions_async(sessions: int) -> Callable[..., Any]:
     """Return the work of saving the same number of files in that many sessions at a time."""
 
-    async def work(contender: Any, times: int, _amount: int) -> Sample:  # noqa: ANN401 - any contender
+    async def work(contender: Any, times: int, _amount: int) -> Sample:
         each = max(1, times // sessions)
         with storing(contender, each * sessions), sampled(each * sessions) as sample:
             await contender.sessions_async(sessions, each)
@@ -73,19 +73,19 @@ def sessions_async(sessions: int) -> Callable[..., Any]:
 
 
 ONE = (
-    Measure(name="save", title="save and commit one file", work=save, usual=50),
+    Measure(name="save", title="save and commit one file", work=save, usual=30),
     Measure(
-        name="save-async", title="save and commit one file, async", work=save_async, needs="async", usual=50
+        name="save-async", title="save and commit one file, async", work=save_async, needs="async", usual=30
     ),
 )
 FIFTY = (
-    Measure(name="save-50", title="save 50 files in one commit", work=save, usual=4, amount=50),
+    Measure(name="save-50", title="save 50 files in one commit", work=save, usual=3, amount=50),
     Measure(
         name="save-50-async",
         title="save 50 files in one commit, async",
         work=save_async,
         needs="async",
-        usual=4,
+        usual=3,
         amount=50,
     ),
 )
@@ -100,13 +100,13 @@ MANY = (
     ),
 )
 REPLACE = (
-    Measure(name="replace", title="get a row, set another file, commit", work=replace, usual=40),
+    Measure(name="replace", title="get a row, set another file, commit", work=replace, usual=20),
     Measure(
         name="replace-async",
         title="get a row, set another file, commit, async",
         work=replace_async,
         needs="async",
-        usual=40,
+        usual=20,
     ),
 )
 DELETE = (

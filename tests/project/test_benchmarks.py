@@ -20,6 +20,9 @@ from benchmarks.subjects import SUBJECTS
 
 pytest.importorskip("aiosqlite")
 
+# each run starts a process for each contender, which imports most of what it needs
+pytestmark = pytest.mark.timeout(180)
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,12 +33,22 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(filecolumn.__file__).parent.parent)},
-        timeout=55,
+        timeout=170,
         check=False,
     )
 
 
-@pytest.mark.parametrize("subject", sorted(SUBJECTS.keys() - {"postgresql"}))
+QUICK = {"sqlite", "reads", "http"}
+MARKS = {"postgresql": pytest.mark.server}
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        name if name in QUICK else pytest.param(name, marks=MARKS.get(name, pytest.mark.extended))
+        for name in SUBJECTS
+    ],
+)
 def test_subject_measures_everyone_who_takes_part(subject: str, tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     done = run("--tiny", subject, "--json", str(path))
@@ -46,6 +59,7 @@ def test_subject_measures_everyone_who_takes_part(subject: str, tmp_path: Path) 
         assert entry["contenders"].keys() == set(SUBJECTS[subject].taking_part(measure))
         for name, figures in entry["contenders"].items():
             assert "failure" not in figures, (measure.name, name, figures)
+            assert figures["cpu"]["minimum"] > 0
             assert figures.keys() >= set(measure.metrics)
 
 
