@@ -164,14 +164,12 @@ def _run(run: Run, names: list[str], path: Path, *, check: bool) -> int:
             run.subject(name)
         elif run.chosen(name):
             run.figure(name)
+        # each time, for a run that is ended early
+        document = {"left_out": left_out, "not_measured": run.not_measured}
+        measured = report.as_json(run.measured, run.figures, run.judged())
+        report.write(path, facts | document | measured)
     outcomes = run.judged()
     report.show_summary(outcomes, run.not_measured)
-    report.write(
-        path,
-        facts
-        | {"left_out": left_out, "not_measured": run.not_measured}
-        | report.as_json(run.measured, run.figures, outcomes),
-    )
     print(f"  {path}")
     failed = any(
         record.failure
