@@ -47,6 +47,7 @@ __all__ = (
     "pull_opened",
     "read_in_thread",
     "settled",
+    "stopped_in_thread",
     "watched",
 )
 
@@ -97,6 +98,10 @@ class Progress:
     def begin(self) -> None:
         """Take note that the call begins."""
         self.has_begun = True
+        self.move()
+
+    def move(self) -> None:
+        """Take note that the call goes on."""
         self._moved_at = time.monotonic()
 
     def watch(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -161,6 +166,45 @@ async def in_thread(
         return work.result()
     finally:
         # its error has this frame, and would have itself by it
+        del work
+
+
+async def stopped_in_thread(
+    call: Callable[[], T],
+    stop: Callable[[], None],
+    *,
+    limit: float,
+    settle_limit: float,
+    doing: str,
+    progress: Progress,
+) -> T:
+    """Run *call*, which puts content, as `in_thread` does; a cancellation goes on once it has come to rest.
+
+    *stop* tells the call that its caller has been cancelled, or waits no more; a cancelled one waits *settle_limit*
+    seconds at most.
+    """
+
+    def begun() -> T:
+        progress.begin()
+        return call()
+
+    work = _puts.call(begun).future
+    try:
+        while not work.done() and (left := limit - progress.idle()) > 0:
+            await asyncio.wait({work}, timeout=left)
+        if not work.done():
+            raise _no_progress(doing, limit) if progress.has_begun else _no_thread(doing, limit)
+        return work.result()
+    except asyncio.CancelledError:
+        stop()
+        if progress.has_begun:
+            await settled({work}, settle_limit)
+        raise
+    finally:
+        if not work.done():
+            stop()
+            work.cancel()
+        # as in `in_thread`
         del work
 
 

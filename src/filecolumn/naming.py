@@ -18,6 +18,8 @@ from filecolumn.errors import InvalidKeyError
 __all__ = (
     "DEFAULT_CONTENT_TYPE",
     "INCOMING",
+    "MAX_FILENAME_BYTES",
+    "PLAIN_FILENAME",
     "RESERVED_FOLDER",
     "RUNNABLE_EXTENSIONS",
     "STAGE_FOLDER",
@@ -70,7 +72,9 @@ _STRAY_JOINERS = re.compile(
     r"|(?<=\s)[\u200c\u200d]+|[\u200c\u200d]+(?=\s|\Z)|(?<=[!-~])[\u200c\u200d]+(?=[!-~])"
 )
 # Nothing in such a name has to be cleaned
-_CLEAN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._()+-]{0,253}[A-Za-z0-9])?", re.ASCII)
+PLAIN_FILENAME = r"[A-Za-z0-9](?:[A-Za-z0-9 ._()+-]{0,253}[A-Za-z0-9])?"
+"""A pattern of file names that are shown as they are; those of other languages may be so too."""
+_CLEAN = re.compile(PLAIN_FILENAME, re.ASCII)
 _SEPARATORS = re.compile(r"[/\\]")
 # A space makes a title of it: `A: plan.txt`
 _DRIVES = re.compile(r"^(?:[A-Za-z]:[\u200c\u200d]*(?!\s))+")
