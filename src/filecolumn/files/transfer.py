@@ -714,7 +714,7 @@ class PutGroup:
     def _objects(self) -> Iterator[WholeObject]:
         """Yield what is to be stored; StorageError once the uploads were cancelled."""
         for op in self._ops:
-            feed = WholeFeed(op, op.source.whole or b"")
+            feed = WholeFeed(op, _whole_of(op))
             content_type = feed.start()
             metadata = _stored_metadata(op.facts.metadata) if op.facts.metadata else None
             self._feeds[WholeObject(op.key, feed.content, content_type, metadata, "overwrite")] = feed
@@ -743,6 +743,16 @@ class PutGroup:
             self.stored[feed.op] = with_content(
                 feed.op.facts, feed.content_type, feed.sniffed, feed.checksum, stat
             )
+
+
+def _whole_of(op: Put) -> bytes:
+    """Return content that was in memory when its way was chosen; SourceReadError for a file that was changed since."""
+    if (content := op.source.whole) is None:
+        op.source.check()
+        raise SourceReadError(
+            f"the content of {op.facts.filename!r} was changed while it was stored; save the file again"
+        )
+    return content
 
 
 def grouped(ops: Iterable[Operation]) -> tuple[list[PutGroup], list[Operation]]:
