@@ -14,7 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import BinaryIO, Literal, NoReturn, TypedDict, TypeVar
 
-from filecolumn._threads import Progress, Pushed, aclosing, close, closing, in_thread, pull
+from filecolumn._threads import Progress, Pushed, aclosing, closing, in_thread, pull, pull_opened
 from filecolumn.backends.streams import RangeReader
 from filecolumn.errors import (
     InvalidKeyError,
@@ -355,11 +355,9 @@ class StorageBackend(ABC):
                 pushed.stop()
 
     async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """Call `get` asynchronously."""
-        doing, limit = self._doing(f"read {key!r}"), self.total_timeout
+        """Call `get` asynchronously; small content is opened, read and closed by one call in a worker thread."""
         opening = partial(self.get, key, start=start, length=length)
-        chunks = await in_thread(opening, limit=limit, doing=doing, unwanted=close)
-        return pull(chunks, limit=limit, doing=doing)
+        return await pull_opened(opening, limit=self.total_timeout, doing=self._doing(f"read {key!r}"))
 
     async def stat_async(self, key: str) -> Stat:
         """Call `stat` asynchronously."""
