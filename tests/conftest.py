@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import pytest
 
 from filecolumn import storages
+from filecolumn.ledger import deletion
 
 pytest_plugins = ("tests.profiles", "tests.promises", "tests.scenarios.fixtures", "tests.servers.fixtures")
 
@@ -37,3 +38,9 @@ def clean_registry() -> Iterator[None]:
     storages.clear_backends()
     yield
     storages.clear_backends()
+
+
+@pytest.fixture
+def recorded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each commit record at once which objects it has deleted, for tests that read the ledger's table."""
+    monkeypatch.setattr(deletion, "RECORDED_AT_ONCE", 1)

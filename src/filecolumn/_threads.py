@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -43,8 +44,10 @@ __all__ = (
     "fed",
     "in_thread",
     "pull",
+    "pull_opened",
     "read_in_thread",
     "settled",
+    "stopped_in_thread",
     "watched",
 )
 
@@ -55,6 +58,9 @@ THREADS = 40
 
 SPOOLED_CHUNK = 1024 * 1024
 """Bytes read at a time of content that was put aside in a file."""
+
+READ_AHEAD = 64 * 1024
+"""Bytes that are read by the call which opens content: what has no more is read and closed by one call."""
 
 LOOK = 1.0
 """Seconds after which a thread that waits for an event loop looks whether there still is one."""
@@ -92,6 +98,10 @@ class Progress:
     def begin(self) -> None:
         """Take note that the call begins."""
         self.has_begun = True
+        self.move()
+
+    def move(self) -> None:
+        """Take note that the call goes on."""
         self._moved_at = time.monotonic()
 
     def watch(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -156,6 +166,45 @@ async def in_thread(
         return work.result()
     finally:
         # its error has this frame, and would have itself by it
+        del work
+
+
+async def stopped_in_thread(
+    call: Callable[[], T],
+    stop: Callable[[], None],
+    *,
+    limit: float,
+    settle_limit: float,
+    doing: str,
+    progress: Progress,
+) -> T:
+    """Run *call*, which puts content, as `in_thread` does; a cancellation goes on once it has come to rest.
+
+    *stop* tells the call that its caller has been cancelled, or waits no more; a cancelled one waits *settle_limit*
+    seconds at most.
+    """
+
+    def begun() -> T:
+        progress.begin()
+        return call()
+
+    work = _puts.call(begun).future
+    try:
+        while not work.done() and (left := limit - progress.idle()) > 0:
+            await asyncio.wait({work}, timeout=left)
+        if not work.done():
+            raise _no_progress(doing, limit) if progress.has_begun else _no_thread(doing, limit)
+        return work.result()
+    except asyncio.CancelledError:
+        stop()
+        if progress.has_begun:
+            await settled({work}, settle_limit)
+        raise
+    finally:
+        if not work.done():
+            stop()
+            work.cancel()
+        # as in `in_thread`
         del work
 
 
@@ -340,15 +389,60 @@ def pull(items: Iterator[T], *, limit: float, doing: str) -> Pulled[T]:
     return Pulled(items, limit=limit, doing=doing)
 
 
-class Pulled(AsyncIterator[T]):
-    """Blocking items for an event loop; `aclose` closes what gives them, whatever a thread does with it just now."""
+async def pull_opened(opening: Callable[[], Iterator[bytes]], *, limit: float, doing: str) -> Pulled[bytes]:
+    """Open blocking chunks and read them as `pull` does; those of small content come with the first call."""
+    progress = Progress()
+    begin = partial(_begin, opening, progress)
+    ahead, rest = await in_thread(begin, limit=limit, doing=doing, progress=progress, unwanted=_close_rest)
+    return Pulled(rest, limit=limit, doing=doing, ahead=ahead)
 
-    def __init__(self, items: Iterator[T], *, limit: float, doing: str) -> None:
-        self._steps = _Steps(items)
+
+_Begun = tuple[list[bytes], Iterator[bytes] | None]
+"""Chunks that were read, and those that are left, None if none are."""
+
+
+def _begin(opening: Callable[[], Iterator[bytes]], progress: Progress) -> _Begun:
+    chunks = opening()
+    ahead: list[bytes] = []
+    size = 0
+    try:
+        for chunk in chunks:
+            progress.begin()
+            ahead.append(chunk)
+            size += len(chunk)
+            if size >= READ_AHEAD:
+                return ahead, chunks
+    except BaseException:
+        close(chunks)
+        raise
+    close(chunks)
+    return ahead, None
+
+
+def _close_rest(begun: _Begun) -> None:
+    if begun[1] is not None:
+        close(begun[1])
+
+
+class Pulled(AsyncIterator[T]):
+    """Blocking items for an event loop; `aclose` closes what gives them, whatever a thread does with it just now.
+
+    Those of *ahead*, which were read before, come first; *items* is None if there are no others.
+    """
+
+    def __init__(
+        self, items: Iterator[T] | None, *, limit: float, doing: str, ahead: Iterable[T] = ()
+    ) -> None:
+        self._ahead = deque(ahead)
+        self._steps = None if items is None else _Steps(items)
         self._limit = limit
         self._doing = doing
 
     async def __anext__(self) -> T:
+        if self._ahead:
+            return self._ahead.popleft()
+        if self._steps is None:
+            raise StopAsyncIteration
         try:
             item = await in_thread(self._steps.next, limit=self._limit, doing=self._doing)
         except BaseException:
@@ -361,7 +455,9 @@ class Pulled(AsyncIterator[T]):
 
     async def aclose(self) -> None:
         """Read no more, and wait until the items are closed, at most as long as for one of them."""
-        await self._steps.aclose(self._limit)
+        self._ahead.clear()
+        if self._steps is not None:
+            await self._steps.aclose(self._limit)
 
 
 class Lent(Iterator[T]):

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from mimetypes import MimeTypes
 from string import Formatter
 
@@ -17,6 +18,8 @@ from filecolumn.errors import InvalidKeyError
 __all__ = (
     "DEFAULT_CONTENT_TYPE",
     "INCOMING",
+    "MAX_FILENAME_BYTES",
+    "PLAIN_FILENAME",
     "RESERVED_FOLDER",
     "RUNNABLE_EXTENSIONS",
     "STAGE_FOLDER",
@@ -69,7 +72,9 @@ _STRAY_JOINERS = re.compile(
     r"|(?<=\s)[\u200c\u200d]+|[\u200c\u200d]+(?=\s|\Z)|(?<=[!-~])[\u200c\u200d]+(?=[!-~])"
 )
 # Nothing in such a name has to be cleaned
-_CLEAN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._()+-]{0,253}[A-Za-z0-9])?", re.ASCII)
+PLAIN_FILENAME = r"[A-Za-z0-9](?:[A-Za-z0-9 ._()+-]{0,253}[A-Za-z0-9])?"
+"""A pattern of file names that are shown as they are; those of other languages may be so too."""
+_CLEAN = re.compile(PLAIN_FILENAME, re.ASCII)
 _SEPARATORS = re.compile(r"[/\\]")
 # A space makes a title of it: `A: plan.txt`
 _DRIVES = re.compile(r"^(?:[A-Za-z]:[\u200c\u200d]*(?!\s))+")
@@ -350,7 +355,11 @@ def guess_content_type(filename: str) -> str:
 
     A name is never read as a URL, as `mimetypes.guess_type` does.
     """
-    extension = last_extension(filename)
+    return _type_of_extension(last_extension(filename))
+
+
+@lru_cache(maxsize=512)
+def _type_of_extension(extension: str) -> str:
     extension = _MIME_TYPES.suffix_map.get(extension, extension).rpartition(".")[2]
     extension = f".{extension}"
     if encoding := _MIME_TYPES.encodings_map.get(extension):
@@ -360,6 +369,10 @@ def guess_content_type(filename: str) -> str:
 
 def last_extension(filename: str) -> str:
     """Return `.ext`, in lower case, as a reader sees it and a desktop or a server goes by it; empty if none is."""
+    _, dot, plain = filename.rpartition(".")
+    if dot and plain.isascii() and plain.isalnum():
+        # as most names: nothing behind it that is dropped, nothing in it that is not seen
+        return f".{plain.lower()}"
     seen = filename if filename.isascii() else _UNSEEN.sub("", filename)
     _, dot, extension = _DROPPED.sub("", seen).rpartition(".")
     return f".{extension.lower()}" if dot else ""
@@ -372,7 +385,12 @@ def check_content_type(content_type: str) -> str:
     allow there is never passed on.
     """
     stripped = content_type.strip()
-    if len(stripped) > MAX_FILENAME_BYTES or not _CONTENT_TYPE.fullmatch(stripped):
+    return DEFAULT_CONTENT_TYPE if len(stripped) > MAX_FILENAME_BYTES else _checked_type(stripped)
+
+
+@lru_cache(maxsize=512)
+def _checked_type(stripped: str) -> str:
+    if not _CONTENT_TYPE.fullmatch(stripped):
         return DEFAULT_CONTENT_TYPE
     kind, semicolon, parameters = stripped.partition(";")
     return kind.lower().rstrip() + semicolon + parameters

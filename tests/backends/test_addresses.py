@@ -368,7 +368,7 @@ def test_none_is_an_option_that_was_not_given(tmp_path: Path) -> None:
         assert [made.timeout, made.total_timeout, made.max_retries, made.concurrency] == [10.0, 60.0, 3, 8]
         assert made.verify_copies
         assert made._root is not None
-        assert made._root._fsync
+        assert made._root.fsync
     s3: dict[str, Any] = {
         "aws_session_token": None,
         "region": "eu-west-1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filecolumn.content.media_types import FRAGMENT, SCRIPT, agree, is_proven
-from filecolumn.content.sniffing import HEAD_SIZE, sniff
+from filecolumn.content.sniffing import CONTAINERS, FORMS, HEAD_SIZE, STARTS, signature_of, sniff
 from filecolumn.naming import guess_content_type
 from tests.samples import HTML, SAMPLES, zipped
 
@@ -294,3 +295,61 @@ def test_markup_is_found_behind_white_space() -> None:
 )
 def test_what_real_files_begin_with(head: bytes, found: str) -> None:
     assert sniff(head) == found
+
+
+FORM_MATCHERS = {re.compile(form, re.DOTALL): name for form, (_, name) in FORMS.items()}
+
+
+def signature_by_all(head: bytes) -> str | None:
+    """Ask every start and every form, whatever the first byte is."""
+    for start, name in STARTS.items():
+        if head.startswith(start):
+            return CONTAINERS[name](head) if name in CONTAINERS else name
+    return next((name for form, name in FORM_MATCHERS.items() if form.match(head)), None)
+
+
+# A form that is all but matched is what random bytes never are
+beginnings = st.one_of(
+    st.binary(max_size=16),
+    st.sampled_from(sorted(STARTS)),
+    st.sampled_from(sorted(SAMPLES)).map(lambda name: SAMPLES[name][0]),
+    st.one_of(*(st.from_regex(form) for form in FORM_MATCHERS)),
+)
+
+
+@given(beginnings, st.binary(max_size=40), st.integers(0, 80), st.none() | st.integers(0, 255))
+def test_the_first_byte_leaves_out_no_signature(
+    beginning: bytes, rest: bytes, kept: int, first: int | None
+) -> None:
+    head = beginning[:kept] + rest
+    if first is not None:
+        head = bytes((first,)) + head[1:]
+    assert signature_of(head) == signature_by_all(head)
+
+
+@pytest.mark.parametrize("start", STARTS, ids=repr)
+def test_each_start_is_found_under_its_first_byte(start: bytes) -> None:
+    for head in (start, start[:-1], start + bytes(64), start + b"x" * 400):
+        assert signature_of(head) == signature_by_all(head)
+    for first in range(256):
+        head = bytes((first,)) + start[1:] + bytes(64)
+        assert signature_of(head) == signature_by_all(head)
+    assert not [other for other in STARTS if other != start and start.startswith(other)]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=repr)
+@given(data=st.data())
+def test_the_first_bytes_of_a_form_are_those_that_are_written_beside_it(
+    form: bytes, data: st.DataObject
+) -> None:
+    matcher = re.compile(form, re.DOTALL)
+    head = data.draw(st.from_regex(matcher, fullmatch=True))
+    matching = {first for first in range(256) if matcher.match(bytes((first,)) + head[1:])}
+    assert matching == set(FORMS[form][0])
+
+
+@given(st.integers(0, 200), st.sampled_from([b"\0", b"\1", b"\x1f"]), st.integers(0, 200))
+def test_letters_are_a_signature_only_in_what_is_not_text(before: int, control: bytes, after: int) -> None:
+    text = b"wvpk" + b"a" * before
+    assert sniff(text) == "text/plain"
+    assert sniff(text + control + b"a" * after) == "audio/x-wavpack"

@@ -74,6 +74,7 @@ def statements(driver: Driver) -> Iterator[list[str]]:
 # States
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 async def test_a_key_is_live_then_gone_with_its_row(driver: Driver, storage: StorageBackend) -> None:
     await insert_files(driver, b"one", b"two")
     one, two = (
@@ -397,6 +398,7 @@ async def test_a_drain_reads_past_rows_that_nobody_can_read(driver: Driver, stor
     assert contents() == []
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 async def test_an_alias_finds_the_entries_of_its_old_name(driver: Driver, storage: StorageBackend) -> None:
     await insert_files(driver, b"one", b"two")
     storages.unregister_backend("docs")
@@ -431,7 +433,8 @@ async def test_fifty_files_cost_one_statement(driver: Driver, storage: StorageBa
     assert [statement.split()[2] for statement in noted] == ["filecolumn_ledger", "documents"]
 
 
-async def test_removal_costs_one_request_and_one_statement(driver: Driver) -> None:
+@pytest.mark.usefixtures("recorded_at_once")
+async def test_removal_costs_one_request_and_two_statements(driver: Driver) -> None:
     storage = storages.register_backend(FailingStorage())
     await insert_files(driver, *(b"%d" % number for number in range(50)))
     calls: list[int] = []

@@ -145,6 +145,7 @@ async def test_an_object_that_nobody_knows_is_an_orphan_and_goes_by_way_of_the_l
     assert (await check_now(world)).findings == []
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 async def test_an_object_that_came_back_is_an_orphan(world: World, storage: StorageBackend) -> None:
     [key] = world.add(b"one")
     with Session(world.engine) as session:
@@ -189,6 +190,7 @@ async def test_a_live_key_without_a_row_is_a_mismatch_and_a_repair_only_notes_it
     assert (await check_now(world)).findings == []
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 async def test_in_a_place_with_several_writers_no_orphans_are_reported(
     world: World, storage: StorageBackend
 ) -> None:

@@ -411,6 +411,7 @@ class ReadOnly:
         monkeypatch.setattr(type(storage), "put_async", put_async_)
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 async def test_a_place_that_cannot_be_marked_is_usable(
     world: World, storage: StorageBackend, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,6 +152,7 @@ async def test_what_a_column_holds_that_no_model_names_is_not_unreferenced(world
     assert [f.kind for f in checked.findings] == []
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 async def test_a_dropped_column_withholds_all_deletion_and_says_so(sqlite: World) -> None:
     first, second = sqlite.add(b"one", b"two")
     page = add_page(sqlite, 3)
@@ -333,6 +334,7 @@ async def test_entries_of_older_releases_are_not_judged_until_a_repair_has_recor
     assert keys() == {lost, page}
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 async def test_an_entry_of_an_older_release_that_is_doomed_is_deleted(world: World) -> None:
     """A tombstone is evidence, whichever column had it."""
     first, second = world.add(b"one", b"two")

@@ -161,6 +161,7 @@ async def test_rows_without_entries_are_no_orphans(world: World, storage: Storag
     assert len(keys()) == 2
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 async def test_a_live_key_without_a_row_and_an_object_that_came_back(
     world: World, storage: StorageBackend
 ) -> None:
@@ -250,6 +251,7 @@ def original(tmp_path: Path, storage: StorageBackend) -> Iterator[World]:
         yield made
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 def test_a_staging_clone_deletes_nothing_of_production(original: World, tmp_path: Path) -> None:
     first, second = original.add(b"one", b"two")
     original.add(b"three", start=3)

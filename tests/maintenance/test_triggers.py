@@ -98,6 +98,7 @@ def test_truncate(watched: World, storage: StorageBackend) -> None:
     is_consistent(watched)
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 def test_what_a_session_dooms_stays_checked_and_goes_at_the_commit(
     watched: World, storage: StorageBackend
 ) -> None:

@@ -6,16 +6,19 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, I
 from contextlib import AbstractContextManager, contextmanager
 
 from filecolumn._threads import close
+from filecolumn.backends.base import WhenStored, WholeObject
 from filecolumn.errors import FileColumnError, ObjectNotFoundError, StorageError
 from filecolumn.redaction import reason_of
 
 __all__ = (
     "TAKEN",
     "ErrorTable",
+    "ObjectsGuard",
     "SourceGuard",
     "TranslatedChunks",
     "is_panic",
     "translated",
+    "write_guarded",
 )
 
 ErrorTable = Mapping[type[BaseException], type[FileColumnError]]
@@ -72,6 +75,57 @@ class SourceGuard:
         return chunk
 
 
+class ObjectsGuard:
+    """Passes objects on, and remembers which was the last and an error of their own, as `SourceGuard` does."""
+
+    __slots__ = ("_count", "_key", "_objects", "error")
+
+    def __init__(self, objects: Iterable[WholeObject]) -> None:
+        self._objects = objects
+        self._count = 0
+        self._key = ""
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[WholeObject]:
+        try:
+            for whole in self._objects:
+                self._count += 1
+                self._key = whole.key
+                try:
+                    yield whole
+                except GeneratorExit:
+                    # as above
+                    return
+        except BaseException as error:
+            self.error = error
+            raise
+
+    @property
+    def doing(self) -> str:
+        """What completes "cannot ..."."""
+        return (
+            f"store {self._key!r}"
+            if self._count == 1
+            else f"store {self._count} objects, the last {self._key!r}"
+        )
+
+
+def write_guarded(
+    objects: Iterable[WholeObject],
+    done: WhenStored,
+    write: Callable[[Iterable[WholeObject], WhenStored], None],
+    translating: Callable[[str, ObjectsGuard], AbstractContextManager[None]],
+) -> None:
+    """Let *write* store *objects*, and raise ours for its errors, but not for those of *objects*."""
+    guard = ObjectsGuard(objects)
+    try:
+        write(guard, done)
+    except BaseException:
+        with translating(guard.doing, guard):
+            raise
+        raise
+
+
 class TranslatedChunks(Iterator[bytes]):
     """Chunks whose errors become ours; `close` closes what gives them, also before the first one."""
 
@@ -98,7 +152,9 @@ class TranslatedChunks(Iterator[bytes]):
 
 
 @contextmanager
-def translated(table: ErrorTable, doing: str, source: SourceGuard | None = None) -> Generator[None]:
+def translated(
+    table: ErrorTable, doing: str, source: SourceGuard | ObjectsGuard | None = None
+) -> Generator[None]:
     """Raise ours for the errors in *table*; *doing* completes "cannot ...", and *source* is what is stored."""
     try:
         yield

@@ -11,11 +11,11 @@ import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from io import FileIO
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from filecolumn.backends._errors import TAKEN
-from filecolumn.backends.base import Stat, check_folder
+from filecolumn.backends.base import Stat, WhenStored, WholeObject, check_folder
 from filecolumn.content.sources import CHUNK_SIZE
 from filecolumn.errors import NotSupportedError, StorageError
 from filecolumn.naming import RESERVED_FOLDER, STAGE_FOLDER, ReservedKey, check_key, is_stage_name, uuid7_hex
@@ -32,6 +32,8 @@ _FOLDER_MODE = 0o750
 _USABLE = os.R_OK | os.W_OK | os.X_OK
 _MOST_REMEMBERED = 10_000
 """Folders whose names are known to be durable; one that is forgotten is only synced again."""
+_MOST_OPEN = 64
+"""New files that are made durable together, each open until then, and folders that are kept open for more."""
 
 # Windows has none of these, and imports this module all the same
 _FOLDER_FLAGS: int = (
@@ -40,9 +42,24 @@ _FOLDER_FLAGS: int = (
 _NEW_FILE_FLAGS: int = (
     os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 )
+# Only Linux has files without a name
+_O_TMPFILE: int = getattr(os, "O_TMPFILE", 0)
+# no O_EXCL: here it would keep the file from ever getting a name
+_UNNAMED_FILE_FLAGS: int = os.O_WRONLY | _O_TMPFILE | getattr(os, "O_CLOEXEC", 0)
 
 # vfat and exfat say EPERM, FUSE and SMB one of the others
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+# What file systems and kernels say that make no files without names, or give them none later; ENOENT and ENOTDIR
+# also of a folder that was removed meanwhile
+_NOT_UNNAMED = _NO_HARD_LINKS | {
+    errno.EISDIR,
+    errno.EINVAL,
+    errno.EXDEV,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EMLINK,
+}
+_TOO_MANY_OPEN = frozenset({errno.EMFILE, errno.ENFILE})
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS})
 
 
@@ -62,8 +79,10 @@ class LocalRoot:
         # the user that counts is the effective one, where the system can say so
         if not os.access(self.path, _USABLE, effective_ids=os.access in os.supports_effective_ids):
             raise StorageError(f"the folder {self.path!r} is not writable for this process")
-        self._fsync = fsync
+        self.fsync: bool = fsync
+        """Whether what is written is made durable."""
         self._durable: set[str] = set()
+        self._names_later = self._can_name_later()
         if fsync:
             _sync_above(self.path)
 
@@ -96,6 +115,60 @@ class LocalRoot:
 
             self._in_folder(folders, publish)
         return _described(key, status)
+
+    def write_many(self, objects: Iterable[WholeObject], done: WhenStored) -> None:
+        """Store *objects* as `write` does, several of them made durable together; see `StorageBackend.put_many`.
+
+        Each is written without a name, and gets that before it is durable: the other order would have the file
+        system write its journal twice.
+        """
+        if not self._names_later:
+            for whole in objects:
+                done(whole, self.write_whole(whole))
+            return
+        files = _NewFiles(self, done)
+        try:
+            for whole in objects:
+                files.add(whole)
+            files.settle()
+        except BaseException:
+            files.withdraw()
+            raise
+        finally:
+            files.close()
+
+    def write_whole(self, whole: WholeObject) -> Stat:
+        """Store one object as `write` does."""
+        return self.write(whole.key, (whole.content,), overwrite=whole.mode == "overwrite")
+
+    def _can_name_later(self) -> bool:
+        """Return whether a file can be made without a name, and get one: asked once, with a file that is removed.
+
+        Not without `/proc`, and not on a kernel that ignores the umask for such files.
+        """
+        if not _O_TMPFILE:
+            return False
+        # no listing shows such a name, and a sweep removes it
+        name = f"{uuid7_hex()}#0"
+        folder = self.open_root()
+        try:
+            unnamed = os.open(".", _UNNAMED_FILE_FLAGS, _FILE_MODE, dir_fd=folder)
+            try:
+                _name(unnamed, name, folder)
+                os.unlink(name, dir_fd=folder)
+                plain = os.open(name, _NEW_FILE_FLAGS, _FILE_MODE, dir_fd=folder)
+                os.unlink(name, dir_fd=folder)
+                try:
+                    return os.fstat(unnamed).st_mode == os.fstat(plain).st_mode
+                finally:
+                    os.close(plain)
+            finally:
+                os.close(unnamed)
+        except OSError:
+            # whatever it is, the other way may do without
+            return False
+        finally:
+            os.close(folder)
 
     @contextmanager
     def _stage(self, name: str) -> Generator[tuple[int, int]]:
@@ -132,21 +205,25 @@ class LocalRoot:
 
     @contextmanager
     def _made(self, segments: Sequence[str]) -> Generator[Sequence[int]]:
-        opened = [self._open_root()]
+        opened = [self.open_root()]
         try:
             for depth, segment in enumerate(segments, 1):
-                with suppress(FileExistsError):
-                    os.mkdir(segment, _FOLDER_MODE, dir_fd=opened[-1])
-                    self._durable.discard("/".join(segments[:depth]))
+                self.make_folder(segment, opened[-1], "/".join(segments[:depth]))
                 opened.append(_enter(segment, opened[-1]))
             yield opened
         finally:
             for descriptor in opened:
                 os.close(descriptor)
 
+    def make_folder(self, segment: str, above: int, path: str) -> None:
+        """Make the folder *path* in the open folder *above*, if it is missing."""
+        with suppress(FileExistsError):
+            os.mkdir(segment, _FOLDER_MODE, dir_fd=above)
+            self._durable.discard(path)
+
     def _sync_names(self, segments: Sequence[str], opened: Sequence[int]) -> None:
         """Make the name of a new file durable, and those of the folders on the way that were not known to be."""
-        if not self._fsync:
+        if not self.fsync:
             return
         _sync_folder(opened[-1])
         paths = ("/".join(segments[:depth]) for depth in range(1, len(segments) + 1))
@@ -156,9 +233,17 @@ class LocalRoot:
         }
         for above in unknown.values():
             _sync_folder(above)
+        self.remember(unknown)
+
+    def remembers(self, folder: str) -> bool:
+        """Return whether the name of *folder* is known to be durable."""
+        return folder in self._durable
+
+    def remember(self, folders: Iterable[str]) -> None:
+        """Take note that the names of *folders* are durable."""
         if len(self._durable) >= _MOST_REMEMBERED:
             self._durable.clear()
-        self._durable.update(unknown)
+        self._durable.update(folders)
 
     def read(self, key: str, start: int, length: int | None) -> Iterator[bytes]:
         """Open *key* at once and return its chunks."""
@@ -221,7 +306,7 @@ class LocalRoot:
     @contextmanager
     def _folder(self, segments: Iterable[str]) -> Generator[int]:
         """Open a folder below the root, one segment after the other."""
-        descriptor = self._open_root()
+        descriptor = self.open_root()
         try:
             for segment in segments:
                 below = _enter(segment, descriptor)
@@ -231,7 +316,8 @@ class LocalRoot:
         finally:
             os.close(descriptor)
 
-    def _open_root(self) -> int:
+    def open_root(self) -> int:
+        """Open the folder itself; OSError if it is not there, as a disk that is not mounted."""
         try:
             return os.open(self.path, _FOLDER_FLAGS)
         except OSError as error:
@@ -239,12 +325,120 @@ class LocalRoot:
             raise OSError(f"the folder {self.path!r} cannot be opened") from error
 
     def _fill(self, descriptor: int, chunks: Iterable[bytes]) -> os.stat_result:
-        with open(descriptor, "wb", buffering=0) as file:
+        with open(descriptor, "wb", buffering=0):
             for chunk in chunks:
-                _write_all(file, chunk)
-            if self._fsync:
+                _write_all(descriptor, chunk)
+            if self.fsync:
                 os.fsync(descriptor)
             return os.fstat(descriptor)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _NewFile:
+    """A file that has its name, and is open until it is durable."""
+
+    whole: WholeObject
+    descriptor: int
+    status: os.stat_result
+    name: str
+    folder: int
+
+
+class _NewFiles:
+    """Files of which each gets its name at once, and all are made durable together."""
+
+    def __init__(self, root: LocalRoot, done: WhenStored) -> None:
+        self._root = root
+        self._done = done
+        self._files: list[_NewFile] = []
+        self._folders: dict[str, int] = {}
+        """The open folders, by path; the root is the empty one."""
+        self._unknown: dict[str, int] = {}
+        """The folders whose names are not known to be durable, with the folder that has the name."""
+
+    def add(self, whole: WholeObject) -> None:
+        """Write an object and give it its name; FileExistsError as from `LocalRoot.write`."""
+        if len(self._files) >= _MOST_OPEN or len(self._folders) >= _MOST_OPEN:
+            self.settle()
+        try:
+            self._add(whole)
+        except OSError as error:
+            if error.errno not in _TOO_MANY_OPEN or not self._files:
+                raise
+            self.settle()
+            self._add(whole)
+
+    def _add(self, whole: WholeObject) -> None:
+        path, _, name = check_key(whole.key).rpartition("/")
+        try:
+            folder = self._folder(path)
+            descriptor = os.open(".", _UNNAMED_FILE_FLAGS, _FILE_MODE, dir_fd=folder)
+            try:
+                _write_all(descriptor, whole.content)
+                status = os.fstat(descriptor)
+                _name(descriptor, name, folder)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except FileExistsError:
+            # who may replace it, and what is no file, is for the other way to say
+            self._done(whole, self._root.write_whole(whole))
+        except OSError as error:
+            if error.errno not in _NOT_UNNAMED:
+                raise
+            self._done(whole, self._root.write_whole(whole))
+        else:
+            self._files.append(_NewFile(whole, descriptor, status, name, folder))
+
+    def _folder(self, path: str) -> int:
+        """Open a folder, one segment after the other; it is made if it is missing."""
+        opened = self._folders.get(path)
+        if opened is None:
+            opened = self._folders[path] = self._open(path) if path else self._root.open_root()
+        return opened
+
+    def _open(self, path: str) -> int:
+        parent, _, segment = path.rpartition("/")
+        above = self._folder(parent)
+        try:
+            opened = _enter(segment, above)
+        except FileNotFoundError:
+            self._root.make_folder(segment, above, path)
+            opened = _enter(segment, above)
+        if not self._root.remembers(path):
+            self._unknown[path] = above
+        return opened
+
+    def settle(self) -> None:
+        """Make the files and their names durable, and tell of them."""
+        if self._root.fsync:
+            for file in self._files:
+                os.fsync(file.descriptor)
+            for folder in dict.fromkeys([*(file.folder for file in self._files), *self._unknown.values()]):
+                _sync_folder(folder)
+            self._root.remember(self._unknown)
+        self._unknown = {}
+        settled, self._files = self._files, []
+        for file in settled:
+            os.close(file.descriptor)
+        if len(self._folders) >= _MOST_OPEN:
+            self.close()
+        for file in settled:
+            self._done(file.whole, _described(file.whole.key, file.status))
+
+    def withdraw(self) -> None:
+        """Delete the files that are not durable: they never counted as stored."""
+        for file in self._files:
+            with suppress(OSError):
+                os.unlink(file.name, dir_fd=file.folder)
+
+    def close(self) -> None:
+        """Close what is open."""
+        for file in self._files:
+            os.close(file.descriptor)
+        for folder in self._folders.values():
+            os.close(folder)
+        self._files, self._folders, self._unknown = [], {}, {}
 
 
 def check_system() -> None:
@@ -346,6 +540,11 @@ def _link_new(stage: str, stages: int, name: str, folder: int) -> None:
         ) from error
 
 
+def _name(descriptor: int, name: str, folder: int) -> None:
+    """Give an open file that has no name one in the open *folder*; FileExistsError if that is taken."""
+    os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=folder, follow_symlinks=True)
+
+
 def _replace(stage: str, stages: int, name: str, folder: int) -> None:
     """Give the file *stage* another name, in place of the file that has it; OSError if the stage is gone."""
     try:
@@ -400,11 +599,11 @@ def _sync_above(path: str) -> None:
                 os.close(descriptor)
 
 
-def _write_all(file: FileIO, chunk: bytes) -> None:
-    """Write the whole of *chunk*: one write of an unbuffered file may be short."""
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    """Write the whole of *chunk*: one write may be short."""
     view = memoryview(chunk)
     while view:
-        view = view[file.write(view) :]
+        view = view[os.write(descriptor, view) :]
 
 
 class _Descriptor:

@@ -14,7 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import BinaryIO, Literal, NoReturn, TypedDict, TypeVar
 
-from filecolumn._threads import Progress, Pushed, aclosing, close, closing, in_thread, pull
+from filecolumn._threads import Progress, Pushed, aclosing, closing, in_thread, pull, pull_opened
 from filecolumn.backends.streams import RangeReader
 from filecolumn.errors import (
     InvalidKeyError,
@@ -33,6 +33,7 @@ __all__ = (
     "PutOptions",
     "Stat",
     "StorageBackend",
+    "WholeObject",
     "check_folder",
     "check_range",
     "unknown_put_option",
@@ -84,6 +85,26 @@ class Stat:
     """Seconds since the epoch, UTC."""
     content_type: str | None = None
     """The media type that the storage keeps with it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WholeObject:
+    """One object for `StorageBackend.put_many`, with all of its content; the rest is as for `put`."""
+
+    key: str
+    """Its key."""
+    content: bytes
+    """All of it."""
+    content_type: str | None = None
+    """The media type to keep with it."""
+    metadata: Mapping[str, str] | None = None
+    """What else to keep with it."""
+    mode: PutMode = "create"
+    """Whether a key that is taken is refused."""
+
+
+WhenStored = Callable[[WholeObject, Stat], object]
+"""Told of each object of `StorageBackend.put_many` that is stored; raises nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +189,15 @@ class StorageBackend(ABC):
         """
         return type(self).copy is not StorageBackend.copy
 
+    @property
+    def puts_at_once(self) -> bool:
+        """Whether a put of small content waits for nothing but this machine, and its answer is never lost.
+
+        Then several go into one call of `put_many`, in the caller's own thread if it has one to block, instead of
+        one call each, several at a time.
+        """
+        return False
+
     @abstractmethod
     def put(
         self,
@@ -184,6 +214,24 @@ class StorageBackend(ABC):
         `create` a key that is taken raises ObjectExistsError; large content may be checked
         before it is sent only (see `Capabilities.creates_atomically`).
         """
+
+    def put_many(self, objects: Iterable[WholeObject], done: WhenStored) -> None:
+        """Store *objects* one after the other, each as `put` does, and tell *done* of each when it is durable.
+
+        An error ends it, also one of *objects* itself, which is raised as it is: what *done* was not told of is
+        not stored.  An object may be in sight before *done* is told.
+
+        Note for implementers: this default calls `put` for each.
+        """
+        for whole in objects:
+            stat = self.put(
+                whole.key,
+                (whole.content,),
+                content_type=whole.content_type,
+                metadata=whole.metadata,
+                mode=whole.mode,
+            )
+            done(whole, stat)
 
     @abstractmethod
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -307,11 +355,9 @@ class StorageBackend(ABC):
                 pushed.stop()
 
     async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """Call `get` asynchronously."""
-        doing, limit = self._doing(f"read {key!r}"), self.total_timeout
+        """Call `get` asynchronously; small content is opened, read and closed by one call in a worker thread."""
         opening = partial(self.get, key, start=start, length=length)
-        chunks = await in_thread(opening, limit=limit, doing=doing, unwanted=close)
-        return pull(chunks, limit=limit, doing=doing)
+        return await pull_opened(opening, limit=self.total_timeout, doing=self._doing(f"read {key!r}"))
 
     async def stat_async(self, key: str) -> Stat:
         """Call `stat` asynchronously."""

@@ -8,7 +8,15 @@ from io import UnsupportedOperation
 from threading import Lock
 from typing import Unpack
 
-from filecolumn.backends._errors import TAKEN, ErrorTable, SourceGuard, TranslatedChunks, translated
+from filecolumn.backends._errors import (
+    TAKEN,
+    ErrorTable,
+    ObjectsGuard,
+    SourceGuard,
+    TranslatedChunks,
+    translated,
+    write_guarded,
+)
 from filecolumn.backends._filesystems import (
     FileSystem,
     MemoryFileSystem,
@@ -37,6 +45,8 @@ from filecolumn.backends.base import (
     SignMethod,
     Stat,
     StorageBackend,
+    WhenStored,
+    WholeObject,
     check_folder,
     check_range,
     unknown_put_option,
@@ -150,6 +160,23 @@ class FSSpecBackend(StorageBackend):
                 self._refuse_taken(key, mode)
                 self._write_staged(key, guard)
         return Stat(key=key, size=guard.size)
+
+    @property
+    def puts_at_once(self) -> bool:
+        is_near = self._root is not None or type(self.fs) is MemoryFileSystem
+        return is_near and self._puts_itself()
+
+    def _puts_itself(self) -> bool:
+        """Return whether no subclass, and nobody for this object, has put another `put` in place: none is bypassed."""
+        own, replaced = type(self), vars(self)
+        is_own = own.put is FSSpecBackend.put and own.put_async is FSSpecBackend.put_async
+        return is_own and "put" not in replaced and "put_async" not in replaced
+
+    def put_many(self, objects: Iterable[WholeObject], done: WhenStored) -> None:
+        if self._root is None or not self._puts_itself():
+            super().put_many(objects, done)
+            return
+        write_guarded(objects, done, self._root.write_many, self._translated)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         check_range(start, length)
@@ -278,5 +305,7 @@ class FSSpecBackend(StorageBackend):
             folders = (key for key, info in inside if is_folder(info))
             waiting.extend(key for key in folders if key != RESERVED_FOLDER)
 
-    def _translated(self, doing: str, source: SourceGuard | None = None) -> AbstractContextManager[None]:
+    def _translated(
+        self, doing: str, source: SourceGuard | ObjectsGuard | None = None
+    ) -> AbstractContextManager[None]:
         return translated(_ERRORS, f"{doing} in storage {self.key!r}", source)

@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Unpack, cast
 
 from obstore import exceptions as foreign
 from obstore import sign, sign_async
+from obstore.store import MemoryStore
 
 from filecolumn._threads import Progress, fed, watched
 from filecolumn._workers import running_loop
-from filecolumn.backends._errors import TAKEN, ErrorTable, SourceGuard, TranslatedChunks, translated
+from filecolumn.backends._errors import (
+    TAKEN,
+    ErrorTable,
+    ObjectsGuard,
+    SourceGuard,
+    TranslatedChunks,
+    translated,
+    write_guarded,
+)
 from filecolumn.backends._obstore_stores import (
     Fork,
     kind_of,
@@ -33,6 +42,8 @@ from filecolumn.backends.base import (
     SignMethod,
     Stat,
     StorageBackend,
+    WhenStored,
+    WholeObject,
     check_folder,
     check_range,
     unknown_put_option,
@@ -149,7 +160,7 @@ class ObstoreBackend(StorageBackend):
             if self._root is not None:
                 # obstore writes by path, where a link may appear meanwhile
                 return self._root.write(key, guard, overwrite=mode == "overwrite")
-            attributes = self._attributes(options)
+            attributes = self._attributes(options.get("content_type"), options.get("metadata"))
             whole, rest = first_part(guard, PART_SIZE)
             if rest is None:
                 result = self._put_whole(check_key(key), whole, attributes, mode)
@@ -165,6 +176,27 @@ class ObstoreBackend(StorageBackend):
                 )
                 result = fed(rest, send)
         return _stat_of_put(key, guard.size, result)
+
+    @property
+    def puts_at_once(self) -> bool:
+        is_near = self._root is not None or isinstance(self.store, MemoryStore)
+        return is_near and self._puts_itself()
+
+    def _puts_itself(self) -> bool:
+        """Return whether no subclass, and nobody for this object, has put another `put` in place: none is bypassed."""
+        own, replaced = type(self), vars(self)
+        is_own = own.put is ObstoreBackend.put and own.put_async is ObstoreBackend.put_async
+        return is_own and "put" not in replaced and "put_async" not in replaced
+
+    def put_many(self, objects: Iterable[WholeObject], done: WhenStored) -> None:
+        if not self._puts_itself():
+            super().put_many(objects, done)
+            return
+        if Fork.broken:
+            raise self._fork_error()
+        Fork.used = True
+        write = self._send_many if self._root is None else self._root.write_many
+        write_guarded(objects, done, write, self._translated)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         check_range(start, length)
@@ -256,7 +288,10 @@ class ObstoreBackend(StorageBackend):
         guard = SourceGuard(chunks)
         progress = Progress()
         send = self._send_async(
-            key, progress.watch_async(guard), self._attributes(options), options.get("mode", "create")
+            key,
+            progress.watch_async(guard),
+            self._attributes(options.get("content_type"), options.get("metadata")),
+            options.get("mode", "create"),
         )
         with self._translated(f"store {key!r}", guard):
             result = await watched(
@@ -319,6 +354,15 @@ class ObstoreBackend(StorageBackend):
         }
         return store_from_url(url, client_options=client, retry_config=retries, config=settings)
 
+    def _send_many(self, objects: Iterable[WholeObject], done: WhenStored) -> None:
+        for whole in objects:
+            if len(whole.content) > PART_SIZE:
+                super().put_many((whole,), done)
+                continue
+            attributes = self._attributes(whole.content_type, whole.metadata)
+            result = self._put_whole(check_key(whole.key), whole.content, attributes, whole.mode)
+            done(whole, _stat_of_put(whole.key, len(whole.content), result))
+
     def _put_whole(self, key: str, content: bytes, attributes: Attributes | None, mode: PutMode) -> PutResult:
         send = partial(self.store.put, key, content, attributes=attributes, use_multipart=False)
         try:
@@ -362,12 +406,12 @@ class ObstoreBackend(StorageBackend):
         if mode == "create" and self.exists(key):
             raise FileExistsError(TAKEN)
 
-    def _attributes(self, options: PutOptions) -> Attributes | None:
+    def _attributes(self, content_type: str | None, metadata: Mapping[str, str] | None) -> Attributes | None:
         """Return what the store is to keep with an object, if it keeps anything."""
         if not self.capabilities.keeps_content_type:
             return None
-        attributes: Attributes = {**(options.get("metadata") or {})}
-        if content_type := options.get("content_type"):
+        attributes: Attributes = {**(metadata or {})}
+        if content_type:
             attributes["Content-Type"] = content_type
         return attributes
 
@@ -398,14 +442,19 @@ class ObstoreBackend(StorageBackend):
                 "serve it through the application, or save it under a key that filecolumn makes"
             )
 
-    def _translated(self, doing: str, source: SourceGuard | None = None) -> AbstractContextManager[None]:
+    def _translated(
+        self, doing: str, source: SourceGuard | ObjectsGuard | None = None
+    ) -> AbstractContextManager[None]:
         if Fork.broken:
-            raise StorageError(
-                f"storage {self.key!r}: obstore was used before this process was forked, and its threads do not "
-                "survive a fork; start workers with 'spawn' or 'forkserver', or fork before the first file operation"
-            )
+            raise self._fork_error()
         Fork.used = True
         return translated(_ERRORS, f"{doing} in storage {self.key!r}", source)
+
+    def _fork_error(self) -> StorageError:
+        return StorageError(
+            f"storage {self.key!r}: obstore was used before this process was forked, and its threads do not "
+            "survive a fork; start workers with 'spawn' or 'forkserver', or fork before the first file operation"
+        )
 
 
 def _range_options(start: int, length: int | None) -> GetOptions:

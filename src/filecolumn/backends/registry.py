@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from importlib import import_module
 from threading import RLock
@@ -21,6 +21,7 @@ __all__ = (
     "ObjectRef",
     "StorageRegistry",
     "backend_from_url",
+    "before_closing",
     "location_of_url",
     "names_of",
     "storages",
@@ -137,12 +138,16 @@ class StorageRegistry:
 
     def close(self) -> None:
         """Close and forget all storages; an error of one is raised when the others are closed too."""
+        for call, _ in _before_closing:
+            call()
         with ExitStack() as stack:
             for backend in self._drop_all():
                 stack.callback(backend.close)
 
     async def aclose(self) -> None:
         """Call `close` asynchronously."""
+        for _, call_async in _before_closing:
+            await call_async()
         async with AsyncExitStack() as stack:
             for backend in self._drop_all():
                 stack.push_async_callback(backend.close_async)
@@ -276,6 +281,14 @@ class StorageRegistry:
 
 storages: StorageRegistry = StorageRegistry()
 """The storages of this process."""
+
+
+_before_closing: list[tuple[Callable[[], None], Callable[[], Awaitable[None]]]] = []
+
+
+def before_closing(call: Callable[[], None], call_async: Callable[[], Awaitable[None]]) -> None:
+    """Call *call*, or its asynchronous form, whenever the storages are about to be closed."""
+    _before_closing.append((call, call_async))
 
 
 def names_of(key: str) -> list[str]:

@@ -7,6 +7,8 @@ nobody knows is of none.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 __all__ = (
     "ACTIVE",
     "DANGEROUS",
@@ -260,6 +262,7 @@ def bare(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
+@lru_cache(maxsize=1024)
 def canonical(content_type: str) -> str:
     """Return the one name of a media type."""
     name = bare(content_type)

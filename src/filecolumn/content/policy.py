@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from filecolumn.content.media_types import (
     DANGEROUS,
@@ -33,6 +34,7 @@ __all__ = (
     "ContentPolicy",
 )
 
+_NOTHING = frozenset[str]()
 _ENTRY = re.compile(
     r"\.[a-z0-9][a-z0-9._+-]*|\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]*/(?:\*|[a-z0-9][a-z0-9!#$&^_.+-]*)"
 )
@@ -87,6 +89,8 @@ class ContentPolicy:
         Raises ContentTypeRejectedError as `judge` does.
         """
         found = sniff(head)
+        if self.accept is None and declared == found:
+            return declared, found
         return self.judge(found, filename, declared, field), found
 
     def judge(self, found: str, filename: str, declared: str, field: str | None = None) -> str:
@@ -125,9 +129,9 @@ class ContentPolicy:
         No wildcard is for what a browser runs, nor for a kind of picture, sound, film or text that
         the bytes do not show.
         """
-        accept = self.accept or frozenset[str]()
+        accept = self.accept or _NOTHING
         name = canonical(media_type)
-        if name in {canonical(entry) for entry in accept}:
+        if name in _canonical_entries(accept):
             return True
         if is_active(name):
             return False
@@ -138,7 +142,7 @@ class ContentPolicy:
 
     def _prefers(self, declared: str, named: str) -> bool:
         """Return whether the declared type decides: another name, or a closer one, for what the extension says."""
-        is_named = canonical(declared) in {canonical(entry) for entry in self.accept or ()}
+        is_named = canonical(declared) in _canonical_entries(self.accept or _NOTHING)
         return is_recording(declared, named) or (is_named and may_stand_for(declared, named))
 
     def _takes_name(self, filename: str, named: str, main: str) -> bool:
@@ -159,8 +163,7 @@ class ContentPolicy:
             raise self._mismatch(extension, bare(found), field)
 
     def _lists(self, filename: str) -> bool:
-        name = filename.lower()
-        return any(entry[0] == "." and name.endswith(entry) for entry in self.accept or ())
+        return filename.lower().endswith(_extensions(self.accept or _NOTHING))
 
     def _mismatch(self, claimed: str, found: str, field: str | None) -> ContentTypeRejectedError:
         return ContentTypeRejectedError(
@@ -196,6 +199,17 @@ def _entries(accept: Iterable[str]) -> frozenset[str]:
     return entries
 
 
+@lru_cache(maxsize=256)
+def _canonical_entries(accept: frozenset[str]) -> frozenset[str]:
+    return frozenset(canonical(entry) for entry in accept)
+
+
+@lru_cache(maxsize=256)
+def _extensions(accept: frozenset[str]) -> tuple[str, ...]:
+    return tuple(entry for entry in accept if entry[0] == ".")
+
+
+@lru_cache(maxsize=1024)
 def _corrected(declared: str, found: str) -> str:
     """Return the declared type, or what the bytes show if that is something else; never what a browser runs."""
     if declared == found:

@@ -1,13 +1,14 @@
 """What the first bytes of content show it to be: pure functions, no I/O.
 
-Binary formats are known by one table of signatures, and by what containers (ZIP, RIFF, ISO media) say of
-their content; text and markup by how they begin.  The types are those under which
-`filecolumn.content.media_types` keeps their families.
+Binary formats are known by one table of signatures, looked up by the first byte, and by what containers
+(ZIP, RIFF, ISO media) say of their content; text and markup by how they begin.  The types are those under
+which `filecolumn.content.media_types` keeps their families.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from filecolumn.content.media_types import (
     DANGEROUS,
@@ -21,13 +22,16 @@ from filecolumn.content.media_types import (
 )
 
 __all__ = (
+    "CONTAINERS",
+    "FORMS",
     "HEAD_SIZE",
+    "STARTS",
     "late_signature_of",
     "signature_of",
     "sniff",
 )
 
-_STARTS: dict[bytes, str] = {
+STARTS: dict[bytes, str] = {
     # pictures
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -74,6 +78,12 @@ _STARTS: dict[bytes, str] = {
     b"7z\xbc\xaf\x27\x1c": "application/x-7z-compressed",
     b"Rar!\x1a\x07": "application/vnd.rar",
     b"MSCF\0\0\0\0": "application/vnd.ms-cab-compressed",
+    # containers of sound and film, and of whatever else
+    b"RIFF": "application/x-riff",
+    b"RIFX": "application/x-riff",
+    b"RF64": "application/x-riff",
+    b"BW64": "application/x-riff",
+    b"\x1aE\xdf\xa3": "video/x-matroska",
     # documents, data, fonts
     b"%PDF-": "application/pdf",
     b"\xc5\xd0\xd3\xc6": "application/postscript",
@@ -96,37 +106,55 @@ _STARTS: dict[bytes, str] = {
     b"dex\n0": "application/x-dex",
     b"L\0\0\0\x01\x14\x02\0": "application/x-ms-shortcut",
 }
-_LONGEST_FIRST = sorted(_STARTS.items(), key=lambda row: -len(row[0]))
+"""What files begin with; none of these is the beginning of another."""
 
-# Starts that are too short to tell alone, with the fields behind them
-_FIELDS: dict[bytes, str] = {
+FORMS: dict[bytes, tuple[bytes, str]] = {
     # two reserved fields, and the pixels begin within 64 KiB
-    rb"BM.{4}\0{4}..\0\0": "image/bmp",
+    rb"BM.{4}\0{4}..\0\0": (b"B", "image/bmp"),
     # at most 255 pictures, each with a reserved 0
-    rb"\0\0[\x01\x02]\0[^\0]\0.{3}\0": "image/x-icon",
+    rb"\0\0[\x01\x02]\0[^\0]\0.{3}\0": (b"\0", "image/x-icon"),
     # a version of 2 to 4, a size of seven bits in each byte
-    rb"ID3[\x02-\x04].[^\x80-\xff].?[\0-\x7f]{3}": "audio/mpeg",
+    rb"ID3[\x02-\x04].[^\x80-\xff].?[\0-\x7f]{3}": (b"I", "audio/mpeg"),
     # a frame: layer 1 to 3, no reserved rate; or ADTS, whose layer is 0
-    rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef]": "audio/mpeg",
-    rb"\xff[\xf0\xf1\xf8\xf9][\x00-\xff]": "audio/aac",
-    rb"FORM.{4}AIF[FC]": "audio/aiff",
-    rb"\x47(?:.{187}\x47){2}": "video/mp2t",
-    rb"MZ.{58}": "application/x-msdownload",
-    rb"[FCZ]WS[\x01-\x40].{4}": "application/x-shockwave-flash",
+    rb"\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff][\x10-\xef]": (b"\xff", "audio/mpeg"),
+    rb"\xff[\xf0\xf1\xf8\xf9][\x00-\xff]": (b"\xff", "audio/aac"),
+    rb"FORM.{4}AIF[FC]": (b"F", "audio/aiff"),
+    rb"\x47(?:.{187}\x47){2}": (b"\x47", "video/mp2t"),
+    rb"MZ.{58}": (b"M", "application/x-msdownload"),
+    rb"[FCZ]WS[\x01-\x40].{4}": (b"FCZ", "application/x-shockwave-flash"),
     # one to 30 architectures; the version of a class is 45 at least
-    rb"\xca\xfe\xba\xbe\0\0\0[\x01-\x1e]": "application/x-mach-binary",
-    rb"\xca\xfe\xba\xbe\0.\0.": "application/java-vm",
-    rb"\0\x01\0\0\0[\x01-\x40].{6}[ -~]{4}": "font/sfnt",
+    rb"\xca\xfe\xba\xbe\0\0\0[\x01-\x1e]": (b"\xca", "application/x-mach-binary"),
+    rb"\xca\xfe\xba\xbe\0.\0.": (b"\xca", "application/java-vm"),
+    rb"\0\x01\0\0\0[\x01-\x40].{6}[ -~]{4}": (b"\0", "font/sfnt"),
 }
-_FORMS = tuple((re.compile(pattern, re.DOTALL), name) for pattern, name in _FIELDS.items())
+"""Starts that are too short to tell alone, with the fields behind them: first bytes, and type.
+
+In this order, where no start of `STARTS` is found.
+"""
+_Starts = tuple[tuple[bytes, str], ...]
+_Forms = tuple[tuple[re.Pattern[bytes], str], ...]
+
+
+def _by_first_byte() -> dict[int, tuple[_Starts, _Forms]]:
+    """Return the starts and forms that content with a given first byte can have: about four of all."""
+    forms = [(firsts, re.compile(form, re.DOTALL), name) for form, (firsts, name) in FORMS.items()]
+    return {
+        first: (
+            tuple((start, name) for start, name in STARTS.items() if start[0] == first),
+            tuple((form, name) for firsts, form, name in forms if first in firsts),
+        )
+        for first in {*(start[0] for start in STARTS), *b"".join(firsts for firsts, _, _ in forms)}
+    }
+
+
+_BY_FIRST_BYTE = _by_first_byte()
+_NONE: tuple[_Starts, _Forms] = ((), ())
+
 # Formats that leave their first bytes to others
-_LATE_FORMS = (
-    (re.compile(rb".{257}ustar", re.DOTALL), "application/x-tar"),
-    (re.compile(rb".{128}DICM", re.DOTALL), "application/dicom"),
-)
+_TAR, _TAR_AT = b"ustar", 257
+_DICOM, _DICOM_AT = b"DICM", 128
 
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/x-wav", b"AVI ": "video/x-msvideo"}
-_RIFF_MARKS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _LARGEST_SIZE = b"\x08"
 """The first byte of 128 MiB: what has more, and is not the film itself, is a letter."""
 _ATOMS = frozenset((b"ftyp", b"styp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"))
@@ -148,7 +176,6 @@ _BRANDS = {
     b"M4A ": "audio/mp4",
     b"M4B ": "audio/mp4",
 }
-_EBML = b"\x1aE\xdf\xa3"
 _PARTS = {
     b"word/": OFFICE + "wordprocessingml.document",
     b"xl/": OFFICE + "spreadsheetml.sheet",
@@ -160,16 +187,15 @@ _MIMETYPE = re.compile(rb"application/[a-z0-9.+-]+")
 
 def signature_of(head: bytes) -> str | None:
     """Return the media type whose signature *head* begins with; None if it has none that is known."""
-    found = next((name for start, name in _LONGEST_FIRST if head.startswith(start)), None)
-    if found == "application/zip":
-        return _zipped(head)
-    if found is not None:
-        return found
-    if head.startswith(_RIFF_MARKS):
-        return _RIFF.get(head[8:12], "application/x-riff")
-    if head.startswith(_EBML):
-        return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
-    return next((name for form, name in _FORMS if form.match(head)), None)
+    starts, forms = _BY_FIRST_BYTE.get(head[0], _NONE) if head else _NONE
+    for start, name in starts:
+        if head.startswith(start):
+            looked_into = CONTAINERS.get(name)
+            return name if looked_into is None else looked_into(head)
+    for form, name in forms:
+        if form.match(head):
+            return name
+    return None
 
 
 def late_signature_of(head: bytes) -> str | None:
@@ -177,7 +203,9 @@ def late_signature_of(head: bytes) -> str | None:
     atom = head[4:8]
     if atom in _ATOMS and (atom in {b"ftyp", b"mdat"} or head[:1] <= _LARGEST_SIZE):
         return _brand(head)
-    return next((name for form, name in _LATE_FORMS if form.match(head)), None)
+    if head.startswith(_TAR, _TAR_AT):
+        return "application/x-tar"
+    return "application/dicom" if head.startswith(_DICOM, _DICOM_AT) else None
 
 
 def _brand(head: bytes) -> str:
@@ -193,6 +221,16 @@ def _brand(head: bytes) -> str:
     if major.startswith((b"3gp", b"3g2")):
         return "video/3gpp"
     return _BRANDS.get(major, "video/mp4")
+
+
+def _riff(head: bytes) -> str:
+    """Return what a RIFF file says to be."""
+    return _RIFF.get(head[8:12], "application/x-riff")
+
+
+def _ebml(head: bytes) -> str:
+    """Return what a file of EBML says to be: a film of either kind."""
+    return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
 
 
 def _zipped(head: bytes) -> str:
@@ -219,12 +257,21 @@ def _told(head: bytes) -> str | None:
     return told[0].decode() if told else None
 
 
+CONTAINERS: dict[str, Callable[[bytes], str]] = {
+    "application/zip": _zipped,
+    "application/x-riff": _riff,
+    "video/x-matroska": _ebml,
+}
+"""What the first bytes of a container say of its content, by the container's type."""
+
 HEAD_SIZE = 4096
 """Bytes of the content that are looked at."""
 
 # Text has bells, backspaces, form feeds, escapes and the DOS end of file; other controls are few in it,
 # as separators of fields or what switches a character set (ISO 2022)
-_NOT_IN_TEXT = re.compile(rb"[\x00-\x06\x0b\x0e-\x19\x1c-\x1f]")
+_IN_TEXT = bytes({*b"\a\b\t\n\f\r\x1a\x1b", *range(0x20, 0x100)})
+_SHORT = 64
+"""Bytes among which most binary files have one that no text has."""
 _RARE_IN_TEXT = 10
 """One in so many bytes, at most, may be a control that most text does not have."""
 _UTF_8 = b"\xef\xbb\xbf"
@@ -234,15 +281,19 @@ _WIDE = re.compile(
 )
 """UTF-16 or UTF-32 without a mark: Latin letters whose other bytes are 0."""
 
-_TEXT_SIGNATURES = (
-    (re.compile(rb"%PDF-"), "application/pdf"),
-    (re.compile(rb"%!PS"), "application/postscript"),
-    (re.compile(rb"\{\\rtf"), "application/rtf"),
-    (re.compile(rb"<\?(?:php\b|=)", re.IGNORECASE), "application/x-httpd-php"),
-    (re.compile(rb"#!\s*/\S"), SCRIPT),
-    (re.compile(rb"@echo\s+off\b", re.IGNORECASE), "application/x-bat"),
-)
+_TEXT_SIGNATURES: dict[bytes, _Forms] = {
+    b"%": (
+        (re.compile(rb"%PDF-"), "application/pdf"),
+        (re.compile(rb"%!PS"), "application/postscript"),
+    ),
+    b"{": ((re.compile(rb"\{\\rtf"), "application/rtf"),),
+    b"<": ((re.compile(rb"<\?(?:php\b|=)", re.IGNORECASE), "application/x-httpd-php"),),
+    b"#": ((re.compile(rb"#!\s*/\S"), SCRIPT),),
+    b"@": ((re.compile(rb"@echo\s+off\b", re.IGNORECASE), "application/x-bat"),),
+}
+"""By the first byte behind white space."""
 # Printers' commands or a mail's header may stand before it: https://www.iso.org/standard/75839.html, annex
+_PDF = b"%PDF-"
 _LATE_PDF = re.compile(rb"%PDF-\d\.\d\s{1,2}%[\x80-\xff]{2}")
 _LATE_PDF_SIZE = 1024
 # An installer or a zipped program of Python may begin with a script, and XML may hold binary data
@@ -272,11 +323,10 @@ def sniff(head: bytes) -> str:
     `text/plain` is any text without a mark of its own, also an empty file; `application/octet-stream`
     is what nobody knows.
     """
-    if head.startswith(_WIDE_MARKS) or _WIDE.match(head):
+    if head.startswith(_WIDE_MARKS) or (b"\0" in head[:2] and _WIDE.match(head)):
         # every second or fourth byte of what a tag is made of
         return _sniff_text(head.replace(b"\0", b"").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff"))
-    odd = _NOT_IN_TEXT.findall(head)
-    if not odd:
+    if not (head[:_SHORT].translate(None, _IN_TEXT) or head.translate(None, _IN_TEXT)):
         return _sniff_text(head)
     if signature := signature_of(head):
         return signature
@@ -284,18 +334,21 @@ def sniff(head: bytes) -> str:
     if late := late_signature_of(head):
         # a page or a script may stand before it
         return late if shown == TEXT else shown
+    odd = head.translate(None, _IN_TEXT)
     is_text = b"\0" not in odd and len(odd) * _RARE_IN_TEXT <= len(head)
     return shown if is_text or shown in _SEEN_IN_BINARY else UNKNOWN
 
 
 def _sniff_text(head: bytes) -> str:
     text = head.removeprefix(_UTF_8).lstrip()
-    for signature, media_type in _TEXT_SIGNATURES:
+    first = text[:1]
+    for signature, media_type in _TEXT_SIGNATURES.get(first, ()):
         if signature.match(text):
             return media_type
-    if text.startswith(b"<"):
+    if first == b"<":
         return _sniff_markup(text)
-    return "application/pdf" if _LATE_PDF.search(text[:_LATE_PDF_SIZE]) else TEXT
+    start = text[:_LATE_PDF_SIZE]
+    return "application/pdf" if _PDF in start and _LATE_PDF.search(start) else TEXT
 
 
 def _sniff_markup(text: bytes) -> str:

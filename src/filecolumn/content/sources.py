@@ -178,7 +178,8 @@ class BytesSource(Source):
             # `cast` takes no view with gaps, and none that is empty
             data = data.tobytes()
         self._data = data
-        self.whole: bytes | None = data if isinstance(data, bytes) and len(data) <= CHUNK_SIZE else None
+        if isinstance(data, bytes) and len(data) <= CHUNK_SIZE:
+            self.whole = data
 
     def known_size(self) -> int:
         return memoryview(self._data).nbytes
@@ -427,11 +428,11 @@ Content = (
 
 def source_of(content: Content | _Refused) -> Source:
     """Wrap what a caller gave as content; raises TypeError with a hint for what cannot be."""
+    if isinstance(content, bytes | bytearray | memoryview):
+        return BytesSource(content)
     if hint := _hint(content):
         raise TypeError(hint)
     match content:
-        case bytes() | bytearray() | memoryview():
-            return BytesSource(content)
         case os.PathLike():
             return PathSource(local_path(content))
         case _ if is_async_reader(content) or isinstance(content, AsyncIterable):
@@ -456,6 +457,8 @@ def checked_source(content: Content) -> Source:
     An input of a form that was left empty is refused (ContentRejectedError): stored as an empty file
     it would take the place of the one that the form was to keep.
     """
+    if isinstance(content, bytes):
+        return BytesSource(content)
     source = source_of(content)
     source.check()
     if is_empty_input(content):
@@ -476,8 +479,6 @@ def _hint(content: object) -> str | None:
     """Return what to pass in place of what is often taken for content."""
     if isinstance(content, str):
         return "content is a str: pass Path(...) for a file on disk, or .encode() the text"
-    if isinstance(content, bytes):
-        return None
     if isinstance(content, dict):
         return "content is a dict; pass bytes, a Path, a binary file or an iterable of bytes"
     return "content is a file opened in text mode; open it with mode='rb'" if is_text(content) else None

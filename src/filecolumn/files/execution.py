@@ -31,7 +31,9 @@ from filecolumn.files.transfer import (
     Inspect,
     Operation,
     Put,
+    PutGroup,
     copy,
+    grouped,
     inspect,
     put,
     put_async,
@@ -150,16 +152,26 @@ def _steps(op: Copy | Inspect) -> Steps[FileFacts]:
 
 
 def _transfer(ops: Sequence[Operation], done: Done) -> None:
-    """Bytes, paths and what is stored go to threads; a caller's own iterators and files are read in its own."""
+    """Bytes, paths and what is stored go to threads; a caller's own iterators and files are read in its own.
+
+    So is small content for a storage on this machine: a thread would cost more than the put.
+    """
     if len(ops) == 1:
         done(ops[0], _perform(ops[0]))
         return
-    apart = [op for op in ops if not isinstance(op, Put) or op.source.any_thread]
-    if len(apart) < 2:
-        for op in ops:
-            done(op, _perform(op))
+    groups, singles = grouped(ops)
+    for group in groups:
+        _put_group(group, done)
+    apart = [op for op in singles if _is_for_a_thread(op)]
+    if len(apart) > 1:
+        _transfer_apart(apart, [op for op in singles if op not in apart], done)
         return
-    slots = {op.backend: BoundedSemaphore(op.backend.concurrency) for op in ops}
+    for op in singles:
+        done(op, _perform(op))
+
+
+def _transfer_apart(apart: Sequence[Operation], here: Sequence[Operation], done: Done) -> None:
+    slots = {op.backend: BoundedSemaphore(op.backend.concurrency) for op in (*apart, *here)}
 
     def limited(op: Operation) -> FileFacts:
         with slots[op.backend]:
@@ -170,7 +182,7 @@ def _transfer(ops: Sequence[Operation], done: Done) -> None:
     pool = Workers(workers)
     futures = {pool.submit(partial(limited, op)): op for op in apart}
     try:
-        for op in set(ops).difference(apart):
+        for op in here:
             done(op, limited(op))
         wait(futures, return_when=FIRST_EXCEPTION)
     finally:
@@ -183,9 +195,34 @@ def _transfer(ops: Sequence[Operation], done: Done) -> None:
         future.result()
 
 
+def _is_for_a_thread(op: Operation) -> bool:
+    return not isinstance(op, Put) or (op.source.any_thread and not op.goes_at_once)
+
+
+def _put_group(group: PutGroup, done: Done) -> None:
+    try:
+        group.run()
+    finally:
+        for op, facts in group.stored.items():
+            done(op, facts)
+
+
+async def _put_group_async(group: PutGroup, done: Done) -> None:
+    try:
+        await group.run_async()
+    finally:
+        # a thread that was given up may go on
+        for op, facts in list(group.stored.items()):
+            done(op, facts)
+
+
 async def _transfer_async(ops: Sequence[Operation], done: Done) -> None:
     if len(ops) == 1:
         done(ops[0], await _perform_async(ops[0]))
+        return
+    groups, singles = grouped(ops)
+    if len(groups) == 1 and not singles:
+        await _put_group_async(groups[0], done)
         return
     slots = {op.backend: asyncio.Semaphore(op.backend.concurrency) for op in ops}
     # two passes along one open file would each get a part of it
@@ -194,14 +231,22 @@ async def _transfer_async(ops: Sequence[Operation], done: Done) -> None:
 
     async def limited(op: Operation) -> None:
         moves = op.source.moves if isinstance(op, Put) else None
+        async with turns[id(op if moves is None else moves)], slots[op.backend]:
+            done(op, await _perform_async(op))
+
+    async def limited_group(group: PutGroup) -> None:
+        async with slots[group.backend]:
+            await _put_group_async(group, done)
+
+    async def noted(work: Coroutine[object, object, None]) -> None:
         try:
-            async with turns[id(op if moves is None else moves)], slots[op.backend]:
-                done(op, await _perform_async(op))
+            await work
         except BaseException as error:
             failed.append(error)
             raise
 
-    tasks = {asyncio.ensure_future(limited(op)) for op in ops}
+    works = [*map(limited_group, groups), *map(limited, singles)]
+    tasks = {asyncio.ensure_future(noted(work)) for work in works}
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:

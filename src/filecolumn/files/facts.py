@@ -5,30 +5,45 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Literal, NoReturn, TypeGuard, cast
 
+from filecolumn.backends.base import Stat
 from filecolumn.errors import ContentRejectedError, CorruptFileMetadataError, InvalidKeyError
-from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type, clean_filename
+from filecolumn.naming import (
+    DEFAULT_CONTENT_TYPE,
+    MAX_FILENAME_BYTES,
+    PLAIN_FILENAME,
+    check_content_type,
+    clean_filename,
+)
 
 __all__ = (
+    "MAX_INTEGER",
+    "NO_DATA",
     "PUBLIC_FIELDS",
     "FileFacts",
     "Json",
     "JsonObject",
     "NotAList",
     "PublicField",
+    "bounded",
     "checked_metadata",
+    "clean_media_type",
+    "facts_by_pattern",
     "facts_from_row",
     "known_time",
     "public_from_facts",
     "read_only",
     "row_from_facts",
     "rows_of",
+    "with_content",
 )
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
@@ -41,43 +56,115 @@ MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 8
 # Far above what is written, and far below where Python's recursion ends
 _MAX_ROW_DEPTH = 100
-_MAX_INTEGER = 2**63 - 1
+MAX_INTEGER = 2**63 - 1
 _MAX_FLOAT = sys.float_info.max
 _KNOWN = frozenset(
     "filename to_filename backend content_type size checksum etag version_id last_modified metadata v".split()
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+NO_DATA: JsonObject = {}
+"""No metadata, or no unknown keys; shared by the facts that have none, and never changed."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class FileFacts:
     """The facts of one file; None is a fact that is not known (yet)."""
 
     filename: str
     """The name for people, without folders."""
-    key: str | None = None
+    key: str | None
     """The key in the storage; None before the file is saved."""
-    backend: str | None = None
+    backend: str | None
     """The key of the storage in the registry; None: the column's, or the default."""
-    content_type: str = DEFAULT_CONTENT_TYPE
+    content_type: str
     """The media type."""
-    size: int | None = None
+    size: int | None
     """Bytes."""
-    checksum: str | None = None
+    checksum: str | None
     """`sha256:<hex>` of the content."""
-    etag: str | None = None
+    etag: str | None
     """The storage's own tag."""
-    version_id: str | None = None
+    version_id: str | None
     """The storage's own version."""
-    last_modified: float | None = None
+    last_modified: float | None
     """Seconds since the epoch, UTC; what another program wrote may be any finite number."""
-    metadata: JsonObject = field(default_factory=dict[str, Json])
+    metadata: JsonObject
     """The user's own data; a copy nobody else can change."""
-    sniffed: str | None = field(default=None, compare=False, repr=False)
+    sniffed: str | None = field(compare=False, repr=False)
     """The media type that the first bytes show, if this process has seen them; no row has it."""
-    foreign: bool = False
+    foreign: bool
     """Whether advanced-alchemy wrote the row: its keys are file names, which rows may share."""
-    unknown: JsonObject = field(default_factory=dict[str, Json], repr=False)
+    unknown: JsonObject = field(repr=False)
     """Keys of the row that this version does not know; written back as they were."""
+
+    def __init__(
+        self,
+        *,
+        filename: str,
+        key: str | None = None,
+        backend: str | None = None,
+        content_type: str = DEFAULT_CONTENT_TYPE,
+        size: int | None = None,
+        checksum: str | None = None,
+        etag: str | None = None,
+        version_id: str | None = None,
+        last_modified: float | None = None,
+        metadata: JsonObject = NO_DATA,
+        sniffed: str | None = None,
+        foreign: bool = False,
+        unknown: JsonObject = NO_DATA,
+    ) -> None:
+        # Made for each row that is read: the `__init__` of a frozen dataclass takes twice as long
+        _set_filename(self, filename)
+        _set_key(self, key)
+        _set_backend(self, backend)
+        _set_content_type(self, content_type)
+        _set_size(self, size)
+        _set_checksum(self, checksum)
+        _set_etag(self, etag)
+        _set_version_id(self, version_id)
+        _set_last_modified(self, last_modified)
+        _set_metadata(self, metadata)
+        _set_sniffed(self, sniffed)
+        _set_foreign(self, foreign)
+        _set_unknown(self, unknown)
+
+
+(
+    _set_filename,
+    _set_key,
+    _set_backend,
+    _set_content_type,
+    _set_size,
+    _set_checksum,
+    _set_etag,
+    _set_version_id,
+    _set_last_modified,
+    _set_metadata,
+    _set_sniffed,
+    _set_foreign,
+    _set_unknown,
+) = (vars(FileFacts)[each.name].__set__ for each in fields(FileFacts))
+
+
+def with_content(known: FileFacts, content_type: str, sniffed: str, checksum: str, stat: Stat) -> FileFacts:
+    """Return *known*, of a new file, with what is true of its content once that is stored."""
+    return FileFacts(
+        filename=known.filename,
+        key=stat.key,
+        backend=known.backend,
+        content_type=content_type,
+        size=stat.size,
+        checksum=checksum,
+        etag=stat.etag,
+        version_id=stat.version_id,
+        # The answer to a PUT seldom has a date, and asking would be a second request
+        last_modified=known_time(stat.last_modified, time.time()),
+        metadata=known.metadata,
+        sniffed=sniffed,
+        unknown=known.unknown,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +225,76 @@ def facts_from_row(value: object) -> FileFacts:
     Name and content type are cleaned as those of a new file are: applications show them, and put
     them into headers and paths.
     """
-    row = _decoded(value)
+    # `_facts_of` decides; what reads faster gives the same facts, and leaves to it whatever it is not sure of
+    facts = _text_reader()(value) if isinstance(value, str) else None
+    return _facts_of(_decoded(value)) if facts is None else facts
+
+
+@cache
+def _text_reader() -> Callable[[str], FileFacts | None]:
+    """Return what reads text fastest: msgspec where it is installed."""
+    try:
+        from filecolumn.files._msgspec import facts_by_msgspec  # noqa: PLC0415 - msgspec may be missing
+    except ImportError:
+        return facts_by_pattern
+    return facts_by_msgspec
+
+
+_ASCII = r"[ !#-\[\]-~]"
+_TEXT = f'(?:"({_ASCII}*)"|null)'
+_PATTERNS = {
+    "filename": f'"({PLAIN_FILENAME})"',
+    "to_filename": f'"({_ASCII}+)"',
+    "backend": _TEXT,
+    "content_type": r'"([a-z0-9][a-z0-9.+-]{0,126}/[a-z0-9][a-z0-9.+-]{0,126})"',
+    "size": r"(?:(0|[1-9][0-9]{0,17})|null)",
+    "checksum": _TEXT,
+    "etag": _TEXT,
+    "version_id": _TEXT,
+    "last_modified": r"(?:((?:0|[1-9][0-9]{0,17})\.[0-9]{1,17})|null)",
+    "metadata": r"(\{[^{}\\]*\})",
+    "v": "1",
+}
+
+
+def _row_pattern(names: Iterable[str]) -> re.Pattern[str]:
+    items = ", ".join(f'"{name}": {_PATTERNS[name]}' for name in names)
+    return re.compile(rf"\{{{items}\}}")
+
+
+_AS_WRITTEN = _row_pattern(_PATTERNS)
+"""A row as `json.dumps` writes it and databases that store text keep it: here without escapes."""
+_BY_LENGTH = _row_pattern(sorted(_PATTERNS, key=lambda name: (len(name), name)))
+"""The same as PostgreSQL's JSONB and MySQL's JSON return it: shorter keys first."""
+
+
+def facts_by_pattern(text: str) -> FileFacts | None:
+    """Read a row as this version writes it; None for any other, which may be one nevertheless."""
+    if (match := _AS_WRITTEN.fullmatch(text)) is not None:
+        name, key, backend, media_type, size, checksum, etag, version, modified, metadata = match.groups()
+    elif (match := _BY_LENGTH.fullmatch(text)) is not None:
+        etag, size, backend, checksum, name, metadata, version, key, media_type, modified = match.groups()
+    else:
+        return None
+    try:
+        return FileFacts(
+            filename=name,
+            key=key,
+            backend=backend,
+            content_type=media_type,
+            size=None if size is None else int(size),
+            checksum=checksum,
+            etag=etag,
+            version_id=version,
+            last_modified=None if modified is None else float(modified),
+            metadata=NO_DATA if metadata == "{}" else bounded(_DECODER.decode(metadata)),
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+def _facts_of(row: object) -> FileFacts:
+    """Read one file's decoded JSON, whatever is in it."""
     if isinstance(row, NotAList):
         raise CorruptFileMetadataError(row.problem)
     if not _is_json_object(row):
@@ -161,14 +317,16 @@ def facts_from_row(value: object) -> FileFacts:
         key=key or filename,
         foreign=key is None,
         backend=_string(row, "backend"),
-        content_type=check_content_type(_string(row, "content_type") or DEFAULT_CONTENT_TYPE),
+        content_type=clean_media_type(_string(row, "content_type") or DEFAULT_CONTENT_TYPE),
         size=_size(row),
         checksum=_string(row, "checksum"),
         etag=_string(row, "etag"),
         version_id=_string(row, "version_id"),
         last_modified=_time(row, "last_modified"),
         metadata=_metadata(row),
-        unknown=_bounded({name: item for name, item in row.items() if name not in _KNOWN}),
+        unknown=NO_DATA
+        if row.keys() <= _KNOWN
+        else bounded({name: item for name, item in row.items() if name not in _KNOWN}),
     )
 
 
@@ -208,9 +366,9 @@ _UNSTORABLE = re.compile(r"[\ud800-\udfff]|(?<!\\)(?:\\\\)*\\u0000")
 
 def known_time(*candidates: float | None) -> float | None:
     """Return the first time that a row can hold; None if there is none, as when the clock is before 1970."""
-    for time in candidates:
-        if time is not None and _fits(time):
-            return time
+    for moment in candidates:
+        if moment is not None and _fits(moment):
+            return moment
     return None
 
 
@@ -342,7 +500,7 @@ def _number(row: JsonObject, name: str) -> float | None:
 
 def _fits(value: float) -> bool:
     # NaN compares false
-    return 0 <= value <= _MAX_INTEGER
+    return 0 <= value <= MAX_INTEGER
 
 
 def _size(row: JsonObject) -> int | None:
@@ -370,7 +528,7 @@ def _time(row: JsonObject, name: str) -> float | None:
     # bool is an int; NaN and infinities compare false
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MAX_FLOAT:
         # not every JSON encoder takes an integer of more than 64 bits
-        return value if abs(value) <= _MAX_INTEGER else float(value)
+        return value if abs(value) <= MAX_INTEGER else float(value)
     if value is None:
         return None
     raise CorruptFileMetadataError(f"{name!r} of a file's row must be a finite number, not {_kind(value)}")
@@ -381,7 +539,7 @@ def _metadata(row: JsonObject) -> JsonObject:
     if metadata is None:
         return {}
     if _is_json_object(metadata):
-        return _bounded(metadata)
+        return bounded(metadata)
     raise CorruptFileMetadataError(f"'metadata' of a file's row must be an object, not {_kind(metadata)}")
 
 
@@ -401,6 +559,18 @@ _STYLES = (
 )
 
 
+def clean_media_type(content_type: str) -> str:
+    """Return the media type of a row, cleaned; what is checked once is remembered, unless it is longer than any."""
+    return (
+        _checked_type(content_type)
+        if len(content_type) <= MAX_FILENAME_BYTES
+        else check_content_type(content_type)
+    )
+
+
+_checked_type = lru_cache(256)(check_content_type)
+
+
 def _shown(filename: str) -> str:
     try:
         return clean_filename(filename)
@@ -408,7 +578,8 @@ def _shown(filename: str) -> str:
         raise CorruptFileMetadataError("'filename' of a file's row is not valid Unicode") from error
 
 
-def _bounded(value: JsonObject) -> JsonObject:
+def bounded(value: JsonObject) -> JsonObject:
+    """Return a part of a row; CorruptFileMetadataError if it has too many levels."""
     if _is_deeper(value, _MAX_ROW_DEPTH):
         raise CorruptFileMetadataError("a file's row has too many levels")
     return value

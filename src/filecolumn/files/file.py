@@ -65,7 +65,9 @@ from filecolumn.files.state import (
     AllowedBackends,
     Consumed,
     FileState,
+    FromColumn,
     Granted,
+    Origin,
     Parent,
     Pending,
     Removed,
@@ -109,6 +111,7 @@ __all__ = (
     "no_content",
     "set_parent",
     "storage_name",
+    "take_file",
     "undecoded",
 )
 
@@ -123,13 +126,16 @@ class FileObject:
     `_async` twin.  An object belongs to one task or thread at a time, as a session does.
     """
 
-    __slots__ = ("__weakref__", "_allowed", "_parent", "_row", "_state")
+    __slots__ = ("__weakref__", "_holder", "_origin", "_row", "_state")
 
-    # A loaded file has the first three, and `_state` is None; `file_state` makes that of them on first use, as most
-    # rows are loaded and never looked at.  Any other file has its state from the beginning, and only that.
-    _allowed: AllowedBackends | None
-    _parent: Parent | None
+    # A loaded file has the first three, and `_state` is None: most rows are loaded and never looked at.  `file_state`
+    # makes the state of them when more is needed than facts.  Any other file has its state from the beginning, and
+    # only that.
+    _holder: object
+    """What the origin makes the parent of."""
+    _origin: Origin
     _row: object
+    """The JSON of the row; its facts once it is decoded."""
     _state: FileState | None
 
     def __init__(
@@ -320,7 +326,17 @@ class FileObject:
 
     @property
     def _facts(self) -> FileFacts:
-        return file_state(self).facts
+        if self._state is not None:
+            return self._state.facts
+        row = self._row
+        if isinstance(row, FileFacts):
+            return row
+        try:
+            facts = self._row = facts_from_row(row)
+        except CorruptFileMetadataError:
+            # the state says which row it is
+            return file_state(self).facts
+        return facts
 
     @property
     def filename(self) -> str:
@@ -915,8 +931,10 @@ _RESTORED: Mapping[str, Granted | Stored | Consumed | Removed] = {
 def file_state(file: FileObject) -> FileState:
     """Return the state of a file, made on first use."""
     if (state := file._state) is None:
-        state = file._state = FileState(LOADED, None, file._row, file._allowed, file._parent)
-        file._row = file._parent = None
+        row, origin = file._row, file._origin
+        facts, row = (row, None) if isinstance(row, FileFacts) else (None, row)
+        state = file._state = FileState(LOADED, facts, row, origin.allowed, origin.parent_of(file._holder))
+        del file._row, file._origin, file._holder
     return state
 
 
@@ -929,21 +947,19 @@ def file_from_row(
     row: object, allowed: AllowedBackends | None = None, parent: Parent | None = None
 ) -> FileObject:
     """Return the file of a row's JSON, text or decoded by the driver, which is read on first use."""
-    (file,) = files_from_rows((row,), allowed, parent)
+    (file,) = files_from_rows((row,), FromColumn(allowed), parent)
     return file
 
 
-def files_from_rows(
-    rows: Iterable[object], allowed: AllowedBackends | None, parent: Parent | None
-) -> list[FileObject]:
+def files_from_rows(rows: Iterable[object], origin: FromColumn, parent: Parent | None) -> list[FileObject]:
     """Return the files of several rows' JSON."""
     new = FileObject.__new__
     files: list[FileObject] = []
     for row in rows:
         file = new(FileObject)
         file._row = row
-        file._allowed = allowed
-        file._parent = parent
+        file._origin = origin
+        file._holder = parent
         file._state = None
         files.append(file)
     return files
@@ -958,6 +974,7 @@ class FileReader(Protocol):
 def file_reader(allowed: AllowedBackends) -> FileReader:
     """Return what makes the file of each row that a column with these storages loads."""
     new = FileObject.__new__
+    origin = FromColumn(allowed)
 
     def read(value: object) -> FileObject | None:
         # Every SELECT comes here for every row, so it calls nothing of ours.  advanced-alchemy writes JSON's null
@@ -966,32 +983,44 @@ def file_reader(allowed: AllowedBackends) -> FileReader:
             return None
         file = new(FileObject)
         file._row = value
-        file._allowed = allowed
-        file._parent = NOT_LOADED
+        file._origin = origin
+        file._holder = NOT_LOADED
         file._state = None
         return file
 
     return read
 
 
+def take_file(file: FileObject, origin: Origin, holder: object) -> bool:
+    """Take note that an attribute has loaded the file, of which *origin* makes the parent on first use.
+
+    Returns false, and leaves the file as it is, if it is looked at already, or another column has loaded it.
+    """
+    if file._state is not None or file._origin.allowed is not origin.allowed:
+        return False
+    file._origin, file._holder = origin, holder
+    return True
+
+
 def undecoded(file: FileObject) -> object:
     """Return the JSON of the row that the file was loaded from; None once it is decoded."""
-    return file._row if file._state is None else file._state.row
+    if file._state is not None:
+        return file._state.row
+    return None if isinstance(file._row, FileFacts) else file._row
 
 
 def is_from_other(file: FileObject, allowed: AllowedBackends) -> bool:
     """Return whether another column than the one with these storages has just loaded the file."""
-    if (state := file._state) is not None:
-        return state.parent is NOT_LOADED and state.allowed is not allowed
-    return file._parent is NOT_LOADED and file._allowed is not allowed
+    state = file_state(file)
+    return state.parent is NOT_LOADED and state.allowed is not allowed
 
 
 def set_parent(file: FileObject, parent: Parent | None) -> None:
     """Tell *parent* of changes from now on."""
-    if file._state is None:
-        file._parent = parent
+    if file._state is None and isinstance(file._origin, FromColumn):
+        file._holder = parent
     else:
-        file._state.parent = parent
+        file_state(file).parent = parent
 
 
 def freed(file: FileObject) -> FileObject:

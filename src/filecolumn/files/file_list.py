@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self, SupportsIndex, cast, overload
 
 from filecolumn.files.facts import NotAList, rows_of
 from filecolumn.files.file import FileObject, file_state, files_from_rows, freed, set_parent, undecoded
-from filecolumn.files.state import NOT_LOADED, AllowedBackends, Parent
+from filecolumn.files.state import NOT_LOADED, AllowedBackends, FromColumn, Parent
 
 if TYPE_CHECKING:
     from _typeshed import SupportsRichComparison
@@ -201,13 +201,17 @@ def list_from_row(
     row: object, allowed: AllowedBackends | None = None, parent: Parent | None = None
 ) -> FileObjectList:
     """Return the list of a row's JSON, text or decoded by the driver; each file is read on first use."""
+    return _list_of(row, FromColumn(allowed), parent)
+
+
+def _list_of(row: object, origin: FromColumn, parent: Parent | None) -> FileObjectList:
     files = FileObjectList.__new__(FileObjectList)
     if row == "[]":
-        files._state = ListState(allowed, parent, ())
+        files._state = ListState(origin.allowed, parent, ())
         return files
-    found = files_from_rows(rows_of(row), allowed, parent)
+    found = files_from_rows(rows_of(row), origin, parent)
     super(FileObjectList, files).extend(found)
-    files._state = ListState(allowed, parent, None if _not_a_list(files) else tuple(found))
+    files._state = ListState(origin.allowed, parent, None if _not_a_list(files) else tuple(found))
     return files
 
 
@@ -219,11 +223,12 @@ class ListReader(Protocol):
 
 def list_reader(allowed: AllowedBackends) -> ListReader:
     """Return what makes the list of each row that a column with these storages loads."""
+    origin = FromColumn(allowed)
 
     def read(value: object) -> FileObjectList | None:
         if value is None or value == "null":
             return None
-        return list_from_row(value, allowed, NOT_LOADED)
+        return _list_of(value, origin, NOT_LOADED)
 
     return read
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, cast
 
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import storages
@@ -39,7 +39,9 @@ __all__ = (
     "Consumed",
     "ContentState",
     "FileState",
+    "FromColumn",
     "Granted",
+    "Origin",
     "Parent",
     "Pending",
     "Removed",
@@ -98,6 +100,29 @@ class _NotLoaded:
 
 
 NOT_LOADED: Parent = _NotLoaded()
+
+
+class Origin(Protocol):
+    """Where values were loaded from, the same for every row: most values are never looked at, and need no parent."""
+
+    @property
+    def allowed(self) -> AllowedBackends | None:
+        """The storages of the column; None if no column has the value."""
+        ...
+
+    def parent_of(self, holder: object, /) -> Parent | None:
+        """Return the parent of a value that was kept with *holder*."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FromColumn:
+    """The origin of what a query has read from a column: the holder is the parent."""
+
+    allowed: AllowedBackends | None
+
+    def parent_of(self, holder: object, /) -> Parent | None:
+        return cast("Parent | None", holder)
 
 
 def with_place(error: CorruptFileMetadataError, parent: Parent | None) -> CorruptFileMetadataError:
@@ -219,9 +244,21 @@ class FileState:
             self.row = None
         return self.known
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether a row has the file just as it is."""
+        return self.unflushed is None and isinstance(self.content, Stored)
+
     def decode(self) -> None:
         """Raise CorruptFileMetadataError if the row has no facts."""
         _ = self.row_facts
+
+    def decode_with(self, other: FileState) -> None:
+        """Decode this file and *other*; once, if their rows have the same text."""
+        if self.known is None and isinstance(self.row, str) and self.row == other.row:
+            self.known, self.row = other.row_facts, None
+        self.decode()
+        other.decode()
 
     def change(self, facts: FileFacts) -> None:
         """Change the facts; a row has them after the next flush."""

@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
@@ -17,9 +27,20 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from filecolumn._failpoints import failpoint
-from filecolumn._threads import Lent, aclose, aclosing, close, closing, in_thread, read_in_thread, settled
+from filecolumn._threads import (
+    Lent,
+    Progress,
+    aclose,
+    aclosing,
+    close,
+    closing,
+    in_thread,
+    read_in_thread,
+    settled,
+    stopped_in_thread,
+)
 from filecolumn._workers import running_loop
-from filecolumn.backends.base import PutMode, Stat, StorageBackend
+from filecolumn.backends.base import PutMode, Stat, StorageBackend, WholeObject
 from filecolumn.content.digest import Meter
 from filecolumn.content.policy import ANYTHING, ContentPolicy
 from filecolumn.content.sniffing import HEAD_SIZE, sniff
@@ -33,7 +54,7 @@ from filecolumn.errors import (
     SourceReadError,
     StorageError,
 )
-from filecolumn.files.facts import FileFacts, JsonObject, known_time
+from filecolumn.files.facts import FileFacts, JsonObject, known_time, with_content
 from filecolumn.files.steps import Steps, either, run, run_async
 from filecolumn.logs import warn
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
@@ -45,9 +66,11 @@ __all__ = (
     "Inspect",
     "Operation",
     "Put",
+    "PutGroup",
     "copy",
     "discard",
     "first_puts",
+    "grouped",
     "head_of",
     "inspect",
     "look_up",
@@ -175,7 +198,7 @@ class Feed:
 
     def _go_on(self) -> None:
         if self.stopped:
-            raise StorageError("the upload was cancelled")
+            raise _cancelled()
 
     def _checked(self, chunk: bytes) -> bytes:
         self._go_on()
@@ -190,6 +213,9 @@ SETTLE_LIMIT = 5.0
 
 CLEANUP_LIMIT = 10.0
 """Seconds that deleting what a cancelled transfer left may take."""
+
+SMALL = 64 * 1024
+"""Bytes up to which a put to a storage on this machine costs less than to hand it to a thread."""
 
 FIRST_PUTS = 100
 """Keys of this process that tell a storage which it has begun to fill from one that others have filled."""
@@ -216,6 +242,13 @@ class Put:
     """Whether the facts are those of the content already: it has to be what they say."""
     looked_for: bool = False
     """Whether the caller has found nothing under the key, in a storage that refuses no taken key by itself."""
+
+    @property
+    def goes_at_once(self) -> bool:
+        """Whether no thread is needed for it: small content in memory, for a storage on this machine."""
+        content = self.source.whole
+        is_small = content is not None and len(content) <= SMALL
+        return is_small and not self.is_copy and self.backend.puts_at_once
 
     @property
     def mode(self) -> PutMode:
@@ -286,6 +319,10 @@ def put(op: Put) -> FileFacts:
     Raises ContentRejectedError if the policy refuses it, and ObjectExistsError or NotSupportedError for a
     key that the application chose and that is taken, or could be overwritten.
     """
+    if op.goes_at_once and op.fresh:
+        group = PutGroup((op,))
+        group.run()
+        return group.stored[op]
     mode = op.mode
     is_free = mode == "overwrite" or run(_is_free(op))
     feed = _feed_of(op)
@@ -303,7 +340,7 @@ def put(op: Put) -> FileFacts:
         if (found := run(_find_after(op, feed, error, is_free=is_free))) is None:
             raise
         stat = found
-    _note(op)
+    _note(op.backend, (op.key,))
     failpoint("put.after_complete")
     try:
         return _with_stat(feed.facts, op.backend, stat)
@@ -318,6 +355,10 @@ async def put_async(op: Put) -> FileFacts:
     When it is cancelled, the storage is waited for, at most `SETTLE_LIMIT` seconds, before the
     cancellation goes on: else the object could appear after its key was cleaned up.
     """
+    if op.goes_at_once and op.fresh:
+        group = PutGroup((op,))
+        await group.run_async()
+        return group.stored[op]
     running_loop()
     mode = op.mode
     is_free = mode == "overwrite" or await run_async(_is_free(op))
@@ -343,7 +384,7 @@ async def put_async(op: Put) -> FileFacts:
         if (found := await run_async(_find_after(op, feed, error, is_free=is_free))) is None:
             raise
         stat = found
-    _note(op)
+    _note(op.backend, (op.key,))
     failpoint("put.after_complete")
     try:
         return _with_stat(feed.facts, op.backend, stat)
@@ -415,10 +456,10 @@ def _find(op: Put | Copy, facts: FileFacts) -> Steps[Stat | None]:
 _first_puts: WeakKeyDictionary[StorageBackend, set[str]] = WeakKeyDictionary()
 
 
-def _note(op: Put) -> None:
-    known = _first_puts.setdefault(op.backend, set())
+def _note(backend: StorageBackend, keys: Iterable[str]) -> None:
+    known = _first_puts.setdefault(backend, set())
     if len(known) < FIRST_PUTS:
-        known.add(op.key)
+        known.update(islice(keys, FIRST_PUTS - len(known)))
 
 
 def first_puts(backend: StorageBackend) -> AbstractSet[str]:
@@ -591,7 +632,12 @@ class WholeFeed:
     stopped: bool = False
     ended: bool = False
     content_type: str = ""
-    sniffed: str | None = None
+    sniffed: str = ""
+
+    @property
+    def checksum(self) -> str:
+        """The hash of the content, as `sha256:<hex>`."""
+        return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
 
     @property
     def facts(self) -> FileFacts:
@@ -601,7 +647,7 @@ class WholeFeed:
             content_type=self.content_type,
             sniffed=self.sniffed,
             size=len(self.content),
-            checksum=f"sha256:{hashlib.sha256(self.content).hexdigest()}",
+            checksum=self.checksum,
         )
 
     def start(self) -> str:
@@ -620,8 +666,95 @@ class WholeFeed:
             failpoint("put.after_part")
             failpoint("put.before_complete")
         if self.stopped:
-            raise StorageError("the upload was cancelled")
+            raise _cancelled()
         self.ended = True
+
+
+class PutGroup:
+    """Small content in memory under keys that were made for it, which one storage takes in one call.
+
+    What the policies refuse is refused before anything is stored.
+    """
+
+    def __init__(self, ops: Sequence[Put]) -> None:
+        self.backend: StorageBackend = ops[0].backend
+        self.stored: dict[Put, FileFacts] = {}
+        """What is stored, and true of it: after an error too."""
+        self._ops = ops
+        self._feeds: dict[WholeObject, WholeFeed] = {}
+        self._told: dict[WholeObject, Stat] = {}
+        self._progress: Progress | None = None
+        self._is_stopped = False
+
+    def run(self) -> None:
+        """Store the content; raises as `put`."""
+        try:
+            self.backend.put_many(self._objects(), self._told.__setitem__)
+        finally:
+            self._note_stored()
+
+    async def run_async(self) -> None:
+        """Call `run` in a worker thread; a cancellation goes on once that has come to rest, as for `put_async`."""
+        self._progress = progress = Progress()
+        doing = (
+            f"store {len(self._ops)} objects, the first {self._ops[0].key!r}, in storage {self.backend.key!r}"
+        )
+        await stopped_in_thread(
+            self.run,
+            self._stop,
+            limit=self.backend.total_timeout,
+            settle_limit=SETTLE_LIMIT,
+            doing=doing,
+            progress=progress,
+        )
+
+    def _stop(self) -> None:
+        self._is_stopped = True
+
+    def _objects(self) -> Iterator[WholeObject]:
+        """Yield what is to be stored; StorageError once the uploads were cancelled."""
+        for op in self._ops:
+            feed = WholeFeed(op, op.source.whole or b"")
+            content_type = feed.start()
+            metadata = _stored_metadata(op.facts.metadata) if op.facts.metadata else None
+            self._feeds[WholeObject(op.key, feed.content, content_type, metadata, "overwrite")] = feed
+        for whole in self._feeds:
+            failpoint("put.before")
+            if self._is_stopped:
+                raise _cancelled()
+            if self._progress is not None:
+                self._progress.move()
+            yield whole
+            failpoint("put.after_part")
+            failpoint("put.before_complete")
+        # a thread that was left to itself may come to the end after the keys were cleaned up
+        if self._is_stopped:
+            raise _cancelled()
+
+    def _note_stored(self) -> None:
+        told = self._told
+        _note(self.backend, [whole.key for whole in told])
+        for whole, stat in told.items():
+            failpoint("put.after_complete")
+            if stat.size != len(whole.content):
+                self.backend.delete([whole.key])
+                raise _wrong_size(self.backend, stat, len(whole.content))
+            feed = self._feeds[whole]
+            self.stored[feed.op] = with_content(
+                feed.op.facts, feed.content_type, feed.sniffed, feed.checksum, stat
+            )
+
+
+def grouped(ops: Iterable[Operation]) -> tuple[list[PutGroup], list[Operation]]:
+    """Return the groups that *ops* make, and what is in none."""
+    by_backend: dict[StorageBackend, list[Put]] = {}
+    others: list[Operation] = []
+    for op in ops:
+        if isinstance(op, Put) and op.fresh and op.goes_at_once:
+            by_backend.setdefault(op.backend, []).append(op)
+        else:
+            others.append(op)
+    return [PutGroup(puts) for puts in by_backend.values()], others
 
 
 def _feed_of(op: Put) -> Feed | WholeFeed:
@@ -717,11 +850,17 @@ def _compare(facts: FileFacts, meter: Meter) -> None:
         )
 
 
+def _cancelled() -> StorageError:
+    return StorageError("the upload was cancelled")
+
+
+def _wrong_size(backend: StorageBackend, stat: Stat, size: int | None) -> StorageError:
+    return StorageError(f"storage {backend.key!r} stored {stat.size} of {size} bytes of {stat.key!r}")
+
+
 def _with_stat(facts: FileFacts, backend: StorageBackend, stat: Stat) -> FileFacts:
     if stat.size != facts.size:
-        raise StorageError(
-            f"storage {backend.key!r} stored {stat.size} of {facts.size} bytes of {stat.key!r}"
-        )
+        raise _wrong_size(backend, stat, facts.size)
     return replace(
         facts,
         key=stat.key,
@@ -740,6 +879,8 @@ def _stored_metadata(metadata: JsonObject) -> dict[str, str]:
     allows 2 KiB of them.
     """
     stored: dict[str, str] = {}
+    if not metadata:
+        return stored
     room = _STORED_METADATA_BYTES
     for name, value in metadata.items():
         if not (name.isascii() and name.isidentifier()) or not isinstance(value, str | int | float):

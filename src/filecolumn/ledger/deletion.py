@@ -6,25 +6,39 @@ whoever is killed in between leaves work that another finishes.
 
 from __future__ import annotations
 
+import atexit
+import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from threading import Lock
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Engine
+from sqlalchemy.pool import Pool
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from filecolumn._failpoints import failpoint
 from filecolumn.backends.base import StorageBackend
-from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.registry import ObjectRef, before_closing, storages
 from filecolumn.errors import BackendNotRegisteredError
 from filecolumn.files import execution
 from filecolumn.files.transfer import CLEANUP_LIMIT
 from filecolumn.ledger.locks import brief
 from filecolumn.ledger.owner import standing_to_remove
-from filecolumn.ledger.table import State
+from filecolumn.ledger.table import Ledger, State
 from filecolumn.ledger.transitions import LedgerAt, mark_gone, mark_refused, mark_withheld
 from filecolumn.logs import warn
 
 __all__ = (
     "conclude",
     "delete_objects",
+    "record_deleted",
 )
+
+RECORDED_AT_ONCE = 64
+"""Keys that wait at most to be recorded as GONE."""
+RECORDED_WITHIN = 5.0
+"""Seconds after which the next commit that deletes something records them."""
 
 
 def delete_objects(refs: Iterable[ObjectRef], *, limit: float = CLEANUP_LIMIT) -> dict[ObjectRef, str]:
@@ -45,10 +59,13 @@ def delete_objects(refs: Iterable[ObjectRef], *, limit: float = CLEANUP_LIMIT) -
     return refused
 
 
-def conclude(at: LedgerAt, refs: Collection[ObjectRef], generation: int | None = None) -> None:
+def conclude(
+    at: LedgerAt, refs: Collection[ObjectRef], generation: int | None = None, *, are_doomed: bool = False
+) -> None:
     """Delete what a committed transaction took away; what fails is left to the next drain.
 
-    *generation* is that of the database, as the transaction has read it.
+    *generation* is that of the database, as the transaction has read it.  With *are_doomed* the ledger has
+    all as DOOMED, so that it may learn a little later that they are gone: see `record_deleted`.
     Never raises for the storage or the database: the transaction has committed.
     """
     failpoint("drain.before_delete")
@@ -57,9 +74,14 @@ def conclude(at: LedgerAt, refs: Collection[ObjectRef], generation: int | None =
     failpoint("drain.after_delete")
     if refused:
         warn("objects that no row references stay until the next drain: %s", refused)
+    deleted = set(refs) - refused.keys() - withheld.keys()
+    if are_doomed:
+        if deleted:
+            deleted = _deleted.add(at, deleted)
+        if not (deleted or withheld or refused):
+            return
     try:
         with brief(at.engine) as connection:
-            deleted = set(refs) - refused.keys() - withheld.keys()
             mark_gone(connection, at.ledger, deleted, of=(State.LIVE, State.DOOMED))
             mark_withheld(connection, at.ledger, withheld)
             mark_refused(connection, at.ledger, {ref: (0, why) for ref, why in refused.items()})
@@ -67,6 +89,76 @@ def conclude(at: LedgerAt, refs: Collection[ObjectRef], generation: int | None =
     except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
         # as text: a record that is kept would keep the connection, with its locks
         warn("the ledger is not up to date until the next drain: %s", error)
+
+
+# What the ledger is still to learn
+
+
+class _Deleted:
+    """Keys whose objects this process has deleted, and that its ledgers have as DOOMED.
+
+    One UPDATE for many of them costs hardly more than one for each, and each would be a second commit of
+    the caller.  Whatever is lost with the process a drain does again: it deletes what is gone already.
+    """
+
+    def __init__(self) -> None:
+        self._of: WeakKeyDictionary[Engine, dict[Ledger, set[ObjectRef]]] = WeakKeyDictionary()
+        self._since = time.monotonic()
+        self._lock = Lock()
+
+    def add(self, at: LedgerAt, refs: set[ObjectRef]) -> set[ObjectRef]:
+        """Add keys; return all of the ledger if they are to be recorded now, or none."""
+        now = time.monotonic()
+        with self._lock:
+            if not self._of:
+                self._since = now
+            waiting = self._of.setdefault(at.engine, {}).setdefault(at.ledger, set())
+            waiting |= refs
+            if len(waiting) < RECORDED_AT_ONCE and now - self._since < RECORDED_WITHIN:
+                return set()
+            return self._take(at)
+
+    def take(self, pool: Pool | None) -> list[tuple[LedgerAt, set[ObjectRef]]]:
+        """Return what is to be recorded in the database of a pool, or in all that can be asked from here."""
+        in_async = execution.in_async()
+        with self._lock:
+            known = [engine for engine in self._of if in_async or not engine.dialect.is_async]
+            engines = [engine for engine in known if pool is None or engine.pool is pool]
+            ledgers = [LedgerAt(engine, ledger) for engine in engines for ledger in self._of[engine]]
+            return [(at, self._take(at)) for at in ledgers]
+
+    def _take(self, at: LedgerAt) -> set[ObjectRef]:
+        of_engine = self._of[at.engine]
+        refs = of_engine.pop(at.ledger)
+        if not of_engine:
+            del self._of[at.engine]
+        return refs
+
+
+_deleted = _Deleted()
+
+
+def record_deleted(engine: Engine | None = None) -> None:
+    """Record as GONE what this process has deleted after commits: in the database of *engine*, or in all.
+
+    A commit does so once `RECORDED_AT_ONCE` keys wait, or the first one has waited for `RECORDED_WITHIN`
+    seconds; maintenance does so before it looks at the ledger, and the process when it closes its storages
+    or ends.  Never raises for a database: what cannot be recorded is left to the next drain.
+    """
+    for at, refs in _deleted.take(None if engine is None else engine.pool):
+        try:
+            with brief(at.engine) as connection:
+                mark_gone(connection, at.ledger, refs)
+        except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
+            warn("the ledger is not up to date until the next drain: %s", error)
+
+
+async def _record_deleted_async() -> None:
+    await greenlet_spawn(record_deleted)
+
+
+before_closing(record_deleted, _record_deleted_async)
+atexit.register(record_deleted)
 
 
 def _withheld(at: LedgerAt, refs: Collection[ObjectRef], generation: int | None) -> dict[ObjectRef, str]:

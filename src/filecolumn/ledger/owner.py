@@ -19,7 +19,7 @@ from functools import partial
 from hashlib import sha256
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, delete, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from filecolumn.backends.base import StorageBackend
@@ -41,6 +41,7 @@ __all__ = (
     "adopt_storage",
     "examined",
     "forget_standings",
+    "generation_column",
     "generation_in",
     "is_registered",
     "is_retired",
@@ -124,7 +125,13 @@ _warned: set[tuple[str, str]] = set()
 
 
 def _known_of(engine: Engine, ledger: Ledger) -> _Known:
-    return _ledgers.setdefault(engine, {}).setdefault(ledger.meta.fullname, _Known())
+    of_engine = _ledgers.get(engine)
+    if of_engine is None:
+        of_engine = _ledgers[engine] = {}
+    known = of_engine.get(ledger.meta.fullname)
+    if known is None:
+        known = of_engine[ledger.meta.fullname] = _Known()
+    return known
 
 
 def is_registered(engine: Engine, ledger: Ledger, backend: StorageBackend) -> bool:
@@ -347,12 +354,17 @@ def _locked_generation(connection: Connection, ledger: Ledger) -> dict[str, str]
 
 def generation_in(connection: Connection, ledger: Ledger) -> int:
     """Return the generation of the database, as the connection's transaction sees it."""
-    query = prepared(
-        ledger.meta.metadata,
-        generation_in,
-        lambda: select(ledger.meta.c.value).where(ledger.meta.c.name == GENERATION),
-    )
+    query = prepared(ledger.meta.metadata, generation_in, lambda: _generation(ledger))
     return int(connection.scalar(query) or 0)
+
+
+def generation_column(ledger: Ledger) -> ColumnElement[str]:
+    """Return the generation of the database, as text, for a query that reads rows; NULL for 0."""
+    return _generation(ledger).scalar_subquery()
+
+
+def _generation(ledger: Ledger) -> Select[tuple[str]]:
+    return select(ledger.meta.c.value).where(ledger.meta.c.name == GENERATION)
 
 
 class Examiner:

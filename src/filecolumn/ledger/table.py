@@ -99,7 +99,7 @@ class State(IntEnum):
     """Its object is deleted; the entry stays for a while, so that no row can get the key."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ledger:
     """The tables of one `MetaData`."""
 
@@ -113,11 +113,20 @@ class Ledger:
         return self.table.c.state != literal_column(f"{State.LIVE:d}")
 
 
+_KEY = "filecolumn.ledger"
+"""Where a `MetaData` has its ledger in its `info`: there is one object for each."""
+
+
 def ledger_of(metadata: MetaData) -> Ledger | None:
     """Return the ledger that belongs to the tables of *metadata*; None if they do without."""
     prefix = f"{metadata.schema}." if metadata.schema else ""
     table, meta = metadata.tables.get(prefix + LEDGER), metadata.tables.get(prefix + META)
-    return None if table is None or meta is None else Ledger(table, meta)
+    if table is None or meta is None:
+        return None
+    known: Ledger | None = metadata.info.get(_KEY)
+    if known is None or known.table is not table or known.meta is not meta:
+        known = metadata.info[_KEY] = Ledger(table, meta)
+    return known
 
 
 def has_ledgers(dialect: Dialect) -> bool:
@@ -151,10 +160,13 @@ def bind_keys(refs: Iterable[ObjectRef]) -> list[dict[str, object]]:
 
 
 def _by_name(refs: Iterable[ObjectRef]) -> dict[str, list[str]]:
-    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    by_backend: defaultdict[str, list[str]] = defaultdict(list)
     for backend, key in refs:
+        by_backend[backend].append(key)
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for backend, keys in by_backend.items():
         for name in names_of(backend):
-            by_name[name].append(key)
+            by_name[name] += keys
     return by_name
 
 

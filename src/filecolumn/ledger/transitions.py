@@ -52,7 +52,8 @@ import random
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -60,8 +61,10 @@ from sqlalchemy import (
     Connection,
     Engine,
     Insert,
+    Select,
     Update,
     bindparam,
+    func,
     insert,
     select,
     true,
@@ -160,36 +163,37 @@ FOUND_TAKEN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerAt:
+class LedgerAt(NamedTuple):
     """A ledger, and the database that it is in."""
 
     engine: Engine
     ledger: Ledger
 
 
-@dataclass(slots=True)
 class Changes:
     """What a flush does to objects, for one ledger."""
 
-    stored: dict[ObjectRef, FileFacts] = field(default_factory=dict[ObjectRef, FileFacts])
-    """Stored by this transaction, and given to a row."""
-    staged: dict[ObjectRef, FileFacts] = field(default_factory=dict[ObjectRef, FileFacts])
-    """Stored before by `save()`, and given to a row."""
-    found: dict[ObjectRef, FileFacts] = field(default_factory=dict[ObjectRef, FileFacts])
-    """In the storage before, and given to a row: others that no ledger knows may have them too."""
-    used: dict[ObjectRef, FileFacts] = field(default_factory=dict[ObjectRef, FileFacts])
-    """Uploaded by a client with a grant, and given to a row as a copy."""
-    kept: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Referenced by rows before and after."""
-    moved: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Of these, what another column referenced before."""
-    removed: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Referenced by no row any more."""
-    held_in: dict[ObjectRef, str] = field(default_factory=dict[ObjectRef, str])
-    """The ids of the columns that reference them, for what is stored, staged or moved."""
-    doubtful: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Removed by rows whose keys others may reference as well: those that advanced-alchemy wrote."""
+    __slots__ = ("doubtful", "found", "held_in", "kept", "moved", "removed", "staged", "stored", "used")
+
+    def __init__(self) -> None:
+        self.stored: dict[ObjectRef, FileFacts] = {}
+        """Stored by this transaction, and given to a row."""
+        self.staged: dict[ObjectRef, FileFacts] = {}
+        """Stored before by `save()`, and given to a row."""
+        self.found: dict[ObjectRef, FileFacts] = {}
+        """In the storage before, and given to a row: others that no ledger knows may have them too."""
+        self.used: dict[ObjectRef, FileFacts] = {}
+        """Uploaded by a client with a grant, and given to a row as a copy."""
+        self.kept: set[ObjectRef] = set()
+        """Referenced by rows before and after."""
+        self.moved: set[ObjectRef] = set()
+        """Of these, what another column referenced before."""
+        self.removed: set[ObjectRef] = set()
+        """Referenced by no row any more."""
+        self.held_in: dict[ObjectRef, str] = {}
+        """The ids of the columns that reference them, for what is stored, staged or moved."""
+        self.doubtful: set[ObjectRef] = set()
+        """Removed by rows whose keys others may reference as well: those that advanced-alchemy wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +289,7 @@ def _insert_used(connection: Connection, ledger: Ledger, used: Mapping[ObjectRef
 
 def _assert_live(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
     for batch in batches(sorted(refs), BATCH):
-        if _set_state(connection, ledger, batch, State.LIVE) == len(batch):
+        if _lock_live(connection, ledger, batch) == len(batch):
             continue
         known = _known(connection, ledger, batch)
         for (_, key), entry in known.items():
@@ -295,6 +299,21 @@ def _assert_live(connection: Connection, ledger: Ledger, refs: Collection[Object
                     "load the row again and retry"
                 )
         _adopt(connection, ledger, [ref for ref in batch if ref not in known], State.LIVE)
+
+
+def _lock_live(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef]) -> int:
+    """Lock the live ones of *refs* until the transaction ends, and return their number."""
+    if connection.dialect.name != "postgresql":
+        return _set_state(connection, ledger, refs, State.LIVE)
+
+    def count_locked() -> Select[int]:
+        columns = ledger.table.c
+        live = select(columns.key).where(keys_bound(ledger), columns.state == State.LIVE.value)
+        return select(func.count()).select_from(live.with_for_update().subquery())
+
+    # there an UPDATE makes a new version of each entry, also of one that it does not change
+    statement = prepared(ledger.table.metadata, _lock_live, count_locked)
+    return sum(connection.execute(statement, keys).scalar_one() for keys in bind_keys(refs))
 
 
 def _doom(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> set[ObjectRef]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, registry
 from filecolumn.backends.registry import names_of, storages
 from filecolumn.errors import BackendNotRegisteredError, MaintenanceRefusedError
 from filecolumn.ledger.columns import translated
+from filecolumn.ledger.deletion import record_deleted
 from filecolumn.ledger.owner import is_retired, note_other_names
 from filecolumn.ledger.table import Ledger, State, ledger_of, read_meta
 from filecolumn.ledger.transitions import missing_ledger, older_ledger
@@ -86,7 +87,7 @@ _DEFAULT = ""
 
 
 def require_ledger(engine: Engine, ledger: Ledger | None) -> None:
-    """Raise MissingLedgerError if a table of the ledger is not in the database."""
+    """Raise MissingLedgerError if a table of the ledger is not in the database; bring it up to date."""
     if ledger is None:
         return
     with engine.connect() as connection:
@@ -99,6 +100,7 @@ def require_ledger(engine: Engine, ledger: Ledger | None) -> None:
         raise missing_ledger(ledger)
     if not there[1]:
         raise older_ledger(ledger)
+    record_deleted(engine)
 
 
 def require_tables(engine: Engine, models: Sequence[Models]) -> tuple[Ledger, list[MetaData]]:

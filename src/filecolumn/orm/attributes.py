@@ -10,13 +10,21 @@ from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, FromClause, Join, Table
 from sqlalchemy.orm import ColumnProperty, Mapper, MapperProperty
-from sqlalchemy.orm.attributes import flag_modified, set_attribute
+from sqlalchemy.orm.attributes import flag_modified, instance_dict, instance_state, set_attribute
 from sqlalchemy.orm.exc import ObjectDereferencedError
 from sqlalchemy.orm.state import InstanceState
 from sqlalchemy.sql import operators
 
 from filecolumn.errors import NotSupportedError
-from filecolumn.files.file import FileObject, file_from_row, file_state, is_from_other, set_parent, undecoded
+from filecolumn.files.file import (
+    FileObject,
+    file_from_row,
+    file_state,
+    is_from_other,
+    set_parent,
+    take_file,
+    undecoded,
+)
 from filecolumn.files.file_list import (
     FileObjectList,
     allow_list,
@@ -25,12 +33,13 @@ from filecolumn.files.file_list import (
     set_list_parent,
     undecoded_list,
 )
-from filecolumn.files.state import NOT_LOADED, AllowedBackends
+from filecolumn.files.state import NOT_LOADED, AllowedBackends, Parent
 from filecolumn.naming import KeyContext, KeyTemplate, check_key, new_key
 from filecolumn.orm.column import StoredObject, is_in_table
 
 __all__ = (
     "FileAttribute",
+    "RowOrigin",
     "RowParent",
     "TableKey",
     "file_attribute",
@@ -152,6 +161,8 @@ class FileAttribute:
     """Other file columns that the attribute writes too."""
     in_table: bool = True
     """Whether the column is that of a table: an alias and a query, which are read-only, have columns too."""
+    origin: RowOrigin | None = None
+    """Where instances that are loaded have their values from; None if no instance has the attribute."""
 
     @property
     def table(self) -> str:
@@ -202,38 +213,42 @@ _LISTS = "filecolumn.lists"
 class RowParent:
     """Marks an attribute of an instance as changed; it does not keep the instance alive.
 
-    It does not keep the instance's state alive either, which has the lists that have it: there would
+    It does not keep the instance's state alive for longer either, which has the lists that have it: there would
     be a circle of references for each row that is loaded.
     """
 
-    __slots__ = ("_class", "_key", "_state")
+    __slots__ = ("_class_name", "_instance", "_key")
 
-    def __init__(self, state: InstanceState[object], key: str) -> None:
-        self._state = ref(state)
-        self._class = state.class_
+    def __init__(self, instance: ref[object], class_name: str, key: str) -> None:
+        self._instance = instance
+        self._class_name = class_name
         self._key = key
+
+    @property
+    def _state(self) -> InstanceState[object] | None:
+        instance = self._instance()
+        return None if instance is None else instance_state(instance)
 
     def is_for(self, state: InstanceState[object], key: str) -> bool:
         """Return whether it speaks for this attribute."""
-        return self._state() is state and self._key == key
+        return self._instance is state.obj and self._key == key
 
     @property
     def place(self) -> str:
         """Class, attribute and primary key, the last one once the row is written."""
-        attribute, state = f"{self._class.__name__}.{self._key}", self._state()
+        attribute, state = f"{self._class_name}.{self._key}", self._state
         return attribute if state is None or state.key is None else f"{attribute} of the row {state.key[1]!r}"
 
     @property
     def is_gone(self) -> bool:
         """Whether nobody holds the instance any more."""
-        state = self._state()
-        return state is None or state.obj() is None
+        return self._instance() is None
 
     @property
     def has_expired(self) -> bool:
         """Whether the attribute is to be loaded again."""
-        state = self._state()
-        return state is not None and self._key not in state.dict and state.obj() is not None
+        state = self._state
+        return state is not None and self._key not in state.dict
 
     def changed(self, value: object, /) -> None:
         """Mark the attribute as to be written, if it still holds *value* or has expired since.
@@ -241,13 +256,13 @@ class RowParent:
         Raises SQLAlchemy's ObjectDereferencedError, as its own collections do, when nobody holds the
         instance any more: the change would be lost.
         """
-        state = self._state()
-        instance = None if state is None else state.obj()
-        if state is None or instance is None:
-            name = self._class.__name__
+        instance = self._instance()
+        if instance is None:
             raise ObjectDereferencedError(
-                f"the {name} instance of which {self._key!r} is changed is gone; keep a reference to the instance"
+                f"the {self._class_name} instance of which {self._key!r} is changed is gone; keep a reference to the "
+                "instance"
             )
+        state = instance_state(instance)
         held = state.dict
         if self._key not in held:
             before = (
@@ -259,6 +274,19 @@ class RowParent:
             flag_modified(instance, self._key)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RowOrigin:
+    """The origin of what instances of a class have loaded into an attribute."""
+
+    class_name: str
+    key: str
+    allowed: AllowedBackends
+
+    def parent_of(self, holder: object, /) -> Parent:
+        """Return the parent of the value of an instance, to which *holder* is the reference of its state."""
+        return RowParent(cast("ref[object]", holder), self.class_name, self.key)
+
+
 def _is_in(value: object, held: object) -> bool:
     """Return whether an attribute holds this very object, or a list that does."""
     return held is value or (isinstance(held, FileObjectList) and any(file is value for file in held))
@@ -266,10 +294,11 @@ def _is_in(value: object, held: object) -> bool:
 
 def track(state: InstanceState[object], key: str, value: FileObject | FileObjectList) -> None:
     """Make the attribute the parent of its value, and of the files of a list: changes of them mark it as changed."""
+    parent = RowParent(state.obj, state.class_.__name__, key)
     if isinstance(value, FileObject):
-        set_parent(value, RowParent(state, key))
+        set_parent(value, parent)
         return
-    set_list_parent(value, RowParent(state, key))
+    set_list_parent(value, parent)
     # one of its files may change when the attribute has expired, and nobody else holds the list; an empty one takes
     # the place of one that had files, and loading it makes no `info`
     if list_state(value).committed or "info" in vars(state):
@@ -286,7 +315,7 @@ def tracked(
     list_state(files).is_null = value is None or (
         isinstance(value, FileObjectList) and list_state(value).is_null
     )
-    set_list_parent(files, RowParent(state, key))
+    set_list_parent(files, RowParent(state.obj, state.class_.__name__, key))
     if isinstance(before, FileObjectList):
         list_state(files).committed = list_state(before).committed
     return files
@@ -347,7 +376,8 @@ def _find(mapper: Mapper[object]) -> Iterator[FileAttribute]:
         attribute = file_attribute(prop)
         # of several names for a column the flush writes one
         if attribute is not None and mapper.get_property_by_column(attribute.column).key == prop.key:
-            yield attribute
+            origin = RowOrigin(mapper.class_.__name__, prop.key, attribute.type.allowed_backends)
+            yield replace(attribute, origin=origin)
 
 
 def file_attribute(prop: MapperProperty[object]) -> FileAttribute | None:
@@ -491,20 +521,30 @@ def files_in(value: object) -> Sequence[FileObject]:
 
 def track_values(state: InstanceState[object], attributes: Sequence[FileAttribute]) -> None:
     """Make attributes the parents of the values that an instance has loaded."""
-    held = state.dict
+    instance = state.obj
+    held = instance_dict(instance())
     for attribute in attributes:
-        if attribute.key not in held:
+        key = attribute.key
+        if key not in held:
             continue
-        value, type_ = held[attribute.key], attribute.type
-        if type_.multiple and not isinstance(value, FileObjectList | FileObject):
-            # SQL NULL, or what a column default made
-            value = held[attribute.key] = FileObjectList(value or ())
-            list_state(value).committed = ()
-        elif value is not None and _is_from_other(value, type_.allowed_backends):
-            # loaded by the column of a union, or by an equal one
-            value = held[attribute.key] = _read_as(type_, value)
-        if value is not None:
-            track(state, attribute.key, value)
+        value, origin = held[key], attribute.origin
+        # most rows come this way, and there are many of them
+        if isinstance(value, FileObject) and origin is not None and take_file(value, origin, instance):
+            continue
+        _track_any(state, attribute)
+
+
+def _track_any(state: InstanceState[object], attribute: FileAttribute) -> None:
+    value, type_ = state.dict[attribute.key], attribute.type
+    if type_.multiple and not isinstance(value, FileObjectList | FileObject):
+        # SQL NULL, or what a column default made
+        value = state.dict[attribute.key] = FileObjectList(value or ())
+        list_state(value).committed = ()
+    elif value is not None and _is_from_other(value, type_.allowed_backends):
+        # loaded by the column of a union, or by an equal one
+        value = state.dict[attribute.key] = _read_as(type_, value)
+    if value is not None:
+        track(state, attribute.key, value)
 
 
 def _read_as(type_: StoredObject, value: FileObject | FileObjectList) -> FileObject | FileObjectList:

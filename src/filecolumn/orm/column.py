@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import LoaderCallableStatus
 from sqlalchemy.orm.state import InstanceState
 from sqlalchemy.sql.base import SchemaEventTarget
 from sqlalchemy.sql.elements import ClauseList
@@ -189,6 +190,10 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         """Compare what rows would hold: the same object with new metadata is different."""
         if x is None or y is None:
             return x is y
+        if isinstance(y, LoaderCallableStatus):
+            return x is y
+        if isinstance(x, FileObjectList) and isinstance(y, FileObjectList):
+            return _are_same_rows(x, y)
         return _comparable(x, before=False) == _comparable(y, before=True)
 
     def __repr__(self) -> str:
@@ -409,6 +414,19 @@ def _row_of(file: FileObject) -> Json:
             "the file as a value, and use no onupdate= in a class with a relationship of post_update=True"
         )
     return row_from_facts(state.facts)
+
+
+def _are_same_rows(new: FileObjectList, old: FileObjectList) -> bool:
+    """Return whether the row of a list is that of another one before its changes."""
+    held = list_state(old).committed
+    if held is None or list_state(new).is_null or len(new) != len(held):
+        return False
+    for file, before in zip(new, held, strict=True):
+        state = file_state(file)
+        is_same = file is before and state.known is not None and state.is_untouched
+        if not is_same and _comparable(file, before=False) != _comparable(before, before=True):
+            return False
+    return True
 
 
 def _comparable(value: object, *, before: bool) -> object:

@@ -189,7 +189,8 @@ def _listen_to_class(mapper: Mapper[object]) -> None:
 
 
 def _on_load(state: State, context: QueryContext) -> None:
-    track_values(state, file_attributes(state.mapper))
+    # not `state.mapper`, which each state would remember
+    track_values(state, file_attributes(state.manager.mapper))
 
 
 def _on_refresh(state: State, context: object, attributes: Iterable[str] | None) -> None:

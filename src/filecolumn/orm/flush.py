@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import LoaderCallableStatus, Mapper, Session
@@ -34,7 +35,7 @@ from filecolumn.errors import (
 )
 from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.file import FileObject, file_state, file_with
+from filecolumn.files.file import FileObject, file_state, file_with, undecoded
 from filecolumn.files.file_list import FileObjectList, list_state
 from filecolumn.files.grants import ref_of_grant, used_error
 from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
@@ -64,6 +65,7 @@ from filecolumn.orm.slots import (
     Slot,
     check,
     check_content,
+    check_kept,
     copy_for,
     locate,
     put_for,
@@ -100,16 +102,46 @@ class Change:
 
     state: State
     attribute: FileAttribute
+    files: Sequence[FileObject] = ()
+    """What the attribute will have."""
     slots: list[Slot] = field(default_factory=list[Slot])
-    """One for each file that the attribute will have."""
+    """One for each of them, but for what is kept."""
+    kept: Mapping[int, FileState] = field(default_factory=dict[int, FileState])
+    """Files that the row has and keeps as they are, by `id`.
+
+    Nothing is to be decided about them: a list of a thousand files that gets another one has one slot.
+    """
+    kept_texts: Mapping[int, object] = field(default_factory=dict[int, object])
+    """The JSON of their rows, by `id`, if it was not decoded before."""
+    kept_refs: set[ObjectRef] = field(default_factory=set[ObjectRef])
+    """Where they are."""
+    is_compared: bool = False
+    """Whether the row was found to have, one for one, the files that the session saw."""
     is_deleted: bool = False
+
+    @property
+    def row(self) -> RowKey:
+        """The attribute of the row."""
+        return id(self.state), self.attribute.key
+
+    def check_kept(self) -> None:
+        """Note where kept files are; raise what makes it impossible to write them again."""
+        self.kept_texts = {key: file.row for key, file in self.kept.items()}
+        self.kept_refs = check_kept(self.attribute, self.kept.values())
+
+    def keep_nothing(self) -> list[Slot]:
+        """Make a slot of each file that the row was to keep, since nobody can tell whether it has them."""
+        slots = slots_of(self.state, self.attribute, self.files)
+        new = [slot for slot in slots if id(slot.file) in self.kept]
+        self.kept, self.kept_refs = {}, set()
+        self.slots += new
+        return new
 
 
 Written = Iterable[tuple[State, Sequence[FileAttribute]]]
 """Instances that a flush writes, each with its file attributes."""
 
 
-@dataclass(slots=True, eq=False)
 class Flush:
     """What one flush of one session has settled so far.
 
@@ -117,16 +149,19 @@ class Flush:
     again for what appears only inside it.
     """
 
-    _session: Session
-    _unit: Unit
-    _settled: dict[tuple[State, str], Change] = field(default_factory=dict[tuple[State, str], Change])
-    _made: set[tuple[State, str]] = field(default_factory=set[tuple[State, str]])
-    """The attributes for which a column has made files."""
-    _deleted: set[State] = field(default_factory=set[State])
-    _given_up: set[HomeRef] = field(default_factory=set[HomeRef])
-    _arrived: list[Slot] = field(default_factory=list[Slot])
-    """What rows get that were there before."""
-    _rereadings: dict[Home, Rereading] = field(default_factory=dict[Home, Rereading])
+    __slots__ = ("_arrived", "_deleted", "_given_up", "_made", "_rereadings", "_session", "_settled", "_unit")
+
+    def __init__(self, session: Session, unit: Unit) -> None:
+        self._session = session
+        self._unit = unit
+        self._settled: dict[tuple[State, str], Change] = {}
+        self._made: set[tuple[State, str]] = set()
+        """The attributes for which a column has made files."""
+        self._deleted: set[State] = set()
+        self._given_up: set[HomeRef] = set()
+        self._arrived: list[Slot] = []
+        """What rows get that were there before."""
+        self._rereadings: dict[Home, Rereading] = {}
 
     def settle(self, written: Written, deleted: Collection[State]) -> None:
         """Make the files of rows that are about to be written or deleted what they are to be."""
@@ -160,10 +195,12 @@ class Flush:
                 continue
             files = files_in(value)
             settled = self._settled.get((state, key))
-            if settled is None or not _are(settled.slots, files):
+            if settled is None or not _are(settled.files, files):
                 if attribute.twins or not attribute.in_table:
                     attribute.check_written()
-                changes.append(Change(state, attribute, slots_of(state, attribute, files)))
+                kept = _kept(state, key, files) if attribute.type.multiple else {}
+                slots = slots_of(state, attribute, files, kept)
+                changes.append(Change(state, attribute, files, slots, kept))
         return changes
 
     def _deletions(self, deleted: Iterable[State]) -> Iterator[Change]:
@@ -180,14 +217,21 @@ class Flush:
         for change in changes:
             slots += change.slots
         check(slots)
+        for change in changes:
+            if change.kept:
+                change.check_kept()
         store(unit, slots)
         rows = read_for_update(unit, changes)
-        refuse_conflicts(changes, rows)
+        if unknown := refuse_conflicts(changes, rows):
+            check(unknown)
+            store(unit, unknown)
+            slots += unknown
         committed = committed_files(unit, changes, rows)
-        check_content(slots, committed)
-        removed = assign(slots, committed)
+        check_content(slots, committed, ((each.row, ref) for each in changes for ref in each.kept_refs))
+        kept = kept_by_home(unit, changes)
+        removed = assign(slots, committed) - {(home, ref) for home, refs in kept.items() for ref in refs}
         copy(unit, slots)
-        record(unit, slots, committed, removed)
+        record(unit, slots, committed, removed, kept)
         self._given_up |= removed
         self._note(changes, rows)
 
@@ -227,8 +271,8 @@ class Flush:
 
     def forget(self, state: State) -> None:
         """Note that the row of *state* is deleted after all, so that nothing is attached to it."""
-        for key in [key for key in self._settled if key[0] is state]:
-            del self._settled[key]
+        for attribute in row_attributes(state.mapper):
+            self._settled.pop((state, attribute.key), None)
 
     def finish(self) -> None:
         """Attach the files: their rows are written."""
@@ -244,6 +288,9 @@ class Flush:
             for slot in change.slots:
                 if id(slot.file) in present:
                     self._unit.attach(slot)
+            for file in change.kept.values():
+                # a listener may have changed it since
+                self._unit.note_flushed(file)
             if isinstance(value, FileObjectList):
                 of_list = list_state(value)
                 if (before := of_list.flushed(value)) is not None:
@@ -259,9 +306,9 @@ class Flush:
             given_up = {ref for of, ref in self._given_up if of is home}
             if not given_up:
                 continue
-            rereading.read(home.connection)
+            rereading.read(home.connection, None if home.at is None else home.at.ledger)
             kept = {ref for ref in given_up if rereading.holds(ref[1])}
-            self._unit.note_generation(home)
+            self._unit.note_generation(home, rereading.generation)
             self._unit.keep(home, kept, dict.fromkeys(table.name for table, _ in rereading.rows))
             if rereading.moves_rows(home.connection):
                 self._unit.leave_to_drains(given_up)
@@ -283,9 +330,20 @@ class Flush:
             self._session.expire(instance, [slot.attribute.key])
 
 
-def _are(slots: Sequence[Slot], files: Sequence[FileObject]) -> bool:
-    """Return whether slots have these very files."""
-    return [id(slot.file) for slot in slots] == list(map(id, files))
+def _are(settled: Sequence[FileObject], files: Sequence[FileObject]) -> bool:
+    """Return whether these are the very files that are settled."""
+    return list(map(id, settled)) == list(map(id, files))
+
+
+def _kept(state: State, key: str, files: Sequence[FileObject]) -> dict[int, FileState]:
+    """Return the files of a list that its row keeps as they are, by `id`."""
+    seen = (_seen_files(state, key) or ()) if state.key is not None else ()
+    had = set(map(id, seen))
+    # one that stands in the list twice is copied
+    if not had or len(set(map(id, files))) < len(files):
+        return {}
+    states = {id(file): file_state(file) for file in files if id(file) in had}
+    return {key: file for key, file in states.items() if file.is_untouched}
 
 
 # Storing
@@ -372,8 +430,10 @@ def _transfer(unit: Unit, uploads: Sequence[tuple[Slot, Upload]]) -> None:
     if chosen:
         _refuse_overwriting(chosen)
     try:
+        noted: set[Upload] = set()
         for upload in by_op.values():
-            _note_upload(unit.frame, upload, by_op.values())
+            _note_upload(unit.frame, upload, noted)
+            noted.add(upload)
         if chosen:
             unit.reserve(chosen)
         execution.transfer(list(by_op), done)
@@ -392,7 +452,7 @@ def _refuse_overwriting(chosen: Iterable[Slot]) -> None:
             raise overwriting_error(op)
 
 
-def _note_upload(frame: Frame, upload: Upload, others: Collection[Upload]) -> None:
+def _note_upload(frame: Frame, upload: Upload, others: set[Upload]) -> None:
     """Note an upload before it begins; ObjectExistsError for a key that another upload of this transaction has."""
     known = frame.uploads.get(upload.ref)
     if known is not None and (known.done or known in others):
@@ -439,29 +499,65 @@ def read_for_update(unit: Unit, changes: Iterable[Change]) -> dict[State, RowVal
     return found
 
 
-def refuse_conflicts(changes: Iterable[Change], rows: Mapping[State, RowValues]) -> None:
-    """Raise ConcurrentFileChangeError if another transaction has changed an attribute or deleted its row."""
+def refuse_conflicts(changes: Iterable[Change], rows: Mapping[State, RowValues]) -> list[Slot]:
+    """Raise ConcurrentFileChangeError if another transaction has changed an attribute or deleted its row.
+
+    Return slots for files that rows were to keep, and that nobody can tell whether they have.
+    """
+    unknown: list[Slot] = []
     for change in changes:
-        if change.state.key is not None:
-            check_unchanged(change.state, change.attribute, rows.get(change.state))
+        if change.state.key is None:
+            continue
+        try:
+            change.is_compared = _is_unchanged(change, rows.get(change.state))
+        except CorruptFileMetadataError:
+            # what nobody can read cannot be compared; nothing will be deleted for it either
+            unknown += change.keep_nothing()
+    return unknown
 
 
-def check_unchanged(state: State, attribute: FileAttribute, row: RowValues | None) -> None:
-    """Raise ConcurrentFileChangeError if a row's attribute is not what the session saw."""
-    try:
-        files = _seen_files(state, attribute.key)
-        seen = None if files is None else [file_state(file).row_facts for file in files]
-        now = None if row is None else [file_state(file).facts for file in files_in(row[attribute.key])]
-    except CorruptFileMetadataError:
-        # what nobody can read cannot be compared; nothing will be deleted for it either
-        return
-    if seen is None or (not seen and now is None) or seen == now:
-        return
-    name = f"{state.class_.__name__}.{attribute.key}"
+def _is_unchanged(change: Change, row: RowValues | None) -> bool:
+    """Return whether a row's attribute is what the session saw: not if it saw nothing.
+
+    Raises ConcurrentFileChangeError if it is something else.
+    """
+    state, key = change.state, change.attribute.key
+    seen = _seen_files(state, key)
+    if seen is None or (not seen and row is None):
+        return False
+    now = None if row is None else files_in(row[key])
+    if now is not None and _have_same_rows(seen, now, change.kept_texts):
+        return True
     what = "deleted the row" if now is None else "changed its files"
     raise ConcurrentFileChangeError(
-        f"another transaction {what} first, so {name} is not written; roll back, load the row again and retry"
+        f"another transaction {what} first, so {state.class_.__name__}.{key} is not written; roll back, "
+        "load the row again and retry"
     )
+
+
+def _have_same_rows(
+    seen: Sequence[FileObject], now: Sequence[FileObject], texts: Mapping[int, object]
+) -> bool:
+    """Return whether files were read from the same JSON; what *texts* has of the first is not decoded for it.
+
+    Raises CorruptFileMetadataError if they differ and one of them cannot be read.
+    """
+    if len(seen) != len(now):
+        for file in (*seen, *now):
+            file_state(file).decode()
+        return False
+    others = [
+        (file_state(one), file_state(two))
+        for one, two in zip(seen, now, strict=True)
+        if not _is_same_text(texts.get(id(one)) or undecoded(one), two)
+    ]
+    # all of them are decoded, since one may be corrupt
+    same = [one.row_facts == two.facts for one, two in others]
+    return all(same)
+
+
+def _is_same_text(text: object, file: FileObject) -> bool:
+    return isinstance(text, str) and text == undecoded(file)
 
 
 def _seen_files(state: State, key: str) -> Sequence[FileObject] | None:
@@ -500,14 +596,37 @@ def committed_files(
         state, key = change.state, change.attribute.key
         if (row := rows.get(state)) is None:
             continue
-        seen: defaultdict[ObjectRef, list[FileState]] = defaultdict(list)
-        for file in _readable(_seen_files(state, key) or ()):
-            seen[ref_of(file)].append(file)
         home = unit.homes.of(state.mapper)
+        if change.is_compared:
+            for seen, file in _pairs(change, files_in(row.get(key))):
+                found.append(CommittedFile(change.row, home, ref_of(file), file, (seen,)))
+            continue
+        by_ref: defaultdict[ObjectRef, list[FileState]] = defaultdict(list)
+        for file in _readable(_seen_files(state, key) or ()):
+            by_ref[ref_of(file)].append(file)
         for file in files_in_row(row.get(key)):
             ref = ref_of(file)
-            found.append(CommittedFile((id(state), key), home, ref, file, seen[ref]))
+            found.append(CommittedFile(change.row, home, ref, file, by_ref[ref]))
     return found
+
+
+def _pairs(change: Change, now: Sequence[FileObject]) -> Iterator[tuple[FileState, FileState]]:
+    """Yield what the session saw in an attribute, and its row has now, apart from what it keeps."""
+    with suppress(CorruptFileMetadataError):
+        for seen, file in zip(_seen_files(change.state, change.attribute.key) or (), now, strict=True):
+            if id(seen) not in change.kept:
+                pair = file_state(seen), file_state(file)
+                pair[1].decode_with(pair[0])
+                yield pair
+
+
+def kept_by_home(unit: Unit, changes: Iterable[Change]) -> dict[Home, set[ObjectRef]]:
+    """Return where the files are that rows keep as they are."""
+    kept: dict[Home, set[ObjectRef]] = {}
+    for change in changes:
+        if change.kept_refs:
+            kept.setdefault(unit.homes.of(change.state.mapper), set()).update(change.kept_refs)
+    return kept
 
 
 def files_in_row(value: object) -> Iterator[FileState]:
@@ -532,10 +651,12 @@ def record(
     slots: Sequence[Slot],
     committed: Sequence[CommittedFile] = (),
     removed: Collection[HomeRef] = (),
+    kept: Mapping[Home, set[ObjectRef]] = MappingProxyType({}),
 ) -> None:
     """Write into the ledgers what becomes of each object, and note what the commit deletes.
 
-    That is what *slots* get, and of what rows had before the *removed*, which no row has any more.
+    That is what *slots* get, what rows *kept* without one, and of what rows had before the *removed*, which
+    no row has any more.
     """
     _note_moved(unit, slots, committed)
     changes: defaultdict[Home, Changes] = defaultdict(Changes)
@@ -550,6 +671,9 @@ def record(
                 changes[slot.home].removed.add(upload)
         if slot.home.at is not None:
             _add_given(unit, slot, changes[slot.home])
+    for home, refs in kept.items():
+        if home.at is not None:
+            changes[home].kept |= unit.frame.not_added(refs)
     for file in committed:
         if (file.home, file.ref) in removed and _is_in_its_column(file.file):
             _add_removed(unit.frame, file, changes)
@@ -612,21 +736,21 @@ def _is_in_its_column(file: FileState) -> bool:
 # The ledgers of a flush or statement
 
 
-@dataclass(slots=True, eq=False)
 class Unit:
     """The ledgers of one flush or statement, and what it has written into them so far."""
 
-    frame: Frame
-    """That of the innermost savepoint, or of the transaction."""
-    homes: Homes
-    moved: dict[Home, set[ObjectRef]] = field(default_factory=dict[Home, set[ObjectRef]])
-    """What rows keep that other rows gave up, by home."""
-    reserved: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
-    """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
-    _added: dict[ObjectRef, Home] = field(default_factory=dict[ObjectRef, Home])
-    _used: dict[ObjectRef, tuple[GrantUse, Home]] = field(
-        default_factory=dict[ObjectRef, tuple[GrantUse, Home]]
-    )
+    __slots__ = ("_added", "_used", "frame", "homes", "moved", "reserved")
+
+    def __init__(self, frame: Frame, homes: Homes) -> None:
+        self.frame = frame
+        """That of the innermost savepoint, or of the transaction."""
+        self.homes = homes
+        self.moved: dict[Home, set[ObjectRef]] = {}
+        """What rows keep that other rows gave up, by home."""
+        self.reserved: dict[ObjectRef, Home] = {}
+        """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
+        self._added: dict[ObjectRef, Home] = {}
+        self._used: dict[ObjectRef, tuple[GrantUse, Home]] = {}
 
     # Keys that the application chose
 
@@ -768,10 +892,12 @@ class Unit:
         for ref in refs:
             self.frame.released.pop(ref, None)
 
-    def note_generation(self, home: Home) -> None:
-        """Read the database's generation in the transaction of what it is about to remove."""
+    def note_generation(self, home: Home, known: int | None = None) -> None:
+        """Note the database's generation in the transaction of what it is about to remove; read it if unknown."""
         if home.at is not None and home.at not in self.frame.generations:
-            self.frame.generations[home.at] = generation_in(home.connection, home.at.ledger)
+            self.frame.generations[home.at] = (
+                generation_in(home.connection, home.at.ledger) if known is None else known
+            )
 
     def leave_to_drains(self, refs: Iterable[ObjectRef]) -> None:
         """Remove nothing of these at the end of the transaction: a drain looks for rows first."""
@@ -786,25 +912,31 @@ class Unit:
 
     def attach(self, slot: Slot) -> None:
         """Note that a row has the slot's file now."""
-        file, frame = slot.file_state, self.frame
-        if (before := file.flushed()) is not None:
-            frame.rewritten.setdefault(id(file), (file, before))
+        file = slot.file_state
+        self.note_flushed(file)
         if file.attach(slot.attribute.type.allowed_backends):
-            frame.attached[slot.ref] = file
+            self.frame.attached[slot.ref] = file
+
+    def note_flushed(self, file: FileState) -> None:
+        """Note that a row has the facts of a file as they are now."""
+        if (before := file.flushed()) is not None:
+            self.frame.rewritten.setdefault(id(file), (file, before))
 
 
 # What is remembered of a session
 
 
-@dataclass(slots=True, eq=False)
 class SessionFiles:
     """What filecolumn remembers of one session."""
 
-    frames: Frames = field(default_factory=Frames)
-    flush: Flush | None = None
-    """The flush that is under way."""
-    permits: list[WritePermit] = field(default_factory=list[WritePermit])
-    """The values that it may write."""
+    __slots__ = ("flush", "frames", "permits")
+
+    def __init__(self) -> None:
+        self.frames = Frames()
+        self.flush: Flush | None = None
+        """The flush that is under way."""
+        self.permits: list[WritePermit] = []
+        """The values that it may write."""
 
     def begin_flush(self, session: Session) -> Flush:
         """Return the flush that is under way from now on."""

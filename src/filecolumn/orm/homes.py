@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from weakref import WeakKeyDictionary
 
@@ -47,18 +47,22 @@ class _Mapped:
     ledger: Ledger | None
 
 
-@dataclass(slots=True, eq=False)
 class Homes:
     """The homes of one flush or statement, each found once."""
 
-    _session: Session
-    _frame: Frame
-    _root: Frame
-    _bind: BindArguments | None = None
-    """What the session chooses its connection by; None for a flush, which chooses by the mapper."""
-    _mapped: dict[Mapper[object], _Mapped] = field(default_factory=dict[Mapper[object], _Mapped])
-    _of_mappers: dict[Mapper[object], Home] = field(default_factory=dict[Mapper[object], Home])
-    _homes: dict[Engine | LedgerAt, Home] = field(default_factory=dict[Engine | LedgerAt, Home])
+    __slots__ = ("_bind", "_frame", "_homes", "_mapped", "_of_mappers", "_root", "_session")
+
+    def __init__(
+        self, session: Session, frame: Frame, root: Frame, bind: BindArguments | None = None
+    ) -> None:
+        self._session = session
+        self._frame = frame
+        self._root = root
+        self._bind = bind
+        """What the session chooses its connection by; None for a flush, which chooses by the mapper."""
+        self._mapped: dict[Mapper[object], _Mapped] = {}
+        self._of_mappers: dict[Mapper[object], Home] = {}
+        self._homes: dict[Engine | LedgerAt, Home] = {}
 
     def of(self, mapper: Mapper[object]) -> Home:
         """Return where rows of *mapper* record their files; its connection tells from now on when COMMIT is sent.

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
+    null,
     select,
 )
 from sqlalchemy.exc import OperationalError
@@ -26,7 +27,9 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.backends.streams import batches
+from filecolumn.ledger.owner import generation_column
 from filecolumn.ledger.prepared import prepared
+from filecolumn.ledger.table import Ledger
 from filecolumn.orm.attributes import FileAttribute, TableKey, key_in, key_names, row_attributes
 from filecolumn.orm.catalogue import rules_of
 from filecolumn.orm.column import StoredObject
@@ -46,9 +49,14 @@ class Rereading:
     rows: dict[tuple[Table, Key], set[Identity]] = field(
         default_factory=dict[tuple[Table, "Key"], set[Identity]]
     )
-    referenced: list[ReferencedKeys] = field(default_factory=list[ReferencedKeys])
+    keys: set[str] = field(default_factory=set[str])
+    """What their values refer to, of all that can be read."""
+    unread: list[ReferencedKeys] = field(default_factory=list[ReferencedKeys])
+    """The values that cannot be read: each refers to what occurs in its text."""
     unreadable: bool = False
     """Whether some value cannot be decoded at all: it may hold anything."""
+    generation: int | None = None
+    """The generation of the database (see `ledger.owner`); None if it was not read."""
 
     def add(self, table: Table, key: Sequence[ColumnElement[Any]], identities: Iterable[Identity]) -> None:
         """Add rows by a key of their table."""
@@ -59,17 +67,20 @@ class Rereading:
         for table, key in _keys_by_table(mapper)[1].items():
             self.add(table, key.columns, map(key.identity, identities))
 
-    def read(self, connection: Connection) -> None:
-        """Read the rows, each by its table's own key and without joins."""
+    def read(self, connection: Connection, ledger: Ledger | None = None) -> None:
+        """Read the rows, each by its table's own key and without joins; with a ledger the generation too."""
         for (table, key), identities in self.rows.items():
             for batch in batches(list(identities), BATCH):
-                for row in self._rows_of(connection, *_query(table, key, connection.dialect, batch)):
-                    for value in row:
+                query, parameters = _query(table, key, connection.dialect, ledger, batch)
+                for generation, *values in self._rows_of(connection, query, parameters):
+                    if ledger is not None:
+                        self.generation = int(generation or 0)
+                    for value in values:
                         self._note(value)
 
     def _rows_of(
-        self, connection: Connection, query: Select[*tuple[str, ...]], parameters: dict[str, object]
-    ) -> Sequence[Row[*tuple[str, ...]]]:
+        self, connection: Connection, query: Query, parameters: dict[str, object]
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
         try:
             return connection.execute(query, parameters).all()
         except OperationalError:
@@ -85,15 +96,20 @@ class Rereading:
 
     def holds(self, key: str) -> bool:
         """Return whether a row still holds *key*."""
-        return self.unreadable or any(keys.holds(key) for keys in self.referenced)
+        return self.unreadable or key in self.keys or any(value.holds(key) for value in self.unread)
 
     def _note(self, value: object) -> None:
         if value is None:
             return
         try:
-            self.referenced.append(referenced_keys(value))
+            found = referenced_keys(value)
         except UndecodableError:
             self.unreadable = True
+            return
+        if found.text is None:
+            self.keys |= found.keys
+        else:
+            self.unread.append(found)
 
 
 def identities_of(
@@ -131,19 +147,34 @@ def _keys_by_table(mapper: Mapper[object]) -> tuple[Sequence[str], Keys]:
     return known[1:]
 
 
+Query = Select[*tuple[Any, ...]]
+
+
 def _query(
-    table: Table, key: Sequence[ColumnElement[Any]], dialect: Dialect, identities: Sequence[Identity]
-) -> tuple[Select[*tuple[str, ...]], dict[str, object]]:
+    table: Table,
+    key: Sequence[ColumnElement[Any]],
+    dialect: Dialect,
+    ledger: Ledger | None,
+    identities: Sequence[Identity],
+) -> tuple[Query, dict[str, object]]:
     if len(key) == 1:
         statement = prepared(
             table.metadata,
-            (_query, table, key[0], len(table.columns), dialect.name),
-            lambda: _selected(table, dialect).where(key[0].in_(bindparam("identities", expanding=True))),
+            (_query, table, key[0], len(table.columns), dialect.name, ledger),
+            lambda: _selected(table, dialect, ledger, key[0].in_(bindparam("identities", expanding=True))),
         )
         return statement, {"identities": [identity[0] for identity in identities]}
-    return _selected(table, dialect).where(rows_in(key, identities)), {}
+    return _selected(table, dialect, ledger, rows_in(key, identities)), {}
 
 
-def _selected(table: Table, dialect: Dialect) -> Select[*tuple[str, ...]]:
+def _selected(
+    table: Table, dialect: Dialect, ledger: Ledger | None, are_wanted: ColumnElement[bool]
+) -> Query:
+    """Return the query for the generation, and the raw text of each file column of the rows that are wanted."""
     columns = [column for column in table.columns if isinstance(column.type, StoredObject)]
-    return select(*(raw_text(column, dialect) for column in columns))
+    texts = [raw_text(column, dialect) for column in columns]
+    if ledger is None:
+        return select(null(), *texts).where(are_wanted)
+    # one row at least, also of rows that are gone
+    database = select(generation_column(ledger).label("generation")).subquery("of_database")
+    return select(database.c.generation, *texts).select_from(database.outerjoin(table, are_wanted))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy.orm.state import InstanceState
@@ -38,6 +38,7 @@ __all__ = (
     "Slot",
     "check",
     "check_content",
+    "check_kept",
     "copy_for",
     "locate",
     "put_for",
@@ -111,10 +112,16 @@ class CommittedFile:
     """The session's objects for it."""
 
 
-def slots_of(state: State, attribute: FileAttribute, files: Iterable[FileObject]) -> list[Slot]:
-    """Return a slot for each of an attribute's files."""
+def slots_of(
+    state: State, attribute: FileAttribute, files: Iterable[FileObject], kept: Container[int] = ()
+) -> list[Slot]:
+    """Return a slot for each of an attribute's files, but for those whose `id` is in *kept*."""
     row = id(state), attribute.key
-    return [Slot(row, state, attribute, index, file, file_state(file)) for index, file in enumerate(files)]
+    return [
+        Slot(row, state, attribute, index, file, file_state(file))
+        for index, file in enumerate(files)
+        if id(file) not in kept
+    ]
 
 
 # Where files are
@@ -148,6 +155,17 @@ def target_of(slot: Slot) -> str:
 
 
 # What is wrong with them
+
+
+def check_kept(attribute: FileAttribute, files: Iterable[FileState]) -> set[ObjectRef]:
+    """Return where files are that their row keeps; raise what makes it impossible to write them again."""
+    refs: set[ObjectRef] = set()
+    for file in files:
+        file.decode()
+        if file.allowed is None:
+            file.restrict(attribute.type.allowed_backends)
+        refs.add(ref_of(file))
+    return refs
 
 
 def check(slots: Iterable[Slot]) -> None:
@@ -236,8 +254,14 @@ def _check_grant(slot: Slot, grant: Claims) -> None:
         )
 
 
-def check_content(slots: Iterable[Slot], committed: Iterable[CommittedFile]) -> None:
+def check_content(
+    slots: Iterable[Slot],
+    committed: Iterable[CommittedFile],
+    kept: Iterable[tuple[RowKey, ObjectRef]] = (),
+) -> None:
     """Raise ContentRejectedError for the first file that its column refuses; nothing is changed in a storage.
+
+    What a row has of *committed* and *kept* is not judged once more.
 
     Pending content was held to the policy on its way into the storage (`transfer.Put.policy`).  What was
     there before is judged by its facts and its first bytes, which are read back if this process has not
@@ -247,6 +271,7 @@ def check_content(slots: Iterable[Slot], committed: Iterable[CommittedFile]) -> 
     if not strict:
         return
     before = {(file.row, file.ref) for file in committed}
+    before.update(kept)
     arrived = [slot for slot in strict if (slot.row, slot.ref) not in before]
     known = {id(slot): slot.file_state.facts for slot in arrived}
     looks: dict[Operation, Slot] = {}

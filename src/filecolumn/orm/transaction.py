@@ -8,17 +8,17 @@ one for each savepoint in it.  Its connections tell when COMMIT is sent, and tha
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self
+from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, finalize
 
-from sqlalchemy import Column, Connection, Dialect, Engine, Transaction, TwoPhaseTransaction, event, select
+from sqlalchemy import Column, Connection, Dialect, Engine, Transaction, event, select
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from filecolumn._failpoints import failpoint
@@ -108,75 +108,111 @@ class Upload:
 
 
 @dataclass(slots=True, eq=False)
+class Use:
+    """A connection that a transaction has written rows with files on.
+
+    It is kept weakly: else it would live on, and keep its locks, when a session is dropped.
+    """
+
+    connection: ReferenceType[Connection]
+    root: Frame
+    """The frame of the whole transaction."""
+    at: LedgerAt | None
+    """The ledger that the flushes write on it; None if there is none."""
+    of: list[Use]
+    """All uses of what the connection has from its pool."""
+    commit_sent: bool = False
+    """Whether COMMIT was sent on it."""
+
+
 class Frame:
     """What one transaction or savepoint did to files, and the databases it is about."""
 
-    outer: Self | None = None
-    """The frame of the savepoint or transaction around it."""
-    uploads: dict[ObjectRef, Upload] = field(default_factory=dict[ObjectRef, Upload])
-    attached: dict[ObjectRef, FileState] = field(default_factory=dict[ObjectRef, FileState])
-    """Files that a flush of this frame gave to a row."""
-    removed: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """What a flush of this frame took from all rows."""
-    released: dict[ObjectRef, list[FileState]] = field(default_factory=dict[ObjectRef, list[FileState]])
-    """The session's own files of what a flush of this frame took from all rows."""
-    used: dict[ObjectRef, GrantUse] = field(default_factory=dict[ObjectRef, GrantUse])
-    """The grants that a flush of this frame has used up, by where their uploads lie."""
-    rewritten: dict[int, tuple[FileState, FileFacts]] = field(
-        default_factory=dict[int, tuple[FileState, FileFacts]]
+    __slots__ = (
+        "__weakref__",
+        "added",
+        "attached",
+        "commit_sent",
+        "committed",
+        "doomed",
+        "engines",
+        "failure",
+        "found",
+        "generations",
+        "joined",
+        "noted",
+        "other_dml",
+        "outcome",
+        "outer",
+        "registered",
+        "released",
+        "removed",
+        "rewritten",
+        "rewritten_lists",
+        "tokens",
+        "uploads",
+        "used",
+        "uses",
+        "watch_end",
+        "written_in",
     )
-    """Files whose facts a flush of this frame wrote anew, by `id`, and the facts before."""
-    rewritten_lists: dict[int, tuple[ListState, tuple[FileObject, ...]]] = field(
-        default_factory=dict[int, tuple[ListState, tuple[FileObject, ...]]]
-    )
-    """Lists that a flush of this frame wrote anew, by `id`, and what their rows had before."""
-    added: dict[ObjectRef, LedgerAt] = field(default_factory=dict[ObjectRef, LedgerAt])
-    """What its flushes recorded as new, and where."""
-    found: dict[ObjectRef, LedgerAt] = field(default_factory=dict[ObjectRef, LedgerAt])
-    """What lay in the storage before and its flushes recorded, and where: it proves no commit, others may do so too."""
-    doomed: dict[ObjectRef, LedgerAt] = field(default_factory=dict[ObjectRef, LedgerAt])
-    """What its flushes recorded as removed and may be deleted after the commit, and where."""
-    noted: dict[tuple[LedgerAt, Column[object]], str] = field(
-        default_factory=dict[tuple[LedgerAt, "Column[object]"], str]
-    )
-    """The ids of file columns that its flushes recorded, or found recorded."""
-    registered: set[tuple[LedgerAt, StorageBackend]] = field(
-        default_factory=set[tuple[LedgerAt, StorageBackend]]
-    )
-    """The storages that its flushes registered for, in its own transaction."""
-    generations: dict[LedgerAt, int] = field(default_factory=dict[LedgerAt, int])
-    """The generations of the databases, as the transaction has read them before it removes anything."""
-    other_dml: bool = False
-    """Whether statements wrote rows past the flush: they may have copied what a row holds."""
-    # Weakly: what is kept here would live on, and keep its locks, when a session is dropped
-    connections: WeakKeyDictionary[Connection, ReferenceType[Transaction]] = field(
-        default_factory=WeakKeyDictionary[Connection, "ReferenceType[Transaction]"]
-    )
-    """The connections that its flushes used, and in which transaction or savepoint of each its rows are."""
-    # Of the frame of a whole transaction only
-    engines: set[Engine] = field(default_factory=set[Engine])
-    """The engines of all its connections, and of its savepoints'."""
-    homes: WeakKeyDictionary[Connection, LedgerAt | None] = field(
-        default_factory=WeakKeyDictionary[Connection, LedgerAt | None]
-    )
-    """The connections that tell when COMMIT is sent, and the ledger that the flushes write on each."""
-    tokens: dict[LedgerAt, Token] = field(default_factory=dict[LedgerAt, Token])
-    """What the transaction left as a proof of its commit, where it adds no new key."""
-    joined: bool = False
-    """Whether somebody else ends the database's transaction."""
-    failure: str = ""
-    """What the last error of a statement said: the database may have ended the transaction with it."""
-    # How it ended
-    committed: bool = False
-    """Whether the database said so."""
-    commit_sent: bool = False
-    """Whether COMMIT was on its way, so that only `committed` tells how it ended."""
-    sent_on: WeakSet[Connection] = field(default_factory=WeakSet[Connection])
-    """The connections on which COMMIT was sent."""
-    outcome: bool | None = None
-    """What the database said when it was asked how the transaction ended."""
-    watch_end: Callable[[], object] = lambda: None
-    """Ends the wait for an end that never comes."""
+
+    # no dataclass: each session makes one for a flush
+    def __init__(self, outer: Frame | None = None) -> None:
+        self.outer = outer
+        """The frame of the savepoint or transaction around it."""
+        self.uploads: dict[ObjectRef, Upload] = {}
+        self.attached: dict[ObjectRef, FileState] = {}
+        """Files that a flush of this frame gave to a row."""
+        self.removed: set[ObjectRef] = set()
+        """What a flush of this frame took from all rows."""
+        self.released: dict[ObjectRef, list[FileState]] = {}
+        """The session's own files of what a flush of this frame took from all rows."""
+        self.used: dict[ObjectRef, GrantUse] = {}
+        """The grants that a flush of this frame has used up, by where their uploads lie."""
+        self.rewritten: dict[int, tuple[FileState, FileFacts]] = {}
+        """Files whose facts a flush of this frame wrote anew, by `id`, and the facts before."""
+        self.rewritten_lists: dict[int, tuple[ListState, tuple[FileObject, ...]]] = {}
+        """Lists that a flush of this frame wrote anew, by `id`, and what their rows had before."""
+        self.added: dict[ObjectRef, LedgerAt] = {}
+        """What its flushes recorded as new, and where."""
+        self.found: dict[ObjectRef, LedgerAt] = {}
+        """What lay in the storage before and its flushes recorded, and where.
+
+        It proves no commit, others may do so too.
+        """
+        self.doomed: dict[ObjectRef, LedgerAt] = {}
+        """What its flushes recorded as removed and may be deleted after the commit, and where."""
+        self.noted: dict[tuple[LedgerAt, Column[object]], str] = {}
+        """The ids of file columns that its flushes recorded, or found recorded."""
+        self.registered: set[tuple[LedgerAt, StorageBackend]] = set()
+        """The storages that its flushes registered for, in its own transaction."""
+        self.generations: dict[LedgerAt, int] = {}
+        """The generations of the databases, as the transaction has read them before it removes anything."""
+        self.other_dml = False
+        """Whether statements wrote rows past the flush: they may have copied what a row holds."""
+        self.written_in: list[tuple[ReferenceType[Connection], ReferenceType[Transaction]]] = []
+        """The connections that its flushes used, and in which transaction or savepoint of each its rows are."""
+        # Of the frame of a whole transaction only
+        self.engines: set[Engine] = set()
+        """The engines of all its connections, and of its savepoints'."""
+        self.uses: list[Use] = []
+        """The connections that tell when COMMIT is sent."""
+        self.tokens: dict[LedgerAt, Token] = {}
+        """What the transaction left as a proof of its commit, where it adds no new key."""
+        self.joined = False
+        """Whether somebody else ends the database's transaction."""
+        self.failure = ""
+        """What the last error of a statement said: the database may have ended the transaction with it."""
+        # How it ended
+        self.committed = False
+        """Whether the database said so."""
+        self.commit_sent = False
+        """Whether COMMIT was on its way, so that only `committed` tells how it ended."""
+        self.outcome: bool | None = None
+        """What the database said when it was asked how the transaction ended."""
+        self.watch_end: Callable[[], object] | None = None
+        """Ends the wait for an end that never comes."""
 
     @property
     def root(self) -> Frame:
@@ -192,6 +228,12 @@ class Frame:
             if (at := frame.added.get(ref) or frame.found.get(ref)) is not None:
                 return at
         return None
+
+    def not_added(self, refs: set[ObjectRef]) -> set[ObjectRef]:
+        """Return those of *refs* that were in the ledger, if it has them, before this transaction."""
+        for frame in self._and_outer():
+            refs = refs - frame.added.keys() - frame.found.keys()
+        return refs
 
     def has_used(self, upload: ObjectRef) -> bool:
         """Return whether this transaction has used up the grant of an upload."""
@@ -215,14 +257,16 @@ class Frame:
 
     def write_in(self, connection: Connection) -> None:
         """Note that rows of the frame are in what is now the innermost transaction of *connection*."""
+        if any(known() is connection for known, _ in self.written_in):
+            return
         innermost = connection.get_nested_transaction() or connection.get_transaction()
         if innermost is not None:
-            self.connections.setdefault(connection, ReferenceType(innermost))
+            self.written_in.append((ReferenceType(connection), ReferenceType(innermost)))
 
     def goes_on(self) -> bool:
         """Return whether somebody else may still commit the frame's rows."""
-        written_in = (reference() for reference in self.connections.values())
-        return any(transaction is not None and transaction.is_active for transaction in written_in)
+        transactions = (reference() for _, reference in self.written_in)
+        return any(transaction is not None and transaction.is_active for transaction in transactions)
 
     def absorb(self, inner: Frame) -> None:
         """Take over what a released savepoint did and recorded."""
@@ -232,8 +276,11 @@ class Frame:
         self.used |= inner.used
         for ref, files in inner.released.items():
             self.released.setdefault(ref, []).extend(files)
-        self.rewritten = inner.rewritten | self.rewritten
-        self.rewritten_lists = inner.rewritten_lists | self.rewritten_lists
+        # what was first in the transaction stays; not by `|`, which copies all of it for each savepoint
+        for id_, rewritten in inner.rewritten.items():
+            self.rewritten.setdefault(id_, rewritten)
+        for id_, rewritten_list in inner.rewritten_lists.items():
+            self.rewritten_lists.setdefault(id_, rewritten_list)
         self.added |= inner.added
         self.found |= inner.found
         self.doomed |= inner.doomed
@@ -241,8 +288,9 @@ class Frame:
         self.registered |= inner.registered
         self.generations |= inner.generations
         self.other_dml |= inner.other_dml
-        for connection in inner.connections:
-            self.write_in(connection)
+        for reference, _ in inner.written_in:
+            if (connection := reference()) is not None:
+                self.write_in(connection)
 
     def undo(self) -> set[ObjectRef]:
         """Put the files back into their state before; return what to delete from the storages."""
@@ -301,12 +349,13 @@ class Frames:
         frame = self._of.pop(transaction, None)
         if frame is None:
             return
-        frame.watch_end()
-        for connection in list(frame.homes):
-            _forget(connection, frame)
+        if frame.watch_end is not None:
+            frame.watch_end()
+        for use in frame.uses:
+            use.of.remove(use)
         outer = transaction.parent
         if transaction.nested and outer is not None and frame.committed:
-            if _is_committed_by_release(frame.connections):
+            if _is_committed_by_release(frame.written_in):
                 frame.uploads.clear()
             self._frame(outer).absorb(frame)
         elif frame.committed:
@@ -392,7 +441,8 @@ def _finish(frame: Frame) -> None:
         if at is None:
             _delete(group)
         else:
-            conclude(at, group, frame.generations.get(at))
+            are_doomed = group <= frame.doomed.keys()
+            conclude(at, group, frame.generations.get(at), are_doomed=are_doomed)
 
 
 def _undo(frame: Frame) -> None:
@@ -408,14 +458,18 @@ def _delete(refs: Iterable[ObjectRef]) -> None:
         warn("objects that no row references stay until the next sweep: %s", refused)
 
 
-def _is_committed_by_release(connections: Iterable[Connection]) -> bool:
+def _is_committed_by_release(
+    written_in: Iterable[tuple[ReferenceType[Connection], ReferenceType[Transaction]]],
+) -> bool:
     """Return whether releasing the savepoint was a COMMIT.
 
     It is where sqlite3 did not BEGIN before SAVEPOINT, as it does not by itself (SQLAlchemy's
     documentation has the recipe). The session does not know, and a later rollback undoes nothing.
     """
+    connections = (reference() for reference, _ in written_in)
     return any(
-        connection.dialect.name == "sqlite" and not _in_transaction(connection) for connection in connections
+        connection is not None and connection.dialect.name == "sqlite" and not _in_transaction(connection)
+        for connection in connections
     )
 
 
@@ -425,10 +479,8 @@ def _in_transaction(connection: Connection) -> bool:
 
 # What connections tell
 
-_roots: WeakKeyDictionary[Connection, list[Frame]] = WeakKeyDictionary()
-"""The frames of the transactions that use a connection; several if it was given to several sessions."""
-_endings: WeakKeyDictionary[Connection, set[str]] = WeakKeyDictionary()
-"""The events that end a transaction, of connections that are listened to."""
+_uses: WeakKeyDictionary[PoolProxiedConnection, list[Use]] = WeakKeyDictionary()
+"""By what a connection has from its pool; several if it was given to several sessions."""
 _heard: WeakSet[Dialect] = WeakSet()
 
 
@@ -440,48 +492,62 @@ def watch(connection: Connection, at: LedgerAt | None, frame: Frame, root: Frame
     _refuse_autocommit(connection)
     root.joined |= joined
     frame.write_in(connection)
-    is_known = connection in root.homes
-    if at is not None or not is_known:
-        root.homes[connection] = at
-    if is_known:
-        return
+    for use in root.uses:
+        if use.connection() is connection:
+            use.at = at or use.at
+            return
     root.engines.add(connection.engine)
-    roots = _roots.setdefault(connection, [])
-    ending = _end_of(connection)
-    if ending not in (heard := _endings.setdefault(connection, set())):
-        # not of the engine: every statement of an engine that has listeners takes longer
-        event.listen(connection, ending, _before_commit)
-        heard.add(ending)
-    roots.append(root)
     if connection.dialect not in _heard:
-        _heard.add(connection.dialect)
-        event.listen(connection.engine, "handle_error", _on_error)
+        _hear(connection.engine)
+    uses = _uses.get(connection.connection)
+    if uses is None:
+        uses = _uses[connection.connection] = []
+    use = Use(ReferenceType(connection), root, at, uses)
+    root.uses.append(use)
+    uses.append(use)
 
 
-def _end_of(connection: Connection) -> str:
-    """Return the event of what ends the transaction of *connection*, or lets others commit it later."""
-    is_twophase = isinstance(connection.get_transaction(), TwoPhaseTransaction)
-    return "prepare_twophase" if is_twophase else "commit"
+def _hear(engine: Engine) -> None:
+    """Learn of every COMMIT and PREPARE of an engine before it is sent, and of its errors.
+
+    They are sent by methods of its dialect, each of which has one call more from now on.  With listeners for
+    them on the engine, or on each connection, SQLAlchemy would look for listeners at every statement as well.
+    """
+    dialect = engine.dialect
+    _heard.add(dialect)
+    commit, prepare = dialect.do_commit, dialect.do_prepare_twophase
+
+    def do_commit(dbapi_connection: PoolProxiedConnection) -> None:
+        for use in _uses.get(dbapi_connection, ()):
+            _before_commit(use)
+        commit(dbapi_connection)
+
+    def do_prepare_twophase(connection: Connection, xid: object) -> None:
+        for use in _uses_of(connection):
+            _before_commit(use)
+        prepare(connection, xid)
+
+    dialect.do_commit = do_commit  # type: ignore[method-assign]
+    dialect.do_prepare_twophase = do_prepare_twophase  # type: ignore[method-assign]
+    event.listen(engine, "handle_error", _on_error)
 
 
-def _forget(connection: Connection, root: Frame) -> None:
-    roots = _roots.get(connection, [])
-    if root in roots:
-        roots.remove(root)
-    if not roots and root.joined:
-        # it outlives the session
-        for ending in _endings.pop(connection, ()):
-            event.remove(connection, ending, _before_commit)
+def _uses_of(connection: Connection) -> Sequence[Use]:
+    """Return the uses of what a connection has from its pool, by the transactions that are not at their end."""
+    return () if connection.closed or connection.invalidated else _uses.get(connection.connection, ())
 
 
-def _before_commit(connection: Connection, *_: object) -> None:
+def _before_commit(use: Use) -> None:
     """Note what is about to be sent: COMMIT, or PREPARE, which others may commit later."""
-    for root in _roots.get(connection, ()):
-        with _rolled_back_on_error(connection):
-            _prepare_to_ask(connection, root)
-        root.commit_sent = True
-        root.sent_on.add(connection)
-        failpoint("commit.before")
+    if (connection := use.connection()) is None:
+        return
+    try:
+        _prepare_to_ask(connection, use)
+    except BaseException:
+        _roll_back(connection)
+        raise
+    use.root.commit_sent = use.commit_sent = True
+    failpoint("commit.before")
 
 
 def _refuse_autocommit(connection: Connection) -> None:
@@ -495,28 +561,23 @@ def _refuse_autocommit(connection: Connection) -> None:
         )
 
 
-@contextmanager
-def _rolled_back_on_error(connection: Connection) -> Generator[None]:
-    """Roll back at an error: SQLAlchemy takes the transaction for ended, and would reuse the connection in it."""
+def _roll_back(connection: Connection) -> None:
+    """Roll back what SQLAlchemy takes for ended, as it would reuse the connection in that transaction."""
     try:
-        yield
-    except BaseException:
-        try:
-            connection.connection.rollback()
-        except Exception:  # noqa: BLE001 - drivers raise what they like
-            connection.invalidate()
-        raise
+        connection.connection.rollback()
+    except Exception:  # noqa: BLE001 - drivers raise what they like
+        connection.invalidate()
 
 
-def _prepare_to_ask(connection: Connection, root: Frame) -> None:
+def _prepare_to_ask(connection: Connection, use: Use) -> None:
     """Make sure that the database can be asked afterwards whether the transaction has committed.
 
     Raises ConcurrentFileChangeError if it has ended the transaction with an earlier error: then it
     answers COMMIT as if there had been something to commit.
     """
+    root, at = use.root, use.at
     if root.failure:
-        _check_unended(connection, root)
-    at = root.homes.get(connection)
+        _check_unended(connection, use)
     if at is not None and at not in root.added.values():
         with translating(connection, translation_of(at.engine)):
             token = leave_token(connection, at)
@@ -524,13 +585,13 @@ def _prepare_to_ask(connection: Connection, root: Frame) -> None:
             root.tokens[at] = token
 
 
-def _check_unended(connection: Connection, root: Frame) -> None:
+def _check_unended(connection: Connection, use: Use) -> None:
     """Look for what the transaction has recorded, after an error of a statement.
 
     PostgreSQL refuses every statement in a transaction that has failed, and answers COMMIT with ROLLBACK;
     MariaDB rolls back at a deadlock, SQLite at some errors of the disk.
     """
-    at = root.homes.get(connection)
+    root, at = use.root, use.at
     if at is None:
         connection.execute(select(1))
         return
@@ -554,17 +615,18 @@ def _on_error(context: ExceptionContext) -> CommitOutcomeUnknownError | None:
     if connection is None or is_handled or not isinstance(error, Exception):
         # a cancellation stays what it is, and a phase of two comes here as a statement first
         return None
-    roots = _roots.get(connection, [])
-    root = next((each for each in reversed(roots) if connection in each.sent_on), None)
-    if root is None or not _ends_transaction(context.statement):
-        for each in roots:
+    uses = _uses_of(connection)
+    sent = next((use for use in reversed(uses) if use.commit_sent), None)
+    if sent is None or not _ends_transaction(context.statement):
+        for use in uses:
             # not the error itself: its traceback would keep the session, and what the connection has locked
-            each.failure = reason_of(error)
+            use.root.failure = reason_of(error)
         return None
     if not context.is_disconnect and isinstance(error, connection.dialect.loaded_dbapi.Error):
         return None
     # a time limit of the driver, for one, leaves the answer on its way: nobody else may read it
     context.is_disconnect = True
+    root = sent.root
     ask = partial(resolve, root)
     return CommitOutcomeUnknownError(
         "COMMIT was sent, and the connection was lost before its answer: the transaction has committed with all "

@@ -175,9 +175,9 @@ def whole(chunks: Iterator[bytes]) -> bytes:
     return b"".join(read)
 
 
-def failing(chunks: Iterator[bytes], error: BaseException) -> Iterator[bytes]:
-    """Yield *chunks*, then raise *error*."""
-    yield from chunks
+def failing(items: Iterator[T], error: BaseException) -> Iterator[T]:
+    """Yield *items*, then raise *error*."""
+    yield from items
     raise error
 
 

@@ -18,7 +18,7 @@ from typing import cast
 
 import pytest
 
-from filecolumn.backends.base import SignMethod, StorageBackend
+from filecolumn.backends.base import SignMethod, Stat, StorageBackend, WholeObject
 from filecolumn.errors import InvalidKeyError, NotSupportedError, ObjectExistsError, ObjectNotFoundError
 from filecolumn.testing.harness import PIECE, SuiteHarness, failing, in_threads, whole
 from filecolumn.testing.stateful import check_against_model
@@ -136,6 +136,37 @@ class _WritingCases(SuiteHarness):
         assert whole(writer.get("a")) == b"".join(self.pieces(size))
         writer.put("new", [b"x"], mode="overwrite")
         assert self.keys(writer) == ["a", "new"]
+
+    def test_many_objects_are_stored_and_told_of(self, backend: StorageBackend) -> None:
+        backend.put("old", [b"first"])
+        objects = [WholeObject(f"a/{number % 3}/{number}", b"x" * number) for number in range(100)]
+        objects.append(WholeObject("old", b"second", "text/plain", {"k": "v"}, mode="overwrite"))
+        told: list[tuple[WholeObject, Stat]] = []
+        backend.put_many(iter(objects), lambda whole, stat: told.append((whole, stat)))
+        assert {whole for whole, _ in told} == {*objects}
+        assert all((stat.key, stat.size) == (whole.key, len(whole.content)) for whole, stat in told)
+        assert {key: backend.get_bytes(key) for key in self.keys(backend)} == {
+            whole.key: whole.content for whole in objects
+        }
+        backend.put_many([], lambda *_: told.clear())
+        assert len(told) == len(objects)
+
+    def test_of_many_objects_those_are_there_that_were_told_of_before_an_error(
+        self, backend: StorageBackend
+    ) -> None:
+        told = {"taken"}
+        for error in (ZeroDivisionError(), ObjectExistsError("mine")):
+            objects = (WholeObject(f"{type(error).__name__}/{number}", b"x") for number in range(3))
+            with pytest.raises(type(error)) as caught:
+                backend.put_many(failing(objects, error), lambda whole, _: told.add(whole.key))
+            assert caught.value is error
+        backend.put("taken", [b"first"])
+        with pytest.raises(ObjectExistsError, match="taken"):
+            backend.put_many(
+                [WholeObject("b", b"x"), WholeObject("taken", b"x")], lambda whole, _: told.add(whole.key)
+            )
+        assert {*self.keys(backend)} == told
+        assert backend.get_bytes("taken") == b"first"
 
     def test_of_two_creations_at_one_moment_one_fails(self, backend: StorageBackend) -> None:
         if not backend.capabilities.creates_atomically:

@@ -28,6 +28,7 @@ async def go_on(driver: Driver, session: DriverSession) -> None:
     await (session.rollback() if driver.dialect == "postgresql" else session.commit())
 
 
+@pytest.mark.usefixtures("recorded_at_once")
 async def test_statements_keep_the_ledger_in_agreement(driver: Driver, storage: StorageBackend) -> None:
     async with driver.session() as session:
         rows = [{"id": number, "file": file(b"%d" % number), "pages": [file(b"p")]} for number in (1, 2, 3)]
