@@ -29,6 +29,8 @@ from tests.scenarios.records import file, held_pages, put_raw, raw, run
 PACKAGE = os.path.dirname(filecolumn.__file__)
 SHORT, LONG, LONGER = 10, 30, 50
 
+pytestmark = pytest.mark.usefixtures("recorded_at_once")
+
 Work = Callable[[DriverSession, Document], Awaitable[object]]
 
 

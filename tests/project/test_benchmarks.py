@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 import filecolumn
-from benchmarks.__main__ import FIGURES
+from benchmarks.__main__ import FIGURES, TINY
 from benchmarks.budgets import BUDGETS, judge
 from benchmarks.contenders import find
-from benchmarks.runner import Taken
+from benchmarks.contenders.floor import Floor
+from benchmarks.runner import Taken, in_turn, processes
 from benchmarks.subjects import SUBJECTS
 
 pytest.importorskip("aiosqlite")
@@ -103,6 +104,14 @@ def test_a_budget_compares_medians() -> None:
     ]
     assert outcome.value == 1.5
     assert outcome.over
+
+
+def test_a_contender_that_cannot_work_is_shown_as_failed() -> None:
+    nowhere = {"key": "nowhere", "folder": "/nowhere/files", "url": "sqlite:////nowhere/rows.db"}
+    with processes("sqlite", {"floor": Floor}, {"floor": nowhere}) as running:
+        taken = in_turn(running, SUBJECTS["sqlite"].measures[0], TINY, lambda _: None)
+    assert taken["floor"].failure
+    assert not taken["floor"].values("cpu")
 
 
 def test_a_contender_that_failed_is_not_judged() -> None:

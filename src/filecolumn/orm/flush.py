@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import LoaderCallableStatus, Mapper, Session
@@ -92,32 +93,54 @@ __all__ = (
 
 State = InstanceState[object]
 
+NOTHING: Mapping[int, Any] = MappingProxyType({})
+
 
 # A flush of the ORM
 
 
-@dataclass(slots=True, eq=False)
 class Change:
     """An attribute of a row that a flush writes, or deletes with its row."""
 
-    state: State
-    attribute: FileAttribute
-    files: Sequence[FileObject] = ()
-    """What the attribute will have."""
-    slots: list[Slot] = field(default_factory=list[Slot])
-    """One for each of them, but for what is kept."""
-    kept: Mapping[int, FileState] = field(default_factory=dict[int, FileState])
-    """Files that the row has and keeps as they are, by `id`.
+    __slots__ = (
+        "attribute",
+        "files",
+        "is_compared",
+        "is_deleted",
+        "kept",
+        "kept_refs",
+        "kept_texts",
+        "slots",
+        "state",
+    )
 
-    Nothing is to be decided about them: a list of a thousand files that gets another one has one slot.
-    """
-    kept_texts: Mapping[int, object] = field(default_factory=dict[int, object])
-    """The JSON of their rows, by `id`, if it was not decoded before."""
-    kept_refs: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Where they are."""
-    is_compared: bool = False
-    """Whether the row was found to have, one for one, the files that the session saw."""
-    is_deleted: bool = False
+    def __init__(
+        self,
+        state: State,
+        attribute: FileAttribute,
+        files: Sequence[FileObject] = (),
+        kept: Mapping[int, FileState] = NOTHING,
+        *,
+        is_deleted: bool = False,
+    ) -> None:
+        self.state = state
+        self.attribute = attribute
+        self.files = files
+        """What the attribute will have."""
+        self.kept = kept
+        """Files that the row has and keeps as they are, by `id`.
+
+        Nothing is to be decided about them: a list of a thousand files that gets another one has one slot.
+        """
+        self.slots = slots_of(state, attribute, files, kept)
+        """One for each of the others."""
+        self.kept_texts: Mapping[int, object] = NOTHING
+        """The JSON of their rows, by `id`, if it was not decoded before."""
+        self.kept_refs: set[ObjectRef] = set()
+        """Where they are."""
+        self.is_compared = False
+        """Whether the row was found to have, one for one, the files that the session saw."""
+        self.is_deleted = is_deleted
 
     @property
     def row(self) -> RowKey:
@@ -198,9 +221,8 @@ class Flush:
             if settled is None or not _are(settled.files, files):
                 if attribute.twins or not attribute.in_table:
                     attribute.check_written()
-                kept = _kept(state, key, files) if attribute.type.multiple else {}
-                slots = slots_of(state, attribute, files, kept)
-                changes.append(Change(state, attribute, files, slots, kept))
+                kept = _kept(state, key, files) if attribute.type.multiple else NOTHING
+                changes.append(Change(state, attribute, files, kept))
         return changes
 
     def _deletions(self, deleted: Iterable[State]) -> Iterator[Change]:
@@ -221,6 +243,12 @@ class Flush:
             if change.kept:
                 change.check_kept()
         store(unit, slots)
+        if are_new(changes, slots):
+            for slot in slots:
+                slot.use = Use.ATTACH
+            record(unit, slots)
+            self._note(changes, ())
+            return
         rows = read_for_update(unit, changes)
         if unknown := refuse_conflicts(changes, rows):
             check(unknown)
@@ -328,6 +356,15 @@ class Flush:
                 self._unit.attach(slot)
                 self._unit.doom_refused(slot)
             self._session.expire(instance, [slot.attribute.key])
+
+
+def are_new(changes: Iterable[Change], slots: Iterable[Slot]) -> bool:
+    """Return whether all rows are new, and so is each file's content: nothing is to be read, compared or shared."""
+    for change in changes:
+        if change.state.key is not None:
+            return False
+    # the second of two slots with one file has no operation
+    return all(slot.op is not None for slot in slots)
 
 
 def _are(settled: Sequence[FileObject], files: Sequence[FileObject]) -> bool:
