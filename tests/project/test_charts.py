@@ -19,7 +19,9 @@ FILES = ("growth-measured.txt", *(f"growth-{chart.name}.svg" for chart in charts
 @pytest.mark.parametrize("name", FILES)
 def test_a_chart_is_what_the_script_makes_of_the_figures(name: str) -> None:
     drawn = charts.drawn(json.loads((DATA / "growth.json").read_text()))
-    assert (DATA / name).read_text() == drawn[name], "run `python -m benchmarks.charts docs/_data/growth.json`"
+    assert (DATA / name).read_text() == drawn[name], (
+        "run `python -m benchmarks.charts docs/_data/growth.json`"
+    )
 
 
 def test_the_figures_are_kept_without_what_no_chart_shows(tmp_path: Path) -> None:
