@@ -108,6 +108,7 @@ __all__ = (
     "files_from_rows",
     "freed",
     "is_from_other",
+    "is_untouched",
     "no_content",
     "set_parent",
     "storage_name",
@@ -1000,6 +1001,11 @@ def take_file(file: FileObject, origin: Origin, holder: object) -> bool:
         return False
     file._origin, file._holder = origin, holder
     return True
+
+
+def is_untouched(file: FileObject) -> bool:
+    """Return whether a row has the file just as it is."""
+    return file._state is None or file._state.is_untouched
 
 
 def undecoded(file: FileObject) -> object:

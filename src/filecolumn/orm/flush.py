@@ -35,7 +35,7 @@ from filecolumn.errors import (
 )
 from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.file import FileObject, file_state, file_with, undecoded
+from filecolumn.files.file import FileObject, file_state, file_with, is_untouched, undecoded
 from filecolumn.files.file_list import FileObjectList, list_state
 from filecolumn.files.grants import ref_of_grant, used_error
 from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
@@ -118,7 +118,7 @@ class Change:
         state: State,
         attribute: FileAttribute,
         files: Sequence[FileObject] = (),
-        kept: Mapping[int, FileState] = NOTHING,
+        kept: Mapping[int, FileObject] = NOTHING,
         *,
         is_deleted: bool = False,
     ) -> None:
@@ -148,14 +148,14 @@ class Change:
 
     def check_kept(self) -> None:
         """Note where kept files are; raise what makes it impossible to write them again."""
-        self.kept_texts = {key: file.row for key, file in self.kept.items()}
+        self.kept_texts = {key: undecoded(file) for key, file in self.kept.items()}
         self.kept_refs = check_kept(self.attribute, self.kept.values())
 
     def keep_nothing(self) -> list[Slot]:
         """Make a slot of each file that the row was to keep, since nobody can tell whether it has them."""
         slots = slots_of(self.state, self.attribute, self.files)
         new = [slot for slot in slots if id(slot.file) in self.kept]
-        self.kept, self.kept_refs = {}, set()
+        self.kept, self.kept_texts, self.kept_refs = NOTHING, NOTHING, set()
         self.slots += new
         return new
 
@@ -300,6 +300,11 @@ class Flush:
             if attribute.key not in state.dict:
                 set_attribute(instance, attribute.key, [] if attribute.type.multiple else None)
 
+    def kept_texts(self, state: State, key: str) -> Mapping[int, object]:
+        """Return the JSON of files that a row keeps, by `id`: what is not decoded may be written as it is."""
+        change = self._settled.get((state, key))
+        return NOTHING if change is None else change.kept_texts
+
     def delete(self, state: State) -> None:
         """Settle that a row is deleted after all: nothing is attached to it."""
         if state in self._deleted and not self._settled:
@@ -324,8 +329,9 @@ class Flush:
                 if id(slot.file) in present:
                     self._unit.attach(slot)
             for file in change.kept.values():
-                # a listener may have changed it since
-                self._unit.note_flushed(file)
+                if not is_untouched(file):
+                    # a listener has changed it since
+                    self._unit.note_flushed(file_state(file))
             if isinstance(value, FileObjectList):
                 of_list = list_state(value)
                 if (before := of_list.flushed(value)) is not None:
@@ -379,15 +385,14 @@ def _are(settled: Sequence[FileObject], files: Sequence[FileObject]) -> bool:
     return list(map(id, settled)) == list(map(id, files))
 
 
-def _kept(state: State, key: str, files: Sequence[FileObject]) -> dict[int, FileState]:
+def _kept(state: State, key: str, files: Sequence[FileObject]) -> dict[int, FileObject]:
     """Return the files of a list that its row keeps as they are, by `id`."""
     seen = (_seen_files(state, key) or ()) if state.key is not None else ()
     had = set(map(id, seen))
     # one that stands in the list twice is copied
     if not had or len(set(map(id, files))) < len(files):
         return {}
-    states = {id(file): file_state(file) for file in files if id(file) in had}
-    return {key: file for key, file in states.items() if file.is_untouched}
+    return {id(file): file for file in files if id(file) in had and is_untouched(file)}
 
 
 # Storing
