@@ -679,7 +679,7 @@ class PutGroup:
     def __init__(self, ops: Sequence[Put]) -> None:
         self.backend: StorageBackend = ops[0].backend
         self.stored: dict[Put, FileFacts] = {}
-        """What is stored, and true of it: after an error too."""
+        """What is stored, and true of it: after an error too, but for a cancellation, after which nothing is."""
         self._ops = ops
         self._feeds: dict[WholeObject, WholeFeed] = {}
         self._told: dict[WholeObject, Stat] = {}
@@ -734,6 +734,11 @@ class PutGroup:
     def _note_stored(self) -> None:
         told = self._told
         _note(self.backend, [whole.key for whole in told])
+        if self._is_stopped:
+            # nobody waits for it any more
+            for whole in told:
+                _delete(self._feeds[whole].op)
+            return
         for whole, stat in told.items():
             failpoint("put.after_complete")
             if stat.size != len(whole.content):
