@@ -27,7 +27,7 @@ lint typing docs bench: $(NOX)
 lint: ## check style, format, spelling, change log
 typing: ## check the types with mypy and pyright
 docs: ## build the documentation into docs/_build/html
-bench: ## measure speed and memory
+bench: ## measure speed and memory against others; in a minute: make bench ARGS="--quick"
 
 clean: ## remove what the other commands made
 	rm -rf .venv .nox build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -175,6 +175,6 @@ def corpus(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure against the floor and against peers, in one run."""
+    """Measure against the floor and against peers; `-- --help` says how to choose, and `-- --quick` takes a minute."""
     install(session, "-e", ".[fsspec,async]", "--group", "bench")
     session.run("python", "-m", "benchmarks", *session.posargs)

@@ -1,69 +1,192 @@
 """Speed, memory and calls against the floor and against peers: `python -m benchmarks [subject ...]`.
 
-Contenders work in turn within one run, and what counts are ratios of their medians: seconds of
-different machines, or of different hours, do not compare.
+Contenders are processes of their own that work in turn, and what counts are ratios of their medians:
+seconds of different machines, or of different hours, do not compare.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
+import sys
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from statistics import median
+from typing import Any
 
-from benchmarks import calls, flushes, large, latency, saves, selects, web
-from benchmarks.measure import Sizes, show
+from benchmarks import applications, calls, contenders, report
+from benchmarks.budgets import OURS, Outcome, judge
+from benchmarks.measuring import Measure, Size
+from benchmarks.places import UnavailableError
+from benchmarks.runner import Taken, in_turn, processes
+from benchmarks.subjects import SUBJECTS
 
-SUBJECTS = {
-    "saves": (saves, "Save and commit one 4 KiB file (wall time)"),
-    "selects": (selects, "SELECT {sizes.rows:,} rows with a file column (processor time)"),
-    "flushes": (flushes, "Flush {sizes.instances:,} instances (processor time)"),
-    "calls": (calls, "Calls of one file (filecolumn's, and all), and the longest functions"),
-    "latency": (latency, "Flush 50 files on a storage that takes 20 ms (wall time)"),
-    "large": (large, "A large file (wall time; up includes fsync, down and up include SHA-256)"),
-    "web": (web, "A large file over HTTP (wall time; up includes SHA-256, no fsync)"),
+NORMAL = Size(rounds=7, share=1)
+FULL = Size(rounds=15, share=1)
+QUICK = Size(rounds=2, share=0.15, shrink=8)
+TINY = Size(rounds=1, share=0, shrink=100_000)
+
+FIGURES: dict[str, tuple[str, Callable[[], Mapping[str, float]]]] = {
+    "calls": ("calls of one file, lines of the longest functions", calls.figures),
 }
-QUICK = Sizes(saves=150, rows=20_000, instances=5_000, rounds=5, megabytes=128, large_rounds=9)
-FULL = Sizes(saves=500, rows=20_000, instances=5_000, rounds=15, megabytes=512, large_rounds=7)
-TINY = Sizes(saves=2, rows=20, instances=20, rounds=1, megabytes=1, large_rounds=1)
-PACKAGES = ("SQLAlchemy", "obstore", "aiosqlite", "advanced-alchemy")
+"""What has no contenders."""
 
 
-def main() -> None:
+class Run:
+    """One run: what was measured, and what could not be."""
+
+    def __init__(self, size: Size, only: list[str], average: report.Average) -> None:
+        self.size = size
+        self.average = average
+        self.only = only
+        self.progress = report.Progress()
+        self.measured: dict[str, tuple[Measure, dict[str, Taken]]] = {}
+        self.figures: dict[str, Mapping[str, float]] = {}
+        self.not_measured: dict[str, str] = {}
+
+    def chosen(self, name: str) -> bool:
+        """Whether `--only` lets a measure run."""
+        return not self.only or any(fnmatch(name, f"*{pattern}*") for pattern in self.only)
+
+    def subject(self, name: str) -> None:
+        """Measure what has contenders."""
+        subject = SUBJECTS[name]
+        measures = [measure for measure in subject.measures if self.chosen(f"{name}/{measure.name}")]
+        taking_part = {measure.name: subject.taking_part(measure) for measure in measures}
+        classes = {
+            contender: class_
+            for contender, class_ in subject.contenders().items()
+            if any(contender in names for names in taking_part.values())
+        }
+        if not classes:
+            return
+        self.progress.start(f"{name}: {subject.title}")
+        try:
+            with (
+                subject.place(list(classes)) as (places, around),
+                processes(name, classes, places) as running,
+            ):
+                for measure in measures:
+                    full = f"{name}/{measure.name}"
+                    self.progress.start(full)
+                    mine = [process for process in running if process.name in taking_part[measure.name]]
+                    taken = in_turn(mine, measure, self.size, self.progress.told, around)
+                    self._keep(full, measure, taken, classes)
+        except UnavailableError as error:
+            self.progress.clear()
+            for measure in measures:
+                self.not_measured[f"{name}/{measure.name}"] = str(error)
+            print(f"\n{name}: not measured: {error}")
+
+    def figure(self, name: str) -> None:
+        """Measure what has none."""
+        title, measured = FIGURES[name]
+        self.progress.start(name)
+        self.figures[name] = measured()
+        self.progress.clear()
+        outcomes = [outcome for outcome in self.judged() if outcome.budget.measure == name]
+        report.show_figures(name, title, outcomes, self.figures[name])
+
+    def _keep(
+        self, name: str, measure: Measure, taken: dict[str, Taken], classes: Mapping[str, type[Any]]
+    ) -> None:
+        self.measured[name] = (measure, taken)
+        self.progress.clear()
+        outcomes = [outcome for outcome in self.judged() if outcome.budget.measure == name]
+        report.show_measure(name, measure, taken, outcomes, average=self.average, classes=classes)
+        sys.stdout.flush()
+
+    def judged(self) -> list[Outcome]:
+        """Compare what was measured with the budgets."""
+        return judge(self.taken(), self.average)
+
+    def taken(self) -> dict[str, dict[str, Taken]]:
+        """Return what was measured, by measure and contender."""
+        figures = {name: {OURS: Taken(samples=[dict(found)])} for name, found in self.figures.items()}
+        return {name: taken for name, (_, taken) in self.measured.items()} | figures
+
+
+def main() -> int:
+    """Run what the command line says."""
+    names = [*SUBJECTS, *FIGURES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("subject", nargs="*", help=f"of {', '.join(SUBJECTS)}; all if none is named")
+    parser.add_argument("subject", nargs="*", help=f"of {', '.join(names)}; all if none is named")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="measures with this in their names"
+    )
     sizes = parser.add_mutually_exclusive_group()
-    sizes.add_argument("--full", dest="sizes", action="store_const", const=FULL, help="more rounds, 512 MiB")
-    sizes.add_argument(
-        "--tiny", dest="sizes", action="store_const", const=TINY, help="only see that it works"
+    for option, size, text in (
+        (
+            "--quick",
+            QUICK,
+            "about a minute: one or two rounds, less of everything, and not what needs most time",
+        ),
+        ("--full", FULL, "twice as many rounds"),
+        ("--tiny", TINY, "only see that it works"),
+    ):
+        sizes.add_argument(option, dest="size", action="store_const", const=size, help=text)
+    parser.add_argument(
+        "--json", type=Path, default=Path(".benchmarks/latest.json"), help="default: %(default)s"
     )
-    parser.add_argument("--megabytes", type=int, help="size of the large file")
-    parser.set_defaults(sizes=QUICK)
+    parser.add_argument(
+        "--minima",
+        dest="average",
+        action="store_const",
+        const=min,
+        help="show and compare minima of rounds in place of medians: for a machine that is busy",
+    )
+    parser.add_argument("--check", action="store_true", help="exit 1 where a budget is missed")
+    parser.add_argument("--list", action="store_true", help="name all measures, and end")
+    parser.set_defaults(size=NORMAL, average=median)
     arguments = parser.parse_args()
-    if unknown := set(arguments.subject) - SUBJECTS.keys():
-        parser.error(f"no such subject: {', '.join(sorted(unknown))}; there are {', '.join(SUBJECTS)}")
-    chosen: Sizes = arguments.sizes
-    if arguments.megabytes:
-        chosen = replace(chosen, megabytes=arguments.megabytes)
-    print(
-        f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} processors;", _versions()
+    if unknown := set(arguments.subject) - set(names):
+        parser.error(f"no such subject: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    if arguments.list:
+        _list()
+        return 0
+    usual = [
+        name
+        for name in names
+        if name not in SUBJECTS or SUBJECTS[name].in_quick or arguments.size is not QUICK
+    ]
+    run = Run(arguments.size, arguments.only, arguments.average)
+    return _run(run, arguments.subject or usual, arguments.json, check=arguments.check)
+
+
+def _run(run: Run, names: list[str], path: Path, *, check: bool) -> int:
+    facts = report.environment()
+    report.show_environment(facts)
+    found, left_out = contenders.find()
+    left_out = left_out | applications.find()[1]
+    report.show_contenders(found.values(), left_out)
+    for name in names:
+        if name in SUBJECTS:
+            run.subject(name)
+        elif run.chosen(name):
+            run.figure(name)
+        # each time, for a run that is ended early
+        document = {"left_out": left_out, "not_measured": run.not_measured}
+        measured = report.as_json(run.measured, run.figures, run.judged())
+        report.write(path, facts | document | measured)
+    outcomes = run.judged()
+    report.show_summary(outcomes, run.not_measured)
+    print(f"  {path}")
+    failed = any(
+        record.failure
+        for taken in run.taken().values()
+        for name, record in taken.items()
+        if name.startswith(OURS)
     )
-    for name in arguments.subject or SUBJECTS:
-        subject, title = SUBJECTS[name]
-        show(title.format(sizes=chosen), subject.measure(chosen))
+    return int(failed or (check and any(outcome.over for outcome in outcomes)))
 
 
-def _versions() -> str:
-    return ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
+def _list() -> None:
+    for name, subject in SUBJECTS.items():
+        for measure in subject.measures:
+            print(f"{name}/{measure.name}: {subject.title}: {measure.title}")
+    for name, (title, _) in FIGURES.items():
+        print(f"{name}: {title}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

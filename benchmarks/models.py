@@ -33,6 +33,12 @@ def model(name: str, kind: TypeEngine[Any] | None) -> type[Record]:
     return class_
 
 
+def table_of(class_: type[Record]) -> Table:
+    """Return the table of a model."""
+    table: Table = class_.__table__  # type: ignore[attr-defined]
+    return table
+
+
 def plain_json() -> JSON:
     """Return what a `StoredObject` column is in the database."""
     return JSON(none_as_null=True)

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import TypeVar
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
@@ -633,11 +634,8 @@ class WholeFeed:
     ended: bool = False
     content_type: str = ""
     sniffed: str = ""
-
-    @property
-    def checksum(self) -> str:
-        """The hash of the content, as `sha256:<hex>`."""
-        return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
+    checksum: str = ""
+    """The hash of the content, as `sha256:<hex>`."""
 
     @property
     def facts(self) -> FileFacts:
@@ -657,6 +655,7 @@ class WholeFeed:
         self.content_type, self.sniffed = policy.type_of(
             self.content[:HEAD_SIZE], facts.filename, facts.content_type, field
         )
+        self.checksum = f"sha256:{hashlib.sha256(self.content).hexdigest()}"
         return self.content_type
 
     def chunks(self) -> Iterator[bytes]:
@@ -714,7 +713,7 @@ class PutGroup:
     def _objects(self) -> Iterator[WholeObject]:
         """Yield what is to be stored; StorageError once the uploads were cancelled."""
         for op in self._ops:
-            feed = WholeFeed(op, op.source.whole or b"")
+            feed = WholeFeed(op, _whole_of(op))
             content_type = feed.start()
             metadata = _stored_metadata(op.facts.metadata) if op.facts.metadata else None
             self._feeds[WholeObject(op.key, feed.content, content_type, metadata, "overwrite")] = feed
@@ -733,7 +732,7 @@ class PutGroup:
 
     def _note_stored(self) -> None:
         told = self._told
-        _note(self.backend, [whole.key for whole in told])
+        _note(self.backend, map(attrgetter("key"), told))
         if self._is_stopped:
             # nobody waits for it any more
             for whole in told:
@@ -748,6 +747,16 @@ class PutGroup:
             self.stored[feed.op] = with_content(
                 feed.op.facts, feed.content_type, feed.sniffed, feed.checksum, stat
             )
+
+
+def _whole_of(op: Put) -> bytes:
+    """Return content that was in memory when its way was chosen; SourceReadError for a file that was changed since."""
+    if (content := op.source.whole) is None:
+        op.source.check()
+        raise SourceReadError(
+            f"the content of {op.facts.filename!r} was changed while it was stored; save the file again"
+        )
+    return content
 
 
 def grouped(ops: Iterable[Operation]) -> tuple[list[PutGroup], list[Operation]]:

@@ -525,39 +525,31 @@ def _is_unchanged(change: Change, row: RowValues | None) -> bool:
     seen = _seen_files(state, key)
     if seen is None or (not seen and row is None):
         return False
-    now = None if row is None else files_in(row[key])
-    if now is not None and _have_same_rows(seen, now, change.kept_texts):
+    if row is not None and (
+        _is_text_of(change, seen, row) or _have_same_facts(seen, row.files(change.attribute))
+    ):
         return True
-    what = "deleted the row" if now is None else "changed its files"
+    what = "deleted the row" if row is None else "changed its files"
     raise ConcurrentFileChangeError(
         f"another transaction {what} first, so {state.class_.__name__}.{key} is not written; roll back, "
         "load the row again and retry"
     )
 
 
-def _have_same_rows(
-    seen: Sequence[FileObject], now: Sequence[FileObject], texts: Mapping[int, object]
-) -> bool:
-    """Return whether files were read from the same JSON; what *texts* has of the first is not decoded for it.
-
-    Raises CorruptFileMetadataError if they differ and one of them cannot be read.
-    """
-    if len(seen) != len(now):
-        for file in (*seen, *now):
-            file_state(file).decode()
+def _is_text_of(change: Change, seen: Sequence[FileObject], row: RowValues) -> bool:
+    """Return whether an attribute's text is that of which the files were read, without reading it."""
+    texts = [change.kept_texts.get(id(file)) or undecoded(file) for file in seen]
+    known = [text for text in texts if isinstance(text, str)]
+    if len(known) < len(seen):
         return False
-    others = [
-        (file_state(one), file_state(two))
-        for one, two in zip(seen, now, strict=True)
-        if not _is_same_text(texts.get(id(one)) or undecoded(one), two)
-    ]
-    # all of them are decoded, since one may be corrupt
-    same = [one.row_facts == two.facts for one, two in others]
-    return all(same)
+    whole = f"[{', '.join(known)}]" if change.attribute.type.multiple else "".join(known)
+    return whole == row.raw(change.attribute)
 
 
-def _is_same_text(text: object, file: FileObject) -> bool:
-    return isinstance(text, str) and text == undecoded(file)
+def _have_same_facts(seen: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
+    """Return whether a row has the facts that the session saw; CorruptFileMetadataError if one cannot be read."""
+    facts = [[file_state(file).row_facts for file in files] for files in (seen, now)]
+    return facts[0] == facts[1]
 
 
 def _seen_files(state: State, key: str) -> Sequence[FileObject] | None:
@@ -598,22 +590,25 @@ def committed_files(
             continue
         home = unit.homes.of(state.mapper)
         if change.is_compared:
-            for seen, file in _pairs(change, files_in(row.get(key))):
+            for seen, file in _pairs(change, row):
                 found.append(CommittedFile(change.row, home, ref_of(file), file, (seen,)))
             continue
         by_ref: defaultdict[ObjectRef, list[FileState]] = defaultdict(list)
         for file in _readable(_seen_files(state, key) or ()):
             by_ref[ref_of(file)].append(file)
-        for file in files_in_row(row.get(key)):
+        for file in _readable(row.files(change.attribute)):
             ref = ref_of(file)
             found.append(CommittedFile(change.row, home, ref, file, by_ref[ref]))
     return found
 
 
-def _pairs(change: Change, now: Sequence[FileObject]) -> Iterator[tuple[FileState, FileState]]:
+def _pairs(change: Change, row: RowValues) -> Iterator[tuple[FileState, FileState]]:
     """Yield what the session saw in an attribute, and its row has now, apart from what it keeps."""
+    before = _seen_files(change.state, change.attribute.key) or ()
+    if len(before) == len(change.kept):
+        return
     with suppress(CorruptFileMetadataError):
-        for seen, file in zip(_seen_files(change.state, change.attribute.key) or (), now, strict=True):
+        for seen, file in zip(before, row.files(change.attribute), strict=True):
             if id(seen) not in change.kept:
                 pair = file_state(seen), file_state(file)
                 pair[1].decode_with(pair[0])

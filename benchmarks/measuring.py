@@ -1,0 +1,73 @@
+"""What one run of a measure takes: processor time of all threads beside wall time, collections kept out."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+Sample = dict[str, float]
+"""What a run took, by metric; `cpu` and `wall` are seconds for each of its `items`."""
+
+
+@contextmanager
+def sampled(items: int) -> Iterator[Sample]:
+    """Measure the block, which works on *items*; what is alive before it is never looked at by a collection."""
+    sample: Sample = {}
+    gc.collect()
+    gc.freeze()
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        yield sample
+    finally:
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        gc.unfreeze()
+    sample |= {"cpu": cpu / items, "wall": wall / items, "items": items}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How often a measure works, for one `--quick`, normal, `--full` or `--tiny` run."""
+
+    rounds: int
+    share: float
+    """Which part of a measure's usual repetitions a round has."""
+    least: int = 1
+    """Repetitions that a round has at least."""
+    shrink: int = 1
+    """What amounts are divided by: rows, files in a list, MiB."""
+
+    def repetitions(self, usual: int) -> int:
+        """Return how often a round does what it usually does *usual* times."""
+        return max(self.least, round(usual * self.share))
+
+    def amount(self, usual: int) -> int:
+        """Return how much there is of what is usually *usual*."""
+        return max(1, usual // self.shrink)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One line of the budgets: work that several contenders do in turn."""
+
+    name: str
+    title: str
+    work: Callable[[Any, int, int], Sample | Awaitable[Sample]]
+    """Called with a contender, how often to do it, and `amount`."""
+    needs: str = "sync"
+    """What a contender must be able to."""
+    usual: int = 1
+    """How often a round does it."""
+    amount: int = 1
+    """How much it works on, as files in a commit."""
+    fixed: bool = True
+    """Whether `amount` belongs to the measure, so that only `--tiny` may make it smaller."""
+    item: str = "file"
+    """What one item of the measure is."""
+    metrics: tuple[str, ...] = ("cpu", "wall")
+    """The figures shown; the first is what budgets compare."""
+    contenders: tuple[str, ...] | None = None
+    """Those that take part, if not all that can."""
