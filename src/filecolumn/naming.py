@@ -52,6 +52,7 @@ MAX_SEGMENT_BYTES = 240
 
 _END_OF_9999 = 253_402_300_799
 """The last second that `datetime` knows."""
+_HOUR_NS = 3_600_000_000_000
 
 RESERVED_FOLDER = ".filecolumn"
 """The folder at a storage's root that is ours."""
@@ -337,8 +338,14 @@ def new_key(filename: str) -> str:
     A clock outside of the years 1970 to 9999, as of a board without a battery, counts as the nearest of them.
     """
     now = time.time_ns()
-    hour = datetime.fromtimestamp(min(max(now // 1_000_000_000, 0), _END_OF_9999), UTC).strftime("%Y%m%d/%H")
-    return f"{hour}/{uuid7_hex(now)}{safe_extension(filename)}"
+    return f"{_folder_of(now // _HOUR_NS)}/{uuid7_hex(now)}{safe_extension(filename)}"
+
+
+@lru_cache(maxsize=8)
+def _folder_of(hour: int) -> str:
+    """Return the folder for new keys of an hour since the epoch."""
+    seconds = min(max(hour * 3600, 0), _END_OF_9999)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%d/%H")
 
 
 def uuid7_hex(now_ns: int | None = None) -> str:

@@ -219,3 +219,74 @@ async def test_clients_that_hang_up_at_any_moment_leave_no_file_open(
             await aclose(content)
     assert await asyncio.to_thread(all_closed, tmp_path)
     assert len(failures) == 20
+
+
+async def test_small_content_is_read_and_closed_by_the_call_that_opens_it(
+    backend: StorageBackend, tmp_path: Path
+) -> None:
+    small = FileObject("b.bin", content=b"abc" * 1000, backend="files").save()
+    for ranges in ({}, {"start": 2}, {"start": 2, "length": 4}, {"start": 4000}):
+        content = await backend.get_async(key_of(small), **ranges)
+        assert open_files(tmp_path) == 0
+        start = ranges.get("start", 0)
+        end = start + ranges.get("length", 3000)
+        assert b"".join([chunk async for chunk in content]) == (b"abc" * 1000)[start:end]
+
+
+class InParts(FaultyBackend):
+    """A storage without asynchronous calls of its own, which notes what is read in which thread."""
+
+    def __init__(self, real: StorageBackend, size: int, error: Exception | None = None) -> None:
+        super().__init__(real)
+        self.threads: list[str] = []
+        self.closed = False
+        self._size = size
+        self._error = error
+
+    def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        try:
+            for _ in range(20):
+                self.threads.append(threading.current_thread().name)
+                yield b"x" * self._size
+            if self._error is not None:
+                raise self._error
+        finally:
+            self.closed = True
+
+    async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        return await StorageBackend.get_async(self, key, start=start, length=length)
+
+
+def in_parts(folder: Path, size: int, error: Exception | None = None) -> InParts:
+    return InParts(ObstoreBackend("files", f"file://{folder}/files/"), size, error)
+
+
+async def test_content_is_read_ahead_in_another_thread_as_far_as_it_is_small(tmp_path: Path) -> None:
+    small = in_parts(tmp_path, 100)
+    content = await small.get_async("a")
+    assert small.closed
+    assert len(small.threads) == 20
+    assert threading.current_thread().name not in small.threads
+    assert [chunk async for chunk in content] == [b"x" * 100] * 20
+    large = in_parts(tmp_path, 50_000)
+    content = await large.get_async("a")
+    assert len(large.threads) == 2
+    assert len([chunk async for chunk in content]) == 20
+    assert large.closed
+
+
+async def test_what_was_read_ahead_is_not_given_after_a_reader_has_left(tmp_path: Path) -> None:
+    for size in (100, 50_000):
+        backend = in_parts(tmp_path, size)
+        content = await backend.get_async("a")
+        assert await anext(content) == b"x" * size
+        await aclose(content)
+        assert backend.closed
+        assert [chunk async for chunk in content] == []
+
+
+async def test_an_error_in_small_content_is_raised_when_it_is_opened(tmp_path: Path) -> None:
+    backend = in_parts(tmp_path, 100, OSError("gone"))
+    with pytest.raises(OSError, match="gone"):
+        await backend.get_async("a")
+    assert backend.closed

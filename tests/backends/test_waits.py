@@ -64,7 +64,8 @@ class Hanging(StorageBackend):
         return self._chunks()
 
     def _chunks(self) -> Iterator[bytes]:
-        yield b"x"
+        # more than what is read ahead
+        yield b"x" * 100_000
         self._hang()
 
     def stat(self, key: str) -> Stat:
@@ -146,7 +147,7 @@ async def test_a_storage_that_hangs_takes_no_more_threads_than_are_allowed(hangi
 @pytest.mark.timeout(15)
 async def test_a_stream_that_hangs_ends_within_total_timeout(hanging: Hanging) -> None:
     stream = await hanging.get_async("a")
-    assert await anext(stream) == b"x"
+    assert await anext(stream) == b"x" * 100_000
     start = time.monotonic()
     with pytest.raises(StorageError, match="progress"):
         await anext(stream)

@@ -18,6 +18,8 @@ TRACED = "fsync,fdatasync,link,linkat,rename,renameat,renameat2,mkdir,mkdirat,un
 _LINE = re.compile(r"(?P<process>\d+) +(?P<text>.*)")
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(?P<rest>.*)")
 _CALL = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>\S+)")
+_UNNAMED = re.compile(r"(?P<descriptor>\d+)<(?P<path>[^>]*)>")
+_NAMED_LATER = re.compile(r'"/proc/self/fd/(?P<descriptor>\d+)"')
 _PATH = re.compile(r'(?:AT_FDCWD|\d+)<(?P<opened>[^>]*)>|"(?P<named>[^"]*)"')
 
 
@@ -77,6 +79,7 @@ def traced(command: Sequence[str], folder: Path, environment: dict[str, str]) ->
 
 def _read(lines: Sequence[str]) -> Iterator[Call]:
     begun: dict[str, tuple[int, str]] = {}
+    unnamed: dict[str, str] = {}
     for number, line in enumerate(lines):
         matched = _LINE.fullmatch(line)
         assert matched is not None, line
@@ -89,5 +92,12 @@ def _read(lines: Sequence[str]) -> Iterator[Call]:
             start, text = begun.pop(process)
             text += resumed["rest"]
         call = _CALL.match(text)
-        if call is not None and not call["result"].startswith(("-1", "?")):
-            yield Call(call["name"], call["arguments"], start, number)
+        if call is None or call["result"].startswith(("-1", "?")):
+            continue
+        if "O_TMPFILE" in call["arguments"] and (made := _UNNAMED.match(call["result"])) is not None:
+            unnamed[made["descriptor"]] = made["path"]
+        # the file itself, whatever has its descriptor later
+        arguments = _NAMED_LATER.sub(
+            lambda named: f'"{unnamed[named["descriptor"]]}"', call["arguments"], count=1
+        )
+        yield Call(call["name"], arguments, start, number)

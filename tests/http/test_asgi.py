@@ -166,3 +166,25 @@ def test_no_framework_is_imported() -> None:
     code = "import sys, filecolumn.http; print(sorted({'litestar', 'multipart'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("size", "messages"), [(1, 1), (4096, 1), (64 * 1024, 1), (64 * 1024 + 1, 2), (200_000, 2)]
+)
+def test_a_small_file_goes_to_the_server_in_one_message(size: int, messages: int) -> None:
+    file = FileObject("a.bin", backend="files", content=b"x" * size).save()
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def main() -> None:
+        sender = FileSender(file=file, method="GET", request_headers={}, serving=Serving())
+        assert await sender.respond({}, anyio.sleep_forever, send, headers={})
+
+    anyio.run(main)
+    start, *body = sent
+    assert start["status"] == 200
+    assert len(body) == messages
+    assert b"".join(message["body"] for message in body) == b"x" * size
+    assert [message["more_body"] for message in body] == [True] * (messages - 1) + [False]

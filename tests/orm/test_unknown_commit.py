@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import PoolProxiedConnection
 
 from filecolumn import CommitOutcomeUnknownError
 from filecolumn.backends.base import StorageBackend
+from filecolumn.orm.transaction import HeardCommit
 from tests.scenarios.drivers import Driver, DriverSession, contents
 from tests.scenarios.models import Document
 from tests.scenarios.records import agree, file, insert_files
@@ -22,6 +24,13 @@ Cut = Callable[[bool], None]
 def engine_of(driver: Driver) -> Engine:
     engine = driver.engine  # type: ignore[attr-defined]
     return engine.sync_engine if driver.is_async else engine
+
+
+def heard_by(engine: Engine) -> HeardCommit:
+    """Return what sends COMMIT for an engine that a flush has used."""
+    heard = engine.dialect.do_commit
+    assert isinstance(heard, HeardCommit)
+    return heard
 
 
 @pytest.fixture
@@ -36,14 +45,15 @@ def cut(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> Cut:
     event.listen(engine, "handle_error", is_lost)
 
     def cut(arrives: bool) -> None:
-        dialect, commit, rollback = engine.dialect, engine.dialect.do_commit, engine.dialect.do_rollback
+        heard, rollback = heard_by(engine), engine.dialect.do_rollback
+        commit = heard.send
 
-        def do_commit(connection: object) -> None:
+        def send(connection: PoolProxiedConnection) -> None:
             monkeypatch.undo()
             (commit if arrives else rollback)(connection)
             raise sqlite3.OperationalError("server closed the connection")
 
-        monkeypatch.setattr(dialect, "do_commit", do_commit)
+        monkeypatch.setattr(heard, "send", send)
 
     return cut
 
@@ -162,14 +172,14 @@ async def test_an_answer_that_says_no_is_no_unknown(driver: Driver, storage: Sto
     await insert_files(driver, b"old")
     async with driver.session() as session:
         (await session.one(Document, 1)).file = file(b"new")
-        dialect = engine_of(driver).dialect
-        commit = dialect.do_commit
+        heard = heard_by(engine_of(driver))
+        commit = heard.send
 
-        def do_commit(connection: object) -> None:
-            dialect.do_commit = commit  # type: ignore[method-assign]
+        def send(connection: PoolProxiedConnection) -> None:
+            heard.send = commit
             raise sqlite3.OperationalError("database or disk is full")
 
-        dialect.do_commit = do_commit  # type: ignore[method-assign]
+        heard.send = send
         with pytest.raises(OperationalError, match="disk is full"):
             await session.commit()
         await session.rollback()

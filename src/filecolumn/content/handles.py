@@ -11,16 +11,18 @@ import inspect
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from http.client import HTTPResponse
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from types import FunctionType
 from typing import BinaryIO, Protocol, TypeGuard, cast
 
 __all__ = (
     "AsyncReader",
     "Reader",
+    "bytes_of",
     "file_behind",
     "innermost",
     "is_async_reader",
@@ -97,9 +99,11 @@ def _binds(function: Callable[..., object], *arguments: object) -> bool:
 
 def file_behind(upload: object) -> Reader | None:
     """Return the file of an upload object, which code without an event loop can read too."""
-    files: Iterator[object] = (getattr(upload, name, None) for name in _BEHIND)
-    file = next((file for file in files if is_reader(file)), None)
-    return file if file is not None and hasattr(upload, "filename") else None
+    for name in _BEHIND:
+        file: object = getattr(upload, name, None)
+        if is_reader(file):
+            return file if hasattr(upload, "filename") else None
+    return None
 
 
 def is_seekable(file: object) -> bool:
@@ -153,21 +157,32 @@ def is_text(file: object) -> bool:
     return any(isinstance(layer, io.TextIOBase) for layer in _layers(file))
 
 
-def _layers(file: object) -> Iterator[object]:
-    yield file
+def _layers(file: object) -> list[object]:
+    layers = [file]
     # a double of a test is endless
     for _ in range(4):
-        wrapped: Iterator[object] = (getattr(file, name, None) for name in _LAYERS)
-        file = next((each for each in wrapped if hasattr(each, "read")), None)
-        if file is None:
-            return
-        yield file
+        for name in _LAYERS:
+            wrapped: object = getattr(layers[-1], name, None)
+            if wrapped is not None and hasattr(wrapped, "read"):
+                layers.append(wrapped)
+                break
+        else:
+            break
+    return layers
 
 
 def innermost(file: object) -> object:
     """Return the file that is moved along when *file* is read: two that wrap one take turns."""
-    *_, last = _layers(file)
-    return last
+    return _layers(file)[-1]
+
+
+def bytes_of(file: object, most: int) -> bytes | None:
+    """Return the content of a file that is in memory, if that is *most* bytes at most; None for any other file."""
+    # of exactly these kinds: another one may give something else when it is read
+    buffer: object = getattr(file, "_file", None) if type(file) is SpooledTemporaryFile else file
+    if type(buffer) is not io.BytesIO or buffer.closed or len(buffer.getbuffer()) > most:
+        return None
+    return buffer.getvalue()
 
 
 def size_of(file: object) -> int | None:

@@ -21,6 +21,7 @@ from filecolumn._threads import read_in_thread
 from filecolumn.content.handles import (
     AsyncReader,
     Reader,
+    bytes_of,
     file_behind,
     innermost,
     is_async_reader,
@@ -73,12 +74,15 @@ class Source(ABC):
     """Whether another thread may read it while the caller's goes on."""
     in_memory: bool = False
     """Whether reading it does not block."""
-    whole: bytes | None = None
-    """The content, if it is in memory in one piece of at most `CHUNK_SIZE`."""
     moves: object = None
     """What a pass moves along or uses up, for every other source of the same object too."""
     opened: bool = False
     """Whether a pass has begun."""
+
+    @property
+    def whole(self) -> bytes | None:
+        """The content, if it is in memory in one piece of at most `CHUNK_SIZE`."""
+        return None
 
     @property
     def is_spent(self) -> bool:
@@ -178,15 +182,17 @@ class BytesSource(Source):
             # `cast` takes no view with gaps, and none that is empty
             data = data.tobytes()
         self._data = data
-        if isinstance(data, bytes) and len(data) <= CHUNK_SIZE:
-            self.whole = data
+
+    @property
+    def whole(self) -> bytes | None:
+        return self._data if isinstance(self._data, bytes) and len(self._data) <= CHUNK_SIZE else None
 
     def known_size(self) -> int:
         return memoryview(self._data).nbytes
 
     def chunks(self) -> Generator[bytes]:
-        if self.whole is not None:
-            yield self.whole
+        if (whole := self.whole) is not None:
+            yield whole
             return
         view = memoryview(self._data).cast("B")
         for start in range(0, len(view), CHUNK_SIZE):
@@ -234,6 +240,10 @@ class FileSource(Source):
         self._file = file
         self.moves: object = innermost(file)
         self.replayable: bool = is_seekable(file)
+
+    @property
+    def whole(self) -> bytes | None:
+        return bytes_of(self._file, CHUNK_SIZE)
 
     def check(self) -> None:
         if is_closed(self._file):
@@ -351,6 +361,11 @@ class UploadSource(AsyncSource):
         self._file = file_behind(upload)
         self.moves: object = innermost(upload)
         self.replayable: bool = self._can_seek()
+
+    @property
+    def whole(self) -> bytes | None:
+        # as in a session that is not asynchronous, which reads the file itself
+        return bytes_of(self._file, CHUNK_SIZE) if self.replayable else None
 
     def check(self) -> None:
         if is_closed(self._upload):

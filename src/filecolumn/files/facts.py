@@ -43,6 +43,7 @@ __all__ = (
     "read_only",
     "row_from_facts",
     "rows_of",
+    "stored_in",
     "with_content",
 )
 
@@ -146,6 +147,27 @@ class FileFacts:
     _set_foreign,
     _set_unknown,
 ) = (vars(FileFacts)[each.name].__set__ for each in fields(FileFacts))
+
+
+def stored_in(known: FileFacts, backend: str) -> FileFacts:
+    """Return *known* with the key of the storage that its content goes to."""
+    if known.backend == backend:
+        return known
+    return FileFacts(
+        filename=known.filename,
+        key=known.key,
+        backend=backend,
+        content_type=known.content_type,
+        size=known.size,
+        checksum=known.checksum,
+        etag=known.etag,
+        version_id=known.version_id,
+        last_modified=known.last_modified,
+        metadata=known.metadata,
+        sniffed=known.sniffed,
+        foreign=known.foreign,
+        unknown=known.unknown,
+    )
 
 
 def with_content(known: FileFacts, content_type: str, sniffed: str, checksum: str, stat: Stat) -> FileFacts:

@@ -679,7 +679,7 @@ class PutGroup:
     def __init__(self, ops: Sequence[Put]) -> None:
         self.backend: StorageBackend = ops[0].backend
         self.stored: dict[Put, FileFacts] = {}
-        """What is stored, and true of it: after an error too."""
+        """What is stored, and true of it: after an error too, but for a cancellation, after which nothing is."""
         self._ops = ops
         self._feeds: dict[WholeObject, WholeFeed] = {}
         self._told: dict[WholeObject, Stat] = {}
@@ -714,7 +714,7 @@ class PutGroup:
     def _objects(self) -> Iterator[WholeObject]:
         """Yield what is to be stored; StorageError once the uploads were cancelled."""
         for op in self._ops:
-            feed = WholeFeed(op, op.source.whole or b"")
+            feed = WholeFeed(op, _whole_of(op))
             content_type = feed.start()
             metadata = _stored_metadata(op.facts.metadata) if op.facts.metadata else None
             self._feeds[WholeObject(op.key, feed.content, content_type, metadata, "overwrite")] = feed
@@ -734,6 +734,11 @@ class PutGroup:
     def _note_stored(self) -> None:
         told = self._told
         _note(self.backend, [whole.key for whole in told])
+        if self._is_stopped:
+            # nobody waits for it any more
+            for whole in told:
+                _delete(self._feeds[whole].op)
+            return
         for whole, stat in told.items():
             failpoint("put.after_complete")
             if stat.size != len(whole.content):
@@ -743,6 +748,16 @@ class PutGroup:
             self.stored[feed.op] = with_content(
                 feed.op.facts, feed.content_type, feed.sniffed, feed.checksum, stat
             )
+
+
+def _whole_of(op: Put) -> bytes:
+    """Return content that was in memory when its way was chosen; SourceReadError for a file that was changed since."""
+    if (content := op.source.whole) is None:
+        op.source.check()
+        raise SourceReadError(
+            f"the content of {op.facts.filename!r} was changed while it was stored; save the file again"
+        )
+    return content
 
 
 def grouped(ops: Iterable[Operation]) -> tuple[list[PutGroup], list[Operation]]:

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import floor
 from typing import cast
 
@@ -118,13 +119,16 @@ def is_shared(headers: RawHeaders) -> bool:
     It may keep what nothing forbids (RFC 9111, section 3): only `private` and `no-store` do, and next to
     `public` or `s-maxage` not for each cache.  `private` for some fields forbids no cache the others.
     """
-    lines: dict[bytes, list[str]] = {b"cache-control": []}
+    lines = {b"cache-control": b""}
     for name, value in headers:
         if _is_for_caches(lowered := name.lower()) and lowered not in {b"expires", b"pragma"}:
-            lines.setdefault(lowered, []).append(value.decode("latin-1"))
-    return any(_allows(name, ",".join(values)) for name, values in lines.items())
+            known = lines.get(lowered)
+            lines[lowered] = b"%b,%b" % (known, value) if known else value
+    return any(_allows(name, value.decode("latin-1")) for name, value in lines.items())
 
 
+# of the headers of every response; those that an application sends are few
+@lru_cache(maxsize=256)
 def _is_for_caches(name: bytes) -> bool:
     return name in _FOR_CACHES or _FOR_SHARED_CACHES.fullmatch(name) is not None
 
@@ -160,6 +164,7 @@ def _for_one_user(value: str) -> str:
     return ", ".join(["private", *kept])
 
 
+@lru_cache(maxsize=256)
 def _allows(name: bytes, value: str) -> bool:
     if name == b"x-accel-expires":
         return value.strip() not in {"0", "off"}

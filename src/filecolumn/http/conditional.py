@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
 from enum import Enum
+from functools import lru_cache
 
 __all__ = (
     "ByteRange",
@@ -101,7 +102,13 @@ class Validators:
     @property
     def http_date(self) -> str | None:
         """`modified` as a header has it."""
-        return None if self.modified is None else formatdate(self.modified, usegmt=True)
+        modified = self.modified
+        return None if modified is None else _http_date(modified)
+
+
+@lru_cache(maxsize=1024)
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def evaluate(headers: Mapping[str, str], now: Validators) -> Outcome:

@@ -61,6 +61,8 @@ _ATTR_CHARS = "!#$&+-.^_`|~"
 def content_disposition(disposition: Disposition, filename: str) -> str:
     """Return the header's value: a name in ASCII, and the true one if it differs."""
     name = _download_name(filename)
+    if name.isascii() and not _UNSAFE.search(name):
+        return f'{disposition}; filename="{name}"'
     letters = (mark for mark in unicodedata.normalize("NFKD", name) if not unicodedata.combining(mark))
     plain = _UNSAFE.sub("_", "".join(letters))
     value = f'{disposition}; filename="{plain}"'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
@@ -26,6 +26,9 @@ REDIRECT_LIFETIME = 60.0
 
 SEND_TIMEOUT = 60.0
 """Seconds that a client may take to receive one chunk, before its connection is given up."""
+
+ONE_PIECE = 64 * 1024
+"""Bytes of a body that a server takes at once: nothing is left to be stopped when the client leaves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,29 +67,27 @@ class FileSender:
         *x_accel* with a storage that is not local.  Later errors end the connection.
         """
         own = {name.lower(): str(value) for name, value in headers.items()}
-        wanted = {"cache-control": self.serving.cache_control, **own}
-        mark_file_response(scope, [(name.encode(), value.encode()) for name, value in wanted.items()])
+        mark_file_response(scope, _encoded({"cache-control": self.serving.cache_control, **own}))
         backend, key = file_state(self.file).located()
-        async with AsyncExitStack() as stack:
-            decision = await self._decide(backend, key)
-            chunks = None
-            if self.method != "HEAD" and decision.length:
-                chunks = await _open(backend, key, decision, stack)
+        decision = await self._decide(backend, key)
+        is_read = self.method != "HEAD" and decision.length > 0
+        body = await _Body.opened(backend, key, decision) if is_read else None
+        try:
             # whatever the storage refuses is an error response still; from here on it is a cut
-            first, content_type = await _seen(backend, key, decision, chunks)
+            first, content_type = await _seen(backend, key, decision, body)
             lines = {name.lower(): value for name, value in decision.headers.items()}
             if content_type is not None:
                 lines["content-type"] = content_type
-            encoded = [
-                (name.encode("latin-1"), value.encode("latin-1")) for name, value in {**lines, **own}.items()
-            ]
             # not every framework lets us see what is added to these on their way out
-            final = cacheable_headers(decision.status, [*encoded, *cookies], scope)
+            final = cacheable_headers(decision.status, [*_encoded({**lines, **own}), *cookies], scope)
             await send({"type": "http.response.start", "status": decision.status, "headers": final})
-            if chunks is not None:
-                return await send_all(first, chunks, receive, send)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            if body is not None and not len(first) == decision.length <= ONE_PIECE:
+                return await send_all(first, body.chunks, receive, send)
+            await _send(first, send, more_body=False)
             return True
+        finally:
+            if body is not None:
+                await body.aclose()
 
     async def _decide(self, backend: StorageBackend, key: str) -> Decision:
         if self.redirect and backend.capabilities.signs:
@@ -127,30 +128,44 @@ class FileSender:
         )
 
 
-async def _open(
-    backend: StorageBackend, key: str, decision: Decision, stack: AsyncExitStack
-) -> AsyncGenerator[bytes]:
-    # the whole is read without a limit, so that bytes too many are noticed
-    length = None if decision.is_whole else decision.length
-    content = await backend.get_async(key, start=decision.start, length=length)
-    stack.push_async_callback(aclose, content)
-    chunks = exactly(content, decision.length)
-    # first what reads, then what is read
-    stack.push_async_callback(chunks.aclose)
-    return chunks
+class _Body:
+    """The bytes of a response, as they come from a storage."""
+
+    __slots__ = ("_content", "chunks")
+
+    def __init__(self, content: AsyncIterator[bytes], length: int) -> None:
+        self._content = content
+        self.chunks: AsyncGenerator[bytes] = exactly(content, length)
+
+    @classmethod
+    async def opened(cls, backend: StorageBackend, key: str, decision: Decision) -> _Body:
+        """Open what *decision* sends."""
+        # the whole is read without a limit, so that bytes too many are noticed
+        length = None if decision.is_whole else decision.length
+        return cls(await backend.get_async(key, start=decision.start, length=length), decision.length)
+
+    async def aclose(self) -> None:
+        """Close what is read, also if it was not begun."""
+        # first what reads, then what is read
+        await self.chunks.aclose()
+        await aclose(self._content)
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
 async def _seen(
-    backend: StorageBackend, key: str, decision: Decision, chunks: AsyncGenerator[bytes] | None
+    backend: StorageBackend, key: str, decision: Decision, body: _Body | None
 ) -> tuple[bytes, str | None]:
     """Return the first piece of the body, and the type that goes with it: that of text depends on its bytes."""
     content_type = decision.headers.get("Content-Type")
     if content_type is None or not has_no_charset(content_type):
-        return b"" if chunks is None else await anext(chunks, b""), content_type
-    if chunks is not None and decision.is_whole:
-        head = first = await beginning(chunks, LOOKED_AT)
+        return b"" if body is None else await anext(body.chunks, b""), content_type
+    if body is not None and decision.is_whole:
+        head = first = await beginning(body.chunks, LOOKED_AT)
     else:
-        first = b"" if chunks is None else await anext(chunks, b"")
+        first = b"" if body is None else await anext(body.chunks, b"")
         # HEAD and each range have the same type as the whole
         head = await _head(backend, key) if decision.file_size else b""
     return first, with_charset(content_type, head, decision.file_size)
@@ -168,9 +183,9 @@ async def send_all(first: bytes, rest: AsyncIterator[bytes], receive: Receive, s
     async with anyio.create_task_group() as group:
         group.start_soon(_cancel_when_left, receive, group.cancel_scope)
         try:
-            await _send(first, send)
+            await _send(first, send, more_body=True)
             async for chunk in rest:
-                await _send(chunk, send)
+                await _send(chunk, send, more_body=True)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except Exception as error:  # noqa: BLE001
             failure = error
@@ -181,10 +196,10 @@ async def send_all(first: bytes, rest: AsyncIterator[bytes], receive: Receive, s
     return not is_left
 
 
-async def _send(chunk: bytes, send: Send) -> None:
+async def _send(chunk: bytes, send: Send, *, more_body: bool) -> None:
     # half the price of anyio's, for each chunk
     async with asyncio.timeout(SEND_TIMEOUT):
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": chunk, "more_body": more_body})
 
 
 async def _cancel_when_left(receive: Receive, scope: anyio.CancelScope) -> None:
@@ -197,23 +212,23 @@ async def exactly(chunks: AsyncIterator[bytes], length: int) -> AsyncGenerator[b
     """Pass *chunks* on; the first when the second has come, the last of *length* bytes when none has.
 
     So a small answer of the storage that is not the file is an error, and of a large one no client sees the end.
+    Whoever has opened the chunks closes them.
     """
     kept, size = b"", 0
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            if not chunk:
-                continue
-            is_first = not size
-            size += len(chunk)
-            if size > length:
-                break
-            if kept:
-                yield kept
-                kept = b""
-            if is_first or size == length:
-                kept = chunk
-            else:
-                yield chunk
+    async for chunk in chunks:
+        if not chunk:
+            continue
+        is_first = not size
+        size += len(chunk)
+        if size > length:
+            break
+        if kept:
+            yield kept
+            kept = b""
+        if is_first or size == length:
+            kept = chunk
+        else:
+            yield chunk
     if size != length:
         raise StorageError(
             f"the storage returned {'more than' if size > length else f'{size} of'} {length} bytes"

@@ -125,9 +125,9 @@ def request_headers(raw: RawHeaders) -> dict[str, str]:
     """Return the headers that the response depends on; repeated ones are joined (RFC 9110, section 5.3)."""
     found: dict[str, str] = {}
     for name, value in raw:
-        key = name.decode("latin-1").lower()
-        if key == "range" or key.startswith("if-"):
-            text = value.decode("latin-1").strip()
+        lowered = name.lower()
+        if lowered == b"range" or lowered.startswith(b"if-"):
+            key, text = lowered.decode("latin-1"), value.decode("latin-1").strip()
             found[key] = f"{found[key]}, {text}" if key in found else text
     return found
 
@@ -152,8 +152,8 @@ def _common_headers(file: Representation, validators: Validators, serving: Servi
     headers["Content-Security-Policy"] = _policy(file, serving)
     if validators.etag is not None:
         headers["ETag"] = validators.etag
-    if validators.http_date is not None:
-        headers["Last-Modified"] = validators.http_date
+    if (date := validators.http_date) is not None:
+        headers["Last-Modified"] = date
     return headers
 
 

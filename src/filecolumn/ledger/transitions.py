@@ -53,7 +53,7 @@ from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -64,8 +64,11 @@ from sqlalchemy import (
     Select,
     Update,
     bindparam,
+    false,
     func,
     insert,
+    literal_column,
+    null,
     select,
     true,
     update,
@@ -515,15 +518,20 @@ def inserted(ledger: Ledger, state: State, *, checked: bool) -> Insert:
     )
 
 
-def _initial(state: State, *, checked: bool) -> dict[str, object]:
+def _initial(state: State, *, checked: bool) -> dict[str, ColumnElement[Any]]:
+    """Return what is the same for all new entries, as SQL: nothing of it is bound for each."""
     return {
-        "state": state.value,
-        "checked": checked,
+        "state": literal_column(f"{state:d}"),
+        "checked": _boolean(checked),
         "created_at": now_ms(),
-        "due_at": now_ms() if state is State.DOOMED else None,
-        "attempts": 0,
-        "fresh": state is State.LIVE and checked,
+        "due_at": now_ms() if state is State.DOOMED else null(),
+        "attempts": literal_column("0"),
+        "fresh": _boolean(state is State.LIVE and checked),
     }
+
+
+def _boolean(value: bool) -> ColumnElement[bool]:
+    return true() if value else false()
 
 
 def _after(delay: str) -> ColumnElement[int]:

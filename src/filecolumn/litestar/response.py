@@ -34,6 +34,8 @@ __all__ = ("RESPONSE_DEFAULTS_STATE_KEY", "FileObjectResponse", "limit_caching",
 RESPONSE_DEFAULTS_STATE_KEY = "filecolumn_response_defaults"
 """Where an application's state has its own `Serving`."""
 
+_DEFAULTS = Serving()
+
 AnyRequest = Request[object, object, State]
 
 
@@ -112,8 +114,10 @@ class FileObjectResponse(Response[FileObject]):
         )
 
     def _serving_for(self, request: AnyRequest) -> Serving:
-        default = cast("Serving", request.app.state.get(RESPONSE_DEFAULTS_STATE_KEY, Serving()))
-        serving = replace(self._serving or default, disposition=self._disposition)
+        default = cast("Serving", request.app.state.get(RESPONSE_DEFAULTS_STATE_KEY, _DEFAULTS))
+        serving = self._serving or default
+        if serving.disposition != self._disposition:
+            serving = replace(serving, disposition=self._disposition)
         if self._cache_control is not None:
             serving = replace(serving, cache_control=self._cache_control)
         if self._inline_types is not None:

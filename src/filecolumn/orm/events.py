@@ -240,7 +240,7 @@ def _with_files(
         class_ = type(instance)
         attributes = known.get(class_)
         if attributes is None:
-            attributes = known[class_] = attributes_of(class_mapper(class_))
+            attributes = known[class_] = attributes_of(instance_state(instance).mapper)
         if attributes:
             found.append((instance_state(instance), attributes))
     return found

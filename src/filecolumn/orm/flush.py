@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import LoaderCallableStatus, Mapper, Session
@@ -92,32 +92,54 @@ __all__ = (
 
 State = InstanceState[object]
 
+NOTHING: Mapping[int, Any] = MappingProxyType({})
+
 
 # A flush of the ORM
 
 
-@dataclass(slots=True, eq=False)
 class Change:
     """An attribute of a row that a flush writes, or deletes with its row."""
 
-    state: State
-    attribute: FileAttribute
-    files: Sequence[FileObject] = ()
-    """What the attribute will have."""
-    slots: list[Slot] = field(default_factory=list[Slot])
-    """One for each of them, but for what is kept."""
-    kept: Mapping[int, FileState] = field(default_factory=dict[int, FileState])
-    """Files that the row has and keeps as they are, by `id`.
+    __slots__ = (
+        "attribute",
+        "files",
+        "is_compared",
+        "is_deleted",
+        "kept",
+        "kept_refs",
+        "kept_texts",
+        "slots",
+        "state",
+    )
 
-    Nothing is to be decided about them: a list of a thousand files that gets another one has one slot.
-    """
-    kept_texts: Mapping[int, object] = field(default_factory=dict[int, object])
-    """The JSON of their rows, by `id`, if it was not decoded before."""
-    kept_refs: set[ObjectRef] = field(default_factory=set[ObjectRef])
-    """Where they are."""
-    is_compared: bool = False
-    """Whether the row was found to have, one for one, the files that the session saw."""
-    is_deleted: bool = False
+    def __init__(
+        self,
+        state: State,
+        attribute: FileAttribute,
+        files: Sequence[FileObject] = (),
+        kept: Mapping[int, FileState] = NOTHING,
+        *,
+        is_deleted: bool = False,
+    ) -> None:
+        self.state = state
+        self.attribute = attribute
+        self.files = files
+        """What the attribute will have."""
+        self.kept = kept
+        """Files that the row has and keeps as they are, by `id`.
+
+        Nothing is to be decided about them: a list of a thousand files that gets another one has one slot.
+        """
+        self.slots = slots_of(state, attribute, files, kept)
+        """One for each of the others."""
+        self.kept_texts: Mapping[int, object] = NOTHING
+        """The JSON of their rows, by `id`, if it was not decoded before."""
+        self.kept_refs: set[ObjectRef] = set()
+        """Where they are."""
+        self.is_compared = False
+        """Whether the row was found to have, one for one, the files that the session saw."""
+        self.is_deleted = is_deleted
 
     @property
     def row(self) -> RowKey:
@@ -198,9 +220,8 @@ class Flush:
             if settled is None or not _are(settled.files, files):
                 if attribute.twins or not attribute.in_table:
                     attribute.check_written()
-                kept = _kept(state, key, files) if attribute.type.multiple else {}
-                slots = slots_of(state, attribute, files, kept)
-                changes.append(Change(state, attribute, files, slots, kept))
+                kept = _kept(state, key, files) if attribute.type.multiple else NOTHING
+                changes.append(Change(state, attribute, files, kept))
         return changes
 
     def _deletions(self, deleted: Iterable[State]) -> Iterator[Change]:
@@ -221,6 +242,12 @@ class Flush:
             if change.kept:
                 change.check_kept()
         store(unit, slots)
+        if are_new(changes, slots):
+            for slot in slots:
+                slot.use = Use.ATTACH
+            record(unit, slots)
+            self._note(changes, ())
+            return
         rows = read_for_update(unit, changes)
         if unknown := refuse_conflicts(changes, rows):
             check(unknown)
@@ -328,6 +355,15 @@ class Flush:
                 self._unit.attach(slot)
                 self._unit.doom_refused(slot)
             self._session.expire(instance, [slot.attribute.key])
+
+
+def are_new(changes: Iterable[Change], slots: Iterable[Slot]) -> bool:
+    """Return whether all rows are new, and so is each file's content: nothing is to be read, compared or shared."""
+    for change in changes:
+        if change.state.key is not None:
+            return False
+    # the second of two slots with one file has no operation
+    return all(slot.op is not None for slot in slots)
 
 
 def _are(settled: Sequence[FileObject], files: Sequence[FileObject]) -> bool:
@@ -525,39 +561,31 @@ def _is_unchanged(change: Change, row: RowValues | None) -> bool:
     seen = _seen_files(state, key)
     if seen is None or (not seen and row is None):
         return False
-    now = None if row is None else files_in(row[key])
-    if now is not None and _have_same_rows(seen, now, change.kept_texts):
+    if row is not None and (
+        _is_text_of(change, seen, row) or _have_same_facts(seen, row.files(change.attribute))
+    ):
         return True
-    what = "deleted the row" if now is None else "changed its files"
+    what = "deleted the row" if row is None else "changed its files"
     raise ConcurrentFileChangeError(
         f"another transaction {what} first, so {state.class_.__name__}.{key} is not written; roll back, "
         "load the row again and retry"
     )
 
 
-def _have_same_rows(
-    seen: Sequence[FileObject], now: Sequence[FileObject], texts: Mapping[int, object]
-) -> bool:
-    """Return whether files were read from the same JSON; what *texts* has of the first is not decoded for it.
-
-    Raises CorruptFileMetadataError if they differ and one of them cannot be read.
-    """
-    if len(seen) != len(now):
-        for file in (*seen, *now):
-            file_state(file).decode()
+def _is_text_of(change: Change, seen: Sequence[FileObject], row: RowValues) -> bool:
+    """Return whether an attribute's text is that of which the files were read, without reading it."""
+    texts = [change.kept_texts.get(id(file)) or undecoded(file) for file in seen]
+    known = [text for text in texts if isinstance(text, str)]
+    if len(known) < len(seen):
         return False
-    others = [
-        (file_state(one), file_state(two))
-        for one, two in zip(seen, now, strict=True)
-        if not _is_same_text(texts.get(id(one)) or undecoded(one), two)
-    ]
-    # all of them are decoded, since one may be corrupt
-    same = [one.row_facts == two.facts for one, two in others]
-    return all(same)
+    whole = f"[{', '.join(known)}]" if change.attribute.type.multiple else "".join(known)
+    return whole == row.raw(change.attribute)
 
 
-def _is_same_text(text: object, file: FileObject) -> bool:
-    return isinstance(text, str) and text == undecoded(file)
+def _have_same_facts(seen: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
+    """Return whether a row has the facts that the session saw; CorruptFileMetadataError if one cannot be read."""
+    facts = [[file_state(file).row_facts for file in files] for files in (seen, now)]
+    return facts[0] == facts[1]
 
 
 def _seen_files(state: State, key: str) -> Sequence[FileObject] | None:
@@ -598,22 +626,25 @@ def committed_files(
             continue
         home = unit.homes.of(state.mapper)
         if change.is_compared:
-            for seen, file in _pairs(change, files_in(row.get(key))):
+            for seen, file in _pairs(change, row):
                 found.append(CommittedFile(change.row, home, ref_of(file), file, (seen,)))
             continue
         by_ref: defaultdict[ObjectRef, list[FileState]] = defaultdict(list)
         for file in _readable(_seen_files(state, key) or ()):
             by_ref[ref_of(file)].append(file)
-        for file in files_in_row(row.get(key)):
+        for file in _readable(row.files(change.attribute)):
             ref = ref_of(file)
             found.append(CommittedFile(change.row, home, ref, file, by_ref[ref]))
     return found
 
 
-def _pairs(change: Change, now: Sequence[FileObject]) -> Iterator[tuple[FileState, FileState]]:
+def _pairs(change: Change, row: RowValues) -> Iterator[tuple[FileState, FileState]]:
     """Yield what the session saw in an attribute, and its row has now, apart from what it keeps."""
+    before = _seen_files(change.state, change.attribute.key) or ()
+    if len(before) == len(change.kept):
+        return
     with suppress(CorruptFileMetadataError):
-        for seen, file in zip(_seen_files(change.state, change.attribute.key) or (), now, strict=True):
+        for seen, file in zip(before, row.files(change.attribute), strict=True):
             if id(seen) not in change.kept:
                 pair = file_state(seen), file_state(file)
                 pair[1].decode_with(pair[0])

@@ -181,8 +181,7 @@ def _engine_of(bind: Bind) -> Engine:
 
     Applications make an engine with a tenant's translation for each request.
     """
-    translation = translation_of(bind)
-    if not translation:
+    if not bind.get_execution_options() or not (translation := translation_of(bind)):
         return bind.engine
     known = _engines.setdefault(bind.engine.pool, {})
     key = frozenset(translation.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -21,12 +21,15 @@ from sqlalchemy import (
     or_,
     select,
 )
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.state import InstanceState
 
 from filecolumn.backends.streams import batches
+from filecolumn.files.file import FileObject
 from filecolumn.ledger.locks import lock_sqlite_by
-from filecolumn.orm.attributes import FileAttribute, row_attributes
+from filecolumn.orm.attributes import FileAttribute, files_in, row_attributes
+from filecolumn.orm.references import raw_text
 from filecolumn.orm.statements.clauses import plain_select
 
 __all__ = (
@@ -39,8 +42,28 @@ __all__ = (
     "rows_in",
 )
 
-RowValues = Mapping[str, object]
-"""Values of what holds files in a row, by the names of `row_attributes`."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowValues:
+    """What a row holds of files, as the database has it: a list is split into files only where they are needed."""
+
+    _dialect: Dialect
+    _raw: Mapping[str, object]
+    """By the names of `row_attributes`."""
+    _files: dict[str, Sequence[FileObject]] = field(default_factory=dict[str, Sequence[FileObject]])
+
+    def raw(self, attribute: FileAttribute) -> object:
+        """Return the JSON of an attribute as its driver gives it; None for SQL NULL."""
+        return self._raw.get(attribute.key)
+
+    def files(self, attribute: FileAttribute) -> Sequence[FileObject]:
+        """Return the files of an attribute, the same ones each time."""
+        files = self._files.get(attribute.key)
+        if files is None:
+            read = attribute.type.result_processor(self._dialect, None)
+            files = self._files[attribute.key] = files_in(read(self.raw(attribute)))
+        return files
+
 
 BATCH = 500
 
@@ -89,34 +112,37 @@ def _rows(
 ) -> Iterator[tuple[tuple[object, ...], RowValues]]:
     names = [attribute.key for attribute in row_attributes(mapper)]
     width = len(mapper.primary_key)
-    for row in connection.execute(*_query(mapper, identities)):
+    for row in connection.execute(*_query(mapper, identities, connection.dialect)):
         values = iter(row)
         identity = tuple(islice(values, width))
-        yield identity, dict(zip(names, values, strict=True))
+        yield identity, RowValues(connection.dialect, dict(zip(names, values, strict=True)))
 
 
 Query = Select[*tuple[object, ...]]
 
-_by_one: WeakKeyDictionary[Mapper[object], tuple[Sequence[FileAttribute], Query]] = WeakKeyDictionary()
-"""The queries by a primary key of one column, each for the file attributes that its mapper had."""
+_by_one: WeakKeyDictionary[Mapper[object], dict[str, tuple[Sequence[FileAttribute], Query]]] = (
+    WeakKeyDictionary()
+)
+"""The queries by a primary key of one column, by kind of database, each for the file attributes of its mapper."""
 
 
 def _query(
-    mapper: Mapper[object], identities: Sequence[tuple[object, ...]]
+    mapper: Mapper[object], identities: Sequence[tuple[object, ...]], dialect: Dialect
 ) -> tuple[Query, dict[str, object]]:
     primary_key = mapper.primary_key
     if len(primary_key) != 1:
-        return _selected(mapper).where(rows_in(primary_key, identities)), {}
+        return _selected(mapper, dialect).where(rows_in(primary_key, identities)), {}
     attributes = row_attributes(mapper)
-    known = _by_one.get(mapper)
+    of_mapper = _by_one.setdefault(mapper, {})
+    known = of_mapper.get(dialect.name)
     if known is None or known[0] is not attributes:
         is_one = primary_key[0].in_(bindparam("identities", expanding=True))
-        known = _by_one[mapper] = attributes, _selected(mapper).where(is_one)
+        known = of_mapper[dialect.name] = attributes, _selected(mapper, dialect).where(is_one)
     return known[1], {"identities": [identity[0] for identity in identities]}
 
 
-def _selected(mapper: Mapper[object]) -> Query:
-    columns = [attribute.column for attribute in row_attributes(mapper)]
+def _selected(mapper: Mapper[object], dialect: Dialect) -> Query:
+    columns = [raw_text(attribute.column, dialect) for attribute in row_attributes(mapper)]
     selected = select(*mapper.primary_key, *columns).select_from(mapper.persist_selectable)
     return selected.with_for_update()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sqlalchemy.orm.state import InstanceState
 
@@ -19,7 +19,7 @@ from filecolumn.errors import (
     StaleUploadError,
 )
 from filecolumn.files import execution
-from filecolumn.files.facts import FileFacts
+from filecolumn.files.facts import FileFacts, stored_in
 from filecolumn.files.file import FileObject, file_state, no_content
 from filecolumn.files.file_list import FileObjectList, replace_file
 from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
@@ -192,7 +192,7 @@ def check(slots: Iterable[Slot]) -> None:
                 _check_target(slot)
                 _check_age(slot, file.content)
                 locate(slot)
-            case Pending(Source() as source):
+            case Pending(source) if source is not None:
                 _check_target(slot)
                 _check_source(slot, source)
                 if id(file) not in pending and source.moves is not None and not source.replayable:
@@ -319,7 +319,7 @@ def put_for(slot: Slot, facts: FileFacts) -> Put:
         slot.backend or storages.get(slot.target),
         attribute.key_for(facts.filename, slot.state.obj(), slot.file) if given is None else given,
         source,
-        replace(facts, backend=slot.target),
+        stored_in(facts, slot.target),
         fresh=given is None and attribute.makes_unique_keys,
         policy=attribute.type.policy,
         field=attribute.key,
@@ -329,7 +329,7 @@ def put_for(slot: Slot, facts: FileFacts) -> Put:
 def copy_for(slot: Slot) -> Copy:
     """Plan to copy the slot's file from where it is."""
     origin, origin_key = slot.file_state.located()
-    facts = replace(slot.file_state.facts, backend=target_of(slot))
+    facts = stored_in(slot.file_state.facts, target_of(slot))
     backend = slot.backend or storages.get(slot.target)
     key = slot.attribute.key_for(facts.filename, slot.state.obj(), slot.file)
     return Copy(origin, origin_key, backend, key, facts, slot.attribute.makes_unique_keys)

@@ -515,21 +515,33 @@ def _hear(engine: Engine) -> None:
     """
     dialect = engine.dialect
     _heard.add(dialect)
-    commit, prepare = dialect.do_commit, dialect.do_prepare_twophase
+    dialect.do_commit = HeardCommit(dialect.do_commit)  # type: ignore[method-assign]
+    dialect.do_prepare_twophase = HeardPrepare(dialect.do_prepare_twophase)  # type: ignore[method-assign]
+    event.listen(engine, "handle_error", _on_error)
 
-    def do_commit(dbapi_connection: PoolProxiedConnection) -> None:
+
+class HeardCommit:
+    """Sends COMMIT, and tells before."""
+
+    def __init__(self, send: Callable[[PoolProxiedConnection], None]) -> None:
+        self.send = send
+
+    def __call__(self, dbapi_connection: PoolProxiedConnection) -> None:
         for use in _uses.get(dbapi_connection, ()):
             _before_commit(use)
-        commit(dbapi_connection)
+        self.send(dbapi_connection)
 
-    def do_prepare_twophase(connection: Connection, xid: object) -> None:
+
+class HeardPrepare:
+    """Sends what prepares a transaction of two phases, and tells before."""
+
+    def __init__(self, send: Callable[[Connection, object], None]) -> None:
+        self.send = send
+
+    def __call__(self, connection: Connection, xid: object) -> None:
         for use in _uses_of(connection):
             _before_commit(use)
-        prepare(connection, xid)
-
-    dialect.do_commit = do_commit  # type: ignore[method-assign]
-    dialect.do_prepare_twophase = do_prepare_twophase  # type: ignore[method-assign]
-    event.listen(engine, "handle_error", _on_error)
+        self.send(connection, xid)
 
 
 def _uses_of(connection: Connection) -> Sequence[Use]:
