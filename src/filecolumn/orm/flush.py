@@ -318,28 +318,29 @@ class Flush:
         """Attach the files: their rows are written."""
         if self._given_up:
             self._reread()
-        frame = self._unit.frame
         for change in self._settled.values():
-            state, key = change.state, change.attribute.key
-            value = state.dict.get(key)
-            if value is None or state.session is not self._session:
-                continue
-            present = set(map(id, files_in(value)))
-            for slot in change.slots:
-                if id(slot.file) in present:
-                    self._unit.attach(slot)
-            for file in change.kept.values():
-                if not is_untouched(file):
-                    # a listener has changed it since
-                    self._unit.note_flushed(file_state(file))
-            if isinstance(value, FileObjectList):
-                of_list = list_state(value)
-                if (before := of_list.flushed(value)) is not None:
-                    frame.rewritten_lists.setdefault(id(of_list), (of_list, before))
-            track(state, key, value)
+            value = change.state.dict.get(change.attribute.key)
+            if value is not None and change.state.session is self._session:
+                self._attach(change, value)
         self._unit.withdraw_unattached()
         if self._unit.moved:
             self._unit.reassert_moved()
+
+    def _attach(self, change: Change, value: FileObject | FileObjectList) -> None:
+        """Take note of what a row has now."""
+        present = set(map(id, files_in(value)))
+        for slot in change.slots:
+            if id(slot.file) in present:
+                self._unit.attach(slot)
+        for file in change.kept.values():
+            if not is_untouched(file):
+                # a listener has changed it since
+                self._unit.note_flushed(file_state(file))
+        if isinstance(value, FileObjectList):
+            of_list = list_state(value)
+            if (before := of_list.flushed(value)) is not None:
+                self._unit.frame.rewritten_lists.setdefault(id(of_list), (of_list, before))
+        track(change.state, change.attribute.key, value)
 
     def _reread(self) -> None:
         """Read what rows hold now, and keep what the flush was to give up and they still hold."""
