@@ -43,7 +43,7 @@ async def replace(driver: Driver, count: int) -> None:
 @pytest.fixture(autouse=True)
 def nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin each test with nothing that waits since an earlier one, and let no time pass."""
-    monkeypatch.setattr(deletion, "_deleted", type(deletion._deleted)())  # noqa: SLF001
+    monkeypatch.setattr(deletion, "_deleted", type(deletion._deleted)())
     monkeypatch.setattr(deletion, "RECORDED_WITHIN", 1000.0)
 
 
@@ -94,7 +94,7 @@ async def test_what_is_lost_with_the_process_is_done_again_by_a_drain(
 ) -> None:
     await insert_files(driver, b"one")
     await replace(driver, 1)
-    monkeypatch.setattr(deletion, "_deleted", type(deletion._deleted)())  # noqa: SLF001
+    monkeypatch.setattr(deletion, "_deleted", type(deletion._deleted)())
     assert (await driver.drain()).deleted == 1
     assert await states(driver) == [State.LIVE, State.GONE]
     await agree(driver, {1: b"new"})

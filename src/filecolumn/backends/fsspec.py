@@ -206,11 +206,12 @@ class FSSpecBackend(StorageBackend):
 
     def delete(self, keys: str | Iterable[str]) -> None:
         self._check_writes()
+        if self._root is not None:
+            self._root.remove(each_key(keys), self._translated)
+            return
         for batch in batches(each_key(keys), 1 if self._objects is None else self._objects.batch):
             with self._translated(f"delete {len(batch)} objects, the first {batch[0]!r}"):
-                if self._root is not None:
-                    self._root.remove(*batch)
-                elif self._objects is None:
+                if self._objects is None:
                     self._staged.remove(*map(self._path, batch))
                 else:
                     with suppress(FileNotFoundError):

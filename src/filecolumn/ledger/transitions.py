@@ -530,7 +530,7 @@ def _initial(state: State, *, checked: bool) -> dict[str, ColumnElement[Any]]:
     }
 
 
-def _boolean(value: bool) -> ColumnElement[bool]:  # noqa: FBT001 - it is the value
+def _boolean(value: bool) -> ColumnElement[bool]:
     return true() if value else false()
 
 

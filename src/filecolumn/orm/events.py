@@ -219,13 +219,13 @@ def _before_flush(session: Session, context: UOWTransaction, instances: Sequence
         files.flush = None
         files.revoke_permits()
     written = _with_files((*session.new, *session.dirty), file_attributes)
-    deleted: list[State] = []
-    if gone := session.deleted:
-        deleted = [state for state, _ in _with_files(gone, row_attributes)]
+    gone = session.deleted
+    deleted = _with_files(gone, row_attributes) if gone else []
     if instances is not None:
         chosen = {id(instance) for instance in instances}
-        written = [(state, attributes) for state, attributes in written if id(state.obj()) in chosen]
-        deleted = [state for state in deleted if id(state.obj()) in chosen]
+        written, deleted = (
+            [each for each in found if id(each[0].obj()) in chosen] for found in (written, deleted)
+        )
     if written or deleted:
         files_of(session).begin_flush(session).settle(written, deleted)
 
@@ -273,8 +273,7 @@ def _before_delete(mapper: Mapper[object], connection: Connection, state: State)
     if (session := state.session) is not None:
         files = files_of(session)
         flush = files.flush or files.begin_flush(session)
-        flush.forget(state)
-        flush.settle((), (state,))
+        flush.delete(state)
 
 
 def _after_flush(session: Session, context: UOWTransaction) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -58,7 +57,7 @@ from filecolumn.orm.attributes import (
 from filecolumn.orm.column import WritePermit, end_permits
 from filecolumn.orm.defaults import fill_default
 from filecolumn.orm.homes import Home, Homes
-from filecolumn.orm.rereading import Rereading, identities_of
+from filecolumn.orm.rereading import Rereading
 from filecolumn.orm.rows import RowValues, rows_for_update
 from filecolumn.orm.slots import (
     CommittedFile,
@@ -161,8 +160,8 @@ class Change:
         return new
 
 
-Written = Iterable[tuple[State, Sequence[FileAttribute]]]
-"""Instances that a flush writes, each with its file attributes."""
+Written = Collection[tuple[State, Sequence[FileAttribute]]]
+"""Instances that a flush writes or deletes, each with what holds its files."""
 
 
 class Flush:
@@ -186,8 +185,11 @@ class Flush:
         """What rows get that were there before."""
         self._rereadings: dict[Home, Rereading] = {}
 
-    def settle(self, written: Written, deleted: Collection[State]) -> None:
-        """Make the files of rows that are about to be written or deleted what they are to be."""
+    def settle(self, written: Written, deleted: Written) -> None:
+        """Make the files of rows that are about to be written or deleted what they are to be.
+
+        Of what is *deleted* also columns are named that its class does not map: see `row_attributes`.
+        """
         changes = self._collect(written)
         if deleted:
             changes += self._deletions(deleted)
@@ -225,11 +227,11 @@ class Flush:
                 changes.append(Change(state, attribute, files, kept))
         return changes
 
-    def _deletions(self, deleted: Iterable[State]) -> Iterator[Change]:
-        """Yield the attributes of rows that are to be deleted, also of columns that their class does not map."""
-        for state in deleted:
+    def _deletions(self, deleted: Written) -> Iterator[Change]:
+        """Yield the attributes of rows that are to be deleted."""
+        for state, attributes in deleted:
             if state not in self._deleted:
-                for attribute in row_attributes(state.mapper):
+                for attribute in attributes:
                     attribute.check_deleted()
                     yield Change(state, attribute, is_deleted=True)
 
@@ -276,10 +278,11 @@ class Flush:
             self._settled[change.state, change.attribute.key] = change
             if change.state.key is not None:
                 self._arrived += [slot for slot in change.slots if slot.use is not Use.KEEP]
+        by_mapper: defaultdict[Mapper[object], list[State]] = defaultdict(list)
         for state in rows:
-            rereading = self._rereadings.setdefault(self._unit.homes.of(state.mapper), Rereading())
-            for table, key, identity in identities_of(state):
-                rereading.add(table, key, (identity,))
+            by_mapper[state.mapper].append(state)
+        for mapper, states in by_mapper.items():
+            self._rereadings.setdefault(self._unit.homes.of(mapper), Rereading()).add_states(mapper, states)
 
     def clear_replaced(self, state: State) -> None:
         """Set the files that a new instance does not name to none, if it takes the place of a deleted one.
@@ -302,10 +305,14 @@ class Flush:
         change = self._settled.get((state, key))
         return NOTHING if change is None else change.kept_texts
 
-    def forget(self, state: State) -> None:
-        """Note that the row of *state* is deleted after all, so that nothing is attached to it."""
-        for attribute in row_attributes(state.mapper):
+    def delete(self, state: State) -> None:
+        """Settle that a row is deleted after all: nothing is attached to it."""
+        if state in self._deleted and not self._settled:
+            return
+        attributes = row_attributes(state.mapper)
+        for attribute in attributes:
             self._settled.pop((state, attribute.key), None)
+        self.settle((), ((state, attributes),))
 
     def finish(self) -> None:
         """Attach the files: their rows are written."""
@@ -632,7 +639,7 @@ def committed_files(
             continue
         home = unit.homes.of(state.mapper)
         if change.is_compared:
-            for seen, file in _pairs(change, row):
+            for seen, file in _given_up(change, row):
                 found.append(CommittedFile(change.row, home, ref_of(file), file, (seen,)))
             continue
         by_ref: defaultdict[ObjectRef, list[FileState]] = defaultdict(list)
@@ -644,17 +651,27 @@ def committed_files(
     return found
 
 
-def _pairs(change: Change, row: RowValues) -> Iterator[tuple[FileState, FileState]]:
-    """Yield what the session saw in an attribute, and its row has now, apart from what it keeps."""
+def _given_up(change: Change, row: RowValues) -> Iterator[tuple[FileState, FileState]]:
+    """Yield what the session saw in an attribute and is not kept, and the same as the row has it.
+
+    The session's own object says it too, unless it was read as another column's, or means something else by now.
+    """
     before = _seen_files(change.state, change.attribute.key) or ()
     if len(before) == len(change.kept):
         return
+    allowed = change.attribute.type.allowed_backends
     with suppress(CorruptFileMetadataError):
-        for seen, file in zip(before, row.files(change.attribute), strict=True):
-            if id(seen) not in change.kept:
-                pair = file_state(seen), file_state(file)
-                pair[1].decode_with(pair[0])
-                yield pair
+        for index, each in enumerate(before):
+            if id(each) in change.kept:
+                continue
+            seen = file_state(each)
+            seen.decode()
+            if isinstance(seen.content, Stored) and seen.allowed == allowed:
+                yield seen, seen
+                continue
+            file = file_state(row.files(change.attribute)[index])
+            file.decode()
+            yield seen, file
 
 
 def kept_by_home(unit: Unit, changes: Iterable[Change]) -> dict[Home, set[ObjectRef]]:
