@@ -193,7 +193,10 @@ def draw(chart: Chart, lines: Mapping[str, Line]) -> str:
     body = [
         _text(chart.title, LEFT - 44, 20, weight=600),
         *_grid(up),
-        *(_text(_number(amount), across.at(amount), HEIGHT - BOTTOM + 20, anchor="middle") for amount in amounts),
+        *(
+            _text(_number(amount), across.at(amount), HEIGHT - BOTTOM + 20, anchor="middle")
+            for amount in amounts
+        ),
         _text(chart.across, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, anchor="middle", opacity=0.75),
         *_drawn_lines(lines, across, up),
     ]
@@ -238,7 +241,7 @@ def _apart(wanted: Iterable[tuple[float, str]]) -> dict[str, float]:
     return {name: y - surplus for name, y in placed.items()}
 
 
-def _text(  # noqa: PLR0913 - as SVG has them
+def _text(
     text: str,
     x: float,
     y: float,
