@@ -145,7 +145,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
 
     def bind_processor(self, dialect: Dialect) -> BindProcessor | None:
         """Write a list that keeps most of its files by their JSON, where the driver takes text."""
-        bind = super().bind_processor(dialect)
+        bind: BindProcessor | None = super().bind_processor(dialect)
         encode = self.load_dialect_impl(dialect).dialect_impl(dialect).bind_processor(dialect)
         if not self.multiple or bind is None or encode is None or encode([]) != "[]":
             return bind

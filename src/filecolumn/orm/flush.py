@@ -35,7 +35,7 @@ from filecolumn.errors import (
 )
 from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.file import FileObject, file_state, file_with, is_untouched, undecoded
+from filecolumn.files.file import FileObject, file_state, file_with, is_untouched, row_facts, undecoded
 from filecolumn.files.file_list import FileObjectList, list_state
 from filecolumn.files.grants import ref_of_grant, used_error
 from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
@@ -319,28 +319,14 @@ class Flush:
         if self._given_up:
             self._reread()
         for change in self._settled.values():
-            value = change.state.dict.get(change.attribute.key)
-            if value is not None and change.state.session is self._session:
-                self._attach(change, value)
+            state, key = change.state, change.attribute.key
+            value = state.dict.get(key)
+            if value is not None and state.session is self._session:
+                self._unit.attach_files(change, value)
+                track(state, key, value)
         self._unit.withdraw_unattached()
         if self._unit.moved:
             self._unit.reassert_moved()
-
-    def _attach(self, change: Change, value: FileObject | FileObjectList) -> None:
-        """Take note of what a row has now."""
-        present = set(map(id, files_in(value)))
-        for slot in change.slots:
-            if id(slot.file) in present:
-                self._unit.attach(slot)
-        for file in change.kept.values():
-            if not is_untouched(file):
-                # a listener has changed it since
-                self._unit.note_flushed(file_state(file))
-        if isinstance(value, FileObjectList):
-            of_list = list_state(value)
-            if (before := of_list.flushed(value)) is not None:
-                self._unit.frame.rewritten_lists.setdefault(id(of_list), (of_list, before))
-        track(change.state, change.attribute.key, value)
 
     def _reread(self) -> None:
         """Read what rows hold now, and keep what the flush was to give up and they still hold."""
@@ -598,7 +584,7 @@ def _is_text_of(change: Change, seen: Sequence[FileObject], row: RowValues) -> b
 
 def _have_same_facts(seen: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
     """Return whether a row has the facts that the session saw; CorruptFileMetadataError if one cannot be read."""
-    facts = [[file_state(file).row_facts for file in files] for files in (seen, now)]
+    facts = [list(map(row_facts, files)) for files in (seen, now)]
     return facts[0] == facts[1]
 
 
@@ -964,6 +950,21 @@ class Unit:
         """Doom a new key that its row did not take; a drain looks for a row before it deletes."""
         if (at := slot.home.at) is not None:
             transitions.doom_unchecked(slot.home.connection, at.ledger, [slot.ref])
+
+    def attach_files(self, change: Change, value: FileObject | FileObjectList) -> None:
+        """Note that a row has the files of an attribute now, as far as its *value* still has them."""
+        present = set(map(id, files_in(value)))
+        for slot in change.slots:
+            if id(slot.file) in present:
+                self.attach(slot)
+        for file in change.kept.values():
+            if not is_untouched(file):
+                # a listener has changed it since
+                self.note_flushed(file_state(file))
+        if isinstance(value, FileObjectList):
+            of_list = list_state(value)
+            if (before := of_list.flushed(value)) is not None:
+                self.frame.rewritten_lists.setdefault(id(of_list), (of_list, before))
 
     def attach(self, slot: Slot) -> None:
         """Note that a row has the slot's file now."""
