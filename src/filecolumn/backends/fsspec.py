@@ -163,7 +163,7 @@ class FSSpecBackend(StorageBackend):
 
     @property
     def puts_at_once(self) -> bool:
-        is_near = self._root is not None or type(self.fs) is MemoryFileSystem
+        is_near = self._root is not None or isinstance(self.fs, MemoryFileSystem)
         return is_near and self._puts_itself()
 
     def _puts_itself(self) -> bool:
