@@ -264,7 +264,7 @@ def _permit_files(
     held = state.dict
     for attribute in attributes:
         if (value := held.get(attribute.key)) is not None:
-            texts = flush.kept_texts(state, attribute.key)
+            texts = flush.kept_texts(state, attribute.key) if attribute.type.multiple else {}
             files.permits.append(permit_write(value, state, attribute.key, texts))
 
 
