@@ -42,7 +42,7 @@ from filecolumn.orm.attributes import (
 )
 from filecolumn.orm.column import StoredObject, permit_write, wrong_type_error
 from filecolumn.orm.creation import record_created
-from filecolumn.orm.flush import Flush, SessionFiles, files_of, find_files
+from filecolumn.orm.flush import NOTHING, Flush, SessionFiles, files_of, find_files
 from filecolumn.orm.statements.clauses import Compilation, compile_union, compiles_around
 from filecolumn.orm.statements.units import on_execute
 
@@ -264,7 +264,7 @@ def _permit_files(
     held = state.dict
     for attribute in attributes:
         if (value := held.get(attribute.key)) is not None:
-            texts = flush.kept_texts(state, attribute.key)
+            texts = flush.kept_texts(state, attribute.key) if attribute.type.multiple else NOTHING
             files.permits.append(permit_write(value, state, attribute.key, texts))
 
 

@@ -78,6 +78,7 @@ from filecolumn.orm.transaction import Frame, Frames, GrantUse, Upload
 from filecolumn.signing import Claims
 
 __all__ = (
+    "NOTHING",
     "Flush",
     "SessionFiles",
     "Unit",
