@@ -23,7 +23,7 @@ from benchmarks.subjects import SUBJECTS
 
 NORMAL = Size(rounds=7, share=1)
 FULL = Size(rounds=15, share=1)
-QUICK = Size(rounds=2, share=0.15, shrink=8)
+QUICK = Size(rounds=2, share=0.25, shrink=8)
 TINY = Size(rounds=1, share=0, shrink=100_000)
 
 FIGURES: dict[str, tuple[str, Callable[[], Mapping[str, float]]]] = {
@@ -106,21 +106,18 @@ class Run:
         return {name: taken for name, (_, taken) in self.measured.items()} | figures
 
 
-def main() -> int:
-    """Run what the command line says."""
-    names = [*SUBJECTS, *FIGURES]
+NAMES = (*SUBJECTS, *FIGURES)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("subject", nargs="*", help=f"of {', '.join(names)}; all if none is named")
+    parser.add_argument("subject", nargs="*", help=f"of {', '.join(NAMES)}; all if none is named")
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="NAME", help="measures with this in their names"
     )
     sizes = parser.add_mutually_exclusive_group()
     for option, size, text in (
-        (
-            "--quick",
-            QUICK,
-            "about a minute: one or two rounds, less of everything, and not what needs most time",
-        ),
+        ("--quick", QUICK, "two rounds, less of everything, not what takes longest: about a minute"),
         ("--full", FULL, "twice as many rounds"),
         ("--tiny", TINY, "only see that it works"),
     ):
@@ -138,15 +135,21 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit 1 where a budget is missed")
     parser.add_argument("--list", action="store_true", help="name all measures, and end")
     parser.set_defaults(size=NORMAL, average=median)
+    return parser
+
+
+def main() -> int:
+    """Run what the command line says."""
+    parser = _parser()
     arguments = parser.parse_args()
-    if unknown := set(arguments.subject) - set(names):
-        parser.error(f"no such subject: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    if unknown := set(arguments.subject) - set(NAMES):
+        parser.error(f"no such subject: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     if arguments.list:
         _list()
         return 0
     usual = [
         name
-        for name in names
+        for name in NAMES
         if name not in SUBJECTS or SUBJECTS[name].in_quick or arguments.size is not QUICK
     ]
     run = Run(arguments.size, arguments.only, arguments.average)
@@ -165,9 +168,9 @@ def _run(run: Run, names: list[str], path: Path, *, check: bool) -> int:
         elif run.chosen(name):
             run.figure(name)
         # each time, for a run that is ended early
-        document = {"left_out": left_out, "not_measured": run.not_measured}
+        missing = {"left_out": left_out, "not_measured": run.not_measured}
         measured = report.as_json(run.measured, run.figures, run.judged())
-        report.write(path, facts | document | measured)
+        report.write(path, facts | report.work_of(found.values()) | missing | measured)
     outcomes = run.judged()
     report.show_summary(outcomes, run.not_measured)
     print(f"  {path}")

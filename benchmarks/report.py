@@ -193,6 +193,16 @@ def as_json(
     }
 
 
+def work_of(classes: Iterable[type[Any]]) -> dict[str, Any]:
+    """Return what `show_contenders` prints, for JSON."""
+    return {
+        "contenders": {
+            class_.name: {"hashes": class_.hashes, "durable": class_.durable, "deletes": class_.deletes}
+            for class_ in classes
+        }
+    }
+
+
 def _figures(record: Taken) -> dict[str, Any]:
     if record.failure:
         return {"failure": record.failure}

@@ -1,4 +1,4 @@
-"""Applications that send and receive files, called in their own process without a server: only they are measured."""
+"""Applications that send and receive files: called without a server for small files, and by uvicorn for large ones."""
 
 from __future__ import annotations
 

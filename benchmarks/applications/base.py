@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+
+import uvicorn
 
 from benchmarks.contenders.base import CONTENT, Place
 
@@ -34,7 +37,7 @@ class Answer:
 
 
 class Application:
-    """An ASGI application; `can`: `download`, `range`, `conditional`, `upload`, `large`.
+    """An ASGI application, with `can` of `download range conditional upload large_download large_upload`.
 
     GET /small and /large answer with a file, POST /form takes one as the field `file` of a form, and
     PUT /large as the body.
@@ -53,10 +56,12 @@ class Application:
         self.ready = False
         self.megabytes = 0
         """Size of the large file; 0 if there is none."""
+        self.port: int | None = None
 
     def make_large(self, megabytes: int) -> None:
         """Have a file that GET /large answers with."""
-        raise NotImplementedError
+        with (self.folder / "large.bin").open("wb") as file:
+            file.writelines(random_pieces(megabytes))
 
     async def start(self) -> None:
         """Start the application, once."""
@@ -66,6 +71,16 @@ class Application:
 
     async def enter(self) -> None:
         """Enter its lifespan, if it has one."""
+
+    async def serve(self) -> int:
+        """Put a server before it, once, and return its port."""
+        await self.start()
+        if self.port is None:
+            listening = socket.create_server(("127.0.0.1", 0))
+            config = uvicorn.Config(self.app, log_level="warning", lifespan="off")
+            self.serving = asyncio.create_task(uvicorn.Server(config).serve([listening]))
+            self.port = listening.getsockname()[1]
+        return self.port
 
     async def call(
         self,

@@ -14,13 +14,13 @@ from litestar.params import MultipartBody
 from litestar.response import File, Stream
 from obstore.store import LocalStore
 
-from benchmarks.applications.base import MIB, Application, random_pieces
+from benchmarks.applications.base import MIB, Application
 from benchmarks.contenders.base import Place
 
 
 class Bare(Application):
     name = "Litestar, raw obstore"
-    can = frozenset({"download", "upload", "large"})
+    can = frozenset({"download", "upload", "large_download", "large_upload"})
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -29,10 +29,6 @@ class Bare(Application):
 
     async def enter(self) -> None:
         await self.running.enter_async_context(self.app.lifespan())
-
-    def make_large(self, megabytes: int) -> None:
-        with (self.folder / "large.bin").open("wb") as file:
-            file.writelines(random_pieces(megabytes))
 
     def _get(self) -> Any:
         @get(["/small", "/large"])
@@ -71,14 +67,15 @@ class Bare(Application):
 
 class LitestarFile(Application):
     name = "Litestar File"
-    can = frozenset({"download"})
+    can = frozenset({"download", "large_download"})
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
 
-        @get("/small", sync_to_thread=False)
-        def send() -> File:
-            return File(self.small, filename="a.bin", media_type="application/octet-stream")
+        @get(["/small", "/large"], sync_to_thread=False)
+        def send(request: Request[Any, Any, Any]) -> File:
+            path = self.folder / f"{request.scope['path'][1:]}.bin"
+            return File(path, filename="a.bin", media_type="application/octet-stream")
 
         self.app = Litestar([send], openapi_config=None)
 

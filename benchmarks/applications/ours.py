@@ -6,6 +6,7 @@ from typing import Any
 
 from litestar import Litestar, Request, get, post, put
 from litestar.params import MultipartBody
+from litestar.response import Stream
 from msgspec import Struct
 
 from benchmarks.applications.base import Application, random_pieces
@@ -21,7 +22,7 @@ class Form(Struct):
 
 class Ours(Application):
     name = "filecolumn in Litestar"
-    can = frozenset({"download", "range", "conditional", "upload", "large"})
+    can = frozenset({"download", "range", "conditional", "upload", "large_download", "large_upload"})
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -47,14 +48,14 @@ class Ours(Application):
     def _small(self) -> Any:
         @get("/small")
         async def small() -> FileObjectResponse:
-            return FileObjectResponse(self.file)
+            return FileObjectResponse(_saved(self.file))
 
         return small
 
     def _large(self) -> Any:
         @get("/large")
         async def large() -> FileObjectResponse:
-            return FileObjectResponse(self.large)
+            return FileObjectResponse(_saved(self.large))
 
         return large
 
@@ -72,3 +73,24 @@ class Ours(Application):
             await file.delete_async()
 
         return up
+
+
+class Streamed(Ours):
+    """The same storage, without what a response of ours does besides."""
+
+    name = "Litestar Stream of our storage"
+    can = frozenset({"large_download"})
+
+    def _large(self) -> Any:
+        @get("/large")
+        async def large() -> Stream:
+            file = _saved(self.large)
+            content = await self.backend.get_async(file.path or "")
+            return Stream(content, headers={"Content-Length": str(file.size)})
+
+        return large
+
+
+def _saved(file: FileObject | None) -> FileObject:
+    assert file is not None, "the application was not started"
+    return file

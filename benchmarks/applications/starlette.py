@@ -18,17 +18,18 @@ from benchmarks.contenders.base import Place
 
 class StarletteResponse(Application):
     name = "Starlette FileResponse"
-    can = frozenset({"download", "range", "upload"})
+    can = frozenset({"download", "range", "upload", "large_download"})
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self.store = LocalStore(self.folder)
         self.app = Starlette(
-            routes=[Route("/small", self._send), Route("/form", self._receive, methods=["POST"])]
+            routes=[Route("/form", self._receive, methods=["POST"]), Route("/{name}", self._send)]
         )
 
     async def _send(self, request: Request) -> Response:
-        return FileResponse(self.small, filename="a.bin", media_type="application/octet-stream")
+        path = self.folder / f"{request.path_params['name']}.bin"
+        return FileResponse(path, filename="a.bin", media_type="application/octet-stream")
 
     async def _receive(self, request: Request) -> Response:
         async with request.form() as form:

@@ -51,6 +51,6 @@ MEASURES = (
             amount=files,
         )
         for name, work in (("clear", clear), ("delete", delete))
-        for files in (250, 1000)
+        for files in (500, 2000)
     ),
 )

@@ -107,7 +107,7 @@ def test_a_budget_compares_medians() -> None:
 
 
 def test_a_contender_that_cannot_work_is_shown_as_failed() -> None:
-    nowhere = {"key": "nowhere", "folder": "/nowhere/files", "url": "sqlite:////nowhere/rows.db"}
+    nowhere = {"key": "nowhere", "url": "no database"}
     with processes("sqlite", {"floor": Floor}, {"floor": nowhere}) as running:
         taken = in_turn(running, SUBJECTS["sqlite"].measures[0], TINY, lambda _: None)
     assert taken["floor"].failure
