@@ -31,10 +31,11 @@ ROW: dict[str, object] = {
     "v": 1,
 }
 PLAIN: dict[str, object] = {**ROW, "etag": "1a-2b"}
+WITHOUT_METADATA: dict[str, object] = {**PLAIN, "metadata": {}}
 THEIRS: dict[str, object] = {name: value for name, value in PLAIN.items() if name not in {"to_filename", "v"}}
 VARIANTS: list[dict[str, object]] = [
     PLAIN,
-    {**PLAIN, "metadata": {}},
+    WITHOUT_METADATA,
     {**PLAIN, "size": 0, "last_modified": 0.5, "backend": None},
     {**PLAIN, "size": None, "checksum": None, "etag": None, "version_id": "v", "last_modified": None},
     {**PLAIN, "filename": "Report (1) - a_b+c.tar.gz", "content_type": "application/vnd.ms-excel"},
@@ -77,7 +78,7 @@ def by_length(row: dict[str, object]) -> dict[str, object]:
 @st.composite
 def texts(draw: st.DrawFn) -> str:
     """Return the text of a row in which something may be wrong, twice, in another order or unknown."""
-    row = draw(st.sampled_from([PLAIN, {**PLAIN, "metadata": {}}, ROW, THEIRS]))
+    row = draw(st.sampled_from([PLAIN, WITHOUT_METADATA, ROW, THEIRS]))
     pairs = [(json.dumps(name), json.dumps(value)) for name, value in row.items()]
     if draw(st.booleans()):
         pairs = [(json.dumps(name), json.dumps(value)) for name, value in by_length(dict(row)).items()]

@@ -346,17 +346,19 @@ def _is_tracked(value: object, state: InstanceState[object], key: str) -> TypeGu
     return isinstance(parent, RowParent) and parent.is_for(state, key)
 
 
+_Known = tuple[object, Sequence[FileAttribute]]
 _KNOWN = "filecolumn.attributes"
 """The key in the `info` of a class's manager under which its attributes are: they are asked for with every row."""
-_known: WeakKeyDictionary[type[object], tuple[object, Sequence[FileAttribute]]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[type[object], _Known] = WeakKeyDictionary()
 """The same for all classes."""
 
 
 def file_attributes(mapper: Mapper[object]) -> Sequence[FileAttribute]:
     """Return the file attributes of a mapper, inherited ones included."""
     # made anew when an attribute is added to a mapper that is configured
-    columns, info = mapper.column_attrs, mapper.class_manager.info
-    known: tuple[object, Sequence[FileAttribute]] | None = info.get(_KNOWN)
+    columns = mapper.column_attrs
+    info: dict[str, _Known] = mapper.class_manager.info  # pyright: ignore[reportUnknownMemberType]
+    known = info.get(_KNOWN)
     if known is None or known[0] is not columns:
         known = info[_KNOWN] = _known[mapper.class_] = columns, tuple(_find(mapper))
     return known[1]
