@@ -25,8 +25,8 @@ CONTENDERS = {
 """Who is drawn, and in which colour: each is readable on white and on black."""
 PACKAGES = ("filecolumn", "SQLAlchemy", "obstore", "advanced-alchemy")
 
-WIDTH, HEIGHT = 680, 340
-LEFT, RIGHT, TOP, BOTTOM = 64, 136, 48, 52
+WIDTH, HEIGHT = 720, 340
+LEFT, RIGHT, TOP, BOTTOM = 64, 176, 48, 52
 TEXT = 13
 
 
@@ -173,11 +173,10 @@ class Axis:
     def ticks(self) -> Iterator[float]:
         """Yield round values from the lowest to the highest."""
         if self.is_log:
-            power = math.floor(math.log10(self.low))
-            while (tick := 10.0**power) <= self.high * 1.0001:
-                if tick >= self.low * 0.9999:
-                    yield tick
-                power += 1
+            tick = self.low
+            while tick <= self.high:
+                yield tick
+                tick = _round(tick * 1.01)
             return
         step = _round(self.high / 5)
         for number in range(int(self.high / step) + 1):
@@ -189,12 +188,15 @@ def draw(chart: Chart, lines: Mapping[str, Line]) -> str:
     amounts = sorted({amount for line in lines.values() for amount, _ in line})
     values = [value for line in lines.values() for _, value in line]
     across = Axis(amounts[0], amounts[-1], LEFT, WIDTH - RIGHT, is_log=True)
-    low = 10 ** math.floor(math.log10(min(values))) if chart.is_steep else 0.0
+    low = _round(min(values) / 2.5) if chart.is_steep else 0.0
     up = Axis(low, max(values) * 1.1, HEIGHT - BOTTOM, TOP, is_log=chart.is_steep)
     body = [
         _text(chart.title, LEFT - 44, 20, weight=600),
         *_grid(up),
-        *(_text(_number(amount), across.at(amount), HEIGHT - BOTTOM + 20, anchor="middle") for amount in amounts),
+        *(
+            _text(_number(amount), across.at(amount), HEIGHT - BOTTOM + 20, anchor="middle")
+            for amount in amounts
+        ),
         _text(chart.across, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, anchor="middle", opacity=0.75),
         *_drawn_lines(lines, across, up),
     ]
@@ -239,7 +241,7 @@ def _apart(wanted: Iterable[tuple[float, str]]) -> dict[str, float]:
     return {name: y - surplus for name, y in placed.items()}
 
 
-def _text(  # noqa: PLR0913 - as SVG has them
+def _text(
     text: str,
     x: float,
     y: float,

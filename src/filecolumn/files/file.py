@@ -110,6 +110,7 @@ __all__ = (
     "is_from_other",
     "is_untouched",
     "no_content",
+    "row_facts",
     "set_parent",
     "storage_name",
     "take_file",
@@ -1001,6 +1002,11 @@ def take_file(file: FileObject, origin: Origin, holder: object) -> bool:
         return False
     file._origin, file._holder = origin, holder
     return True
+
+
+def row_facts(file: FileObject) -> FileFacts:
+    """Return the facts that the row has; CorruptFileMetadataError if it has none."""
+    return file._facts if file._state is None else file._state.row_facts
 
 
 def is_untouched(file: FileObject) -> bool:

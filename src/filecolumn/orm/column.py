@@ -145,12 +145,12 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
 
     def bind_processor(self, dialect: Dialect) -> BindProcessor | None:
         """Write a list that keeps most of its files by their JSON, where the driver takes text."""
-        bind = super().bind_processor(dialect)
+        bind: BindProcessor | None = super().bind_processor(dialect)
         encode = self.load_dialect_impl(dialect).dialect_impl(dialect).bind_processor(dialect)
         if not self.multiple or bind is None or encode is None or encode([]) != "[]":
             return bind
 
-        def bind_list(value: object) -> object:
+        def bind_list(value: FileObject | FileObjectList | None) -> object:
             permit = _permits.get(id(value))
             if permit is None or not permit.texts or not isinstance(value, FileObjectList):
                 return bind(value)
@@ -215,6 +215,8 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
             return x is y
         if isinstance(x, FileObjectList) and isinstance(y, FileObjectList):
             return _are_same_rows(x, y)
+        if isinstance(x, FileObject) and isinstance(y, FileObject) and _have_other_keys(x, y):
+            return False
         return _comparable(x, before=False) == _comparable(y, before=True)
 
     def __repr__(self) -> str:
@@ -469,6 +471,12 @@ def _are_same_rows(new: FileObjectList, old: FileObjectList) -> bool:
         if not is_same and _comparable(file, before=False) != _comparable(before, before=True):
             return False
     return True
+
+
+def _have_other_keys(one: FileObject, other: FileObject) -> bool:
+    """Return whether files are certainly different, without a look at all that is known of them."""
+    known, of_other = file_state(one).known, file_state(other).known
+    return known is not None and of_other is not None and known.key != of_other.key
 
 
 def _comparable(value: object, *, before: bool) -> object:

@@ -35,7 +35,7 @@ from filecolumn.errors import (
 )
 from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.file import FileObject, file_state, file_with, is_untouched, undecoded
+from filecolumn.files.file import FileObject, file_state, file_with, is_untouched, row_facts, undecoded
 from filecolumn.files.file_list import FileObjectList, list_state
 from filecolumn.files.grants import ref_of_grant, used_error
 from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
@@ -276,6 +276,9 @@ class Flush:
                 self._deleted.add(change.state)
                 continue
             self._settled[change.state, change.attribute.key] = change
+            if Use.COPY in [slot.use for slot in change.slots]:
+                # they stand where the originals were
+                change.files = files_in(change.state.dict.get(change.attribute.key))
             if change.state.key is not None:
                 self._arrived += [slot for slot in change.slots if slot.use is not Use.KEEP]
         by_mapper: defaultdict[Mapper[object], list[State]] = defaultdict(list)
@@ -318,25 +321,12 @@ class Flush:
         """Attach the files: their rows are written."""
         if self._given_up:
             self._reread()
-        frame = self._unit.frame
         for change in self._settled.values():
             state, key = change.state, change.attribute.key
             value = state.dict.get(key)
-            if value is None or state.session is not self._session:
-                continue
-            present = set(map(id, files_in(value)))
-            for slot in change.slots:
-                if id(slot.file) in present:
-                    self._unit.attach(slot)
-            for file in change.kept.values():
-                if not is_untouched(file):
-                    # a listener has changed it since
-                    self._unit.note_flushed(file_state(file))
-            if isinstance(value, FileObjectList):
-                of_list = list_state(value)
-                if (before := of_list.flushed(value)) is not None:
-                    frame.rewritten_lists.setdefault(id(of_list), (of_list, before))
-            track(state, key, value)
+            if value is not None and state.session is self._session:
+                self._unit.attach_files(change, value)
+                track(state, key, value)
         self._unit.withdraw_unattached()
         if self._unit.moved:
             self._unit.reassert_moved()
@@ -597,7 +587,7 @@ def _is_text_of(change: Change, seen: Sequence[FileObject], row: RowValues) -> b
 
 def _have_same_facts(seen: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
     """Return whether a row has the facts that the session saw; CorruptFileMetadataError if one cannot be read."""
-    facts = [[file_state(file).row_facts for file in files] for files in (seen, now)]
+    facts = [list(map(row_facts, files)) for files in (seen, now)]
     return facts[0] == facts[1]
 
 
@@ -963,6 +953,21 @@ class Unit:
         """Doom a new key that its row did not take; a drain looks for a row before it deletes."""
         if (at := slot.home.at) is not None:
             transitions.doom_unchecked(slot.home.connection, at.ledger, [slot.ref])
+
+    def attach_files(self, change: Change, value: FileObject | FileObjectList) -> None:
+        """Note that a row has the files of an attribute now, as far as its *value* still has them."""
+        present = set(map(id, files_in(value)))
+        for slot in change.slots:
+            if id(slot.file) in present:
+                self.attach(slot)
+        for file in change.kept.values():
+            if not is_untouched(file):
+                # a listener has changed it since
+                self.note_flushed(file_state(file))
+        if isinstance(value, FileObjectList):
+            of_list = list_state(value)
+            if (before := of_list.flushed(value)) is not None:
+                self.frame.rewritten_lists.setdefault(id(of_list), (of_list, before))
 
     def attach(self, slot: Slot) -> None:
         """Note that a row has the slot's file now."""

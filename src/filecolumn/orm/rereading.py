@@ -18,7 +18,6 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
-    bindparam,
     null,
     select,
 )
@@ -34,7 +33,7 @@ from filecolumn.orm.attributes import FileAttribute, TableKey, key_in, key_names
 from filecolumn.orm.catalogue import rules_of
 from filecolumn.orm.column import StoredObject
 from filecolumn.orm.references import ReferencedKeys, UndecodableError, raw_text, referenced_keys
-from filecolumn.orm.rows import BATCH, rows_in
+from filecolumn.orm.rows import BATCH, bind_identities, key_bound, rows_in
 
 __all__ = ("Rereading",)
 
@@ -159,10 +158,10 @@ def _query(
     if len(key) == 1:
         statement = prepared(
             table.metadata,
-            (_query, table, key[0], len(table.columns), dialect.name, ledger),
-            lambda: _selected(table, dialect, ledger, key[0].in_(bindparam("identities", expanding=True))),
+            (_query, table, key[0], len(table.columns), dialect.name, ledger, len(identities) == 1),
+            lambda: _selected(table, dialect, ledger, key_bound(key[0], identities)),
         )
-        return statement, {"identities": [identity[0] for identity in identities]}
+        return statement, bind_identities(identities)
     return _selected(table, dialect, ledger, rows_in(key, identities)), {}
 
 
