@@ -156,7 +156,7 @@ class StorageBackend(ABC):
         """Name the storage and bound its waits; None is the default: 10 s, 60 s, 3 retries, 8 files, true.
 
         *timeout* and *total_timeout* are seconds: for one attempt, and for a call without any
-        progress, retries included.  *concurrency* is how many files one flush stores at a time.
+        progress, retries included.  *concurrency* is how many files one flush stores at a time, but see `puts_at_once`.
 
         A copy that the storage makes by itself is read afterwards and compared with the row's
         checksum.  With `verify_copies=False` only its size is, for storages of which nobody else
