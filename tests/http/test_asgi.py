@@ -175,12 +175,16 @@ def test_a_small_file_goes_to_the_server_in_one_message(size: int, messages: int
     file = FileObject("a.bin", backend="files", content=b"x" * size).save()
     sent: list[Any] = []
 
+    async def receive() -> dict[str, Any]:
+        await anyio.sleep_forever()
+        return {}
+
     async def send(message: Any) -> None:
         sent.append(message)
 
     async def main() -> None:
         sender = FileSender(file=file, method="GET", request_headers={}, serving=Serving())
-        assert await sender.respond({}, anyio.sleep_forever, send, headers={})
+        assert await sender.respond({}, receive, send, headers={})
 
     anyio.run(main)
     start, *body = sent

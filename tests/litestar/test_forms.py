@@ -291,6 +291,18 @@ async def plain(data: MultipartBody[PlainForm]) -> list[str | None]:
     return [data.title, None if data.file is None else data.file.filename, data.note]
 
 
+class MixedForm(Struct):
+    file: FileObject
+    tags: list[str]
+    notes: list[str] | None = None
+    scan: UploadFile | None = None
+
+
+@post("/mixed")
+async def mixed(data: MultipartBody[MixedForm]) -> list[Any]:
+    return [data.tags, data.notes, None if data.scan is None else data.scan.filename]
+
+
 @post("/list")
 async def of_list(data: MultipartBody[list[FileObject]]) -> list[str]:
     return name_of(data)
@@ -325,6 +337,7 @@ def live(request: pytest.FixtureRequest) -> Iterator[LiveServer]:
         *EDITS.values(),
         *BARE.values(),
         plain,
+        mixed,
         of_list,
         of_mapping,
         again,
@@ -384,6 +397,18 @@ def test_a_form_gives_what_was_chosen_and_defaults_for_the_rest(http: httpx.Clie
         answer = send(http, "POST", path, text("title", "T"), file_part("file"), *parts)
         assert answer.status_code == 201, answer.text
         assert answer.json() == {"title": "T", "file": "a.txt", "cover": None, "pages": [], **expected}
+
+
+def test_one_value_for_a_field_that_takes_several_is_a_list(http: httpx.Client) -> None:
+    for parts, expected in {
+        (text("tags", "a"),): [["a"], None, None],
+        (text("tags", "a"), text("tags", "b"), text("notes", "c")): [["a", "b"], ["c"], None],
+        (text("tags"), empty("scan")): [[""], None, None],
+        (text("tags", "a"), file_part("scan", "s.txt")): [["a"], None, "s.txt"],
+        (text("tags", "a"), text("scan")): [["a"], None, None],
+    }.items():
+        answer = send(http, "POST", "/mixed", file_part("file"), *parts)
+        assert (answer.status_code, answer.json()) == (201, expected), parts
 
 
 @pytest.mark.parametrize("path", WHOLE)

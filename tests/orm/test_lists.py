@@ -16,6 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from filecolumn import FileObjectList, StoredObject, storages
 from filecolumn.backends.base import StorageBackend
+from filecolumn.ledger.deletion import record_deleted
 from tests.scenarios.drivers import Driver, contents
 from tests.scenarios.models import Document
 from tests.scenarios.records import file, held_pages
@@ -155,7 +156,12 @@ def calls_to_replace(engine: Engine, count: int) -> int:
         session.add(album := Album(photos=[file(b"1") for _ in range(count)]))
         session.commit()
         album.photos = [*album.photos[::2], file(b"2")]
-        return calls_of(session.commit)
+
+        def commit() -> None:
+            session.commit()
+            record_deleted(engine)
+
+        return calls_of(commit)
 
 
 def test_replacing_files_of_a_list_costs_the_same_for_each() -> None:

@@ -402,6 +402,33 @@ async def test_a_kept_file_that_the_ledger_does_not_have_is_recorded(
     assert await held_pages(driver) == [b"1", b"2", b"3", b"4"]
 
 
+OTHERS: dict[str, dict[str, object]] = {
+    "as it is written": {},
+    "with metadata": {"metadata": {"a": [1, {"b": None}]}},
+    "with a name that is escaped": {"filename": "\u00fc.txt"},
+    "with what nobody knows": {"later": {"a": 1}},
+    "with a storage's quotation marks": {"etag": '"0-1"'},
+    "without facts": {"size": None, "checksum": None, "etag": None, "last_modified": None},
+}
+
+
+@pytest.mark.parametrize("looked_at", [[], [1], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+async def test_the_rows_of_kept_files_stay_as_they_are(
+    driver: Driver, three_pages: None, other: dict[str, object], looked_at: list[int]
+) -> None:
+    pages = await raw(driver, "pages")
+    pages[1] |= other
+    await put_raw(driver, json.dumps(pages), column="pages")
+    async with driver.session() as session:
+        document = await session.one(Document, 1)
+        assert [document.pages[index].backend_key for index in looked_at] == ["docs"] * len(looked_at)
+        document.pages.insert(0, file(b"4"))
+        await session.commit()
+    assert (await raw(driver, "pages"))[1:] == pages
+    assert await held_pages(driver) == [b"4", b"1", b"2", b"3"]
+
+
 async def test_what_a_row_is_not_seen_to_have_is_not_kept_but_copied(
     driver: Driver, three_pages: None
 ) -> None:

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -252,9 +252,31 @@ class LocalRoot:
         os.lseek(descriptor, start, os.SEEK_SET)
         return FileChunks(_Descriptor(descriptor), length)
 
-    def remove(self, key: str) -> None:
-        """Delete the file at *key* if there is one."""
-        with suppress(FileNotFoundError, IsADirectoryError), self._at(key) as (folder, name):
+    def remove(self, keys: Iterable[str], translated: Callable[[str], AbstractContextManager[None]]) -> None:
+        """Delete the files at *keys* that are there; a folder is opened once for keys that follow each other.
+
+        An error comes out of *translated*, which is told what was done.
+        """
+        opened: dict[str, int] = {}
+        try:
+            for key in keys:
+                try:
+                    self._remove(key, opened)
+                except OSError:
+                    with translated(f"delete {key!r}"):
+                        raise
+        finally:
+            for folder in opened.values():
+                os.close(folder)
+
+    def _remove(self, key: str, opened: dict[str, int]) -> None:
+        path, _, name = check_key(key).rpartition("/")
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            if path not in opened:
+                while opened:
+                    os.close(opened.popitem()[1])
+                opened[path] = self._opened(path.split("/") if path else ())
+            folder = opened[path]
             _check_regular(os.stat(name, dir_fd=folder, follow_symlinks=False))
             os.unlink(name, dir_fd=folder)
 
@@ -305,16 +327,23 @@ class LocalRoot:
 
     @contextmanager
     def _folder(self, segments: Iterable[str]) -> Generator[int]:
-        """Open a folder below the root, one segment after the other."""
-        descriptor = self.open_root()
+        """Open a folder below the root, and close it at the end."""
+        descriptor = self._opened(segments)
         try:
-            for segment in segments:
-                below = _enter(segment, descriptor)
-                os.close(descriptor)
-                descriptor = below
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _opened(self, segments: Iterable[str]) -> int:
+        """Open a folder below the root, one segment after the other."""
+        descriptor = self.open_root()
+        for segment in segments:
+            try:
+                below = _enter(segment, descriptor)
+            finally:
+                os.close(descriptor)
+            descriptor = below
+        return descriptor
 
     def open_root(self) -> int:
         """Open the folder itself; OSError if it is not there, as a disk that is not mounted."""

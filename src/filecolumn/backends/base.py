@@ -33,6 +33,7 @@ __all__ = (
     "PutOptions",
     "Stat",
     "StorageBackend",
+    "WhenStored",
     "WholeObject",
     "check_folder",
     "check_range",

@@ -163,7 +163,7 @@ class FSSpecBackend(StorageBackend):
 
     @property
     def puts_at_once(self) -> bool:
-        is_near = self._root is not None or type(self.fs) is MemoryFileSystem
+        is_near = self._root is not None or isinstance(self.fs, MemoryFileSystem)
         return is_near and self._puts_itself()
 
     def _puts_itself(self) -> bool:
@@ -206,11 +206,12 @@ class FSSpecBackend(StorageBackend):
 
     def delete(self, keys: str | Iterable[str]) -> None:
         self._check_writes()
+        if self._root is not None:
+            self._root.remove(each_key(keys), self._translated)
+            return
         for batch in batches(each_key(keys), 1 if self._objects is None else self._objects.batch):
             with self._translated(f"delete {len(batch)} objects, the first {batch[0]!r}"):
-                if self._root is not None:
-                    self._root.remove(*batch)
-                elif self._objects is None:
+                if self._objects is None:
                     self._staged.remove(*map(self._path, batch))
                 else:
                     with suppress(FileNotFoundError):

@@ -227,9 +227,7 @@ class ObstoreBackend(StorageBackend):
 
     def delete(self, keys: str | Iterable[str]) -> None:
         if self._root is not None:
-            for key in each_key(keys):
-                with self._translated(f"delete {key!r}"):
-                    self._root.remove(key)
+            self._root.remove(each_key(keys), self._translated)
             return
         for batch in batches(map(check_key, each_key(keys)), DELETE_BATCH):
             with self._translated(f"delete {len(batch)} objects, the first {batch[0]!r}"):

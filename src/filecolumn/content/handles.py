@@ -161,6 +161,8 @@ def _layers(file: object) -> list[object]:
     layers = [file]
     # a double of a test is endless
     for _ in range(4):
+        if type(layers[-1]) is io.BytesIO:
+            break
         for name in _LAYERS:
             wrapped: object = getattr(layers[-1], name, None)
             if wrapped is not None and hasattr(wrapped, "read"):

@@ -39,6 +39,7 @@ __all__ = (
     "facts_by_pattern",
     "facts_from_row",
     "known_time",
+    "place_in_row",
     "public_from_facts",
     "read_only",
     "row_from_facts",
@@ -271,7 +272,8 @@ _PATTERNS = {
     "content_type": r'"([a-z0-9][a-z0-9.+-]{0,126}/[a-z0-9][a-z0-9.+-]{0,126})"',
     "size": r"(?:(0|[1-9][0-9]{0,17})|null)",
     "checksum": _TEXT,
-    "etag": _TEXT,
+    # most storages have it in quotation marks
+    "etag": rf'(?:"((?:\\")?{_ASCII}*(?:\\")?)"|null)',
     "version_id": _TEXT,
     "last_modified": r"(?:((?:0|[1-9][0-9]{0,17})\.[0-9]{1,17})|null)",
     "metadata": r"(\{[^{}\\]*\})",
@@ -306,13 +308,28 @@ def facts_by_pattern(text: str) -> FileFacts | None:
             content_type=media_type,
             size=None if size is None else int(size),
             checksum=checksum,
-            etag=etag,
+            etag=None if etag is None else etag.replace('\\"', '"'),
             version_id=version,
             last_modified=None if modified is None else float(modified),
             metadata=NO_DATA if metadata == "{}" else bounded(_DECODER.decode(metadata)),
         )
     except (ValueError, RecursionError):
         return None
+
+
+def place_in_row(text: str) -> tuple[str | None, str] | None:
+    """Return storage and key in a row exactly as this version writes it, without decoding it; None for any other.
+
+    Such a text may be written again as it is.
+    """
+    if (match := _AS_WRITTEN.fullmatch(text)) is not None:
+        key, backend, metadata = match.group(2, 3, 10)
+    elif (match := _BY_LENGTH.fullmatch(text)) is not None:
+        key, backend, metadata = match.group(8, 3, 6)
+    else:
+        return None
+    # what is in metadata is for a decoder
+    return (backend, key) if metadata == "{}" else None
 
 
 def _facts_of(row: object) -> FileFacts:

@@ -108,7 +108,9 @@ __all__ = (
     "files_from_rows",
     "freed",
     "is_from_other",
+    "is_untouched",
     "no_content",
+    "row_facts",
     "set_parent",
     "storage_name",
     "take_file",
@@ -1000,6 +1002,16 @@ def take_file(file: FileObject, origin: Origin, holder: object) -> bool:
         return False
     file._origin, file._holder = origin, holder
     return True
+
+
+def row_facts(file: FileObject) -> FileFacts:
+    """Return the facts that the row has; CorruptFileMetadataError if it has none."""
+    return file._facts if file._state is None else file._state.row_facts
+
+
+def is_untouched(file: FileObject) -> bool:
+    """Return whether a row has the file just as it is."""
+    return file._state is None or file._state.is_untouched
 
 
 def undecoded(file: FileObject) -> object:

@@ -253,13 +253,6 @@ class FileState:
         """Raise CorruptFileMetadataError if the row has no facts."""
         _ = self.row_facts
 
-    def decode_with(self, other: FileState) -> None:
-        """Decode this file and *other*; once, if their rows have the same text."""
-        if self.known is None and isinstance(self.row, str) and self.row == other.row:
-            self.known, self.row = other.row_facts, None
-        self.decode()
-        other.decode()
-
     def change(self, facts: FileFacts) -> None:
         """Change the facts; a row has them after the next flush."""
         if isinstance(self.content, Stored):
@@ -364,6 +357,8 @@ class FileState:
         named = self.facts.backend
         if self.allowed is None:
             return storages.resolve(named or storages.default)
+        if named is not None and named in self.allowed:
+            return storages.resolve(named)
         allowed = [backend or storages.default for backend in self.allowed]
         if named is not None:
             if storages.resolve(named) not in map(storages.resolve, allowed):

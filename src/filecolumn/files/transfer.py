@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import TypeVar
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
@@ -633,11 +634,8 @@ class WholeFeed:
     ended: bool = False
     content_type: str = ""
     sniffed: str = ""
-
-    @property
-    def checksum(self) -> str:
-        """The hash of the content, as `sha256:<hex>`."""
-        return f"sha256:{hashlib.sha256(self.content).hexdigest()}"
+    checksum: str = ""
+    """The hash of the content, as `sha256:<hex>`."""
 
     @property
     def facts(self) -> FileFacts:
@@ -657,6 +655,7 @@ class WholeFeed:
         self.content_type, self.sniffed = policy.type_of(
             self.content[:HEAD_SIZE], facts.filename, facts.content_type, field
         )
+        self.checksum = f"sha256:{hashlib.sha256(self.content).hexdigest()}"
         return self.content_type
 
     def chunks(self) -> Iterator[bytes]:
@@ -733,7 +732,7 @@ class PutGroup:
 
     def _note_stored(self) -> None:
         told = self._told
-        _note(self.backend, [whole.key for whole in told])
+        _note(self.backend, map(attrgetter("key"), told))
         if self._is_stopped:
             # nobody waits for it any more
             for whole in told:

@@ -10,7 +10,7 @@ sweep has doomed cannot be given to a row any more.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -146,16 +146,25 @@ def keys_in(ledger: Ledger, refs: Iterable[ObjectRef]) -> ColumnElement[bool]:
     )
 
 
-def keys_bound(ledger: Ledger) -> ColumnElement[bool]:
-    """Match entries as `keys_in` does, in a prepared statement that is run with each of `bind_keys`."""
+def keys_bound(ledger: Ledger, refs: Sized) -> ColumnElement[bool]:
+    """Match entries as `keys_in` does, in a prepared statement that is run with each of `bind_keys`.
+
+    It is another statement for one key than for several, of which SQLAlchemy writes each into the SQL.
+    """
     columns = ledger.table.c
-    return and_(
-        columns.backend == bindparam("at_backend"), columns.key.in_(bindparam("at_keys", expanding=True))
+    is_key = (
+        columns.key == bindparam("at_keys")
+        if len(refs) == 1
+        else columns.key.in_(bindparam("at_keys", expanding=True))
     )
+    return and_(columns.backend == bindparam("at_backend"), is_key)
 
 
-def bind_keys(refs: Iterable[ObjectRef]) -> list[dict[str, object]]:
+def bind_keys(refs: Collection[ObjectRef]) -> list[dict[str, object]]:
     """Return the parameters of `keys_bound` for *refs*: one set of them, unless storages have several names."""
+    if len(refs) == 1:
+        ((backend, key),) = refs
+        return [{"at_backend": name, "at_keys": key} for name in names_of(backend)]
     return [{"at_backend": name, "at_keys": keys} for name, keys in _by_name(refs).items()]
 
 

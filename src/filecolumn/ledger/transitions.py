@@ -53,6 +53,7 @@ from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -69,6 +70,7 @@ from sqlalchemy import (
     insert,
     literal_column,
     null,
+    or_,
     select,
     true,
     update,
@@ -311,11 +313,11 @@ def _lock_live(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef]
 
     def count_locked() -> Select[int]:
         columns = ledger.table.c
-        live = select(columns.key).where(keys_bound(ledger), columns.state == State.LIVE.value)
+        live = select(columns.key).where(keys_bound(ledger, refs), columns.state == State.LIVE.value)
         return select(func.count()).select_from(live.with_for_update().subquery())
 
     # there an UPDATE makes a new version of each entry, also of one that it does not change
-    statement = prepared(ledger.table.metadata, _lock_live, count_locked)
+    statement = prepared(ledger.table.metadata, (_lock_live, len(refs) == 1), count_locked)
     return sum(connection.execute(statement, keys).scalar_one() for keys in bind_keys(refs))
 
 
@@ -366,8 +368,8 @@ def _set_state(
     """Set the state of keys in the states *of*, and return their number."""
     statement = prepared(
         ledger.table.metadata,
-        (_set_state, state, of, checked),
-        lambda: _setting(ledger, state, *_are(ledger, of, checked)),
+        (_set_state, state, of, checked, len(refs) == 1),
+        lambda: _setting(ledger, refs, state, *_are(ledger, of, checked)),
     )
     return _count_set(connection, statement, refs, state)
 
@@ -378,9 +380,10 @@ def _doom_certain(connection: Connection, ledger: Ledger, refs: Sequence[ObjectR
     unseen = any(len(names_of(backend)) > 1 for backend in {backend for backend, _ in refs})
     statement = prepared(
         ledger.table.metadata,
-        (_doom_certain, unseen),
+        (_doom_certain, unseen, len(refs) == 1),
         lambda: _setting(
             ledger,
+            refs,
             State.DOOMED,
             *_are(ledger, (State.LIVE,), checked=True),
             ledger.table.c.created_at >= licence_floor(ledger),
@@ -392,13 +395,17 @@ def _doom_certain(connection: Connection, ledger: Ledger, refs: Sequence[ObjectR
 
 def _are(ledger: Ledger, of: tuple[State, ...], checked: bool | None) -> Iterator[ColumnElement[bool]]:
     columns = ledger.table.c
-    yield columns.state.in_([each.value for each in of])
+    # as SQL: nothing is bound for what is always the same
+    yield or_(*(columns.state == literal_column(f"{each:d}") for each in of))
     if checked is not None:
         yield columns.checked.is_(checked)
 
 
-def _setting(ledger: Ledger, state: State, *conditions: ColumnElement[bool]) -> Update:
-    statement = update(ledger.table).where(keys_bound(ledger), *conditions).values(state=state.value)
+def _setting(
+    ledger: Ledger, refs: Sequence[ObjectRef], state: State, *conditions: ColumnElement[bool]
+) -> Update:
+    statement = update(ledger.table).where(keys_bound(ledger, refs), *conditions)
+    statement = statement.values(state=literal_column(f"{state:d}"))
     return statement.values(due_at=_after("delay")) if state is State.DOOMED else statement
 
 
@@ -611,18 +618,20 @@ def mark_gone(
     of: tuple[State, ...] = (State.DOOMED,),
 ) -> None:
     """Mark keys GONE whose objects were deleted, if they are in one of the states *of*."""
-    statement = prepared(
-        ledger.table.metadata,
-        (mark_gone, of),
-        lambda: (
-            update(ledger.table)
-            .where(keys_bound(ledger), ledger.table.c.state.in_([state.value for state in of]))
-            .values(state=State.GONE.value, due_at=_in_seconds(FENCE_RETENTION), last_error=None)
-        ),
-    )
     for batch in batches(sorted(refs), BATCH):
+        statement = prepared(
+            ledger.table.metadata, (mark_gone, of, len(batch) == 1), partial(_marking_gone, ledger, batch, of)
+        )
         for keys in bind_keys(batch):
             connection.execute(statement, keys)
+
+
+def _marking_gone(ledger: Ledger, refs: Sequence[ObjectRef], of: tuple[State, ...]) -> Update:
+    return (
+        update(ledger.table)
+        .where(keys_bound(ledger, refs), *_are(ledger, of, None))
+        .values(state=State.GONE.value, due_at=_in_seconds(FENCE_RETENTION), last_error=None)
+    )
 
 
 def mark_refused(

@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cache
 from types import TracebackType
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar, NamedTuple, Protocol, cast
 
 import msgspec
 from litestar import Request
@@ -23,7 +23,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.types import Empty, EmptyType, Scope
 from litestar.typing import FieldDefinition
+from litestar.utils.predicates import is_non_string_sequence, is_optional_union
 from litestar.utils.scope.state import ScopeState
+from litestar.utils.typing import make_non_optional_union
 
 from filecolumn.http.forms import LEFT_EMPTY, FormFiles, files_of_form
 from filecolumn.http.multipart import close_files, read_form
@@ -133,6 +135,10 @@ def _with_form(extract: Extractor, model: _Model, handler: HTTPRouteHandler) -> 
     encoding, definition = model.expected_form_data
     limit: int | None = getattr(definition.kwarg_definition, "multipart_form_part_limit", None)
     files = cache(lambda: _files(model, definition, handler))
+    shape = cache(lambda: _shape(definition))
+    is_model = not (
+        model.expected_data_dto or definition.is_non_string_sequence or definition.annotation is UploadFile
+    )
 
     async def extractor(values: dict[str, object], request: AnyRequest) -> None:
         state = ScopeState.from_scope(request.scope)
@@ -148,6 +154,9 @@ def _with_form(extract: Extractor, model: _Model, handler: HTTPRouteHandler) -> 
         if files().is_list and not decided:
             # of an empty form Litestar would take the first value
             values["data"] = []
+            return
+        if is_model and decided and encoding == RequestEncodingType.MULTI_PART:
+            values["data"] = shape().completed(decided)
             return
         state.form = cast("SentForm", decided)
         try:
@@ -189,6 +198,40 @@ def _files(model: _Model, definition: FieldDefinition, handler: HTTPRouteHandler
     except NameError:
         # of an annotation that only its module's type checker can resolve: Litestar fails on it itself, and says why
         return FormFiles({})
+
+
+class _Shape(NamedTuple):
+    """Which fields of a model are not what a form sends for them, as Litestar's extractor has it.
+
+    That one asks the annotations anew for each request, which takes longer than to parse a small form.
+    """
+
+    lists: frozenset[str]
+    """Fields that take several values, of which a form may send one."""
+    uploads: frozenset[str]
+    """Fields for an upload or None, which a form sends as an empty text."""
+
+    def completed(self, form: dict[str, object]) -> dict[str, object]:
+        """Return the values of a model."""
+        for name, value in form.items():
+            if value == "" and name in self.uploads:
+                form[name] = None
+            elif value is not None and name in self.lists and not isinstance(value, list):
+                form[name] = [value]
+        return form
+
+
+def _shape(definition: FieldDefinition) -> _Shape:
+    lists: set[str] = set()
+    uploads: set[str] = set()
+    for name, hint in definition.get_type_hints().items():
+        is_optional = is_optional_union(hint)
+        inner: object = make_non_optional_union(hint) if is_optional else hint
+        if is_non_string_sequence(hint) or is_non_string_sequence(inner):
+            lists.add(name)
+        if is_optional and isinstance(inner, type) and issubclass(inner, UploadFile):
+            uploads.add(name)
+    return _Shape(frozenset(lists), frozenset(uploads))
 
 
 def _guarded(extract: Extractor) -> Extractor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 
@@ -144,7 +143,7 @@ def subject_of(scope: Scope) -> str | None:
 
 
 def _is_file_type(annotation: object) -> bool:
-    return inspect.isclass(annotation) and issubclass(annotation, FileObject | FileObjectList)
+    return isinstance(annotation, type) and issubclass(annotation, (FileObject, FileObjectList))
 
 
 type_encoders: TypeEncodersMap = {FileObject: enc_hook, FileObjectList: enc_hook}

@@ -5,7 +5,6 @@ Pure decisions: nothing here knows SQLAlchemy, a storage or a ledger.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from enum import Enum
 from typing import Protocol
@@ -72,11 +71,12 @@ def assign(slots: Sequence[Assignable], committed: Iterable[RowFile]) -> frozens
     it had, then what is left goes to the first slot that asks for it, and the rest are copies.  A fresh object
     is free for the database of the first slot that has it.
     """
-    left: Counter[HomeRef] = Counter()
-    of_rows: Counter[tuple[Hashable, HomeRef]] = Counter()
+    left: dict[HomeRef, int] = {}
+    of_rows: dict[tuple[Hashable, HomeRef], int] = {}
     for file in committed:
-        left[file.home, file.ref] += 1
-        of_rows[file.row, (file.home, file.ref)] += 1
+        at = file.home, file.ref
+        left[at] = left.get(at, 0) + 1
+        of_rows[file.row, at] = of_rows.get((file.row, at), 0) + 1
     before = frozenset(left)
     free: dict[ObjectRef, Hashable] = {}
     for slot in slots:

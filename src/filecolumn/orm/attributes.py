@@ -427,6 +427,8 @@ def row_attributes(mapper: Mapper[object]) -> Sequence[FileAttribute]:
 
 
 def _width(tables: Sequence[Table]) -> int:
+    if len(tables) == 1:
+        return len(tables[0].columns)
     return sum(len(table.columns) for table in tables)
 
 

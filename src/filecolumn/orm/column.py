@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 from sqlalchemy import (
@@ -34,7 +35,7 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.content.policy import ContentPolicy
 from filecolumn.errors import CorruptFileMetadataError, NotSupportedError, OwnedFileError, PendingContentError
 from filecolumn.files.facts import Json, row_from_facts
-from filecolumn.files.file import FileObject, file_reader, file_state
+from filecolumn.files.file import FileObject, file_reader, file_state, undecoded
 from filecolumn.files.file_list import (
     FileObjectList,
     list_reader,
@@ -60,6 +61,10 @@ Value = FileObject | FileObjectList | Sequence[FileObject] | None
 
 KeyFunction = Callable[..., str]
 """Makes a key from `(record, file)`; the key is validated, and used once."""
+
+
+BindProcessor = Callable[[Any], Any]
+"""Makes what a driver takes for a value, as SQLAlchemy types it."""
 
 
 class RowReader(Protocol):
@@ -138,6 +143,22 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
         if self.ledger:
             event.listen(parent, "after_parent_attach", _on_attach)
 
+    def bind_processor(self, dialect: Dialect) -> BindProcessor | None:
+        """Write a list that keeps most of its files by their JSON, where the driver takes text."""
+        bind: BindProcessor | None = super().bind_processor(dialect)
+        encode = self.load_dialect_impl(dialect).dialect_impl(dialect).bind_processor(dialect)
+        if not self.multiple or bind is None or encode is None or encode([]) != "[]":
+            return bind
+
+        def bind_list(value: FileObject | FileObjectList | None) -> object:
+            permit = _permits.get(id(value))
+            if permit is None or not permit.texts or not isinstance(value, FileObjectList):
+                return bind(value)
+            self._check_permit(value)
+            return f"[{', '.join(_texts_of(value, permit.texts, encode))}]"
+
+        return bind_list
+
     def process_bind_param(self, value: Value, dialect: Dialect) -> Json:
         row = _json_of(value, multiple=self.multiple)
         if value is not None:
@@ -194,6 +215,8 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
             return x is y
         if isinstance(x, FileObjectList) and isinstance(y, FileObjectList):
             return _are_same_rows(x, y)
+        if isinstance(x, FileObject) and isinstance(y, FileObject) and _have_other_keys(x, y):
+            return False
         return _comparable(x, before=False) == _comparable(y, before=True)
 
     def __repr__(self) -> str:
@@ -318,6 +341,8 @@ class WritePermit:
     value: FileObject | FileObjectList
     state: InstanceState[object] | None
     key: str
+    texts: Mapping[int, object]
+    """The JSON of files that the row has and keeps, by `id`."""
     is_used: bool = False
 
 
@@ -326,10 +351,16 @@ _permits: dict[int, WritePermit] = {}
 
 
 def permit_write(
-    value: FileObject | FileObjectList, state: InstanceState[object] | None = None, key: str = ""
+    value: FileObject | FileObjectList,
+    state: InstanceState[object] | None = None,
+    key: str = "",
+    texts: Mapping[int, object] = MappingProxyType({}),
 ) -> WritePermit:
-    """Let one statement write *value*; with *state*, only while its attribute *key* is to be written."""
-    made = _permits[id(value)] = WritePermit(value, state, key)
+    """Let one statement write *value*; with *state*, only while its attribute *key* is to be written.
+
+    What *texts* has of the files, by `id`, is written as it is, unless they were decoded.
+    """
+    made = _permits[id(value)] = WritePermit(value, state, key, texts)
     return made
 
 
@@ -402,6 +433,19 @@ def _json_of(value: Value, *, multiple: bool) -> Json:
             raise wrong_type_error(value, multiple=multiple)
 
 
+def _texts_of(
+    files: FileObjectList, texts: Mapping[int, object], encode: Callable[[object], str]
+) -> Iterator[str]:
+    """Yield the JSON of each file: what the row has, of those that nobody has decoded since."""
+    for file in files:
+        text = texts.get(id(file))
+        if isinstance(text, str) and undecoded(file) is text:
+            yield text
+        else:
+            # a list is what the driver's type encodes
+            yield encode([_row_of(file)])[1:-1]
+
+
 def _row_of(file: FileObject) -> Json:
     """Return the JSON of a saved file; PendingContentError for others: a guard that needs no listener."""
     if not isinstance(file, FileObject):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -427,6 +471,12 @@ def _are_same_rows(new: FileObjectList, old: FileObjectList) -> bool:
         if not is_same and _comparable(file, before=False) != _comparable(before, before=True):
             return False
     return True
+
+
+def _have_other_keys(one: FileObject, other: FileObject) -> bool:
+    """Return whether files are certainly different, without a look at all that is known of them."""
+    known, of_other = file_state(one).known, file_state(other).known
+    return known is not None and of_other is not None and known.key != of_other.key
 
 
 def _comparable(value: object, *, before: bool) -> object:

@@ -42,7 +42,7 @@ from filecolumn.orm.attributes import (
 )
 from filecolumn.orm.column import StoredObject, permit_write, wrong_type_error
 from filecolumn.orm.creation import record_created
-from filecolumn.orm.flush import SessionFiles, files_of, find_files
+from filecolumn.orm.flush import Flush, SessionFiles, files_of, find_files
 from filecolumn.orm.statements.clauses import Compilation, compile_union, compiles_around
 from filecolumn.orm.statements.units import on_execute
 
@@ -219,13 +219,13 @@ def _before_flush(session: Session, context: UOWTransaction, instances: Sequence
         files.flush = None
         files.revoke_permits()
     written = _with_files((*session.new, *session.dirty), file_attributes)
-    deleted: list[State] = []
-    if gone := session.deleted:
-        deleted = [state for state, _ in _with_files(gone, row_attributes)]
+    gone = session.deleted
+    deleted = _with_files(gone, row_attributes) if gone else []
     if instances is not None:
         chosen = {id(instance) for instance in instances}
-        written = [(state, attributes) for state, attributes in written if id(state.obj()) in chosen]
-        deleted = [state for state in deleted if id(state.obj()) in chosen]
+        written, deleted = (
+            [each for each in found if id(each[0].obj()) in chosen] for found in (written, deleted)
+        )
     if written or deleted:
         files_of(session).begin_flush(session).settle(written, deleted)
 
@@ -254,15 +254,18 @@ def _before_write(mapper: Mapper[object], connection: Connection, state: State) 
         flush.clear_replaced(state)
         attributes = file_attributes(state.mapper)
         flush.settle(((state, attributes),), ())
-        _permit_files(files, state, attributes)
+        _permit_files(files, flush, state, attributes)
 
 
-def _permit_files(files: SessionFiles, state: State, attributes: Sequence[FileAttribute]) -> None:
+def _permit_files(
+    files: SessionFiles, flush: Flush, state: State, attributes: Sequence[FileAttribute]
+) -> None:
     """Permit the flush to write the files of the row, once; no other statement may."""
     held = state.dict
     for attribute in attributes:
         if (value := held.get(attribute.key)) is not None:
-            files.permits.append(permit_write(value, state, attribute.key))
+            texts = flush.kept_texts(state, attribute.key)
+            files.permits.append(permit_write(value, state, attribute.key, texts))
 
 
 def _before_delete(mapper: Mapper[object], connection: Connection, state: State) -> None:
@@ -270,8 +273,7 @@ def _before_delete(mapper: Mapper[object], connection: Connection, state: State)
     if (session := state.session) is not None:
         files = files_of(session)
         flush = files.flush or files.begin_flush(session)
-        flush.forget(state)
-        flush.settle((), (state,))
+        flush.delete(state)
 
 
 def _after_flush(session: Session, context: UOWTransaction) -> None:

@@ -35,7 +35,7 @@ from filecolumn.errors import (
 )
 from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts
-from filecolumn.files.file import FileObject, file_state, file_with, undecoded
+from filecolumn.files.file import FileObject, file_state, file_with, is_untouched, row_facts, undecoded
 from filecolumn.files.file_list import FileObjectList, list_state
 from filecolumn.files.grants import ref_of_grant, used_error
 from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
@@ -57,7 +57,7 @@ from filecolumn.orm.attributes import (
 from filecolumn.orm.column import WritePermit, end_permits
 from filecolumn.orm.defaults import fill_default
 from filecolumn.orm.homes import Home, Homes
-from filecolumn.orm.rereading import Rereading, identities_of
+from filecolumn.orm.rereading import Rereading
 from filecolumn.orm.rows import RowValues, rows_for_update
 from filecolumn.orm.slots import (
     CommittedFile,
@@ -118,7 +118,7 @@ class Change:
         state: State,
         attribute: FileAttribute,
         files: Sequence[FileObject] = (),
-        kept: Mapping[int, FileState] = NOTHING,
+        kept: Mapping[int, FileObject] = NOTHING,
         *,
         is_deleted: bool = False,
     ) -> None:
@@ -148,20 +148,20 @@ class Change:
 
     def check_kept(self) -> None:
         """Note where kept files are; raise what makes it impossible to write them again."""
-        self.kept_texts = {key: file.row for key, file in self.kept.items()}
+        self.kept_texts = {key: undecoded(file) for key, file in self.kept.items()}
         self.kept_refs = check_kept(self.attribute, self.kept.values())
 
     def keep_nothing(self) -> list[Slot]:
         """Make a slot of each file that the row was to keep, since nobody can tell whether it has them."""
         slots = slots_of(self.state, self.attribute, self.files)
         new = [slot for slot in slots if id(slot.file) in self.kept]
-        self.kept, self.kept_refs = {}, set()
+        self.kept, self.kept_texts, self.kept_refs = NOTHING, NOTHING, set()
         self.slots += new
         return new
 
 
-Written = Iterable[tuple[State, Sequence[FileAttribute]]]
-"""Instances that a flush writes, each with its file attributes."""
+Written = Collection[tuple[State, Sequence[FileAttribute]]]
+"""Instances that a flush writes or deletes, each with what holds its files."""
 
 
 class Flush:
@@ -185,8 +185,11 @@ class Flush:
         """What rows get that were there before."""
         self._rereadings: dict[Home, Rereading] = {}
 
-    def settle(self, written: Written, deleted: Collection[State]) -> None:
-        """Make the files of rows that are about to be written or deleted what they are to be."""
+    def settle(self, written: Written, deleted: Written) -> None:
+        """Make the files of rows that are about to be written or deleted what they are to be.
+
+        Of what is *deleted* also columns are named that its class does not map: see `row_attributes`.
+        """
         changes = self._collect(written)
         if deleted:
             changes += self._deletions(deleted)
@@ -224,11 +227,11 @@ class Flush:
                 changes.append(Change(state, attribute, files, kept))
         return changes
 
-    def _deletions(self, deleted: Iterable[State]) -> Iterator[Change]:
-        """Yield the attributes of rows that are to be deleted, also of columns that their class does not map."""
-        for state in deleted:
+    def _deletions(self, deleted: Written) -> Iterator[Change]:
+        """Yield the attributes of rows that are to be deleted."""
+        for state, attributes in deleted:
             if state not in self._deleted:
-                for attribute in row_attributes(state.mapper):
+                for attribute in attributes:
                     attribute.check_deleted()
                     yield Change(state, attribute, is_deleted=True)
 
@@ -275,10 +278,11 @@ class Flush:
             self._settled[change.state, change.attribute.key] = change
             if change.state.key is not None:
                 self._arrived += [slot for slot in change.slots if slot.use is not Use.KEEP]
+        by_mapper: defaultdict[Mapper[object], list[State]] = defaultdict(list)
         for state in rows:
-            rereading = self._rereadings.setdefault(self._unit.homes.of(state.mapper), Rereading())
-            for table, key, identity in identities_of(state):
-                rereading.add(table, key, (identity,))
+            by_mapper[state.mapper].append(state)
+        for mapper, states in by_mapper.items():
+            self._rereadings.setdefault(self._unit.homes.of(mapper), Rereading()).add_states(mapper, states)
 
     def clear_replaced(self, state: State) -> None:
         """Set the files that a new instance does not name to none, if it takes the place of a deleted one.
@@ -296,33 +300,30 @@ class Flush:
             if attribute.key not in state.dict:
                 set_attribute(instance, attribute.key, [] if attribute.type.multiple else None)
 
-    def forget(self, state: State) -> None:
-        """Note that the row of *state* is deleted after all, so that nothing is attached to it."""
-        for attribute in row_attributes(state.mapper):
+    def kept_texts(self, state: State, key: str) -> Mapping[int, object]:
+        """Return the JSON of files that a row keeps, by `id`: what is not decoded may be written as it is."""
+        change = self._settled.get((state, key))
+        return NOTHING if change is None else change.kept_texts
+
+    def delete(self, state: State) -> None:
+        """Settle that a row is deleted after all: nothing is attached to it."""
+        if state in self._deleted and not self._settled:
+            return
+        attributes = row_attributes(state.mapper)
+        for attribute in attributes:
             self._settled.pop((state, attribute.key), None)
+        self.settle((), ((state, attributes),))
 
     def finish(self) -> None:
         """Attach the files: their rows are written."""
         if self._given_up:
             self._reread()
-        frame = self._unit.frame
         for change in self._settled.values():
             state, key = change.state, change.attribute.key
             value = state.dict.get(key)
-            if value is None or state.session is not self._session:
-                continue
-            present = set(map(id, files_in(value)))
-            for slot in change.slots:
-                if id(slot.file) in present:
-                    self._unit.attach(slot)
-            for file in change.kept.values():
-                # a listener may have changed it since
-                self._unit.note_flushed(file)
-            if isinstance(value, FileObjectList):
-                of_list = list_state(value)
-                if (before := of_list.flushed(value)) is not None:
-                    frame.rewritten_lists.setdefault(id(of_list), (of_list, before))
-            track(state, key, value)
+            if value is not None and state.session is self._session:
+                self._unit.attach_files(change, value)
+                track(state, key, value)
         self._unit.withdraw_unattached()
         if self._unit.moved:
             self._unit.reassert_moved()
@@ -371,15 +372,14 @@ def _are(settled: Sequence[FileObject], files: Sequence[FileObject]) -> bool:
     return list(map(id, settled)) == list(map(id, files))
 
 
-def _kept(state: State, key: str, files: Sequence[FileObject]) -> dict[int, FileState]:
+def _kept(state: State, key: str, files: Sequence[FileObject]) -> dict[int, FileObject]:
     """Return the files of a list that its row keeps as they are, by `id`."""
     seen = (_seen_files(state, key) or ()) if state.key is not None else ()
     had = set(map(id, seen))
     # one that stands in the list twice is copied
     if not had or len(set(map(id, files))) < len(files):
         return {}
-    states = {id(file): file_state(file) for file in files if id(file) in had}
-    return {key: file for key, file in states.items() if file.is_untouched}
+    return {id(file): file for file in files if id(file) in had and is_untouched(file)}
 
 
 # Storing
@@ -584,7 +584,7 @@ def _is_text_of(change: Change, seen: Sequence[FileObject], row: RowValues) -> b
 
 def _have_same_facts(seen: Sequence[FileObject], now: Sequence[FileObject]) -> bool:
     """Return whether a row has the facts that the session saw; CorruptFileMetadataError if one cannot be read."""
-    facts = [[file_state(file).row_facts for file in files] for files in (seen, now)]
+    facts = [list(map(row_facts, files)) for files in (seen, now)]
     return facts[0] == facts[1]
 
 
@@ -626,7 +626,7 @@ def committed_files(
             continue
         home = unit.homes.of(state.mapper)
         if change.is_compared:
-            for seen, file in _pairs(change, row):
+            for seen, file in _given_up(change, row):
                 found.append(CommittedFile(change.row, home, ref_of(file), file, (seen,)))
             continue
         by_ref: defaultdict[ObjectRef, list[FileState]] = defaultdict(list)
@@ -638,17 +638,27 @@ def committed_files(
     return found
 
 
-def _pairs(change: Change, row: RowValues) -> Iterator[tuple[FileState, FileState]]:
-    """Yield what the session saw in an attribute, and its row has now, apart from what it keeps."""
+def _given_up(change: Change, row: RowValues) -> Iterator[tuple[FileState, FileState]]:
+    """Yield what the session saw in an attribute and is not kept, and the same as the row has it.
+
+    The session's own object says it too, unless it was read as another column's, or means something else by now.
+    """
     before = _seen_files(change.state, change.attribute.key) or ()
     if len(before) == len(change.kept):
         return
+    allowed = change.attribute.type.allowed_backends
     with suppress(CorruptFileMetadataError):
-        for seen, file in zip(before, row.files(change.attribute), strict=True):
-            if id(seen) not in change.kept:
-                pair = file_state(seen), file_state(file)
-                pair[1].decode_with(pair[0])
-                yield pair
+        for index, each in enumerate(before):
+            if id(each) in change.kept:
+                continue
+            seen = file_state(each)
+            seen.decode()
+            if isinstance(seen.content, Stored) and seen.allowed == allowed:
+                yield seen, seen
+                continue
+            file = file_state(row.files(change.attribute)[index])
+            file.decode()
+            yield seen, file
 
 
 def kept_by_home(unit: Unit, changes: Iterable[Change]) -> dict[Home, set[ObjectRef]]:
@@ -940,6 +950,21 @@ class Unit:
         """Doom a new key that its row did not take; a drain looks for a row before it deletes."""
         if (at := slot.home.at) is not None:
             transitions.doom_unchecked(slot.home.connection, at.ledger, [slot.ref])
+
+    def attach_files(self, change: Change, value: FileObject | FileObjectList) -> None:
+        """Note that a row has the files of an attribute now, as far as its *value* still has them."""
+        present = set(map(id, files_in(value)))
+        for slot in change.slots:
+            if id(slot.file) in present:
+                self.attach(slot)
+        for file in change.kept.values():
+            if not is_untouched(file):
+                # a listener has changed it since
+                self.note_flushed(file_state(file))
+        if isinstance(value, FileObjectList):
+            of_list = list_state(value)
+            if (before := of_list.flushed(value)) is not None:
+                self.frame.rewritten_lists.setdefault(id(of_list), (of_list, before))
 
     def attach(self, slot: Slot) -> None:
         """Note that a row has the slot's file now."""

@@ -6,7 +6,7 @@ the statement.  What a row still holds was not given up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,7 +18,6 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
-    bindparam,
     null,
     select,
 )
@@ -34,9 +33,9 @@ from filecolumn.orm.attributes import FileAttribute, TableKey, key_in, key_names
 from filecolumn.orm.catalogue import rules_of
 from filecolumn.orm.column import StoredObject
 from filecolumn.orm.references import ReferencedKeys, UndecodableError, raw_text, referenced_keys
-from filecolumn.orm.rows import BATCH, rows_in
+from filecolumn.orm.rows import BATCH, bind_identities, key_bound, rows_in
 
-__all__ = ("Rereading", "identities_of")
+__all__ = ("Rereading",)
 
 Identity = tuple[object, ...]
 Key = tuple[ColumnElement[Any], ...]
@@ -65,6 +64,22 @@ class Rereading:
     def add_of(self, mapper: Mapper[object], identities: Sequence[Identity]) -> None:
         """Add rows by their mapper's primary key."""
         for table, key in _keys_by_table(mapper)[1].items():
+            self.add(table, key.columns, map(key.identity, identities))
+
+    def add_states(self, mapper: Mapper[object], states: Iterable[InstanceState[object]]) -> None:
+        """Add the rows of instances: twice where the flush changes the primary key, as it was and as it will be."""
+        names, keys = _keys_by_table(mapper)
+        identities: dict[Identity, None] = {}
+        for state in states:
+            if state.key is None:
+                continue
+            before = state.key[1]
+            identities[before] = None
+            held = state.dict
+            identities[tuple([held.get(name, value) for name, value in zip(names, before, strict=True)])] = (
+                None
+            )
+        for table, key in keys.items():
             self.add(table, key.columns, map(key.identity, identities))
 
     def read(self, connection: Connection, ledger: Ledger | None = None) -> None:
@@ -112,23 +127,6 @@ class Rereading:
             self.unread.append(found)
 
 
-def identities_of(
-    state: InstanceState[object],
-) -> Iterator[tuple[Table, Sequence[ColumnElement[Any]], Identity]]:
-    """Yield the tables that hold file columns of a row, each with its key there.
-
-    Twice where the flush changes the primary key: before, and after.
-    """
-    if state.key is None:
-        return
-    before = state.key[1]
-    names, keys = _keys_by_table(state.mapper)
-    now = tuple(state.dict.get(name, value) for name, value in zip(names, before, strict=True))
-    for table, key in keys.items():
-        for identity in dict.fromkeys((before, now)):
-            yield table, key.columns, key.identity(identity)
-
-
 Keys = Mapping[Table, TableKey]
 
 _tables: WeakKeyDictionary[Mapper[object], tuple[Sequence[FileAttribute], Sequence[str], Keys]] = (
@@ -160,10 +158,10 @@ def _query(
     if len(key) == 1:
         statement = prepared(
             table.metadata,
-            (_query, table, key[0], len(table.columns), dialect.name, ledger),
-            lambda: _selected(table, dialect, ledger, key[0].in_(bindparam("identities", expanding=True))),
+            (_query, table, key[0], len(table.columns), dialect.name, ledger, len(identities) == 1),
+            lambda: _selected(table, dialect, ledger, key_bound(key[0], identities)),
         )
-        return statement, {"identities": [identity[0] for identity in identities]}
+        return statement, bind_identities(identities)
     return _selected(table, dialect, ledger, rows_in(key, identities)), {}
 
 

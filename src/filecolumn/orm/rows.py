@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
@@ -37,6 +37,8 @@ __all__ = (
     "Finder",
     "MatchedRow",
     "RowValues",
+    "bind_identities",
+    "key_bound",
     "lock",
     "rows_for_update",
     "rows_in",
@@ -110,9 +112,10 @@ def _select(
 def _rows(
     connection: Connection, mapper: Mapper[object], identities: Sequence[tuple[object, ...]]
 ) -> Iterator[tuple[tuple[object, ...], RowValues]]:
-    names = [attribute.key for attribute in row_attributes(mapper)]
+    attributes = row_attributes(mapper)
+    names = [attribute.key for attribute in attributes]
     width = len(mapper.primary_key)
-    for row in connection.execute(*_query(mapper, identities, connection.dialect)):
+    for row in connection.execute(*_query(mapper, attributes, identities, connection.dialect)):
         values = iter(row)
         identity = tuple(islice(values, width))
         yield identity, RowValues(connection.dialect, dict(zip(names, values, strict=True)))
@@ -120,29 +123,50 @@ def _rows(
 
 Query = Select[*tuple[object, ...]]
 
-_by_one: WeakKeyDictionary[Mapper[object], dict[str, tuple[Sequence[FileAttribute], Query]]] = (
+_by_key: WeakKeyDictionary[Mapper[object], dict[tuple[str, bool], tuple[Sequence[FileAttribute], Query]]] = (
     WeakKeyDictionary()
 )
-"""The queries by a primary key of one column, by kind of database, each for the file attributes of its mapper."""
+"""The queries by a primary key of one column, for the file attributes of its mapper.
+
+One for each kind of database, for one row and for several.
+"""
 
 
 def _query(
-    mapper: Mapper[object], identities: Sequence[tuple[object, ...]], dialect: Dialect
+    mapper: Mapper[object],
+    attributes: Sequence[FileAttribute],
+    identities: Sequence[tuple[object, ...]],
+    dialect: Dialect,
 ) -> tuple[Query, dict[str, object]]:
     primary_key = mapper.primary_key
     if len(primary_key) != 1:
-        return _selected(mapper, dialect).where(rows_in(primary_key, identities)), {}
-    attributes = row_attributes(mapper)
-    of_mapper = _by_one.setdefault(mapper, {})
-    known = of_mapper.get(dialect.name)
+        return _selected(mapper, attributes, dialect).where(rows_in(primary_key, identities)), {}
+    of_mapper = _by_key.get(mapper)
+    if of_mapper is None:
+        of_mapper = _by_key[mapper] = {}
+    is_one = len(identities) == 1
+    known = of_mapper.get((dialect.name, is_one))
     if known is None or known[0] is not attributes:
-        is_one = primary_key[0].in_(bindparam("identities", expanding=True))
-        known = of_mapper[dialect.name] = attributes, _selected(mapper, dialect).where(is_one)
-    return known[1], {"identities": [identity[0] for identity in identities]}
+        query = _selected(mapper, attributes, dialect).where(key_bound(primary_key[0], identities))
+        known = of_mapper[dialect.name, is_one] = attributes, query
+    return known[1], bind_identities(identities)
 
 
-def _selected(mapper: Mapper[object], dialect: Dialect) -> Query:
-    columns = [raw_text(attribute.column, dialect) for attribute in row_attributes(mapper)]
+def key_bound(column: ColumnElement[Any], identities: Sized) -> ColumnElement[bool]:
+    """Match the rows of `bind_identities` by a key of one column: other SQL for one row than for several."""
+    if len(identities) == 1:
+        return column == bindparam("identities")
+    return column.in_(bindparam("identities", expanding=True))
+
+
+def bind_identities(identities: Sequence[tuple[object, ...]]) -> dict[str, object]:
+    """Return the parameters of `key_bound`."""
+    values = [identity[0] for identity in identities]
+    return {"identities": values[0] if len(values) == 1 else values}
+
+
+def _selected(mapper: Mapper[object], attributes: Sequence[FileAttribute], dialect: Dialect) -> Query:
+    columns = [raw_text(attribute.column, dialect) for attribute in attributes]
     selected = select(*mapper.primary_key, *columns).select_from(mapper.persist_selectable)
     return selected.with_for_update()
 

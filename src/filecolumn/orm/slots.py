@@ -19,8 +19,8 @@ from filecolumn.errors import (
     StaleUploadError,
 )
 from filecolumn.files import execution
-from filecolumn.files.facts import FileFacts, stored_in
-from filecolumn.files.file import FileObject, file_state, no_content
+from filecolumn.files.facts import FileFacts, place_in_row, stored_in
+from filecolumn.files.file import FileObject, file_state, no_content, undecoded
 from filecolumn.files.file_list import FileObjectList, replace_file
 from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
 from filecolumn.files.taking import Take
@@ -157,14 +157,23 @@ def target_of(slot: Slot) -> str:
 # What is wrong with them
 
 
-def check_kept(attribute: FileAttribute, files: Iterable[FileState]) -> set[ObjectRef]:
-    """Return where files are that their row keeps; raise what makes it impossible to write them again."""
+def check_kept(attribute: FileAttribute, files: Iterable[FileObject]) -> set[ObjectRef]:
+    """Return where files are that their row keeps; raise what makes it impossible to write them again.
+
+    What is decoded after it has to be encoded again; the others are written as they were read.
+    """
     refs: set[ObjectRef] = set()
     for file in files:
-        file.decode()
-        if file.allowed is None:
-            file.restrict(attribute.type.allowed_backends)
-        refs.add(ref_of(file))
+        text = undecoded(file)
+        name, key = (place_in_row(text) if isinstance(text, str) else None) or (None, "")
+        if name is not None:
+            refs.add((storages.resolve(name), key))
+            continue
+        state = file_state(file)
+        state.decode()
+        if state.allowed is None:
+            state.restrict(attribute.type.allowed_backends)
+        refs.add(ref_of(state))
     return refs
 
 
