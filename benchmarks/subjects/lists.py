@@ -37,7 +37,7 @@ MEASURES = (
             title=f"append a file to {files:,}, commit",
             work=append,
             needs="lists",
-            usual=5,
+            usual=8,
             amount=files,
         )
         for files in (10, 100, 1000)
