@@ -276,6 +276,9 @@ class Flush:
                 self._deleted.add(change.state)
                 continue
             self._settled[change.state, change.attribute.key] = change
+            if Use.COPY in [slot.use for slot in change.slots]:
+                # they stand where the originals were
+                change.files = files_in(change.state.dict.get(change.attribute.key))
             if change.state.key is not None:
                 self._arrived += [slot for slot in change.slots if slot.use is not Use.KEEP]
         by_mapper: defaultdict[Mapper[object], list[State]] = defaultdict(list)
