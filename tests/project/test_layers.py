@@ -26,6 +26,8 @@ ORDER = (
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 
 REGISTRATIONS = {
+    "atexit.register",
+    "before_closing",
     "event.listen",
     "os.register_at_fork",
     "pytest.register_assert_rewrite",
