@@ -13,8 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filecolumn import CorruptFileMetadataError
-from filecolumn.files._msgspec import facts_by_msgspec
-from filecolumn.files.facts import FileFacts, facts_by_pattern, facts_from_row, row_from_facts
+from filecolumn.files._msgspec import decoded_row
+from filecolumn.files.facts import FileFacts, facts_by_pattern, facts_from_row, reader_of, row_from_facts
+
+facts_by_msgspec = reader_of(decoded_row)
 
 READERS = [facts_by_pattern, facts_by_msgspec]
 ROW: dict[str, object] = {

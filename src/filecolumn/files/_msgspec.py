@@ -1,4 +1,4 @@
-"""Reads rows with msgspec; imported where it is installed, when the first row is read."""
+"""Decodes rows with msgspec; imported where it is installed, when the first row is read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from typing import Any
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 
-from filecolumn.files.facts import MAX_INTEGER, NO_DATA, FileFacts, bounded, clean_media_type
-from filecolumn.naming import DEFAULT_CONTENT_TYPE, clean_filename
-
-__all__ = ("facts_by_msgspec",)
+__all__ = ("Row", "decoded_row")
 
 
-class _Row(Struct, forbid_unknown_fields=True):
+class Row(Struct, forbid_unknown_fields=True):
     """A row of this version or of advanced-alchemy, without anything that needs a second look."""
 
     filename: str
@@ -29,33 +26,12 @@ class _Row(Struct, forbid_unknown_fields=True):
     v: int | None = None
 
 
-_decode = Decoder(_Row).decode
+_decode = Decoder(Row).decode
 
 
-def facts_by_msgspec(text: str) -> FileFacts | None:
-    """Read a row; None for what msgspec refuses, and json may take: lone surrogates, keys that are not known."""
+def decoded_row(text: str) -> Row | None:
+    """Decode a row; None for what msgspec refuses, and json may take: lone surrogates, keys that are not known."""
     try:
-        row = _decode(text)
-        filename, key = row.filename, row.to_filename
-        is_known = bool(filename) and (bool(key) if key is not None else row.backend is not None)
-        if not (is_known and _fits(row.size, 0) and _fits(row.last_modified, -MAX_INTEGER)):
-            return None
-        return FileFacts(
-            filename=clean_filename(filename),
-            key=key or filename,
-            foreign=key is None,
-            backend=row.backend,
-            content_type=clean_media_type(row.content_type or DEFAULT_CONTENT_TYPE),
-            size=row.size,
-            checksum=row.checksum,
-            etag=row.etag,
-            version_id=row.version_id,
-            last_modified=row.last_modified,
-            metadata=bounded(row.metadata) if row.metadata else NO_DATA,
-        )
-    except (DecodeError, ValueError, RecursionError):
+        return _decode(text)
+    except (DecodeError, UnicodeEncodeError, RecursionError):
         return None
-
-
-def _fits(number: float | None, least: int) -> bool:
-    return number is None or least <= number <= MAX_INTEGER

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from itertools import chain
-from typing import Literal, NoReturn, TypeGuard, cast
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeGuard, cast
 
 from filecolumn.backends.base import Stat
 from filecolumn.errors import ContentRejectedError, CorruptFileMetadataError, InvalidKeyError
@@ -24,24 +24,24 @@ from filecolumn.naming import (
     clean_filename,
 )
 
+if TYPE_CHECKING:
+    from filecolumn.files._msgspec import Row
+
 __all__ = (
-    "MAX_INTEGER",
-    "NO_DATA",
     "PUBLIC_FIELDS",
     "FileFacts",
     "Json",
     "JsonObject",
     "NotAList",
     "PublicField",
-    "bounded",
     "checked_metadata",
-    "clean_media_type",
     "facts_by_pattern",
     "facts_from_row",
     "known_time",
     "place_in_row",
     "public_from_facts",
     "read_only",
+    "reader_of",
     "row_from_facts",
     "rows_of",
     "stored_in",
@@ -257,10 +257,40 @@ def facts_from_row(value: object) -> FileFacts:
 def _text_reader() -> Callable[[str], FileFacts | None]:
     """Return what reads text fastest: msgspec where it is installed."""
     try:
-        from filecolumn.files._msgspec import facts_by_msgspec  # noqa: PLC0415 - msgspec may be missing
+        from filecolumn.files._msgspec import decoded_row  # noqa: PLC0415 - msgspec may be missing
     except ImportError:
         return facts_by_pattern
-    return facts_by_msgspec
+    return reader_of(decoded_row)
+
+
+def reader_of(decode: Callable[[str], Row | None]) -> Callable[[str], FileFacts | None]:
+    """Return what reads a row that *decode* takes; it reads None where the row needs a second look."""
+
+    def read(text: str) -> FileFacts | None:
+        if (row := decode(text)) is None or not row.filename:
+            return None
+        key, size, time = row.to_filename, row.size, row.last_modified
+        is_known = bool(key) if key is not None else row.backend is not None
+        if not (is_known and (size is None or _fits(size)) and (time is None or _fits(abs(time)))):
+            return None
+        try:
+            return FileFacts(
+                filename=clean_filename(row.filename),
+                key=key or row.filename,
+                foreign=key is None,
+                backend=row.backend,
+                content_type=_media_type(row.content_type or DEFAULT_CONTENT_TYPE),
+                size=size,
+                checksum=row.checksum,
+                etag=row.etag,
+                version_id=row.version_id,
+                last_modified=time,
+                metadata=_bounded(row.metadata) if row.metadata else NO_DATA,
+            )
+        except ValueError:
+            return None
+
+    return read
 
 
 _ASCII = r"[ !#-\[\]-~]"
@@ -311,7 +341,7 @@ def facts_by_pattern(text: str) -> FileFacts | None:
             etag=None if etag is None else etag.replace('\\"', '"'),
             version_id=version,
             last_modified=None if modified is None else float(modified),
-            metadata=NO_DATA if metadata == "{}" else bounded(_DECODER.decode(metadata)),
+            metadata=NO_DATA if metadata == "{}" else _bounded(_DECODER.decode(metadata)),
         )
     except (ValueError, RecursionError):
         return None
@@ -356,7 +386,7 @@ def _facts_of(row: object) -> FileFacts:
         key=key or filename,
         foreign=key is None,
         backend=_string(row, "backend"),
-        content_type=clean_media_type(_string(row, "content_type") or DEFAULT_CONTENT_TYPE),
+        content_type=_media_type(_string(row, "content_type") or DEFAULT_CONTENT_TYPE),
         size=_size(row),
         checksum=_string(row, "checksum"),
         etag=_string(row, "etag"),
@@ -365,7 +395,7 @@ def _facts_of(row: object) -> FileFacts:
         metadata=_metadata(row),
         unknown=NO_DATA
         if row.keys() <= _KNOWN
-        else bounded({name: item for name, item in row.items() if name not in _KNOWN}),
+        else _bounded({name: item for name, item in row.items() if name not in _KNOWN}),
     )
 
 
@@ -578,7 +608,7 @@ def _metadata(row: JsonObject) -> JsonObject:
     if metadata is None:
         return {}
     if _is_json_object(metadata):
-        return bounded(metadata)
+        return _bounded(metadata)
     raise CorruptFileMetadataError(f"'metadata' of a file's row must be an object, not {_kind(metadata)}")
 
 
@@ -598,7 +628,7 @@ _STYLES = (
 )
 
 
-def clean_media_type(content_type: str) -> str:
+def _media_type(content_type: str) -> str:
     """Return the media type of a row, cleaned; what is checked once is remembered, unless it is longer than any."""
     return (
         _checked_type(content_type)
@@ -617,7 +647,7 @@ def _shown(filename: str) -> str:
         raise CorruptFileMetadataError("'filename' of a file's row is not valid Unicode") from error
 
 
-def bounded(value: JsonObject) -> JsonObject:
+def _bounded(value: JsonObject) -> JsonObject:
     """Return a part of a row; CorruptFileMetadataError if it has too many levels."""
     if _is_deeper(value, _MAX_ROW_DEPTH):
         raise CorruptFileMetadataError("a file's row has too many levels")
