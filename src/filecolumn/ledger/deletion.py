@@ -14,7 +14,7 @@ from threading import Lock
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine
-from sqlalchemy.pool import Pool
+from sqlalchemy.pool import Pool, QueuePool
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from filecolumn._failpoints import failpoint
@@ -119,11 +119,13 @@ class _Deleted:
             return self._take(at)
 
     def take(self, pool: Pool | None) -> list[tuple[LedgerAt, set[ObjectRef]]]:
-        """Return what is to be recorded in the database of a pool, or in all that can be asked from here."""
-        in_async = execution.in_async()
+        """Return what is to be recorded in the database of a pool, or in all that are connected and can be asked."""
         with self._lock:
-            known = [engine for engine in self._of if in_async or not engine.dialect.is_async]
-            engines = [engine for engine in known if pool is None or engine.pool is pool]
+            engines = [
+                engine
+                for engine in self._of
+                if (_is_connected(engine) if pool is None else engine.pool is pool)
+            ]
             ledgers = [LedgerAt(engine, ledger) for engine in engines for ledger in self._of[engine]]
             return [(at, self._take(at)) for at in ledgers]
 
@@ -133,6 +135,16 @@ class _Deleted:
         if not of_engine:
             del self._of[at.engine]
         return refs
+
+
+def _is_connected(engine: Engine) -> bool:
+    """Return whether an engine has a connection that is free, and may be used from here.
+
+    One that was disposed of is not to connect again, and a database in memory is gone with its connection.
+    """
+    pool = engine.pool
+    is_free = isinstance(pool, QueuePool) and pool.checkedin() > 0
+    return is_free and (execution.in_async() or not engine.dialect.is_async)
 
 
 _deleted = _Deleted()

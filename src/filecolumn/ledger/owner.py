@@ -363,7 +363,7 @@ def generation_column(ledger: Ledger) -> ColumnElement[str]:
     return _generation(ledger).scalar_subquery()
 
 
-def _generation(ledger: Ledger) -> Select[tuple[str]]:
+def _generation(ledger: Ledger) -> Select[str]:
     return select(ledger.meta.c.value).where(ledger.meta.c.name == GENERATION)
 
 
