@@ -477,10 +477,7 @@ def _transfer(unit: Unit, uploads: Sequence[tuple[Slot, Upload]]) -> None:
     if chosen:
         _refuse_overwriting(chosen)
     try:
-        noted: set[Upload] = set()
-        for upload in by_op.values():
-            _note_upload(unit.frame, upload, noted)
-            noted.add(upload)
+        _note_uploads(unit.frame, by_op.values())
         if chosen:
             unit.reserve(chosen)
         execution.transfer(list(by_op), done)
@@ -499,12 +496,16 @@ def _refuse_overwriting(chosen: Iterable[Slot]) -> None:
             raise overwriting_error(op)
 
 
-def _note_upload(frame: Frame, upload: Upload, others: set[Upload]) -> None:
-    """Note an upload before it begins; ObjectExistsError for a key that another upload of this transaction has."""
-    known = frame.uploads.get(upload.ref)
-    if known is not None and (known.done or known in others):
-        raise ObjectExistsError(f"the storage key {upload.op.key!r} is used twice in one transaction")
-    frame.uploads[upload.ref] = upload
+def _note_uploads(frame: Frame, uploads: Iterable[Upload]) -> None:
+    """Note uploads before they begin; ObjectExistsError for a key that another upload of this transaction has."""
+    others: set[ObjectRef] = set()
+    for upload in uploads:
+        ref = upload.ref
+        known = frame.uploads.get(ref)
+        if known is not None and (known.done or ref in others):
+            raise ObjectExistsError(f"the storage key {upload.op.key!r} is used twice in one transaction")
+        others.add(ref)
+        frame.uploads[ref] = upload
 
 
 def copy(unit: Unit, slots: Iterable[Slot]) -> None:

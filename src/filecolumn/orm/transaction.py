@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, finalize
@@ -257,8 +257,9 @@ class Frame:
 
     def write_in(self, connection: Connection) -> None:
         """Note that rows of the frame are in what is now the innermost transaction of *connection*."""
-        if any(known() is connection for known, _ in self.written_in):
-            return
+        for known, _ in self.written_in:
+            if known() is connection:
+                return
         innermost = connection.get_nested_transaction() or connection.get_transaction()
         if innermost is not None:
             self.written_in.append((ReferenceType(connection), ReferenceType(innermost)))
@@ -321,13 +322,13 @@ class Frame:
         return self.removed.union(upload.ref for upload in unused if upload.deletable)
 
 
-@dataclass(slots=True, eq=False)
 class Frames:
     """The frames of one session: one for its transaction, one for each savepoint in it."""
 
-    _of: WeakKeyDictionary[SessionTransaction, Frame] = field(
-        default_factory=WeakKeyDictionary[SessionTransaction, Frame]
-    )
+    __slots__ = ("_of",)
+
+    def __init__(self) -> None:
+        self._of: dict[SessionTransaction, Frame] = {}
 
     def current(self, session: Session) -> tuple[Frame, Frame]:
         """Return the frame of the innermost savepoint (or the transaction), and that of the transaction."""
