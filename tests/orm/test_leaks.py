@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import gc
 import json
 import logging
 import pickle
@@ -32,7 +33,7 @@ from filecolumn.naming import RESERVED_FOLDER
 from tests.scenarios.drivers import AsyncDriver, Driver, SyncDriver, contents, stored
 from tests.scenarios.fixtures import STORAGES, make_storage
 from tests.scenarios.models import Document
-from tests.scenarios.records import insert_raw
+from tests.scenarios.records import file, insert_files, insert_raw
 from tests.scenarios.sqlite import driver
 
 __all__ = ("driver",)
@@ -318,3 +319,47 @@ async def test_what_is_deleted_is_nowhere_in_the_folder(
     # marks say which place the folder is, and which databases store in it
     left = [path for path in files_below(root) if RESERVED_FOLDER not in path.parts or "stage" in path.parts]
     assert left == []
+
+
+@pytest.mark.parametrize("driver", ["sync-file", "async-file"], indirect=True)
+@pytest.mark.parametrize("what", ["save", "replace", "delete", "rollback", "savepoint"])
+async def test_what_a_transaction_knew_waits_for_no_garbage_collector(
+    driver: Driver, storage: StorageBackend, what: str
+) -> None:
+    """It has the content of files."""
+
+    async def once(number: int) -> None:
+        async with driver.session() as session:
+            match what:
+                case "save":
+                    session.add(Document(file=file(b"new")))
+                case "replace":
+                    (await session.one(Document, number)).file = file(b"new")
+                case "delete":
+                    await session.delete(await session.one(Document, number))
+                case "savepoint":
+                    async with session.begin_nested():
+                        session.add(Document(file=file(b"new")))
+                        await session.flush()
+                case _:
+                    session.add(Document(file=file(b"new")))
+                    await session.flush()
+                    await session.rollback()
+            await session.commit()
+
+    await insert_files(driver, *(b"%d" % number for number in range(6)))
+    for number in (1, 2, 3):
+        await once(number)
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for number in (4, 5, 6):
+            await once(number)
+        gc.collect()
+        left = {type(each) for each in gc.garbage if type(each).__module__.startswith("filecolumn")}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left == set()

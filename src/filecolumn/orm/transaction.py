@@ -354,6 +354,8 @@ class Frames:
             frame.watch_end()
         for use in frame.uses:
             use.of.remove(use)
+        # what has the frame: else its files, with their content, would wait for the garbage collector
+        frame.uses.clear()
         outer = transaction.parent
         if transaction.nested and outer is not None and frame.committed:
             if _is_committed_by_release(frame.written_in):
