@@ -123,24 +123,24 @@ class Change:
         *,
         is_deleted: bool = False,
     ) -> None:
-        self.state = state
-        self.attribute = attribute
-        self.files = files
+        self.state: State = state
+        self.attribute: FileAttribute = attribute
+        self.files: Sequence[FileObject] = files
         """What the attribute will have."""
-        self.kept = kept
+        self.kept: Mapping[int, FileObject] = kept
         """Files that the row has and keeps as they are, by `id`.
 
         Nothing is to be decided about them: a list of a thousand files that gets another one has one slot.
         """
-        self.slots = slots_of(state, attribute, files, kept)
+        self.slots: list[Slot] = slots_of(state, attribute, files, kept)
         """One for each of the others."""
         self.kept_texts: Mapping[int, object] = NOTHING
         """The JSON of their rows, by `id`, if it was not decoded before."""
         self.kept_refs: set[ObjectRef] = set()
         """Where they are."""
-        self.is_compared = False
+        self.is_compared: bool = False
         """Whether the row was found to have, one for one, the files that the session saw."""
-        self.is_deleted = is_deleted
+        self.is_deleted: bool = is_deleted
 
     @property
     def row(self) -> RowKey:
@@ -796,9 +796,9 @@ class Unit:
     __slots__ = ("_added", "_used", "frame", "homes", "moved", "reserved", "written")
 
     def __init__(self, frame: Frame, homes: Homes) -> None:
-        self.frame = frame
+        self.frame: Frame = frame
         """That of the innermost savepoint, or of the transaction."""
-        self.homes = homes
+        self.homes: Homes = homes
         self.moved: dict[Home, set[ObjectRef]] = {}
         """What rows keep that other rows gave up, by home."""
         self.reserved: dict[ObjectRef, Home] = {}
@@ -1005,7 +1005,7 @@ class SessionFiles:
     __slots__ = ("flush", "frames", "permits")
 
     def __init__(self) -> None:
-        self.frames = Frames()
+        self.frames: Frames = Frames()
         self.flush: Flush | None = None
         """The flush that is under way."""
         self.permits: list[WritePermit] = []

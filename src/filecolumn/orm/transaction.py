@@ -159,7 +159,7 @@ class Frame:
 
     # no dataclass: each session makes one for a flush
     def __init__(self, outer: Frame | None = None) -> None:
-        self.outer = outer
+        self.outer: Frame | None = outer
         """The frame of the savepoint or transaction around it."""
         self.uploads: dict[ObjectRef, Upload] = {}
         self.attached: dict[ObjectRef, FileState] = {}
@@ -189,7 +189,7 @@ class Frame:
         """The storages that its flushes registered for, in its own transaction."""
         self.generations: dict[LedgerAt, int] = {}
         """The generations of the databases, as the transaction has read them before it removes anything."""
-        self.other_dml = False
+        self.other_dml: bool = False
         """Whether statements wrote rows past the flush: they may have copied what a row holds."""
         self.written_in: list[tuple[ReferenceType[Connection], ReferenceType[Transaction]]] = []
         """The connections that its flushes used, and in which transaction or savepoint of each its rows are."""
@@ -200,14 +200,14 @@ class Frame:
         """The connections that tell when COMMIT is sent."""
         self.tokens: dict[LedgerAt, Token] = {}
         """What the transaction left as a proof of its commit, where it adds no new key."""
-        self.joined = False
+        self.joined: bool = False
         """Whether somebody else ends the database's transaction."""
-        self.failure = ""
+        self.failure: str = ""
         """What the last error of a statement said: the database may have ended the transaction with it."""
         # How it ended
-        self.committed = False
+        self.committed: bool = False
         """Whether the database said so."""
-        self.commit_sent = False
+        self.commit_sent: bool = False
         """Whether COMMIT was on its way, so that only `committed` tells how it ended."""
         self.outcome: bool | None = None
         """What the database said when it was asked how the transaction ended."""
@@ -527,7 +527,7 @@ class HeardCommit:
     """Sends COMMIT, and tells before."""
 
     def __init__(self, send: Callable[[PoolProxiedConnection], None]) -> None:
-        self.send = send
+        self.send: Callable[[PoolProxiedConnection], None] = send
 
     def __call__(self, dbapi_connection: PoolProxiedConnection) -> None:
         for use in _uses.get(dbapi_connection, ()):
@@ -539,7 +539,7 @@ class HeardPrepare:
     """Sends what prepares a transaction of two phases, and tells before."""
 
     def __init__(self, send: Callable[[Connection, object], None]) -> None:
-        self.send = send
+        self.send: Callable[[Connection, object], None] = send
 
     def __call__(self, connection: Connection, xid: object) -> None:
         for use in _uses_of(connection):
