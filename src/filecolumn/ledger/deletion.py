@@ -7,6 +7,7 @@ whoever is killed in between leaves work that another finishes.
 from __future__ import annotations
 
 import atexit
+import os
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -102,6 +103,10 @@ class _Deleted:
     """
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all: in a process that was forked, as the first one records it."""
         self._of: WeakKeyDictionary[Engine, dict[Ledger, set[ObjectRef]]] = WeakKeyDictionary()
         self._since = time.monotonic()
         self._lock = Lock()
@@ -171,6 +176,8 @@ async def _record_deleted_async() -> None:
 
 before_closing(record_deleted, _record_deleted_async)
 atexit.register(record_deleted)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_deleted.forget)
 
 
 def _withheld(at: LedgerAt, refs: Collection[ObjectRef], generation: int | None) -> dict[ObjectRef, str]:

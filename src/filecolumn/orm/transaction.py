@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, finalize
 
@@ -485,6 +486,7 @@ def _in_transaction(connection: Connection) -> bool:
 _uses: WeakKeyDictionary[PoolProxiedConnection, list[Use]] = WeakKeyDictionary()
 """By what a connection has from its pool; several if it was given to several sessions."""
 _heard: WeakSet[Dialect] = WeakSet()
+_hearing = Lock()
 
 
 def watch(connection: Connection, at: LedgerAt | None, frame: Frame, root: Frame, *, joined: bool) -> None:
@@ -517,10 +519,14 @@ def _hear(engine: Engine) -> None:
     them on the engine, or on each connection, SQLAlchemy would look for listeners at every statement as well.
     """
     dialect = engine.dialect
-    _heard.add(dialect)
-    dialect.do_commit = HeardCommit(dialect.do_commit)  # type: ignore[method-assign]
-    dialect.do_prepare_twophase = HeardPrepare(dialect.do_prepare_twophase)  # type: ignore[method-assign]
-    event.listen(engine, "handle_error", _on_error)
+    with _hearing:
+        if dialect in _heard:
+            return
+        dialect.do_commit = HeardCommit(dialect.do_commit)  # type: ignore[method-assign]
+        dialect.do_prepare_twophase = HeardPrepare(dialect.do_prepare_twophase)  # type: ignore[method-assign]
+        event.listen(engine, "handle_error", _on_error)
+        # the last of all: another thread is not to commit before
+        _heard.add(dialect)
 
 
 class HeardCommit:
