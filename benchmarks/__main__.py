@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks import applications, calls, contenders, report
-from benchmarks.budgets import OURS, Outcome, judge
+from benchmarks.budgets import BUDGETS, OURS, Outcome, judge
 from benchmarks.measuring import Measure, Size
 from benchmarks.places import UnavailableError
 from benchmarks.runner import Taken, in_turn, processes
@@ -35,7 +35,7 @@ FIGURES: dict[str, tuple[str, Callable[[], Mapping[str, float]]]] = {
 class Run:
     """One run: what was measured, and what could not be."""
 
-    def __init__(self, size: Size, only: list[str], average: report.Average) -> None:
+    def __init__(self, size: Size, only: Sequence[str], average: report.Average) -> None:
         self.size = size
         self.average = average
         self.only = only
@@ -46,7 +46,7 @@ class Run:
 
     def chosen(self, name: str) -> bool:
         """Whether `--only` lets a measure run."""
-        return not self.only or any(fnmatch(name, f"*{pattern}*") for pattern in self.only)
+        return not self.only or any(fnmatch(name, pattern) for pattern in self.only)
 
     def subject(self, name: str) -> None:
         """Measure what has contenders."""
@@ -117,7 +117,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     sizes = parser.add_mutually_exclusive_group()
     for option, size, text in (
-        ("--quick", QUICK, "two rounds, less of everything, not what takes longest: about a minute"),
+        (
+            "--quick",
+            QUICK,
+            "two rounds, less of everything; without names only what has a budget: about a minute",
+        ),
         ("--full", FULL, "twice as many rounds"),
         ("--tiny", TINY, "only see that it works"),
     ):
@@ -147,16 +151,14 @@ def main() -> int:
     if arguments.list:
         _list()
         return 0
-    usual = [
-        name
-        for name in NAMES
-        if name not in SUBJECTS or SUBJECTS[name].in_quick or arguments.size is not QUICK
-    ]
-    run = Run(arguments.size, arguments.only, arguments.average)
-    return _run(run, arguments.subject or usual, arguments.json, check=arguments.check)
+    only = [f"*{pattern}*" for pattern in arguments.only]
+    if arguments.size is QUICK and not (only or arguments.subject):
+        only = [name for budget in BUDGETS for name in (budget.measure, budget.of)]
+    run = Run(arguments.size, only, arguments.average)
+    return _run(run, arguments.subject or NAMES, arguments.json, check=arguments.check)
 
 
-def _run(run: Run, names: list[str], path: Path, *, check: bool) -> int:
+def _run(run: Run, names: Sequence[str], path: Path, *, check: bool) -> int:
     facts = report.environment()
     report.show_environment(facts)
     found, left_out = contenders.find()

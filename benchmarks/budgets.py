@@ -77,6 +77,7 @@ _SHARED = (
 _LISTS = (
     "reads/select-lists-3-core reads/select-lists-3-orm reads/select-lists-20-core reads/select-lists-20-orm"
 )
+_REQUESTS = {"reference": "", "kind": "value", "metric": "requests", "unit": "a file"}
 _MICROSECONDS = {"kind": "added", "scale": 1e6, "unit": "us"}
 
 BUDGETS: tuple[Budget, ...] = (
@@ -96,6 +97,7 @@ BUDGETS: tuple[Budget, ...] = (
         reference=AA,
     ),
     *_against(_SHARED, 1.0, reference=S_FILE),
+    *_against("s3/save s3/save-async s3/save-50 s3/save-50-async", 1, **_REQUESTS),
     # lists
     *_against("lists/append-1000", 10, reference="", kind="value", scale=1e3, unit="ms"),
     *_against("lists/clear-2000", 1.5, reference=OURS, of="lists/clear-500"),

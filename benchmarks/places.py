@@ -60,7 +60,7 @@ def postgresql(names: Sequence[str]) -> Iterator[tuple[Places, Around | None]]:
 
 @contextmanager
 def s3(names: Sequence[str]) -> Iterator[tuple[Places, Around | None]]:
-    """Give each a bucket of its own on one server in this process, which counts its requests, and SQLite."""
+    """Give all a bucket on a server in this process, which counts requests, and each SQLite."""
     from tests.servers.s3_faults import S3Server  # noqa: PLC0415 - of the repository, not of the package
 
     with _folder() as folder, S3Server() as server:

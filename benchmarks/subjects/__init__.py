@@ -31,8 +31,6 @@ class Subject:
     place: PlaceFactory
     contenders: Callable[[], dict[str, type[Any]]] = _libraries
     """Those that may take part, by name."""
-    in_quick: bool = True
-    """Whether `--quick` measures it without being told."""
 
     def taking_part(self, measure: Measure) -> list[str]:
         """Return the contenders of a measure."""
@@ -57,7 +55,6 @@ SUBJECTS: dict[str, Subject] = {
         title="Files of 4 KiB, SQLite, both on a disk",
         measures=saves.SHORT,
         place=places.on_disk,
-        in_quick=False,
     ),
     "s3": Subject(
         title="Files of 4 KiB in S3 on this machine, SQLite", measures=saves.IN_S3, place=places.s3
@@ -99,11 +96,8 @@ SUBJECTS: dict[str, Subject] = {
         title="Growth, SQLite and files in memory",
         measures=growth.MEASURES,
         place=places.sqlite,
-        in_quick=False,
     ),
-    "sessions": Subject(
-        title="Async sessions at a time", measures=saves.SESSIONS, place=places.sqlite, in_quick=False
-    ),
+    "sessions": Subject(title="Async sessions at a time", measures=saves.SESSIONS, place=places.sqlite),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -51,8 +52,11 @@ class SqlalchemyFile(Import):
 
 def run(contender: Import, times: int, _amount: int) -> Sample:
     command = [sys.executable, "-c", PROGRAM.format(module=contender.module)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     taken: list[Sample] = [
-        json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        json.loads(
+            subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+        )
         for _ in range(times)
     ]
     return min(taken, key=lambda sample: sample["cpu"])

@@ -37,7 +37,7 @@ MEASURES = (
             title=f"append a file to {files:,}, commit",
             work=append,
             needs="lists",
-            usual=5,
+            usual=8,
             amount=files,
         )
         for files in (10, 100, 1000)
@@ -49,6 +49,8 @@ MEASURES = (
             work=work,
             needs="lists",
             amount=files,
+            # to fill the lists takes the others seconds
+            contenders=("filecolumn", "floor+L", "advanced-alchemy"),
         )
         for name, work in (("clear", clear), ("delete", delete))
         for files in (500, 2000)

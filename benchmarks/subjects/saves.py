@@ -73,9 +73,9 @@ def sessions_async(sessions: int) -> Callable[..., Any]:
 
 
 ONE = (
-    Measure(name="save", title="save and commit one file", work=save, usual=30),
+    Measure(name="save", title="save and commit one file", work=save, usual=60),
     Measure(
-        name="save-async", title="save and commit one file, async", work=save_async, needs="async", usual=30
+        name="save-async", title="save and commit one file, async", work=save_async, needs="async", usual=60
     ),
 )
 FIFTY = (
@@ -100,13 +100,13 @@ MANY = (
     ),
 )
 REPLACE = (
-    Measure(name="replace", title="get a row, set another file, commit", work=replace, usual=20),
+    Measure(name="replace", title="get a row, set another file, commit", work=replace, usual=40),
     Measure(
         name="replace-async",
         title="get a row, set another file, commit, async",
         work=replace_async,
         needs="async",
-        usual=20,
+        usual=40,
     ),
 )
 DELETE = (

@@ -537,3 +537,54 @@ def test_a_rechunker_keeps_the_bytes_and_cuts_them_evenly(chunks: list[bytes], s
 def test_a_chunk_size_below_one_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="chunk_size"):
         Rechunker(size)
+
+
+class Form:
+    """An upload of a framework."""
+
+    filename = "a.bin"
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    async def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+    def seek(self, offset: int) -> int:
+        return self.file.seek(offset)
+
+
+def filled(content: bytes, most: int) -> SpooledTemporaryFile[bytes]:
+    file = SpooledTemporaryFile[bytes](max_size=most)
+    file.write(content)
+    return file
+
+
+@pytest.mark.parametrize("wrap", [Form, lambda file: file], ids=["upload", "file"])
+def test_a_file_in_memory_is_in_one_piece(wrap: Callable[[Any], Any]) -> None:
+    for content in (b"", b"abc", b"x" * CHUNK_SIZE):
+        assert source_of(wrap(io.BytesIO(content))).whole == content
+        with filled(content, CHUNK_SIZE) as file:
+            assert source_of(wrap(file)).whole == content
+
+
+@pytest.mark.parametrize("wrap", [Form, lambda file: file], ids=["upload", "file"])
+def test_a_file_that_is_large_or_on_disk_or_closed_is_not(wrap: Callable[[Any], Any]) -> None:
+    with filled(b"abc", 2) as rolled, filled(b"abc", 10) as later:
+        assert source_of(wrap(rolled)).whole is None
+        source = source_of(wrap(later))
+        later.rollover()
+        assert source.whole is None
+    large, closed = io.BytesIO(b"x" * (CHUNK_SIZE + 1)), io.BytesIO(b"abc")
+    closed.close()
+    assert source_of(wrap(large)).whole is None
+    assert source_of(wrap(closed)).whole is None
+
+
+def test_a_file_that_changes_what_it_reads_is_not_looked_into() -> None:
+    class Upper(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(size).upper()
+
+    for file in (Upper(b"abc"), Form(Upper(b"abc"))):
+        assert source_of(file).whole is None

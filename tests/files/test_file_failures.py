@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from filecolumn import FileObject, StorageError, storages
+from filecolumn import FileObject, SourceConsumedError, StorageError, storages
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.content.sources import source_of
+from filecolumn.errors import SourceReadError
+from filecolumn.files.facts import FileFacts
+from filecolumn.files.transfer import Put, PutGroup
 from tests.scenarios.files import Call, call, keys, s3, stored
 
 __all__ = ("call", "s3")
@@ -68,3 +74,22 @@ async def test_a_panic_in_an_awaited_call_of_obstore_is_an_error_of_the_storage(
     with pytest.raises(StorageError, match="cannot store 'k'") as caught:
         await s3.put_async("k", content(), metadata={"no name": "x"})
     assert type(caught.value.__cause__).__name__ == "RustPanic"
+
+
+@pytest.mark.parametrize("change", ["closed", "grown"])
+def test_a_file_that_is_changed_while_it_waits_for_a_thread_is_not_stored_empty(
+    change: str, tmp_path: Path
+) -> None:
+    backend = ObstoreBackend("files", f"file://{tmp_path / 'files'}/", fsync=False)
+    content = BytesIO(b"abc")
+    put = Put(backend, "a", source_of(content), FileFacts(filename="a.txt"))
+    group = PutGroup((put,))
+    if change == "closed":
+        content.close()
+    else:
+        content.write(b"x" * 2_000_000)
+    with pytest.raises(
+        SourceConsumedError if change == "closed" else SourceReadError, match=r"closed|changed"
+    ):
+        group.run()
+    assert not list(backend.list())

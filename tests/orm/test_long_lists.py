@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from types import FrameType
@@ -39,7 +39,7 @@ def files(number: int) -> list[FileObject]:
 
 
 @contextmanager
-def steps_counted() -> Iterator[list[int]]:
+def steps_counted() -> Generator[list[int]]:
     """Count the lines of filecolumn that run, and the calls that they make."""
     counted = [0]
 
@@ -62,7 +62,7 @@ def steps_counted() -> Iterator[list[int]]:
 
 
 @contextmanager
-def statements_counted(engine: Engine) -> Iterator[list[int]]:
+def statements_counted(engine: Engine) -> Generator[list[int]]:
     """Count the statements that run."""
     counted = [0]
 

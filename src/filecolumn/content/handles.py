@@ -181,7 +181,9 @@ def innermost(file: object) -> object:
 def bytes_of(file: object, most: int) -> bytes | None:
     """Return the content of a file that is in memory, if that is *most* bytes at most; None for any other file."""
     # of exactly these kinds: another one may give something else when it is read
-    buffer: object = getattr(file, "_file", None) if type(file) is SpooledTemporaryFile else file
+    buffer = file
+    if type(file) is SpooledTemporaryFile:
+        buffer = getattr(cast("object", file), "_file", None)
     if type(buffer) is not io.BytesIO or buffer.closed or len(buffer.getbuffer()) > most:
         return None
     return buffer.getvalue()

@@ -176,16 +176,16 @@ class BytesSource(Source):
 
     any_thread: bool = True
     in_memory: bool = True
+    whole: bytes | None = None
 
     def __init__(self, data: bytes | bytearray | memoryview[int] | memoryview[bytes]) -> None:
         if isinstance(data, memoryview) and not (data.c_contiguous and data.nbytes):
             # `cast` takes no view with gaps, and none that is empty
             data = data.tobytes()
         self._data = data
-
-    @property
-    def whole(self) -> bytes | None:
-        return self._data if isinstance(self._data, bytes) and len(self._data) <= CHUNK_SIZE else None
+        if isinstance(data, bytes) and len(data) <= CHUNK_SIZE:
+            # read as the property is, without a call
+            self.whole = data  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def known_size(self) -> int:
         return memoryview(self._data).nbytes

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, ref
 
 from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, FromClause, Join, Table
 from sqlalchemy.orm import ColumnProperty, Mapper, MapperProperty
-from sqlalchemy.orm.attributes import flag_modified, instance_dict, instance_state, set_attribute
+from sqlalchemy.orm.attributes import flag_modified, instance_state, set_attribute
 from sqlalchemy.orm.exc import ObjectDereferencedError
 from sqlalchemy.orm.state import InstanceState
 from sqlalchemy.sql import operators
@@ -46,6 +46,7 @@ __all__ = (
     "file_attributes",
     "files_in",
     "files_of_classes",
+    "is_untouched",
     "key_columns",
     "key_in",
     "key_names",
@@ -345,16 +346,21 @@ def _is_tracked(value: object, state: InstanceState[object], key: str) -> TypeGu
     return isinstance(parent, RowParent) and parent.is_for(state, key)
 
 
-_known: WeakKeyDictionary[type[object], tuple[object, Sequence[FileAttribute]]] = WeakKeyDictionary()
+_Known = tuple[object, Sequence[FileAttribute]]
+_KNOWN = "filecolumn.attributes"
+"""The key in the `info` of a class's manager under which its attributes are: they are asked for with every row."""
+_known: WeakKeyDictionary[type[object], _Known] = WeakKeyDictionary()
+"""The same for all classes."""
 
 
 def file_attributes(mapper: Mapper[object]) -> Sequence[FileAttribute]:
     """Return the file attributes of a mapper, inherited ones included."""
     # made anew when an attribute is added to a mapper that is configured
     columns = mapper.column_attrs
-    known = _known.get(mapper.class_)
+    info: dict[str, _Known] = mapper.class_manager.info  # pyright: ignore[reportUnknownMemberType]
+    known = info.get(_KNOWN)
     if known is None or known[0] is not columns:
-        known = _known[mapper.class_] = columns, tuple(_find(mapper))
+        known = info[_KNOWN] = _known[mapper.class_] = columns, tuple(_find(mapper))
     return known[1]
 
 
@@ -523,8 +529,7 @@ def files_in(value: object) -> Sequence[FileObject]:
 
 def track_values(state: InstanceState[object], attributes: Sequence[FileAttribute]) -> None:
     """Make attributes the parents of the values that an instance has loaded."""
-    instance = state.obj
-    held = instance_dict(instance())
+    held, instance = state.dict, state.obj
     for attribute in attributes:
         key = attribute.key
         if key not in held:
@@ -547,6 +552,19 @@ def _track_any(state: InstanceState[object], attribute: FileAttribute) -> None:
         value = state.dict[attribute.key] = _read_as(type_, value)
     if value is not None:
         track(state, attribute.key, value)
+
+
+def is_untouched(state: InstanceState[object], attributes: Sequence[FileAttribute]) -> bool:
+    """Return whether a flush can write nothing into these attributes of a row; false if that takes a second look."""
+    held, changed, is_new = state.dict, state.committed_state, state.key is None
+    for attribute in attributes:
+        key, column = attribute.key, attribute.column
+        if held.get(key) is not None if is_new else key in changed:
+            return False
+        # a list may have been put into the dictionary, past the attribute's events
+        if attribute.type.multiple or column.default is not None or column.onupdate is not None:
+            return False
+    return True
 
 
 def _read_as(type_: StoredObject, value: FileObject | FileObjectList) -> FileObject | FileObjectList:

@@ -63,8 +63,10 @@ KeyFunction = Callable[..., str]
 """Makes a key from `(record, file)`; the key is validated, and used once."""
 
 
-BindProcessor = Callable[[Any], Any]
-"""Makes what a driver takes for a value, as SQLAlchemy types it."""
+class BindProcessor(Protocol):
+    """Makes what a driver takes for a value, as SQLAlchemy types it."""
+
+    def __call__(self, value: Any) -> Any: ...  # noqa: ANN401 - the driver's
 
 
 class RowReader(Protocol):

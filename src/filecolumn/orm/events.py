@@ -22,6 +22,7 @@ from sqlalchemy.orm import (
     class_mapper,
 )
 from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.interfaces import EXT_CONTINUE
 from sqlalchemy.orm.state import InstanceState
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -32,6 +33,7 @@ from filecolumn.orm.attributes import (
     FileAttribute,
     file_attribute,
     file_attributes,
+    is_untouched,
     mappers_of,
     note_table,
     row_attributes,
@@ -42,7 +44,7 @@ from filecolumn.orm.attributes import (
 )
 from filecolumn.orm.column import StoredObject, permit_write, wrong_type_error
 from filecolumn.orm.creation import record_created
-from filecolumn.orm.flush import Flush, SessionFiles, files_of, find_files
+from filecolumn.orm.flush import NOTHING, Flush, SessionFiles, files_of, find_files
 from filecolumn.orm.statements.clauses import Compilation, compile_union, compiles_around
 from filecolumn.orm.statements.units import on_execute
 
@@ -183,8 +185,9 @@ def _listen_to_class(mapper: Mapper[object]) -> None:
     event.listen(mapper, "refresh_flush", _on_refresh, raw=True, propagate=True)
     event.listen(mapper, "pickle", _on_pickle, raw=True, propagate=True)
     event.listen(mapper, "unpickle", _on_unpickle, raw=True, propagate=True)
-    event.listen(mapper, "before_insert", _before_write, raw=True, propagate=True)
-    event.listen(mapper, "before_update", _before_write, raw=True, propagate=True)
+    # with a value, which nobody looks at, SQLAlchemy calls them without a function in between
+    event.listen(mapper, "before_insert", _before_write, raw=True, retval=True, propagate=True)
+    event.listen(mapper, "before_update", _before_write, raw=True, retval=True, propagate=True)
     event.listen(mapper, "before_delete", _before_delete, raw=True, propagate=True)
 
 
@@ -246,15 +249,27 @@ def _with_files(
     return found
 
 
-def _before_write(mapper: Mapper[object], connection: Connection, state: State) -> None:
+def _before_write(mapper: Mapper[object], connection: Connection, state: State) -> object:
     """Settle what a later before_flush listener did, or what the flush itself brought about."""
-    if (session := state.session) is not None:
+    attributes = file_attributes(mapper)
+    if is_untouched(state, attributes):
+        if state.key is None:
+            _clear_replaced(state)
+    elif (session := state.session) is not None:
         files = files_of(session)
         flush = files.flush or files.begin_flush(session)
         flush.clear_replaced(state)
-        attributes = file_attributes(state.mapper)
         flush.settle(((state, attributes),), ())
         _permit_files(files, flush, state, attributes)
+    return EXT_CONTINUE
+
+
+def _clear_replaced(state: State) -> None:
+    """Set the files that a new instance does not name to none, if it takes the place of a deleted one."""
+    files = None if (session := state.session) is None else find_files(session)
+    # a deletion has begun the flush
+    if files is not None and files.flush is not None:
+        files.flush.clear_replaced(state)
 
 
 def _permit_files(
@@ -264,7 +279,7 @@ def _permit_files(
     held = state.dict
     for attribute in attributes:
         if (value := held.get(attribute.key)) is not None:
-            texts = flush.kept_texts(state, attribute.key)
+            texts = flush.kept_texts(state, attribute.key) if attribute.type.multiple else NOTHING
             files.permits.append(permit_write(value, state, attribute.key, texts))
 
 

@@ -39,7 +39,7 @@ from filecolumn.files.file import FileObject, file_state, file_with, is_untouche
 from filecolumn.files.file_list import FileObjectList, list_state
 from filecolumn.files.grants import ref_of_grant, used_error
 from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
-from filecolumn.files.transfer import Operation, overwriting_error
+from filecolumn.files.transfer import Operation, Put, overwriting_error
 from filecolumn.ledger import transitions
 from filecolumn.ledger.owner import generation_in
 from filecolumn.ledger.transitions import FOUND_TAKEN, Changes
@@ -78,6 +78,7 @@ from filecolumn.orm.transaction import Frame, Frames, GrantUse, Upload
 from filecolumn.signing import Claims
 
 __all__ = (
+    "NOTHING",
     "Flush",
     "SessionFiles",
     "Unit",
@@ -198,7 +199,7 @@ class Flush:
         try:
             self._carry_out(changes)
         except BaseException:
-            self._unit.withdraw_reserved()
+            self._unit.withdraw_all()
             raise
         self._unit.reserved.clear()
 
@@ -251,6 +252,8 @@ class Flush:
             record(unit, slots)
             self._note(changes, ())
             return
+        # before the rows are read: on SQLite the INSERT takes the lock that they are read under
+        record(unit, [slot for slot in slots if _is_certain(slot)])
         rows = read_for_update(unit, changes)
         if unknown := refuse_conflicts(changes, rows):
             check(unknown)
@@ -368,6 +371,11 @@ def are_new(changes: Iterable[Change], slots: Iterable[Slot]) -> bool:
             return False
     # the second of two slots with one file has no operation
     return all(slot.op is not None for slot in slots)
+
+
+def _is_certain(slot: Slot) -> bool:
+    """Return whether the slot's file is attached whatever rows have: it was just stored, and for no grant."""
+    return isinstance(slot.op, Put) and slot.home.at is not None
 
 
 def _are(settled: Sequence[FileObject], files: Sequence[FileObject]) -> bool:
@@ -534,7 +542,8 @@ def read_for_update(unit: Unit, changes: Iterable[Change]) -> dict[State, RowVal
     for mapper, states in by_mapper.items():
         home = unit.homes.of(mapper)
         if states:
-            found |= rows_for_update(home.connection, mapper, list(states))
+            written = home.at.ledger if home.at is not None and home in unit.written else None
+            found |= rows_for_update(home.connection, mapper, list(states), written)
     return found
 
 
@@ -783,7 +792,7 @@ def _is_in_its_column(file: FileState) -> bool:
 class Unit:
     """The ledgers of one flush or statement, and what it has written into them so far."""
 
-    __slots__ = ("_added", "_used", "frame", "homes", "moved", "reserved")
+    __slots__ = ("_added", "_used", "frame", "homes", "moved", "reserved", "written")
 
     def __init__(self, frame: Frame, homes: Homes) -> None:
         self.frame = frame
@@ -793,6 +802,8 @@ class Unit:
         """What rows keep that other rows gave up, by home."""
         self.reserved: dict[ObjectRef, Home] = {}
         """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
+        self.written: set[Home] = set()
+        """The homes into whose ledgers new keys were written."""
         self._added: dict[ObjectRef, Home] = {}
         self._used: dict[ObjectRef, tuple[GrantUse, Home]] = {}
 
@@ -824,11 +835,11 @@ class Unit:
             assert home.at is not None  # noqa: S101 - what is reserved is in a ledger
             transitions.describe(home.connection, home.at.ledger, described)
 
-    def withdraw_reserved(self) -> None:
-        """Withdraw what was reserved, after a failure."""
-        # PostgreSQL's does not go on, and has undone this too
+    def withdraw_all(self) -> None:
+        """Withdraw what was reserved and recorded, after a failure: the transaction may go on."""
+        # PostgreSQL's does not, and has undone this too
         with suppress(SQLAlchemyError):
-            self._withdraw(self.reserved)
+            self.withdraw_unattached()
         self.reserved.clear()
 
     # Grants
@@ -879,6 +890,8 @@ class Unit:
             assert home.at is not None  # noqa: S101 - changes are for ledgers
             failpoint("flush.before_ledger")
             deletable = transitions.record(home.connection, home.at.ledger, change)
+            if change.stored:
+                self.written.add(home)
             failpoint("flush.after_ledger")
             for ref in (*change.stored, *change.staged):
                 self._added[ref], frame.added[ref] = home, home.at

@@ -28,6 +28,7 @@ from sqlalchemy.orm.state import InstanceState
 from filecolumn.backends.streams import batches
 from filecolumn.files.file import FileObject
 from filecolumn.ledger.locks import lock_sqlite_by
+from filecolumn.ledger.table import Ledger
 from filecolumn.orm.attributes import FileAttribute, files_in, row_attributes
 from filecolumn.orm.references import raw_text
 from filecolumn.orm.statements.clauses import plain_select
@@ -71,24 +72,28 @@ BATCH = 500
 
 
 def rows_for_update(
-    connection: Connection, mapper: Mapper[object], states: Sequence[InstanceState[object]]
+    connection: Connection,
+    mapper: Mapper[object],
+    states: Sequence[InstanceState[object]],
+    written: Ledger | None,
 ) -> dict[InstanceState[object], RowValues]:
     """Return what the rows of instances of *mapper* hold, locked against others until the transaction ends.
 
+    *written* is a ledger that the transaction has written into, so that it has the lock of its SQLite database.
     A row that is gone is missing from the result.
     """
-    lock(connection, mapper.local_table)
+    lock(connection, mapper.local_table, written)
     return {
         state: row for batch in batches(states, BATCH) for state, row in _select(connection, mapper, batch)
     }
 
 
-def lock(connection: Connection, table: FromClause) -> None:
-    """Take SQLite's write lock, which FOR UPDATE would take elsewhere."""
+def lock(connection: Connection, table: FromClause, written: Ledger | None = None) -> None:
+    """Take SQLite's write lock, which FOR UPDATE would take elsewhere; *written* is a ledger that has taken it."""
     while isinstance(table, Join):
         # the lock is of the whole database
         table = table.left
-    if isinstance(table, Table):
+    if isinstance(table, Table) and (written is None or table.schema != written.table.schema):
         lock_sqlite_by(connection, cast("Table", table))
 
 

@@ -98,7 +98,7 @@ class Statement(ABC):
         try:
             return self._run()
         except BaseException:
-            self._unit.withdraw_reserved()
+            self._unit.withdraw_all()
             raise
 
     @abstractmethod
