@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 from filecolumn._threads import close
 from filecolumn.backends.base import WhenStored, WholeObject
@@ -75,16 +76,14 @@ class SourceGuard:
         return chunk
 
 
+@dataclass(slots=True, eq=False)
 class ObjectsGuard:
     """Passes objects on, and remembers which was the last and an error of their own, as `SourceGuard` does."""
 
-    __slots__ = ("_count", "_key", "_objects", "error")
-
-    def __init__(self, objects: Iterable[WholeObject]) -> None:
-        self._objects = objects
-        self._count = 0
-        self._key = ""
-        self.error: BaseException | None = None
+    _objects: Iterable[WholeObject]
+    _count: int = 0
+    _key: str = ""
+    error: BaseException | None = None
 
     def __iter__(self) -> Iterator[WholeObject]:
         try:

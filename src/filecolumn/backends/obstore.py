@@ -192,9 +192,7 @@ class ObstoreBackend(StorageBackend):
         if not self._puts_itself():
             super().put_many(objects, done)
             return
-        if Fork.broken:
-            raise self._fork_error()
-        Fork.used = True
+        self._check_fork()
         write = self._send_many if self._root is None else self._root.write_many
         write_guarded(objects, done, write, self._translated)
 
@@ -227,6 +225,7 @@ class ObstoreBackend(StorageBackend):
 
     def delete(self, keys: str | Iterable[str]) -> None:
         if self._root is not None:
+            self._check_fork()
             self._root.remove(each_key(keys), self._translated)
             return
         for batch in batches(map(check_key, each_key(keys)), DELETE_BATCH):
@@ -443,16 +442,16 @@ class ObstoreBackend(StorageBackend):
     def _translated(
         self, doing: str, source: SourceGuard | ObjectsGuard | None = None
     ) -> AbstractContextManager[None]:
-        if Fork.broken:
-            raise self._fork_error()
-        Fork.used = True
+        self._check_fork()
         return translated(_ERRORS, f"{doing} in storage {self.key!r}", source)
 
-    def _fork_error(self) -> StorageError:
-        return StorageError(
-            f"storage {self.key!r}: obstore was used before this process was forked, and its threads do not "
-            "survive a fork; start workers with 'spawn' or 'forkserver', or fork before the first file operation"
-        )
+    def _check_fork(self) -> None:
+        if Fork.broken:
+            raise StorageError(
+                f"storage {self.key!r}: obstore was used before this process was forked, and its threads do not "
+                "survive a fork; start workers with 'spawn' or 'forkserver', or fork before the first file operation"
+            )
+        Fork.used = True
 
 
 def _range_options(start: int, length: int | None) -> GetOptions:

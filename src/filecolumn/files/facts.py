@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
@@ -14,7 +13,6 @@ from functools import cache, lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeGuard, cast
 
-from filecolumn.backends.base import Stat
 from filecolumn.errors import ContentRejectedError, CorruptFileMetadataError, InvalidKeyError
 from filecolumn.naming import (
     DEFAULT_CONTENT_TYPE,
@@ -45,7 +43,6 @@ __all__ = (
     "row_from_facts",
     "rows_of",
     "stored_in",
-    "with_content",
 )
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
@@ -167,25 +164,6 @@ def stored_in(known: FileFacts, backend: str) -> FileFacts:
         metadata=known.metadata,
         sniffed=known.sniffed,
         foreign=known.foreign,
-        unknown=known.unknown,
-    )
-
-
-def with_content(known: FileFacts, content_type: str, sniffed: str, checksum: str, stat: Stat) -> FileFacts:
-    """Return *known*, of a new file, with what is true of its content once that is stored."""
-    return FileFacts(
-        filename=known.filename,
-        key=stat.key,
-        backend=known.backend,
-        content_type=content_type,
-        size=stat.size,
-        checksum=checksum,
-        etag=stat.etag,
-        version_id=stat.version_id,
-        # The answer to a PUT seldom has a date, and asking would be a second request
-        last_modified=known_time(stat.last_modified, time.time()),
-        metadata=known.metadata,
-        sniffed=sniffed,
         unknown=known.unknown,
     )
 

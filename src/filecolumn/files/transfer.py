@@ -55,7 +55,7 @@ from filecolumn.errors import (
     SourceReadError,
     StorageError,
 )
-from filecolumn.files.facts import FileFacts, JsonObject, known_time, with_content
+from filecolumn.files.facts import FileFacts, JsonObject, known_time
 from filecolumn.files.steps import Steps, either, run, run_async
 from filecolumn.logs import warn
 from filecolumn.naming import DEFAULT_CONTENT_TYPE, check_content_type
@@ -651,7 +651,8 @@ class WholeFeed:
     def start(self) -> str:
         """Return the media type; ContentRejectedError for content that is not accepted, or too much."""
         facts, policy, field = self.op.facts, self.op.policy, self.op.field
-        policy.check_size(len(self.content), field)
+        if policy.max_size is not None:
+            policy.check_size(len(self.content), field)
         self.content_type, self.sniffed = policy.type_of(
             self.content[:HEAD_SIZE], facts.filename, facts.content_type, field
         )
@@ -744,8 +745,21 @@ class PutGroup:
                 self.backend.delete([whole.key])
                 raise _wrong_size(self.backend, stat, len(whole.content))
             feed = self._feeds[whole]
-            self.stored[feed.op] = with_content(
-                feed.op.facts, feed.content_type, feed.sniffed, feed.checksum, stat
+            known = feed.op.facts
+            # made at once: `replace` takes several times as long
+            self.stored[feed.op] = FileFacts(
+                filename=known.filename,
+                key=stat.key,
+                backend=known.backend,
+                content_type=feed.content_type,
+                size=stat.size,
+                checksum=feed.checksum,
+                etag=stat.etag,
+                version_id=stat.version_id,
+                last_modified=known_time(stat.last_modified, time.time()),
+                metadata=known.metadata,
+                sniffed=feed.sniffed,
+                unknown=known.unknown,
             )
 
 

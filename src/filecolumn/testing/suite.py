@@ -156,7 +156,7 @@ class _WritingCases(SuiteHarness):
     ) -> None:
         told = {"taken"}
         for error in (ZeroDivisionError(), ObjectExistsError("mine")):
-            objects = (WholeObject(f"{type(error).__name__}/{number}", b"x") for number in range(3))
+            objects = (WholeObject(f"{type(error).__name__.lower()}/{number}", b"x") for number in range(3))
             with pytest.raises(type(error)) as caught:
                 backend.put_many(failing(objects, error), lambda whole, _: told.add(whole.key))
             assert caught.value is error
