@@ -413,15 +413,21 @@ def _begin(opening: Callable[[], Iterator[bytes]], progress: Progress) -> _Begun
             if size >= READ_AHEAD:
                 return ahead, chunks
     except BaseException:
-        close(chunks)
+        _let_go(chunks)
         raise
-    close(chunks)
+    _let_go(chunks)
     return ahead, None
+
+
+def _let_go(chunks: Iterator[bytes]) -> None:
+    """Close chunks of which all was read, or that have failed: an error of that says nothing more."""
+    with suppress(Exception):
+        close(chunks)
 
 
 def _close_rest(begun: _Begun) -> None:
     if begun[1] is not None:
-        close(begun[1])
+        _let_go(begun[1])
 
 
 class Pulled(AsyncIterator[T]):

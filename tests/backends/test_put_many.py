@@ -412,9 +412,23 @@ def test_a_process_with_few_open_files_left_stores_all(later: StorageBackend, ro
     told = Told()
     try:
         later.put_many(many(60), told)
+        for number in range(60):
+            later.put_many(objects(f"b/{number}/one", f"c/{number}/two", f"d/{number}/e/three"), told)
+        later.put_many((whole for number in range(60) for whole in objects(f"f/{number}/g/four")), told)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert len(told.keys) == len(Folder(root).look()) == 60
+    assert len(told.keys) == len(Folder(root).look()) == 60 + 3 * 60 + 60
+
+
+def test_an_object_that_replaces_one_of_the_same_call_is_told_of_after_it(
+    backend: StorageBackend, root: Path
+) -> None:
+    told = Told()
+    both = [WholeObject("a/b", content, mode="overwrite") for content in (b"one", b"two")]
+    with pytest.raises(InvalidKeyError):
+        backend.put_many([*both, WholeObject("..", b"x")], told)
+    assert told.keys == ["a/b", "a/b"]
+    assert backend.get_bytes("a/b") == b"two"
 
 
 # ---- whose `put` is another

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
-from filecolumn import FileObject, SourceConsumedError
+from filecolumn import FileObject, SourceConsumedError, storages
 from filecolumn.content.digest import Meter, Rechunker
 from filecolumn.content.sources import CHUNK_SIZE, Content, Source, source_of
 from filecolumn.files.file import file_state
@@ -542,6 +542,8 @@ def test_a_chunk_size_below_one_is_refused(size: int) -> None:
 class Form:
     """An upload of a framework."""
 
+    # as the class of a framework
+    __module__ = "starlette.datastructures"
     filename = "a.bin"
 
     def __init__(self, file: Any) -> None:
@@ -586,5 +588,22 @@ def test_a_file_that_changes_what_it_reads_is_not_looked_into() -> None:
         def read(self, size: int | None = -1, /) -> bytes:
             return super().read(size).upper()
 
-    for file in (Upper(b"abc"), Form(Upper(b"abc"))):
+    class Decrypted(Form):
+        async def read(self, size: int = -1) -> bytes:
+            return (await super().read(size)).upper()
+
+    changed = Form(io.BytesIO(b"abc"))
+    changed.read = Decrypted(io.BytesIO(b"abc")).read  # type: ignore[method-assign]
+    for file in (Upper(b"abc"), Form(Upper(b"abc")), Decrypted(io.BytesIO(b"abc")), changed):
         assert source_of(file).whole is None
+
+
+async def test_what_an_upload_of_the_application_reads_is_stored() -> None:
+    class Decrypted(Form):
+        async def read(self, size: int = -1) -> bytes:
+            return (await super().read(size)).upper()
+
+    storages.register_backend("memory://", key="docs")
+    saved = FileObject(content=Decrypted(io.BytesIO(b"abc")), backend="docs")
+    await saved.save_async()
+    assert await saved.get_content_async() == b"ABC"

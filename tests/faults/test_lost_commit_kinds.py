@@ -170,6 +170,7 @@ def bodies_of(rows: dict[int, Row]) -> list[bytes]:
 @pytest.mark.parametrize("act", KINDS.values(), ids=KINDS.keys())
 @pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.UNANSWERED], ids=["before", "unanswered"])
 @pytest.mark.parametrize("direct", on_servers(["postgresql", "mariadb"]), indirect=True)
+@pytest.mark.usefixtures("recorded_at_once")
 async def test_the_caller_learns_how_it_ended(
     driver: Driver, direct: Engine, proxy: Proxy, cut: Cut, act: Act
 ) -> None:

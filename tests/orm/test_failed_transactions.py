@@ -9,7 +9,7 @@ from __future__ import annotations
 from threading import Event, Thread
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -139,3 +139,53 @@ async def test_a_deadlock_that_the_application_swallows_loses_nothing(
 
 def _update_the_second(session: Session) -> None:
     session.execute(text("UPDATE documents SET title = 'y' WHERE id = 2"))
+
+
+# A flush that ends before its SQL
+
+
+@pytest.mark.parametrize(
+    ("what", "how"),
+    [
+        ("replace", "raise"),
+        ("replace", "expire"),
+        ("replace", "expunge"),
+        ("delete", "raise"),
+        ("delete", "expunge"),
+    ],
+)
+@pytest.mark.parametrize("flushes_again", [False, True], ids=["commit", "another flush"])
+async def test_what_a_listener_refused_keeps_its_file(
+    driver: Driver, storage: StorageBackend, what: str, how: str, flushes_again: bool
+) -> None:
+    """An error in `before_flush` rolls nothing back, and a flush that has nothing left to do says nothing."""
+    await insert_files(driver, b"old")
+
+    def refuse(session: Session, *_: object) -> None:
+        for document in (*session.dirty, *session.deleted):
+            if how == "expire":
+                session.expire(document)
+            elif how == "expunge":
+                session.expunge(document)
+            else:
+                raise ValueError("not like this")
+
+    async with driver.session() as session:
+        document = await session.one(Document, 1)
+        event.listen(session.sync, "before_flush", refuse)
+        if what == "replace":
+            document.file = file(b"new")
+        else:
+            await session.delete(document)
+        if how == "raise":
+            with pytest.raises(ValueError, match="not like this"):
+                await session.flush()
+            await session.run(lambda s: s.expunge(document))
+        else:
+            await session.flush()
+        event.remove(session.sync, "before_flush", refuse)
+        if flushes_again:
+            session.add(Document(id=2, file=file(b"other")))
+        await session.commit()
+    await driver.drain()
+    await agree(driver, {1: b"old"} | ({2: b"other"} if flushes_again else {}))

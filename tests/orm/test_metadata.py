@@ -297,8 +297,10 @@ async def test_one_change_is_one_update_and_no_call_of_the_storage(
             assert changed is not None
             changed.update_metadata({"seen": True})
             await session.commit()
-    asserted, written, token = statements
-    assert asserted.startswith("UPDATE filecolumn_ledger SET state=")
+    *asserted, written, token = statements
+    # PostgreSQL locks the entries by a SELECT where it can
+    assert len(asserted) == 1 or (driver.dialect == "postgresql" and not asserted)
+    assert all(each.startswith("UPDATE filecolumn_ledger SET state=") for each in asserted)
     assert re.fullmatch(rf"UPDATE documents SET {name}=\S+ WHERE documents\.id = \S+", written)
     assert " filecolumn_meta " in token
     assert stored() == before

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ _FOLDER_MODE = 0o750
 _USABLE = os.R_OK | os.W_OK | os.X_OK
 _MOST_REMEMBERED = 10_000
 """Folders whose names are known to be durable; one that is forgotten is only synced again."""
+_LONG = 5.0
+"""Seconds of calls of `fsync` after which those who wait are told of what is durable."""
 _MOST_OPEN = 64
 """New files that are made durable together, each open until then, and folders that are kept open for more."""
 
@@ -392,7 +395,7 @@ class _NewFiles:
         try:
             self._add(whole)
         except OSError as error:
-            if error.errno not in _TOO_MANY_OPEN or not self._files:
+            if error.errno not in _TOO_MANY_OPEN or not (self._files or self._folders):
                 raise
             self.settle()
             self._add(whole)
@@ -410,7 +413,8 @@ class _NewFiles:
                 os.close(descriptor)
                 raise
         except FileExistsError:
-            # who may replace it, and what is no file, is for the other way to say
+            # who may replace it, and what is no file, is for the other way to say; it may be one of these
+            self.settle()
             self._done(whole, self._root.write_whole(whole))
         except OSError as error:
             if error.errno not in _NOT_UNNAMED:
@@ -439,21 +443,35 @@ class _NewFiles:
         return opened
 
     def settle(self) -> None:
-        """Make the files and their names durable, and tell of them."""
-        if self._root.fsync:
-            for file in self._files:
-                os.fsync(file.descriptor)
-            for folder in dict.fromkeys([*(file.folder for file in self._files), *self._unknown.values()]):
-                _sync_folder(folder)
-            self._root.remember(self._unknown)
+        """Make the files and their names durable, and tell of them; the folders are closed.
+
+        On a slow disk some are told of before the others: whoever waits is to see that it goes on.
+        """
+        while self._files:
+            count = self._synced()
+            settled, self._files = self._files[:count], self._files[count:]
+            for file in settled:
+                _close(file.descriptor)
+            for file in settled:
+                self._done(file.whole, _described(file.whole.key, file.status))
+        self.close()
+
+    def _synced(self) -> int:
+        """Make the first files and the names of all durable; return how many files."""
+        count = len(self._files)
+        if not self._root.fsync:
+            return count
+        began = time.monotonic()
+        for number, file in enumerate(self._files, 1):
+            os.fsync(file.descriptor)
+            if time.monotonic() - began > _LONG:
+                count = number
+                break
+        for folder in dict.fromkeys([*(file.folder for file in self._files), *self._unknown.values()]):
+            _sync_folder(folder)
+        self._root.remember(self._unknown)
         self._unknown = {}
-        settled, self._files = self._files, []
-        for file in settled:
-            os.close(file.descriptor)
-        if len(self._folders) >= _MOST_OPEN:
-            self.close()
-        for file in settled:
-            self._done(file.whole, _described(file.whole.key, file.status))
+        return count
 
     def withdraw(self) -> None:
         """Delete the files that are not durable: they never counted as stored."""
@@ -463,11 +481,15 @@ class _NewFiles:
 
     def close(self) -> None:
         """Close what is open."""
-        for file in self._files:
-            os.close(file.descriptor)
-        for folder in self._folders.values():
-            os.close(folder)
+        for descriptor in [*(file.descriptor for file in self._files), *self._folders.values()]:
+            _close(descriptor)
         self._files, self._folders, self._unknown = [], {}, {}
+
+
+def _close(descriptor: int) -> None:
+    """Close what is durable already, or was only read: an error of that changes nothing."""
+    with suppress(OSError):
+        os.close(descriptor)
 
 
 def check_system() -> None:

@@ -169,7 +169,7 @@ class FSSpecBackend(StorageBackend):
     def _puts_itself(self) -> bool:
         """Return whether no subclass, and nobody for this object, has put another `put` in place: none is bypassed."""
         own, replaced = type(self), vars(self)
-        is_own = own.put is FSSpecBackend.put and own.put_async is FSSpecBackend.put_async
+        is_own = (own.put, own.put_async) == _OWN_PUTS
         return is_own and "put" not in replaced and "put_async" not in replaced
 
     def put_many(self, objects: Iterable[WholeObject], done: WhenStored) -> None:
@@ -310,3 +310,7 @@ class FSSpecBackend(StorageBackend):
         self, doing: str, source: SourceGuard | ObjectsGuard | None = None
     ) -> AbstractContextManager[None]:
         return translated(_ERRORS, f"{doing} in storage {self.key!r}", source)
+
+
+_OWN_PUTS = FSSpecBackend.put, FSSpecBackend.put_async
+"""As they are here, whatever is put in their place later."""

@@ -185,7 +185,7 @@ class ObstoreBackend(StorageBackend):
     def _puts_itself(self) -> bool:
         """Return whether no subclass, and nobody for this object, has put another `put` in place: none is bypassed."""
         own, replaced = type(self), vars(self)
-        is_own = own.put is ObstoreBackend.put and own.put_async is ObstoreBackend.put_async
+        is_own = (own.put, own.put_async) == _OWN_PUTS
         return is_own and "put" not in replaced and "put_async" not in replaced
 
     def put_many(self, objects: Iterable[WholeObject], done: WhenStored) -> None:
@@ -452,6 +452,10 @@ class ObstoreBackend(StorageBackend):
                 "survive a fork; start workers with 'spawn' or 'forkserver', or fork before the first file operation"
             )
         Fork.used = True
+
+
+_OWN_PUTS = ObstoreBackend.put, ObstoreBackend.put_async
+"""As they are here, whatever is put in their place later."""
 
 
 def _range_options(start: int, length: int | None) -> GetOptions:

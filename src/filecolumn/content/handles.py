@@ -34,6 +34,7 @@ __all__ = (
     "known_length",
     "local_path",
     "name_of",
+    "reads_its_file",
     "size_of",
 )
 
@@ -182,11 +183,23 @@ def bytes_of(file: object, most: int) -> bytes | None:
     """Return the content of a file that is in memory, if that is *most* bytes at most; None for any other file."""
     # of exactly these kinds: another one may give something else when it is read
     buffer = file
-    if type(file) is SpooledTemporaryFile:
+    if type(file) is SpooledTemporaryFile and "read" not in vars(cast("object", file)):
         buffer = getattr(cast("object", file), "_file", None)
-    if type(buffer) is not io.BytesIO or buffer.closed or len(buffer.getbuffer()) > most:
+    if type(buffer) is not io.BytesIO or buffer.closed:
         return None
-    return buffer.getvalue()
+    # not the length of `getbuffer()`, which copies what the file shares with the bytes that it was made of
+    content = buffer.getvalue()
+    return content if len(content) <= most else None
+
+
+_UPLOADS = frozenset(
+    {"fastapi.datastructures", "litestar.datastructures.upload_file", "starlette.datastructures"}
+)
+
+
+def reads_its_file(upload: object) -> bool:
+    """Return whether what an upload object reads is what its `file` has: an application's own class may change it."""
+    return type(upload).__module__ in _UPLOADS and "read" not in getattr(upload, "__dict__", {})
 
 
 def size_of(file: object) -> int | None:

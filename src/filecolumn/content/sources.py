@@ -32,6 +32,7 @@ from filecolumn.content.handles import (
     is_text,
     known_length,
     local_path,
+    reads_its_file,
     size_of,
 )
 from filecolumn.errors import ContentRejectedError, SourceConsumedError, SourceReadError
@@ -364,8 +365,8 @@ class UploadSource(AsyncSource):
 
     @property
     def whole(self) -> bytes | None:
-        # as in a session that is not asynchronous, which reads the file itself
-        return bytes_of(self._file, CHUNK_SIZE) if self.replayable else None
+        # what another class reads may be something else than its file has
+        return bytes_of(self._file, CHUNK_SIZE) if self.replayable and reads_its_file(self._upload) else None
 
     def check(self) -> None:
         if is_closed(self._upload):

@@ -689,7 +689,7 @@ class PutGroup:
     def run(self) -> None:
         """Store the content; raises as `put`."""
         try:
-            self.backend.put_many(self._objects(), self._told.__setitem__)
+            self.backend.put_many(self._objects(), self._note_told)
         finally:
             self._note_stored()
 
@@ -707,6 +707,11 @@ class PutGroup:
             doing=doing,
             progress=progress,
         )
+
+    def _note_told(self, whole: WholeObject, stat: Stat) -> None:
+        self._told[whole] = stat
+        if self._progress is not None:
+            self._progress.move()
 
     def _stop(self) -> None:
         self._is_stopped = True
@@ -739,11 +744,13 @@ class PutGroup:
             for whole in told:
                 _delete(self._feeds[whole].op)
             return
+        wrong: StorageError | None = None
         for whole, stat in told.items():
             failpoint("put.after_complete")
             if stat.size != len(whole.content):
                 self.backend.delete([whole.key])
-                raise _wrong_size(self.backend, stat, len(whole.content))
+                wrong = _wrong_size(self.backend, stat, len(whole.content))
+                continue
             feed = self._feeds[whole]
             known = feed.op.facts
             # made at once: `replace` takes several times as long
@@ -761,6 +768,8 @@ class PutGroup:
                 sniffed=feed.sniffed,
                 unknown=known.unknown,
             )
+        if wrong is not None:
+            raise wrong
 
 
 def _whole_of(op: Put) -> bytes:

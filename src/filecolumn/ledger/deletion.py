@@ -11,6 +11,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from threading import Lock
 from weakref import WeakKeyDictionary
 
@@ -164,10 +165,23 @@ def record_deleted(engine: Engine | None = None) -> None:
     """
     for at, refs in _deleted.take(None if engine is None else engine.pool):
         try:
-            with brief(at.engine) as connection:
-                mark_gone(connection, at.ledger, refs)
+            _record(at, refs)
         except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
             warn("the ledger is not up to date until the next drain: %s", error)
+
+
+def _record(at: LedgerAt, refs: Collection[ObjectRef]) -> None:
+    with brief(at.engine) as connection:
+        mark_gone(connection, at.ledger, refs)
+
+
+def _record_at_exit() -> None:
+    """Record in files what waits: a server may keep a process from ending, and a drain does it as well."""
+    for at, refs in _deleted.take(None):
+        if at.engine.dialect.name == "sqlite":
+            # the file may be gone, as after a test
+            with suppress(Exception):
+                _record(at, refs)
 
 
 async def _record_deleted_async() -> None:
@@ -175,7 +189,7 @@ async def _record_deleted_async() -> None:
 
 
 before_closing(record_deleted, _record_deleted_async)
-atexit.register(record_deleted)
+atexit.register(_record_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_deleted.forget)
 

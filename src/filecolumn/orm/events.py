@@ -219,6 +219,8 @@ def _on_unpickle(state: State, pickled: dict[str, dict[str, FileObject | FileObj
 
 def _before_flush(session: Session, context: UOWTransaction, instances: Sequence[object] | None) -> None:
     if (files := find_files(session)) is not None:
+        if files.flush is not None:
+            files.flush.abandon()
         files.flush = None
         files.revoke_permits()
     written = _with_files((*session.new, *session.dirty), file_attributes)

@@ -42,7 +42,7 @@ from filecolumn.files.state import FileState, Granted, Pending, Staged, Stored
 from filecolumn.files.transfer import Operation, Put, overwriting_error
 from filecolumn.ledger import transitions
 from filecolumn.ledger.owner import generation_in
-from filecolumn.ledger.transitions import FOUND_TAKEN, Changes
+from filecolumn.ledger.transitions import FOUND_TAKEN, Changes, LedgerAt
 from filecolumn.logs import warn
 from filecolumn.orm.assignment import HomeRef, Use, assign
 from filecolumn.orm.attributes import (
@@ -333,6 +333,11 @@ class Flush:
         self._unit.withdraw_unattached()
         if self._unit.moved:
             self._unit.reassert_moved()
+        self._unit.conclude()
+
+    def abandon(self) -> None:
+        """Take note that the flush has ended without its SQL, and the transaction goes on."""
+        self._unit.abandon()
 
     def _reread(self) -> None:
         """Read what rows hold now, and keep what the flush was to give up and they still hold."""
@@ -730,7 +735,7 @@ def record(
             changes[home].kept |= unit.frame.not_added(refs)
     for file in committed:
         if (file.home, file.ref) in removed and _is_in_its_column(file.file):
-            _add_removed(unit.frame, file, changes)
+            _add_removed(unit, file, changes)
     unit.write(changes)
     for upload, use, home in uses:
         unit.note_use(upload, use, home)
@@ -768,14 +773,14 @@ def _add_given(unit: Unit, slot: Slot, changes: Changes) -> None:
     changes.held_in[ref] = unit.homes.column_id(slot.home, slot.attribute.column)
 
 
-def _add_removed(frame: Frame, file: CommittedFile, changes: Mapping[Home, Changes]) -> None:
+def _add_removed(unit: Unit, file: CommittedFile, changes: Mapping[Home, Changes]) -> None:
     """Add what no row has any more, and note whose files the commit makes empty."""
-    frame.released.setdefault(file.ref, []).extend(file.seen)
+    unit.released.setdefault(file.ref, []).extend(file.seen)
     is_foreign = file.file.facts.foreign
     if file.home.at is not None:
         (changes[file.home].doubtful if is_foreign else changes[file.home].removed).add(file.ref)
     elif not is_foreign:
-        frame.removed.add(file.ref)
+        unit.removed.add(file.ref)
 
 
 def _is_in_its_column(file: FileState) -> bool:
@@ -793,7 +798,18 @@ def _is_in_its_column(file: FileState) -> bool:
 class Unit:
     """The ledgers of one flush or statement, and what it has written into them so far."""
 
-    __slots__ = ("_added", "_used", "frame", "homes", "moved", "reserved", "written")
+    __slots__ = (
+        "_added",
+        "_used",
+        "doomed",
+        "frame",
+        "homes",
+        "moved",
+        "released",
+        "removed",
+        "reserved",
+        "written",
+    )
 
     def __init__(self, frame: Frame, homes: Homes) -> None:
         self.frame: Frame = frame
@@ -803,10 +819,36 @@ class Unit:
         """What rows keep that other rows gave up, by home."""
         self.reserved: dict[ObjectRef, Home] = {}
         """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
+        # What the rows are to give up; only `conclude` tells the frame of it: the SQL may never come
+        self.doomed: dict[ObjectRef, LedgerAt] = {}
+        """What is recorded as removed and may be deleted after the commit, and where."""
+        self.removed: set[ObjectRef] = set()
+        """What no row will have any more."""
+        self.released: dict[ObjectRef, list[FileState]] = {}
+        """The session's own files of it."""
         self.written: set[Home] = set()
         """The homes into whose ledgers new keys were written."""
         self._added: dict[ObjectRef, Home] = {}
         self._used: dict[ObjectRef, tuple[GrantUse, Home]] = {}
+
+    def conclude(self) -> None:
+        """Let the commit delete what the rows have given up: the SQL has run."""
+        frame = self.frame
+        frame.doomed |= self.doomed
+        frame.removed |= self.removed
+        for ref, files in self.released.items():
+            frame.released.setdefault(ref, []).extend(files)
+
+    def abandon(self) -> None:
+        """Take back what was recorded for SQL that never came: a listener has refused the flush, or emptied it."""
+        by_home: defaultdict[LedgerAt, set[ObjectRef]] = defaultdict(set)
+        for ref, at in self.doomed.items():
+            by_home[at].add(ref)
+        with suppress(SQLAlchemyError):
+            self.withdraw_unattached()
+            for home in self.homes.known():
+                if home.at is not None and (refs := by_home.get(home.at)):
+                    transitions.reassert(home.connection, home.at.ledger, refs)
 
     # Keys that the application chose
 
@@ -876,9 +918,10 @@ class Unit:
             if use.ref in attached:
                 continue
             use.file.grant = use.grant
-            for noted in (self._used, self.frame.used, self.frame.doomed):
+            for noted in (self._used, self.frame.used, self.frame.doomed, self.doomed):
                 noted.pop(upload, None)
-            self.frame.removed.discard(upload)
+            for removed in (self.removed, self.frame.removed):
+                removed.discard(upload)
             freed[upload] = home
         self._delete_entries(freed)
 
@@ -899,8 +942,8 @@ class Unit:
             for ref in change.found:
                 self._added[ref], frame.found[ref] = home, home.at
             for ref in deletable:
-                frame.doomed[ref] = home.at
-                frame.removed.add(ref)
+                self.doomed[ref] = home.at
+                self.removed.add(ref)
 
     def withdraw_unattached(self) -> None:
         """Withdraw what this unit recorded as new and did not give to a row after all."""
@@ -948,7 +991,7 @@ class Unit:
             transitions.reassert(home.connection, home.at.ledger, refs)
         self.leave_to_drains(refs)
         for ref in refs:
-            self.frame.released.pop(ref, None)
+            self.released.pop(ref, None)
 
     def note_generation(self, home: Home, known: int | None = None) -> None:
         """Note the database's generation in the transaction of what it is about to remove; read it if unknown."""
@@ -960,8 +1003,9 @@ class Unit:
     def leave_to_drains(self, refs: Iterable[ObjectRef]) -> None:
         """Remove nothing of these at the end of the transaction: a drain looks for rows first."""
         for ref in refs:
-            self.frame.doomed.pop(ref, None)
-            self.frame.removed.discard(ref)
+            for of in (self, self.frame):
+                of.doomed.pop(ref, None)
+                of.removed.discard(ref)
 
     def doom_refused(self, slot: Slot) -> None:
         """Doom a new key that its row did not take; a drain looks for a row before it deletes."""

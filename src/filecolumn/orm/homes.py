@@ -74,6 +74,10 @@ class Homes:
             home = self._of_mappers[mapper] = self._find(mapper)
         return home
 
+    def known(self) -> Iterable[Home]:
+        """Return the homes that were found so far."""
+        return self._homes.values()
+
     def register(self, mapper: Mapper[object], backends: Iterable[StorageBackend]) -> None:
         """Register as a writer of storages before the first upload of this process into them.
 

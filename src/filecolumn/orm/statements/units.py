@@ -205,6 +205,7 @@ class Statement(ABC):
             # all of them are of one mapper
             self._unit.note_generation(self._unit.homes.of(self._dml.mapper))
         self._unit.withdraw_unattached()
+        self._unit.conclude()
 
 
 def refs_in(rows: Iterable[MatchedRow], attributes: Sequence[FileAttribute]) -> set[ObjectRef]:
