@@ -20,7 +20,7 @@ MOST = {
     "flush: modules": 25,
     "replace and commit: calls": 390,
     "replace and commit: modules": 33,
-    "save in a folder: all calls": 1130,
+    "save in a folder: all calls": 1140,
 }
 LONGER: set[str] = set()
 """Functions to be made shorter."""
