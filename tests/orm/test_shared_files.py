@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy.orm import make_transient
+from sqlalchemy import event
+from sqlalchemy.exc import StatementError
+from sqlalchemy.orm import Session, make_transient
 
-from filecolumn import FileObject
+from filecolumn import FileObject, OwnedFileError
 from filecolumn.backends.base import StorageBackend
 from tests.scenarios.drivers import Driver, contents
 from tests.scenarios.models import Document
@@ -169,3 +171,55 @@ async def test_a_transient_clone_gets_copies(driver: Driver, storage: StorageBac
         await session.commit()
     assert await held_pages(driver, 2) == [b"page"]
     assert contents() == [b"file", b"page"]
+
+
+async def test_a_listener_that_gives_a_new_file_to_another_row_gives_it_a_copy(
+    driver: Driver, storage: StorageBackend
+) -> None:
+    """The flush has stored the file for its own row by then."""
+
+    def keep_history(session: Session, *_: object) -> None:
+        for document in [each for each in session.new if isinstance(each, Document)]:
+            session.add(Document(id=document.id + 100, file=document.file, pages=list(document.pages)))
+
+    async with driver.session() as session:
+        event.listen(session.sync, "before_flush", keep_history)
+        page = FileObject("b.txt", content=b"page")
+        session.add(Document(id=1, file=FileObject("a.txt", content=b"one"), pages=[page]))
+        await session.commit()
+        event.remove(session.sync, "before_flush", keep_history)
+    assert contents() == [b"one", b"one", b"page", b"page"]
+    async with driver.session() as session:
+        await session.delete(await session.one(Document, 1))
+        await session.commit()
+    await driver.drain()
+    async with driver.session() as session:
+        document = await session.one(Document, 101)
+        assert document.file is not None
+        held = [await driver.content(each) for each in (document.file, *document.pages)]
+    assert held == [b"one", b"page"]
+
+
+async def test_a_listener_cannot_put_another_rows_file_into_a_list_that_is_being_written(
+    driver: Driver, storage: StorageBackend
+) -> None:
+    async with driver.session() as session:
+        session.add(Document(id=1, file=FileObject("a.txt", content=b"one")))
+        session.add(Document(id=2, pages=[FileObject("b.txt", content=b"page")]))
+        await session.commit()
+    async with driver.session() as session:
+        first, second = await session.one(Document, 1), await session.one(Document, 2)
+        assert first.file is not None
+
+        def append(mapper: object, connection: object, target: Document) -> None:
+            target.pages.append(first.file)
+
+        event.listen(Document, "before_update", append)
+        try:
+            second.pages.append(FileObject("c.txt", content=b"more"))
+            with pytest.raises((OwnedFileError, StatementError)):
+                await session.commit()
+        finally:
+            event.remove(Document, "before_update", append)
+        await session.rollback()
+    assert contents() == [b"one", b"page"]

@@ -170,10 +170,13 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     def _check_permit(self, value: FileObject | FileObjectList | Sequence[FileObject]) -> None:
         """Raise OwnedFileError or PendingContentError if no permit lets the running statement write the files."""
         found = _permits.get(id(value))
+        files = (value,) if isinstance(value, FileObject) else value
         if found is not None and self._is_open(found):
             found.is_used = True
-            return
-        files = (value,) if isinstance(value, FileObject) else value
+            if files is not value or found.files.issuperset(map(id, files)):
+                return
+            # a listener has put others there since
+            files = [file for file in files if id(file) not in found.files]
         for file in files:
             # what is not, `_row_of` refuses
             if file.is_saved:
@@ -345,8 +348,12 @@ class WritePermit:
     key: str
     texts: Mapping[int, object]
     """The JSON of files that the row has and keeps, by `id`."""
+    files: frozenset[int]
+    """What a list has when it may be written, by `id`."""
     is_used: bool = False
 
+
+_NO_FILES: frozenset[int] = frozenset()
 
 _permits: dict[int, WritePermit] = {}
 """By the identity of the value, which lives as long as its permit."""
@@ -362,7 +369,8 @@ def permit_write(
 
     What *texts* has of the files, by `id`, is written as it is, unless they were decoded.
     """
-    made = _permits[id(value)] = WritePermit(value, state, key, texts)
+    files = frozenset(map(id, value)) if isinstance(value, FileObjectList) else _NO_FILES
+    made = _permits[id(value)] = WritePermit(value, state, key, texts, files)
     return made
 
 

@@ -172,7 +172,17 @@ class Flush:
     again for what appears only inside it.
     """
 
-    __slots__ = ("_arrived", "_deleted", "_given_up", "_made", "_rereadings", "_session", "_settled", "_unit")
+    __slots__ = (
+        "_arrived",
+        "_attached",
+        "_deleted",
+        "_given_up",
+        "_made",
+        "_rereadings",
+        "_session",
+        "_settled",
+        "_unit",
+    )
 
     def __init__(self, session: Session, unit: Unit) -> None:
         self._session = session
@@ -184,6 +194,8 @@ class Flush:
         self._given_up: set[HomeRef] = set()
         self._arrived: list[Slot] = []
         """What rows get that were there before."""
+        self._attached: dict[ObjectRef, tuple[State, str]] = {}
+        """What has new content, and the attribute that it was given to."""
         self._rereadings: dict[Home, Rereading] = {}
 
     def settle(self, written: Written, deleted: Written) -> None:
@@ -199,7 +211,7 @@ class Flush:
         try:
             self._carry_out(changes)
         except BaseException:
-            self._unit.withdraw_all()
+            self._unit.abandon()
             raise
         self._unit.reserved.clear()
 
@@ -246,6 +258,10 @@ class Flush:
             if change.kept:
                 change.check_kept()
         store(unit, slots)
+        if self._attached:
+            for slot in slots:
+                # another attribute has got the same file earlier in the flush: this one gets a copy
+                slot.is_fresh &= self._attached.get(slot.ref) in {None, (slot.state, slot.attribute.key)}
         if are_new(changes, slots):
             for slot in slots:
                 slot.use = Use.ATTACH
@@ -279,9 +295,13 @@ class Flush:
                 self._deleted.add(change.state)
                 continue
             self._settled[change.state, change.attribute.key] = change
-            if Use.COPY in [slot.use for slot in change.slots]:
+            uses = [slot.use for slot in change.slots]
+            if Use.COPY in uses:
                 # they stand where the originals were
                 change.files = files_in(change.state.dict.get(change.attribute.key))
+            for slot in change.slots:
+                if slot.use is not Use.KEEP:
+                    self._attached[slot.ref] = change.state, change.attribute.key
             if change.state.key is not None:
                 self._arrived += [slot for slot in change.slots if slot.use is not Use.KEEP]
         by_mapper: defaultdict[Mapper[object], list[State]] = defaultdict(list)
@@ -840,7 +860,10 @@ class Unit:
             frame.released.setdefault(ref, []).extend(files)
 
     def abandon(self) -> None:
-        """Take back what was recorded for SQL that never came: a listener has refused the flush, or emptied it."""
+        """Take back what was recorded for SQL that does not come, after an error or for want of work.
+
+        The transaction may go on.
+        """
         by_home: defaultdict[LedgerAt, set[ObjectRef]] = defaultdict(set)
         for ref, at in self.doomed.items():
             by_home[at].add(ref)
@@ -849,6 +872,7 @@ class Unit:
             for home in self.homes.known():
                 if home.at is not None and (refs := by_home.get(home.at)):
                     transitions.reassert(home.connection, home.at.ledger, refs)
+        self.reserved.clear()
 
     # Keys that the application chose
 
