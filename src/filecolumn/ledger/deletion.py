@@ -84,7 +84,10 @@ def conclude(
             return
     try:
         with brief(at.engine) as connection:
-            mark_gone(connection, at.ledger, deleted, of=(State.LIVE, State.DOOMED))
+            if are_doomed:
+                mark_gone(connection, at.ledger, deleted, only_due=True)
+            else:
+                mark_gone(connection, at.ledger, deleted, of=(State.LIVE, State.DOOMED))
             mark_withheld(connection, at.ledger, withheld)
             mark_refused(connection, at.ledger, {ref: (0, why) for ref, why in refused.items()})
             failpoint("drain.before_gone")
@@ -172,7 +175,7 @@ def record_deleted(engine: Engine | None = None) -> None:
 
 def _record(at: LedgerAt, refs: Collection[ObjectRef]) -> None:
     with brief(at.engine) as connection:
-        mark_gone(connection, at.ledger, refs)
+        mark_gone(connection, at.ledger, refs, only_due=True)
 
 
 def _record_at_exit() -> None:

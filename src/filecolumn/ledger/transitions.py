@@ -616,20 +616,29 @@ def mark_gone(
     refs: Collection[ObjectRef],
     *,
     of: tuple[State, ...] = (State.DOOMED,),
+    only_due: bool = False,
 ) -> None:
-    """Mark keys GONE whose objects were deleted, if they are in one of the states *of*."""
+    """Mark keys GONE whose objects were deleted, if they are in one of the states *of*.
+
+    With *only_due* not what is to be deleted later: the key may have been used again since.
+    """
     for batch in batches(sorted(refs), BATCH):
         statement = prepared(
-            ledger.table.metadata, (mark_gone, of, len(batch) == 1), partial(_marking_gone, ledger, batch, of)
+            ledger.table.metadata,
+            (mark_gone, of, only_due, len(batch) == 1),
+            partial(_marking_gone, ledger, batch, of, only_due=only_due),
         )
         for keys in bind_keys(batch):
             connection.execute(statement, keys)
 
 
-def _marking_gone(ledger: Ledger, refs: Sequence[ObjectRef], of: tuple[State, ...]) -> Update:
+def _marking_gone(
+    ledger: Ledger, refs: Sequence[ObjectRef], of: tuple[State, ...], *, only_due: bool
+) -> Update:
+    is_due = ledger.table.c.due_at <= now_ms() if only_due else true()
     return (
         update(ledger.table)
-        .where(keys_bound(ledger, refs), *_are(ledger, of, None))
+        .where(keys_bound(ledger, refs), *_are(ledger, of, None), is_due)
         .values(state=State.GONE.value, due_at=_in_seconds(FENCE_RETENTION), last_error=None)
     )
 
