@@ -169,10 +169,14 @@ class World:
     def lose_answer(self, commit: Callable[[], None], *, arrives: bool) -> Exception:
         """Call *commit* and return what it raises: COMMIT arrives or not, and there is no answer."""
         dialect = self.engine.dialect
+        before = vars(dialect).get("do_commit")
         end = dialect.do_commit if arrives else dialect.do_rollback
 
         def do_commit(connection: Any) -> None:
-            del dialect.do_commit
+            if before is None:
+                del dialect.do_commit
+            else:
+                dialect.do_commit = before  # type: ignore[method-assign]
             end(connection)
             raise dialect.loaded_dbapi.OperationalError(LOST)
 

@@ -200,3 +200,18 @@ async def test_a_transaction_without_new_content_leaves_a_token(
         assert contents() == [b"old"]
     assert raised.value.committed is arrives
     await agree(driver, {} if arrives else {1: b"old"})
+
+
+async def test_a_commit_is_heard_also_after_others_have_put_the_method_back(
+    driver: Driver, storage: StorageBackend, cut: Cut
+) -> None:
+    await insert_files(driver, b"old")
+    async with driver.session() as session:
+        del engine_of(driver).dialect.do_commit
+        (await session.one(Document, 1)).file = file(b"new")
+        await session.flush()
+        cut(True)
+        with pytest.raises(CommitOutcomeUnknownError):
+            await session.commit()
+        await session.rollback()
+    await agree(driver, {1: b"new"})

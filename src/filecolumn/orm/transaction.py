@@ -486,6 +486,7 @@ def _in_transaction(connection: Connection) -> bool:
 _uses: WeakKeyDictionary[PoolProxiedConnection, list[Use]] = WeakKeyDictionary()
 """By what a connection has from its pool; several if it was given to several sessions."""
 _heard: WeakSet[Dialect] = WeakSet()
+"""Those of whose errors we are told."""
 _hearing = Lock()
 
 
@@ -502,7 +503,8 @@ def watch(connection: Connection, at: LedgerAt | None, frame: Frame, root: Frame
             use.at = at or use.at
             return
     root.engines.add(connection.engine)
-    if connection.dialect not in _heard:
+    # each time: somebody may have put another method there since
+    if not isinstance(connection.dialect.do_commit, HeardCommit):
         _hear(connection.engine)
     uses = _uses.get(connection.connection)
     if uses is None:
@@ -520,13 +522,14 @@ def _hear(engine: Engine) -> None:
     """
     dialect = engine.dialect
     with _hearing:
-        if dialect in _heard:
-            return
-        dialect.do_commit = HeardCommit(dialect.do_commit)  # type: ignore[method-assign]
-        dialect.do_prepare_twophase = HeardPrepare(dialect.do_prepare_twophase)  # type: ignore[method-assign]
-        event.listen(engine, "handle_error", _on_error)
+        if dialect not in _heard:
+            _heard.add(dialect)
+            event.listen(engine, "handle_error", _on_error)
+        if not isinstance(dialect.do_prepare_twophase, HeardPrepare):
+            dialect.do_prepare_twophase = HeardPrepare(dialect.do_prepare_twophase)  # type: ignore[method-assign]
         # the last of all: another thread is not to commit before
-        _heard.add(dialect)
+        if not isinstance(dialect.do_commit, HeardCommit):
+            dialect.do_commit = HeardCommit(dialect.do_commit)  # type: ignore[method-assign]
 
 
 class HeardCommit:
