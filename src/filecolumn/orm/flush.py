@@ -872,7 +872,9 @@ class Unit:
             for home in self.homes.known():
                 if home.at is not None and (refs := by_home.get(home.at)):
                     transitions.reassert(home.connection, home.at.ledger, refs)
-        self.reserved.clear()
+        # once: the next flush abandons the one before it, which may have done so at its error
+        for noted in (self.reserved, self.doomed, self.removed, self.released, self._added):
+            noted.clear()
 
     # Keys that the application chose
 
