@@ -299,7 +299,7 @@ class _Check:
             for page in self._snapshot.files(_QUERIES["whole"]):
                 yield from self._confirmer.contents(page)
                 yield from self._lost()
-                self._survey.progress("verified", len(page))
+                self._survey.progress("verified", len(page), None)
 
     def _in_ledger(self) -> Iterator[Finding]:
         """Yield where rows and ledger disagree."""

@@ -260,7 +260,7 @@ class _Sweep:
         for page in listing_pages(backend):
             started = time.monotonic()
             self._suspect([ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page])
-            self._survey.progress("objects", self.report.listed)
+            self._survey.progress("objects", self.report.listed, None)
             self._slow_down(len(page), started)
 
     def _leave_out(self, name: str, error: Exception) -> None:
@@ -347,7 +347,7 @@ class _Sweep:
                 failpoint("sweep.after_claim")
                 self.report.claimed += claimed
                 self.report.left += len(page) - claimed
-                self._survey.progress("claimed", self.report.claimed)
+                self._survey.progress("claimed", self.report.claimed, None)
         if ledger is not None:
             for page in self._snapshot.suspects(Suspicion.UNREFERENCED):
                 note_unreferenced(self._survey.engine, ledger, self._unreferenced(page))
