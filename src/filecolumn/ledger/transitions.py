@@ -566,7 +566,7 @@ def due_keys(
     Nothing is locked, and on SQLite each page is a transaction of its own.
     """
     columns = ledger.table.c
-    pages: Iterator[Sequence[Row[Any]]]
+    pages: Iterator[Sequence[Row[*tuple[Any, ...]]]]
     query: Select[*tuple[Any, ...]] = (
         select(
             columns.backend,
@@ -594,7 +594,7 @@ def due_keys(
 
 def _pages_of_due(
     connection: Connection, ledger: Ledger, query: Select[*tuple[Any, ...]], most: int | None
-) -> Iterator[Sequence[Row[Any]]]:
+) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
     """Yield what is due by its index, in which SQLite has the row ids as well: many keys are due at one time."""
     due_at, row_id = ledger.table.c.due_at, literal_column("rowid", Integer)
     ordered = query.add_columns(row_id).order_by(row_id)

@@ -20,6 +20,7 @@ from filecolumn.maintenance.survey import Progress, no_progress
 from filecolumn.maintenance.temporary import PAGE, TemporaryTables, storable
 from filecolumn.orm.catalogue import (
     ROW_IDS,
+    AnyColumn,
     IncompleteColumnError,
     ReadColumn,
     key_names,
@@ -59,12 +60,35 @@ class KeyLookup(TemporaryTables):
     def look(self, engine: Engine, file_columns: FileColumns) -> None:
         """Look the keys up in all columns; `hidden` grows by one that turns out to be unreadable."""
         self._began = time.monotonic()
-        self._fetch("UPDATE sought SET held = 0 WHERE held")
-        number = self._count("SELECT count(*) FROM sought")
-        if number and file_columns.is_complete:
-            few = {key for (key,) in self._fetch("SELECT key FROM sought")} if number <= FEW else None
-            self._read_all(engine, file_columns, few)
+        if file_columns.is_complete:
+            try:
+                self._look(engine, file_columns.columns)
+            except IncompleteColumnError as error:
+                file_columns.hidden[error.column] = error.why
         self._took = time.monotonic() - self._began
+
+    def read(self, connection: Connection, columns: Iterable[AnyColumn], *, in_pages: bool = False) -> None:
+        """Look the keys up in columns, each of which is read once; *in_pages* in many transactions.
+
+        IncompleteColumnError if one of them cannot be read completely; on PostgreSQL the transaction may
+        then be one that has failed.
+        """
+        number = self._count("SELECT count(*) FROM sought")
+        few = {key for (key,) in self._fetch("SELECT key FROM sought")} if number <= FEW else None
+        self._rows = 0
+        read: set[ReadColumn] = set()
+        for each in columns if number else ():
+            column = read_column(connection, each)
+            facts = readable_facts(connection, column)
+            full_name = ReadColumn(facts.schema, column.table, column.column)
+            if full_name not in read:
+                read.add(full_name)
+                query = key_query(column, connection.dialect, facts.type, few)
+                with complete(column):
+                    pages = (
+                        _short_reads(connection, query, column) if in_pages else _stream(connection, query)
+                    )
+                    self._note_all(pages)
 
     @property
     def is_old(self) -> bool:
@@ -80,53 +104,21 @@ class KeyLookup(TemporaryTables):
 
         return self._run(look)
 
-    def _read_all(self, engine: Engine, file_columns: FileColumns, few: Collection[str] | None) -> None:
+    def _look(self, engine: Engine, columns: Sequence[ReadColumn]) -> None:
+        self._fetch("UPDATE sought SET held = 0 WHERE held")
         if not _readers_block_writers(engine):
             with consistent_read(engine) as connection:
-                self._read(connection, file_columns, few, in_pages=False)
+                self.read(connection, columns)
             return
         with engine.connect() as connection:
             before = _versions(connection)
-            self._read(connection, file_columns, few, in_pages=True)
+            self.read(connection, columns, in_pages=True)
             if _versions(connection) != before:
                 # what moved from a row behind to one before was missed
-                self._read(connection, file_columns, few, in_pages=True)
+                self.read(connection, columns, in_pages=True)
 
-    def _read(
-        self,
-        connection: Connection,
-        file_columns: FileColumns,
-        few: Collection[str] | None,
-        *,
-        in_pages: bool,
-    ) -> None:
-        self._rows = 0
-        read: set[ReadColumn] = set()
-        try:
-            for each in file_columns.columns:
-                column = read_column(connection, each)
-                facts = readable_facts(connection, column)
-                full_name = ReadColumn(facts.schema, column.table, column.column)
-                if full_name in read:
-                    continue
-                read.add(full_name)
-                with complete(column):
-                    self._read_column(connection, column, facts.type, few, in_pages=in_pages)
-        except IncompleteColumnError as error:
-            connection.rollback()
-            file_columns.hidden[error.column] = error.why
-
-    def _read_column(
-        self,
-        connection: Connection,
-        column: ReadColumn,
-        kind: str,
-        few: Collection[str] | None,
-        *,
-        in_pages: bool,
-    ) -> None:
-        query = key_query(column, connection.dialect, kind, few)
-        for page in _short_reads(connection, query, column) if in_pages else _stream(connection, query):
+    def _note_all(self, pages: Iterable[Sequence[Row[Any]]]) -> None:
+        for page in pages:
             self._note(held_keys(row[:2] for row in page))
             self._rows += len(page)
             self._progress("rows looked at", self._rows, None)

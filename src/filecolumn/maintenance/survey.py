@@ -136,8 +136,8 @@ UNREACHABLE = (FileColumnError, OSError)
 PrimaryKey = tuple[object, ...]
 """Its values in a row; empty in a table that has none."""
 
-Progress = Callable[[str, int], None]
-"""Told what is being read, and how many have been so far."""
+Progress = Callable[[str, int, int | None], None]
+"""Told what is being done, how many it has been done to so far, and of how many; None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Unreadable:
     """The keys that it refers to all the same, in whatever storage; None if nobody can tell."""
 
 
-def no_progress(what: str, count: int) -> None:
+def no_progress(what: str, count: int, total: int | None) -> None:
     """Report no progress."""
 
 
@@ -198,7 +198,7 @@ class Survey:
                 unreadable = [item for item in found if isinstance(item, Unreadable)]
                 self._keep(snapshot, unreadable)
                 count += len(page)
-                self.progress("rows", count)
+                self.progress("rows", count, None)
                 yield unreadable
 
     def _keep(self, snapshot: Snapshot, unreadable: Iterable[Unreadable]) -> None:
@@ -242,7 +242,7 @@ class Survey:
             )
             snapshot.add_entries(entry for entry in entries if self.chosen.is_chosen(entry.storage))
             count += len(page)
-            self.progress("ledger", count)
+            self.progress("ledger", count, None)
 
     def entries_of(self, keys: Collection[ObjectRef]) -> dict[ObjectRef, Entry]:
         """Return what the ledger says of *keys*, under any name of their storages, in one query for 1,000."""
@@ -362,7 +362,7 @@ def _held(
 
 def listing_pages(backend: StorageBackend, *, after: str | None = None) -> Iterator[list[Stat]]:
     """Yield what a storage lists behind a key, in pages of `PAGE`; an event loop waits for a page in a thread."""
-    listing = backend.list(after=after)
+    listing = backend.list() if after is None else backend.list(after=after)
     doing = f"list storage {backend.key!r}"
     while page := execution.blocking(lambda: list(islice(listing, PAGE)), limit=LISTING_LIMIT, doing=doing):
         yield page

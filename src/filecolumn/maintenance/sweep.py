@@ -390,7 +390,7 @@ class _Sweep:
                 failpoint("sweep.after_claim")
                 self.report.claimed += claimed
                 self.report.left += len(page) - claimed
-                self._survey.progress("claimed", self.report.claimed)
+                self._survey.progress("claimed", self.report.claimed, None)
         if ledger is not None:
             for page in self._snapshot.suspects(Suspicion.UNREFERENCED):
                 note_unreferenced(self._survey.engine, ledger, self._unreferenced(page))
