@@ -15,7 +15,7 @@
      |                                        |    |   ^
      |                              mark_gone |    |   | doom_gone
      |                                        v    v   |
-     `-------------------- purge ------------  GONE ---'
+     `------------- purge, purge_some -------  GONE ---'
 
 A key becomes LIVE
     by `record`, in the flush that writes the row: nobody had the key, as its INSERT shows;
@@ -37,7 +37,8 @@ A key becomes GONE
     by `mark_gone`, after a commit or in a drain: its object was deleted, or a client's upload was used up.
 
 An entry ends
-    by `purge`, in a drain: the key was GONE for so long that nobody can be about to give it to a row;
+    by `purge_some`, a few after a commit that deleted others, and by `purge`, all in a drain: the key was
+    GONE for so long that nobody can be about to give it to a row;
     by `withdraw`, in the flush that made it: no row came to reference the key.
 
 An entry that is not `checked` may be of a key that several rows reference: a drain looks for rows before
@@ -48,6 +49,7 @@ key (`describe`, `note_*`, `mark_shared`, `rename_*`).
 
 from __future__ import annotations
 
+import json
 import random
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -57,12 +59,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     ColumnElement,
     Connection,
     Engine,
     Insert,
     Select,
+    String,
     Update,
     bindparam,
     false,
@@ -90,12 +94,23 @@ from filecolumn.errors import (
     ObjectExistsError,
     StaleUploadError,
 )
+from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts
 from filecolumn.files.grants import used_error
 from filecolumn.ledger.columns import has_triggers, licence_floor
-from filecolumn.ledger.locks import attempt, insist, lock_sqlite
+from filecolumn.ledger.locks import attempt, brief, insist, lock_sqlite
 from filecolumn.ledger.prepared import prepared
-from filecolumn.ledger.table import MAX_ERROR, Ledger, State, bind_keys, keys_bound, keys_in, now_ms
+from filecolumn.ledger.table import (
+    MAX_ERROR,
+    MAX_KEY_MYSQL,
+    Ledger,
+    State,
+    bind_keys,
+    keys_bound,
+    keys_in,
+    now_ms,
+    time_of,
+)
 from filecolumn.logs import warn
 
 __all__ = (
@@ -128,6 +143,7 @@ __all__ = (
     "note_unreferenced",
     "older_ledger",
     "purge",
+    "purge_some",
     "reassert",
     "record",
     "rename_column_id",
@@ -147,6 +163,12 @@ RESERVED = 100
 """Keys in one `reserve`: SQLite takes 999 values in a statement."""
 FENCE_RETENTION = 7 * 24 * 3600.0
 """Seconds that the ledger remembers a key after its object was deleted; at least twice `MAX_ATTACH_AGE`."""
+PURGE_PAGE = 10_000
+"""Keys that a drain reads at a time to forget them: PostgreSQL reads again what it has just deleted of a page's end."""
+PURGE_VIEW = 4
+"""Entries that `purge_some` looks at for each that it may forget: doomed ones may be due before them."""
+PURGE_PAUSE = 0.025
+"""Seconds without SQLite's write lock after each batch, for other writers."""
 FIRST_DELAY = 5.0
 LONGEST_DELAY = 3600.0
 WITHHELD = "withheld: "
@@ -699,22 +721,162 @@ def mark_withheld(connection: Connection, ledger: Ledger, withheld: Mapping[Obje
             )
 
 
+class _Due(NamedTuple):
+    """A key that is not live, and whose time has come."""
+
+    backend: str
+    key: str
+    state: int
+    due_at: int
+
+
 def purge(engine: Engine, ledger: Ledger) -> int:
-    """Forget keys that have been GONE for `FENCE_RETENTION` seconds, and return their number."""
-    columns = ledger.table.c
-    is_over = ledger.is_waiting, columns.state == State.GONE.value, columns.due_at <= now_ms()
-    over = select(columns.backend, columns.key).where(*is_over).limit(BATCH)
+    """Forget keys that have been GONE for `FENCE_RETENTION` seconds, and return their number.
 
-    def forget(connection: Connection) -> int:
-        refs = [(backend, key) for backend, key in connection.execute(over)]
-        if refs:
-            connection.execute(delete_from(ledger.table).where(keys_in(ledger, refs), *is_over))
-        return len(refs)
-
-    purged = 0
-    while count := insist(engine, forget):
+    Leaves out what others have locked.
+    """
+    with engine.connect() as connection:
+        until = time_of(connection)
+    purged = since = 0
+    while True:
+        with engine.connect() as connection:
+            page = _due_between(connection, ledger, since, until, PURGE_PAGE)
+        count = sum(_purge_apart(engine, ledger, batch, until) for batch in batches(_gone(page), BATCH))
         purged += count
-    return purged
+        if len(page) < PURGE_PAGE:
+            return purged
+        last = page[-1].due_at
+        # any number may be due at the same time: go on with them, unless nobody can forget these
+        since = last if count or last > since else last + 1
+
+
+def _purge_apart(engine: Engine, ledger: Ledger, refs: Sequence[ObjectRef], until: int) -> int:
+    count = insist(engine, partial(_forget, ledger=ledger, refs=refs, until=until))
+    if engine.dialect.name == "sqlite":
+        execution.pause(PURGE_PAUSE)
+    return count
+
+
+def purge_some(engine: Engine, ledger: Ledger, *, most: int, since: int = 0) -> int | None:
+    """Forget at most *most* keys that have been GONE for `FENCE_RETENTION` seconds, in bounded time.
+
+    Leaves out what others have locked, and hardly waits for anybody.  Looks at what is due from *since* on, in
+    milliseconds of the database's clock, and returns where the next call goes on; None if there is no more.
+    """
+    view = PURGE_VIEW * most
+    # apart from the deletion: SQLite lets nobody write who has read what others have changed since
+    with brief(engine) as connection:
+        until = time_of(connection)
+        page = _due_between(connection, ledger, since, until, view)
+    gone = [entry for entry in page if entry.state == State.GONE]
+    if gone:
+        with brief(engine) as connection:
+            _forget(connection, ledger, _gone(gone[:most]), until)
+    if len(gone) > most:
+        return gone[most].due_at
+    if len(page) < view:
+        return None
+    last = page[-1].due_at
+    return last if gone or last > since else last + 1
+
+
+def _due_between(connection: Connection, ledger: Ledger, since: int, until: int, most: int) -> list[_Due]:
+    """Return the first keys that are not live and became due in a time, by the index of `due_at`."""
+
+    def first() -> Select[*tuple[Any, ...]]:
+        columns = ledger.table.c
+        # a time that is bound: the database's clock may be another for each entry, which no index knows
+        is_due = columns.due_at.between(bindparam("since"), bindparam("until"))
+        return (
+            select(columns.backend, columns.key, columns.state, columns.due_at)
+            .where(ledger.is_waiting, is_due)
+            .order_by(columns.due_at)
+            .limit(bindparam("most"))
+        )
+
+    if connection.dialect.name == "postgresql":
+        # without statistics it expects few to be due, and sorts them all
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
+    statement = prepared(ledger.table.metadata, _due_between, first)
+    rows = connection.execute(statement, {"since": since, "until": until, "most": most})
+    return [_Due(*row) for row in rows]
+
+
+def _gone(entries: Iterable[_Due]) -> list[ObjectRef]:
+    return sorted((entry.backend, entry.key) for entry in entries if entry.state == State.GONE)
+
+
+def _forget(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef], until: int) -> int:
+    """Delete entries of keys that are still GONE and due at *until*, and return their number; wait for nobody.
+
+    *refs* have the names of their storages in the ledger.
+    """
+    # SQLite has one writer at a time
+    is_locked = connection.dialect.name == "sqlite"
+    ours = refs if is_locked else _lock_forgettable(connection, ledger, refs, until)
+    if not ours:
+        return 0
+    # one by one, which drivers do quickly: for several keys a database may read, and lock, those of a whole storage
+    statement = prepared(
+        ledger.table.metadata,
+        _forget,
+        lambda: delete_from(ledger.table).where(*_is_forgettable(ledger, bindparam("at_key"))),
+    )
+    found = [{"at_backend": backend, "at_key": key, "until": until} for backend, key in ours]
+    count = connection.execute(statement, found).rowcount
+    return count if is_locked else len(ours)
+
+
+def _lock_forgettable(
+    connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef], until: int
+) -> list[ObjectRef]:
+    """Lock keys that are still GONE and due, and return them; not what others have locked."""
+    in_postgresql = connection.dialect.name == "postgresql"
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for backend, key in refs:
+        by_name[backend].append(key)
+    statement = prepared(
+        ledger.table.metadata,
+        (_lock_forgettable, in_postgresql),
+        partial(_locking_in_postgresql if in_postgresql else _locking_in_mysql, ledger),
+    )
+    ours: list[ObjectRef] = []
+    for backend, keys in by_name.items():
+        given = keys if in_postgresql else json.dumps(keys, ensure_ascii=False)
+        bound = {"at_backend": backend, "given": given, "until": until}
+        ours += ((backend, key) for key in connection.scalars(statement, bound))
+    return ours
+
+
+# Each given key is looked up by the primary key, whatever the database knows of the table: else it may read, and
+# lock, the keys of a whole storage.
+
+
+def _locking_in_postgresql(ledger: Ledger) -> Select[str]:
+    given = func.unnest(bindparam("given", type_=ARRAY(String))).table_valued("key").render_derived("given")
+    is_it = _is_forgettable(ledger, given.c.key)
+    found = select(ledger.table.c.key).where(*is_it).with_for_update(skip_locked=True).lateral("found")
+    return select(found.c.key).select_from(given).join(found, true())
+
+
+def _locking_in_mysql(ledger: Ledger) -> Select[str]:
+    # MariaDB and MySQL have it since the releases that have SKIP LOCKED
+    shape: ColumnElement[str] = literal_column(
+        f"'$[*]' COLUMNS (name VARCHAR({MAX_KEY_MYSQL}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')"
+    )
+    given = func.json_table(bindparam("given", type_=String), shape).table_valued("name", name="given")
+    found = select(ledger.table.c.key).prefix_with("STRAIGHT_JOIN").select_from(given, ledger.table)
+    return found.where(*_is_forgettable(ledger, given.c.name)).with_for_update(skip_locked=True)
+
+
+def _is_forgettable(ledger: Ledger, key: ColumnElement[str]) -> Iterator[ColumnElement[bool]]:
+    columns = ledger.table.c
+    nothing: ColumnElement[int] = literal_column("0")
+    yield columns.backend == bindparam("at_backend")
+    yield columns.key == key
+    # not by the index of `due_at`, which has all that is due
+    yield columns.state + nothing == literal_column(f"{State.GONE:d}")
+    yield columns.due_at + nothing <= bindparam("until")
 
 
 def _delay_until(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], seconds: float) -> None:
