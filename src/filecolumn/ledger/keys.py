@@ -26,14 +26,13 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
-    text,
     true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from filecolumn.backends.registry import ObjectRef, names_of
 from filecolumn.backends.streams import batches
-from filecolumn.ledger.table import Ledger, keys_in
+from filecolumn.ledger.table import MAX_BACKEND, MAX_KEY_MYSQL, Ledger, keys_in
 
 __all__ = ("BATCH", "Lock", "change_keys", "select_keys")
 
@@ -96,8 +95,9 @@ def _selected(  # noqa: PLR0917 - of what, and how
             each = _locking(query.where(*is_it).offset(0), lock).lateral("entry")
             return select(each).select_from(wanted.join(each, true()))
         case "mysql" | "mariadb":
-            listed = text(_JSON_TABLE).bindparams(wanted=json.dumps(pairs))
-            is_it = table.c.backend == _exact("wanted.backend"), table.c.key == _exact("wanted.of")
+            given = bindparam("wanted", json.dumps(pairs, ensure_ascii=False), type_=String)
+            listed = func.json_table(given, _IN_JSON).table_valued("of_backend", "of_key", name="wanted")
+            is_it = table.c.backend == listed.c.of_backend, table.c.key == listed.c.of_key
             query = query.prefix_with("STRAIGHT_JOIN").select_from(listed, table).where(*is_it)
             return _locking(query, lock)
         case _:
@@ -108,12 +108,12 @@ def _array(name: str, values: list[str]) -> ColumnElement[Any]:
     return bindparam(name, values, type_=ARRAY(Text), unique=True)
 
 
-_JSON_TABLE = "JSON_TABLE(:wanted, '$[*]' COLUMNS (backend VARCHAR(64) PATH '$[0]', of VARCHAR(700) PATH '$[1]')) AS wanted"
-
-
-def _exact(value: str) -> ColumnElement[str]:
-    """Return text as the ledger has it, so that its index is of use."""
-    return literal_column(f"CONVERT({value} USING utf8mb4) COLLATE utf8mb4_bin", String)
+# as the ledger has text: else its index is of no use
+_EXACT = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+_IN_JSON: ColumnElement[str] = literal_column(
+    f"'$[*]' COLUMNS (of_backend VARCHAR({MAX_BACKEND}) {_EXACT} PATH '$[0]', "
+    f"of_key VARCHAR({MAX_KEY_MYSQL}) {_EXACT} PATH '$[1]')"
+)
 
 
 def _locking(query: Select[*tuple[Any, ...]], lock: Lock) -> Select[*tuple[Any, ...]]:

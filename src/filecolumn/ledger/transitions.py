@@ -15,7 +15,7 @@
      |                                        |    |   ^
      |                              mark_gone |    |   | doom_gone
      |                                        v    v   |
-     `-------------------- purge ------------  GONE ---'
+     `------------- purge, purge_some -------  GONE ---'
 
 A key becomes LIVE
     by `record`, in the flush that writes the row: nobody had the key, as its INSERT shows;
@@ -37,7 +37,8 @@ A key becomes GONE
     by `mark_gone`, after a commit or in a drain: its object was deleted, or a client's upload was used up.
 
 An entry ends
-    by `purge`, in a drain: the key was GONE for so long that nobody can be about to give it to a row;
+    by `purge_some`, a few after a commit that deleted others, and by `purge`, all in a drain: the key was
+    GONE for so long that nobody can be about to give it to a row;
     by `withdraw`, in the flush that made it: no row came to reference the key.
 
 An entry that is not `checked` may be of a key that several rows reference: a drain looks for rows before
@@ -66,6 +67,7 @@ from sqlalchemy import (
     Row,
     Select,
     Update,
+    and_,
     bindparam,
     false,
     func,
@@ -97,9 +99,18 @@ from filecolumn.files.facts import FileFacts
 from filecolumn.files.grants import used_error
 from filecolumn.ledger.columns import has_triggers, licence_floor
 from filecolumn.ledger.keys import BATCH, Lock, change_keys, select_keys
-from filecolumn.ledger.locks import attempt, insist, lock_sqlite
+from filecolumn.ledger.locks import attempt, brief, insist, lock_sqlite
 from filecolumn.ledger.prepared import prepared
-from filecolumn.ledger.table import MAX_ERROR, Ledger, State, bind_keys, keys_bound, keys_in, now_ms, time_of
+from filecolumn.ledger.table import (
+    MAX_ERROR,
+    Ledger,
+    State,
+    bind_keys,
+    keys_bound,
+    keys_in,
+    now_ms,
+    time_of,
+)
 from filecolumn.logs import warn
 
 __all__ = (
@@ -132,6 +143,7 @@ __all__ = (
     "note_unreferenced",
     "older_ledger",
     "purge",
+    "purge_some",
     "reassert",
     "record",
     "rename_column_id",
@@ -148,6 +160,10 @@ RESERVED = 100
 """Keys in one `reserve`: SQLite takes 999 values in a statement."""
 FENCE_RETENTION = 7 * 24 * 3600.0
 """Seconds that the ledger remembers a key after its object was deleted; at least twice `MAX_ATTACH_AGE`."""
+PURGE_PAGE = 10_000
+"""Keys that a drain reads at a time to forget them: PostgreSQL reads again what it has just deleted of a page's end."""
+PURGE_VIEW = 4
+"""Entries that `purge_some` looks at for each that it may forget: doomed ones may be due before them."""
 FIRST_DELAY = 5.0
 LONGEST_DELAY = 3600.0
 WITHHELD = "withheld: "
@@ -503,7 +519,9 @@ def reassert(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]
     """
     for batch in batches(sorted(refs), BATCH):
         connection.execute(
-            update(ledger.table).where(*_doomed(ledger, batch)).values(state=State.LIVE.value, due_at=None)
+            update(ledger.table)
+            .where(keys_in(ledger, batch), _is(ledger, State.DOOMED))
+            .values(state=State.LIVE.value, due_at=None)
         )
 
 
@@ -741,22 +759,99 @@ def mark_withheld(connection: Connection, ledger: Ledger, withheld: Mapping[Obje
         change_keys(connection, ledger, refs, noting.where(_is(ledger, State.DOOMED)))
 
 
+class _Due(NamedTuple):
+    """A key that is not live, and whose time has come."""
+
+    backend: str
+    key: str
+    state: int
+    due_at: int
+
+
 def purge(engine: Engine, ledger: Ledger) -> int:
-    """Forget keys that have been GONE for `FENCE_RETENTION` seconds, and return their number."""
-    columns = ledger.table.c
-    is_over = ledger.is_waiting, columns.state == State.GONE.value, columns.due_at <= now_ms()
-    over = select(columns.backend, columns.key).where(*is_over).limit(BATCH)
+    """Forget keys that have been GONE for `FENCE_RETENTION` seconds, and return their number.
 
-    def forget(connection: Connection) -> int:
-        refs = [(backend, key) for backend, key in connection.execute(over)]
-        if refs:
-            connection.execute(delete_from(ledger.table).where(keys_in(ledger, refs), *is_over))
-        return len(refs)
-
-    purged = 0
-    while count := insist(engine, forget):
+    Leaves out what others have locked.
+    """
+    with engine.connect() as connection:
+        until = time_of(connection)
+    purged = since = 0
+    while True:
+        with engine.connect() as connection:
+            page = _due_between(connection, ledger, since, until, PURGE_PAGE)
+        count = sum(
+            insist(engine, partial(_forget, ledger=ledger, refs=batch, until=until))
+            for batch in batches(_gone(page), BATCH)
+        )
         purged += count
-    return purged
+        if len(page) < PURGE_PAGE:
+            return purged
+        last = page[-1].due_at
+        # any number may be due at the same time: go on with them, unless nobody can forget these
+        since = last if count or last > since else last + 1
+
+
+def purge_some(engine: Engine, ledger: Ledger, *, most: int, since: int = 0) -> int | None:
+    """Forget at most *most* keys that have been GONE for `FENCE_RETENTION` seconds, in bounded time.
+
+    Leaves out what others have locked, and hardly waits for anybody.  Looks at what is due from *since* on, in
+    milliseconds of the database's clock, and returns where the next call goes on; None if there is no more.
+    """
+    view = PURGE_VIEW * most
+    # apart from the deletion: SQLite lets nobody write who has read what others have changed since
+    with brief(engine) as connection:
+        until = time_of(connection)
+        page = _due_between(connection, ledger, since, until, view)
+    gone = [entry for entry in page if entry.state == State.GONE]
+    if gone:
+        with brief(engine) as connection:
+            _forget(connection, ledger, _gone(gone[:most]), until)
+    if len(gone) > most:
+        return gone[most].due_at
+    if len(page) < view:
+        return None
+    last = page[-1].due_at
+    return last if gone or last > since else last + 1
+
+
+def _due_between(connection: Connection, ledger: Ledger, since: int, until: int, most: int) -> list[_Due]:
+    """Return the first keys that are not live and became due in a time, by the index of `due_at`."""
+
+    def first() -> Select[*tuple[Any, ...]]:
+        columns = ledger.table.c
+        # a time that is bound: the database's clock may be another for each entry, which no index knows
+        is_due = columns.due_at.between(bindparam("since"), bindparam("until"))
+        return (
+            select(columns.backend, columns.key, columns.state, columns.due_at)
+            .where(ledger.is_waiting, is_due)
+            .order_by(columns.due_at)
+            .limit(bindparam("most"))
+        )
+
+    if connection.dialect.name == "postgresql":
+        # without statistics it expects few to be due, and sorts them all
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
+    statement = prepared(ledger.table.metadata, _due_between, first)
+    rows = connection.execute(statement, {"since": since, "until": until, "most": most})
+    return [_Due(*row) for row in rows]
+
+
+def _gone(entries: Iterable[_Due]) -> list[ObjectRef]:
+    return sorted((entry.backend, entry.key) for entry in entries if entry.state == State.GONE)
+
+
+def _forget(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef], until: int) -> int:
+    """Delete entries of keys that are still GONE and due at *until*, and return their number; wait for nobody.
+
+    *refs* have the names of their storages in the ledger.
+    """
+    columns = ledger.table.c
+    is_over = and_(_is(ledger, State.GONE), columns.due_at + 0 <= until)
+    lock_sqlite(connection, ledger)
+    found = select_keys(connection, ledger, refs, columns.backend, columns.key, where=is_over, lock="skip")
+    ours = [(backend, key) for backend, key in found]
+    change_keys(connection, ledger, ours, delete_from(ledger.table).where(is_over))
+    return len(ours)
 
 
 def _is(ledger: Ledger, state: State) -> ColumnElement[bool]:
@@ -869,9 +964,8 @@ def revive(engine: Engine, ledger: Ledger, ref: ObjectRef) -> bool:
 
     def change(connection: Connection) -> int:
         lock_sqlite(connection, ledger)
-        return connection.execute(
-            _live_again(ledger, None).where(keys_in(ledger, [ref]), _is(ledger, State.DOOMED))
-        ).rowcount
+        reviving = _live_again(ledger, None).where(keys_in(ledger, [ref]), _is(ledger, State.DOOMED))
+        return connection.execute(reviving).rowcount
 
     return insist(engine, change) > 0
 

@@ -396,6 +396,9 @@ def pages_of(
     page_query = ordered
     while True:
         with engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                # without statistics it may take a table for small, and sort all of it for each page
+                connection.exec_driver_sql("SET LOCAL enable_sort = off")
             page = connection.execute(page_query).all()
         if page:
             yield page

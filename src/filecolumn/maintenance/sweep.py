@@ -23,6 +23,7 @@ from filecolumn.backends.streams import batches
 from filecolumn.errors import FileColumnError, MaintenanceRefusedError
 from filecolumn.files import execution
 from filecolumn.ledger.deletion import delete_objects
+from filecolumn.ledger.keys import select_keys
 from filecolumn.ledger.table import Ledger, State, read_meta, set_meta, time_of
 from filecolumn.ledger.transitions import doom_gone, doom_live, fence, note_unreferenced, speaking
 from filecolumn.maintenance.ground import Ground, survey_ground
