@@ -121,7 +121,7 @@ class Rules:
     restores_unchanged: bool = True
     repairs_unchanged: bool = True
     rewrites_doomed: bool = True
-    locks_restored: bool = True
+    locks_found_restored: bool = True
 
 
 class Operation(NamedTuple):
@@ -389,7 +389,7 @@ class Model:
                 if entry is None:
                     yield "adopts", self._written(world, who, key, Entry(LIVE, UNSURE))
                 elif is_live:
-                    again = (("keep", key),) if self._rules.locks_restored else ()
+                    again = (("keep", key),) if self._rules.locks_found_restored else ()
                     yield "finds restored", _then(world, who, session, *again)
                 else:
                     yield "finds doomed", self._rolled_back(world, who)

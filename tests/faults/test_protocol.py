@@ -40,7 +40,7 @@ NEEDED = {
     "doubts_foreign_rows": ("foreign", "copy", "copy"),
     # a drain misses a row that comes to name the key where it has looked already
     "asserts_kept": ("doomed", "delete third", "swap"),
-    "locks_restored": ("doomed", "delete third", "swap"),
+    "locks_found_restored": ("doomed", "delete third", "swap"),
     "looks_after_listing": ("doomed", "delete third", "swap"),
     "claims_unchanged": ("doomed", "delete third", "swap"),
     # a key lives again for a row that has let go of it since the look
