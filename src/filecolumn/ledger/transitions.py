@@ -49,7 +49,6 @@ key (`describe`, `note_*`, `mark_shared`, `rename_*`).
 
 from __future__ import annotations
 
-import json
 import random
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -59,7 +58,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     ColumnElement,
     Connection,
@@ -68,8 +66,8 @@ from sqlalchemy import (
     Integer,
     Row,
     Select,
-    String,
     Update,
+    and_,
     bindparam,
     false,
     func,
@@ -100,11 +98,11 @@ from filecolumn.errors import (
 from filecolumn.files.facts import FileFacts
 from filecolumn.files.grants import used_error
 from filecolumn.ledger.columns import has_triggers, licence_floor
+from filecolumn.ledger.keys import BATCH, Lock, change_keys, select_keys
 from filecolumn.ledger.locks import attempt, brief, insist, lock_sqlite
 from filecolumn.ledger.prepared import prepared
 from filecolumn.ledger.table import (
     MAX_ERROR,
-    MAX_KEY_MYSQL,
     Ledger,
     State,
     bind_keys,
@@ -158,8 +156,6 @@ __all__ = (
     "withdraw",
 )
 
-BATCH = 1000
-"""Keys in one statement."""
 RESERVED = 100
 """Keys in one `reserve`: SQLite takes 999 values in a statement."""
 FENCE_RETENTION = 7 * 24 * 3600.0
@@ -417,7 +413,7 @@ def _doom_certain(connection: Connection, ledger: Ledger, refs: Sequence[ObjectR
 
 def _are(ledger: Ledger, of: tuple[State, ...], checked: bool | None) -> Iterator[ColumnElement[bool]]:
     columns = ledger.table.c
-    # not by the index of `due_at`, see `_doomed`
+    # not by the index of `due_at`, see `_is`
     state = columns.state if State.LIVE in of else columns.state + literal_column("0")
     # as SQL: nothing is bound for what is always the same
     yield or_(*(state == literal_column(f"{each:d}") for each in of))
@@ -523,7 +519,9 @@ def reassert(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]
     """
     for batch in batches(sorted(refs), BATCH):
         connection.execute(
-            update(ledger.table).where(*_doomed(ledger, batch)).values(state=State.LIVE.value, due_at=None)
+            update(ledger.table)
+            .where(keys_in(ledger, batch), _is(ledger, State.DOOMED))
+            .values(state=State.LIVE.value, due_at=None)
         )
 
 
@@ -640,7 +638,8 @@ def claim(
     """
     unchanged, locked = _lock_unchanged(connection, ledger, listed)
     until = time_of(connection) + int(seconds * 1000)
-    _set_due(connection, ledger, [each.ref for each in unchanged], until)
+    leasing = update(ledger.table).where(_is(ledger, State.DOOMED)).values(due_at=until)
+    change_keys(connection, ledger, [each.ref for each in unchanged], leasing)
     return [each._replace(due_at=until) for each in unchanged], locked
 
 
@@ -652,8 +651,8 @@ def restore_unchanged(
     Not a key to which something has happened since it was *listed*: the row may have let go of it.
     """
     unchanged, locked = _lock_unchanged(connection, ledger, listed)
-    for batch in _in_statements(connection, [each.ref for each in unchanged]):
-        connection.execute(_live_again(ledger, RESTORED).where(*_doomed(ledger, batch)))
+    refs = [each.ref for each in unchanged]
+    change_keys(connection, ledger, refs, _live_again(ledger, RESTORED).where(_is(ledger, State.DOOMED)))
     return unchanged, locked
 
 
@@ -662,36 +661,19 @@ def _lock_unchanged(
 ) -> tuple[list[DueKey], list[DueKey]]:
     """Lock the keys that still are as they were *listed*; return them, and those that others have locked."""
     columns = ledger.table.c
-    query = select(columns.backend, columns.key, columns.due_at)
     lock_sqlite(connection, ledger)
-    ours: dict[ObjectRef, int] = {}
-    others: dict[ObjectRef, int] = {}
-    for batch in _in_statements(connection, sorted(each.ref for each in listed)):
-        doomed = query.where(*_doomed(ledger, batch))
-        locking = doomed.order_by(columns.backend, columns.key).with_for_update(skip_locked=True)
-        found = {(backend, key): due_at for backend, key, due_at in connection.execute(locking)}
-        ours |= found
-        if len(found) < len(batch):
-            others |= {(backend, key): due_at for backend, key, due_at in connection.execute(doomed)}
+
+    def look(refs: Collection[ObjectRef], lock: Lock) -> dict[ObjectRef, int]:
+        wanted = columns.backend, columns.key, columns.due_at
+        found = select_keys(connection, ledger, refs, *wanted, where=_is(ledger, State.DOOMED), lock=lock)
+        return {(backend, key): due_at for backend, key, due_at in found}
+
+    ours = look([each.ref for each in listed], "skip")
+    others = look([each.ref for each in listed if each.ref not in ours], "")
     return (
         [each for each in listed if ours.get(each.ref) == each.due_at],
-        [each for each in listed if each.ref not in ours and others.get(each.ref) == each.due_at],
+        [each for each in listed if others.get(each.ref) == each.due_at],
     )
-
-
-def _in_statements(connection: Connection, refs: Collection[ObjectRef]) -> Iterator[list[ObjectRef]]:
-    """Yield keys as one statement may change them.
-
-    On MariaDB and MySQL one by one: for several keys the server may read the entries of a whole storage, and
-    lock them all, which is a deadlock for others.
-    """
-    size = 1 if connection.dialect.name in {"mysql", "mariadb"} else BATCH
-    return batches(sorted(refs), size)
-
-
-def _set_due(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], due_at: int) -> None:
-    for batch in _in_statements(connection, refs):
-        connection.execute(update(ledger.table).where(*_doomed(ledger, batch)).values(due_at=due_at))
 
 
 def mark_gone(
@@ -706,24 +688,24 @@ def mark_gone(
 
     With *only_due* not what is to be deleted later: the key may have been used again since.
     """
-    for batch in _in_statements(connection, refs):
+    if len(refs) == 1:
         statement = prepared(
             ledger.table.metadata,
-            (mark_gone, of, only_due, len(batch) == 1),
-            partial(_marking_gone, ledger, batch, of, only_due=only_due),
+            (mark_gone, of, only_due),
+            lambda: _marking_gone(ledger, of, only_due=only_due).where(keys_bound(ledger, refs)),
         )
-        for keys in bind_keys(batch):
-            connection.execute(statement, keys)
+        for key in bind_keys(refs):
+            connection.execute(statement, key)
+    elif refs:
+        change_keys(connection, ledger, refs, _marking_gone(ledger, of, only_due=only_due))
 
 
-def _marking_gone(
-    ledger: Ledger, refs: Sequence[ObjectRef], of: tuple[State, ...], *, only_due: bool
-) -> Update:
+def _marking_gone(ledger: Ledger, of: tuple[State, ...], *, only_due: bool) -> Update:
     # not by the index of `due_at`, which has all that is due
     is_due = ledger.table.c.due_at + 0 <= now_ms() if only_due else true()
     return (
         update(ledger.table)
-        .where(keys_bound(ledger, refs), *_are(ledger, of, None), is_due)
+        .where(*_are(ledger, of, None), is_due)
         .values(state=State.GONE.value, due_at=_in_seconds(FENCE_RETENTION), last_error=None)
     )
 
@@ -773,12 +755,8 @@ def mark_withheld(connection: Connection, ledger: Ledger, withheld: Mapping[Obje
         by_reason[why].append(ref)
     for why, refs in by_reason.items():
         note = f"{WITHHELD}{why}"[:MAX_ERROR]
-        for batch in _in_statements(connection, refs):
-            connection.execute(
-                update(ledger.table)
-                .where(*_doomed(ledger, batch))
-                .values(due_at=_in_seconds(WITHHELD_DELAY), last_error=note)
-            )
+        noting = update(ledger.table).values(due_at=_in_seconds(WITHHELD_DELAY), last_error=note)
+        change_keys(connection, ledger, refs, noting.where(_is(ledger, State.DOOMED)))
 
 
 class _Due(NamedTuple):
@@ -867,77 +845,19 @@ def _forget(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef], u
 
     *refs* have the names of their storages in the ledger.
     """
-    # SQLite has one writer at a time
-    is_locked = connection.dialect.name == "sqlite"
-    ours = refs if is_locked else _lock_forgettable(connection, ledger, refs, until)
-    if not ours:
-        return 0
-    # one by one, which drivers do quickly: for several keys a database may read, and lock, those of a whole storage
-    statement = prepared(
-        ledger.table.metadata,
-        _forget,
-        lambda: delete_from(ledger.table).where(*_is_forgettable(ledger, bindparam("at_key"))),
-    )
-    found = [{"at_backend": backend, "at_key": key, "until": until} for backend, key in ours]
-    count = connection.execute(statement, found).rowcount
-    return count if is_locked else len(ours)
-
-
-def _lock_forgettable(
-    connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef], until: int
-) -> list[ObjectRef]:
-    """Lock keys that are still GONE and due, and return them; not what others have locked."""
-    in_postgresql = connection.dialect.name == "postgresql"
-    by_name: defaultdict[str, list[str]] = defaultdict(list)
-    for backend, key in refs:
-        by_name[backend].append(key)
-    statement = prepared(
-        ledger.table.metadata,
-        (_lock_forgettable, in_postgresql),
-        partial(_locking_in_postgresql if in_postgresql else _locking_in_mysql, ledger),
-    )
-    ours: list[ObjectRef] = []
-    for backend, keys in by_name.items():
-        given = keys if in_postgresql else json.dumps(keys, ensure_ascii=False)
-        bound = {"at_backend": backend, "given": given, "until": until}
-        ours += ((backend, key) for key in connection.scalars(statement, bound))
-    return ours
-
-
-# Each given key is looked up by the primary key, whatever the database knows of the table: else it may read, and
-# lock, the keys of a whole storage.
-
-
-def _locking_in_postgresql(ledger: Ledger) -> Select[str]:
-    given = func.unnest(bindparam("given", type_=ARRAY(String))).table_valued("key").render_derived("given")
-    is_it = _is_forgettable(ledger, given.c.key)
-    found = select(ledger.table.c.key).where(*is_it).with_for_update(skip_locked=True).lateral("found")
-    return select(found.c.key).select_from(given).join(found, true())
-
-
-def _locking_in_mysql(ledger: Ledger) -> Select[str]:
-    # MariaDB and MySQL have it since the releases that have SKIP LOCKED
-    shape: ColumnElement[str] = literal_column(
-        f"'$[*]' COLUMNS (name VARCHAR({MAX_KEY_MYSQL}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')"
-    )
-    given = func.json_table(bindparam("given", type_=String), shape).table_valued("name", name="given")
-    found = select(ledger.table.c.key).prefix_with("STRAIGHT_JOIN").select_from(given, ledger.table)
-    return found.where(*_is_forgettable(ledger, given.c.name)).with_for_update(skip_locked=True)
-
-
-def _is_forgettable(ledger: Ledger, key: ColumnElement[str]) -> Iterator[ColumnElement[bool]]:
     columns = ledger.table.c
-    nothing: ColumnElement[int] = literal_column("0")
-    yield columns.backend == bindparam("at_backend")
-    yield columns.key == key
-    # not by the index of `due_at`, which has all that is due
-    yield columns.state + nothing == literal_column(f"{State.GONE:d}")
-    yield columns.due_at + nothing <= bindparam("until")
+    is_over = and_(_is(ledger, State.GONE), columns.due_at + 0 <= until)
+    lock_sqlite(connection, ledger)
+    found = select_keys(connection, ledger, refs, columns.backend, columns.key, where=is_over, lock="skip")
+    ours = [(backend, key) for backend, key in found]
+    change_keys(connection, ledger, ours, delete_from(ledger.table).where(is_over))
+    return len(ours)
 
 
-def _doomed(ledger: Ledger, refs: Collection[ObjectRef]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def _is(ledger: Ledger, state: State) -> ColumnElement[bool]:
+    """Match entries in a state, beside a condition on their keys."""
     # not by the index of `due_at`, which PostgreSQL takes for small as long as its statistics are old
-    return keys_in(ledger, refs), ledger.table.c.state + 0 == State.DOOMED.value
+    return ledger.table.c.state + 0 == state.value
 
 
 def _in_seconds(seconds: float) -> ColumnElement[int]:
@@ -1022,16 +942,20 @@ def _update_apart(
     engine: Engine, ledger: Ledger, statement: Update, refs: Collection[ObjectRef], of: State
 ) -> int:
     """Run *statement* for the keys in the state *of*, and return their number; not for what others have locked."""
+    columns = ledger.table.c
     changed = 0
     for batch in batches(sorted(refs), BATCH):
-        chosen = statement.where(keys_in(ledger, batch), ledger.table.c.state + 0 == of.value)
-        counts: list[int] = []
+        found: list[ObjectRef] = []
 
         def change(connection: Connection) -> None:
-            counts.append(connection.execute(chosen).rowcount)  # noqa: B023 - called at once
+            lock_sqlite(connection, ledger)
+            wanted = columns.backend, columns.key
+            rows = select_keys(connection, ledger, batch, *wanted, where=_is(ledger, of), lock="wait")  # noqa: B023
+            found.extend((backend, key) for backend, key in rows)  # noqa: B023 - called at once
+            change_keys(connection, ledger, found, statement.where(_is(ledger, of)))  # noqa: B023 - see above
 
         if attempt(engine, change):
-            changed += counts[0]
+            changed += len(found)
     return changed
 
 
@@ -1040,7 +964,8 @@ def revive(engine: Engine, ledger: Ledger, ref: ObjectRef) -> bool:
 
     def change(connection: Connection) -> int:
         lock_sqlite(connection, ledger)
-        return connection.execute(_live_again(ledger, None).where(*_doomed(ledger, [ref]))).rowcount
+        reviving = _live_again(ledger, None).where(keys_in(ledger, [ref]), _is(ledger, State.DOOMED))
+        return connection.execute(reviving).rowcount
 
     return insist(engine, change) > 0
 
@@ -1052,28 +977,27 @@ def note_unreferenced(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef
     """Note since when no row references live keys, unless it was noted before."""
     columns = ledger.table.c
     is_new = columns.state == State.LIVE.value, columns.unreferenced_since.is_(None)
-    statement = update(ledger.table).where(*is_new).values(unreferenced_since=now_ms())
-    for batch in batches(sorted(refs), BATCH):
-        _note(engine, statement.where(keys_in(ledger, batch)))
+    _note(engine, ledger, refs, update(ledger.table).where(*is_new).values(unreferenced_since=now_ms()))
 
 
 def note_referenced(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
     """Undo `note_unreferenced`: a row references the keys."""
-    _note(engine, update(ledger.table).where(keys_in(ledger, refs)).values(unreferenced_since=None))
+    _note(engine, ledger, refs, update(ledger.table).values(unreferenced_since=None))
 
 
 def mark_shared(engine: Engine, ledger: Ledger, refs: Iterable[ObjectRef]) -> None:
     """Mark keys as unchecked: several rows reference them."""
-    _note(engine, update(ledger.table).where(keys_in(ledger, refs)).values(checked=False, fresh=False))
+    _note(engine, ledger, refs, update(ledger.table).values(checked=False, fresh=False))
 
 
-def _note(engine: Engine, statement: Update) -> None:
-    insist(engine, lambda connection: connection.execute(statement))
+def _note(engine: Engine, ledger: Ledger, refs: Iterable[ObjectRef], statement: Update) -> None:
+    for batch in batches(sorted(refs), BATCH):
+        insist(engine, partial(change_keys, ledger=ledger, refs=batch, statement=statement))
 
 
 def note_column(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], column: str) -> None:
     """Note the id of the column that references keys."""
-    connection.execute(update(ledger.table).where(keys_in(ledger, refs)).values(held_in=column))
+    change_keys(connection, ledger, refs, update(ledger.table).values(held_in=column))
 
 
 def rename_column_id(connection: Connection, ledger: Ledger, old: str, new: str) -> None:
