@@ -114,6 +114,8 @@ class Entry:
     """Whether it was noted that no row references it."""
     has_column: bool = True
     """Whether it says which column took the key."""
+    due_at: int | None = None
+    """For one that is read again: whatever happens to a doomed key changes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +286,10 @@ class Snapshot(TemporaryTables):
         for page in self.pages("SELECT text FROM unread"):
             keys = {key for (text,) in page for key in self._keys_named_in(text, "candidate")}
             self._add("INSERT OR IGNORE INTO perhaps VALUES (?)", [(key,) for key in keys])
+
+    def expected_objects(self) -> int | None:
+        """Return about how many objects there will be, by what rows and ledger say; None if they say nothing."""
+        return self.count("entry") or self.count("referenced") or None
 
     def count(self, table: str) -> int:
         """Return the number of rows in one of the sets."""
