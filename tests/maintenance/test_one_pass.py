@@ -56,8 +56,8 @@ def write(world: World, **rows: str | None) -> None:
 
 
 @contextmanager
-def after_page(engine: Engine, number: int, do: Callable[[], None]) -> Iterator[list[str]]:
-    """Act after a page of rows of `documents.file` was read, counted from 1; give the statements that read rows."""
+def before_page(engine: Engine, number: int, do: Callable[[], None]) -> Iterator[list[str]]:
+    """Act before a page of rows of `documents.file` is read, counted from 1; give the statements that read rows."""
     statements: list[str] = []
 
     def count(_: object, __: object, statement: str, *___: Any) -> None:
@@ -66,11 +66,11 @@ def after_page(engine: Engine, number: int, do: Callable[[], None]) -> Iterator[
             if len(statements) == number:
                 do()
 
-    event.listen(engine, "after_cursor_execute", count)
+    event.listen(engine, "before_cursor_execute", count)
     try:
         yield statements
     finally:
-        event.remove(engine, "after_cursor_execute", count)
+        event.remove(engine, "before_cursor_execute", count)
 
 
 async def test_a_drain_reads_each_column_once_for_any_number_of_keys(
@@ -79,7 +79,7 @@ async def test_a_drain_reads_each_column_once_for_any_number_of_keys(
     [kept] = world.add(b"one")
     world.set_entries(state=State.DOOMED.value, checked=False, due_at=1)
     doom(world, *(f"x/{number:05}" for number in range(MANY)), checked=False)
-    with after_page(world.engine, 0, lambda: None) as statements:
+    with before_page(world.engine, 0, lambda: None) as statements:
         report = await world.maintain("drain")
     assert (report.deleted, report.restored, report.left) == (MANY, 1, 0)
     assert keys() == {kept}
@@ -93,7 +93,7 @@ async def test_a_sweep_and_a_check_look_all_suspects_up_at_once(
     world.add(b"one")
     orphans = [f"x/{number:05}" for number in range(1_200)]
     lay(*orphans)
-    with after_page(world.engine, 0, lambda: None) as statements:
+    with before_page(world.engine, 0, lambda: None) as statements:
         found = await world.maintain("check", grace=0)
         of_check, _ = len(statements), statements.clear()
         swept = await world.maintain("sweep", grace=0, force=True)
@@ -114,7 +114,7 @@ def test_a_writer_commits_while_a_drain_reads_the_rows(
     database.sql(f"PRAGMA journal_mode = {mode}")
     fill(database)
     doom(database, "x/1", checked=False)
-    with after_page(database.engine, 1, lambda: write(database, _1="other/1")):
+    with before_page(database.engine, 2, lambda: write(database, _1="other/1")):
         assert drain(database.engine, Base).deleted == 1
 
 
@@ -126,7 +126,7 @@ def test_what_moves_to_a_page_that_was_read_is_found_all_the_same(
     storage.put("x/1", [b"x"])
     write(database, _2400="x/1")
     doom(database, "x/1", checked=False)
-    with after_page(database.engine, 1, lambda: write(database, _1="x/1", _2400=None)):
+    with before_page(database.engine, 2, lambda: write(database, _1="x/1", _2400=None)):
         report = drain(database.engine, Base)
     assert (report.deleted, report.restored) == (0, 1)
     assert keys() == {"x/1"}
