@@ -22,6 +22,7 @@ from filecolumn.testing.failpoints import failing
 from tests.maintenance.models import Base
 from tests.maintenance.test_drain import doom
 from tests.maintenance.world import TABLE, World, keys, lay
+from tests.scenarios.fixtures import on_servers
 
 # the package has the function under the module's name
 drain_module = import_module("filecolumn.maintenance.drain")
@@ -226,3 +227,17 @@ def test_a_slow_storage_is_given_keys_for_as_long_as_they_are_leased(
     assert (report.deleted, report.left) == (150, 0)
     assert asked == [10] * 15
     assert claims.count("drain.after_claim") > 4
+
+
+@pytest.mark.parametrize("database", on_servers(["postgresql", "mariadb"]), indirect=True)
+def test_a_key_that_others_have_locked_is_left_to_the_next_run(
+    database: World, storage: StorageBackend
+) -> None:
+    doom(database, "x/1", "x/2")
+    with database.engine.begin() as connection:
+        # by the whole primary key: else MariaDB locks all
+        is_it = TABLE.c.backend == "docs", TABLE.c.key == "x/1"
+        connection.execute(update(TABLE).where(*is_it).values(attempts=1))
+        report = drain(database.engine, Base)
+    assert (report.deleted, report.left) == (1, 1)
+    assert drain(database.engine, Base).left == 0

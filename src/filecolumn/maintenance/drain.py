@@ -141,8 +141,11 @@ def drain(
             progress=progress,
         )
         run.work()
+        left = run.locked + backlog.left
     forget_tokens(engine, ledger)
-    return replace(run.report, left=backlog.left, purged=purge(engine, ledger))
+    # what is over its time is long over it: a run that ends early leaves it to the next
+    purged = 0 if time_limit.is_over() else purge(engine, ledger)
+    return replace(run.report, left=left, purged=purged)
 
 
 _BACKLOG = """
@@ -202,6 +205,8 @@ class _Drain:
     time_limit: TimeLimit
     progress: Progress
     report: DrainReport = field(default_factory=DrainReport)
+    locked: int = 0
+    """Keys that others had locked each time they were tried."""
     _marks: dict[tuple[str, str], bool] = field(default_factory=dict[tuple[str, str], bool])
     _has_looked: bool = False
 
@@ -224,11 +229,12 @@ class _Drain:
 
     def _next_size(self, size: int, seconds: float) -> int:
         """Return how many keys to claim at once, so that all are done long before the lease ends."""
-        if seconds > self.lease_seconds / LEASE_SHARE:
-            return max(size // 2, self.batch)
-        return (
-            min(2 * size, max(GROUP, self.batch)) if seconds < self.lease_seconds / LEASE_SHARE / 4 else size
-        )
+        allowed = self.lease_seconds / LEASE_SHARE
+        if seconds > allowed:
+            size //= 2
+        elif seconds < allowed / 4:
+            size = min(2 * size, GROUP)
+        return max(size, self.batch)
 
     def _work_on(self, listed: Sequence[DueKey], locked_before: int) -> None:
         """Restore, or claim and delete; what others have locked is tried again behind all others."""
@@ -249,6 +255,8 @@ class _Drain:
         self.backlog.take(unfinished)
         if locked_before + 1 < len(LOOKS):
             self.backlog.take(locked, locked_before + 1)
+        else:
+            self.locked += len(locked)
 
     def _restore(self, held: Sequence[DueKey]) -> list[DueKey]:
         """Let keys live again that rows hold; return those that others have locked."""
