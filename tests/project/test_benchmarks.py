@@ -40,7 +40,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 QUICK = {"sqlite", "reads", "http"}
-MARKS = {"postgresql": pytest.mark.server}
+MARKS = dict.fromkeys(
+    ("postgresql", "maintenance-postgresql", "maintenance-mariadb", "maintenance-million"), pytest.mark.server
+)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""Commits small rows one after the other, in a process of its own: `python -m benchmarks.maintenance.writer PLACE`.
+
+It says that it has begun, and goes on until its input ends; then it says how long its commits took.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sqlite3
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import closing
+
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.orm import Session
+
+from benchmarks.contenders.base import Place
+from benchmarks.maintenance.storage import MadeUp
+from benchmarks.maintenance.world import RECORD, STORAGE
+from filecolumn import FileObject, storages
+
+PAUSE = 0.005
+"""Seconds between two commits."""
+LEAST = 20
+"""Commits of each kind, also where the other process is done at once."""
+TIMEOUT = 30
+"""Seconds that SQLite waits for a lock."""
+
+Waits = dict[str, list[float]]
+"""Seconds of each commit, by the kind of writer."""
+
+
+def main(place: Place) -> None:
+    """Write until the input ends."""
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    storages.register_backend(MadeUp(STORAGE, place.folder))
+    engine = create_engine(place.url, connect_args={"timeout": TIMEOUT})
+    path = str(make_url(place.url).database)
+    with closing(sqlite3.connect(path, timeout=TIMEOUT)) as connection:
+
+        def plain() -> None:
+            with connection:
+                connection.execute("INSERT INTO notes (text) VALUES ('a')")
+
+        def session() -> None:
+            with Session(engine) as session:
+                session.add(RECORD(title="a", file=FileObject("a.bin", content=b"a")))
+                session.commit()
+
+        writers = {"session": session, "plain": plain}
+        waits: Waits = defaultdict(list)
+        failed = _write(writers, defaultdict(list), lambda: True)
+        print("begun", flush=True)
+        gc.collect()
+        gc.freeze()
+        failed += _write(writers, waits, ended.is_set)
+    engine.dispose()
+    print(json.dumps({"waits": waits, "failed": failed}))
+
+
+def _write(writers: dict[str, Callable[[], None]], waits: Waits, is_over: Callable[[], bool]) -> int:
+    """Let the writers take turns until it *is_over*; add what each commit took, and return how many failed."""
+    failed = turns = 0
+    while turns < LEAST or not is_over():
+        for name, write in writers.items():
+            started = time.perf_counter()
+            try:
+                write()
+            except Exception:  # noqa: BLE001 - each is a driver's way to say that the lock was not to be had
+                failed += 1
+            waits[name].append(time.perf_counter() - started)
+            time.sleep(PAUSE)
+        turns += 1
+    return failed
+
+
+if __name__ == "__main__":
+    main(Place(**json.loads(sys.argv[1])))
