@@ -181,7 +181,7 @@ def _waits(said: dict[str, Any]) -> Sample:
     for name, seconds in said["waits"].items():
         sample |= {
             f"{name} p50 ms": median(seconds) * 1000,
-            f"{name} p99 ms": quantiles(seconds, n=100)[98] * 1000,
+            f"{name} p99 ms": quantiles(seconds, n=100, method="inclusive")[98] * 1000,
             f"{name} longest ms": max(seconds) * 1000,
             f"{name} commits": float(len(seconds)),
         }
@@ -208,8 +208,8 @@ def of_a_million(call: str) -> Callable[[Maintained, int, int], Sample]:
 
 
 CONTENDERS: dict[str, type[Any]] = {Maintained.name: Maintained}
-# a minute for 10,000 keys would be a budget missed by far
-measure = partial(Measure, needs="maintenance", item="key", rounds=1, limit=1200.0)
+# twice what a million keys may take
+measure = partial(Measure, needs="maintenance", item="key", rounds=1, limit=600.0)
 MEASURES = tuple(
     measure(
         name=f"{operation.name}-{keys}",
