@@ -25,7 +25,7 @@ from filecolumn import FileObject, storages
 
 PAUSE = 0.005
 """Seconds between two commits."""
-LEAST = 20
+LEAST = 10
 """Commits of each kind, also where the other process is done at once."""
 TIMEOUT = 30
 """Seconds that SQLite waits for a lock."""
