@@ -17,6 +17,7 @@ from filecolumn.backends.base import StorageBackend
 from filecolumn.ledger.table import State
 from filecolumn.maintenance import check, drain, sweep
 from filecolumn.maintenance.ground import find_file_columns
+from filecolumn.maintenance.lookup import FEW
 from filecolumn.orm import references
 from filecolumn.orm.catalogue import (
     IncompleteColumnError,
@@ -26,7 +27,8 @@ from filecolumn.orm.catalogue import (
     read_columns,
     why_incomplete,
 )
-from filecolumn.orm.references import is_empty, referenced, referenced_keys
+from filecolumn.orm.references import is_empty, referenced_keys
+from tests.maintenance.looking import referenced
 from tests.maintenance.models import Base, Document
 from tests.maintenance.world import World, keys
 from tests.orm.test_references import (
@@ -118,7 +120,7 @@ def agree(world: World) -> None:
         expected = {key for key in LOOKED_FOR for raw in stored if referenced_keys(raw).holds(key)}
         assert look(world, LOOKED_FOR) == expected, value
     stored = list(map(referenced_keys, put(world, None, *raw_values())))
-    many = [*LOOKED_FOR, *(f"no/such/key/{number}" for number in range(references.BATCH))]
+    many = [*LOOKED_FOR, *(f"no/such/key/{number}" for number in range(FEW))]
     assert look(world, many) == {key for key in many if any(each.holds(key) for each in stored)}
 
 
@@ -288,7 +290,7 @@ def test_sql_reads_rows_as_python_does(database: World, rows: list[str]) -> None
     held = list(map(referenced_keys, put(database, *rows)))
     for wanted in (
         LOOKED_FOR,
-        [*LOOKED_FOR, *(f"no/such/key/{number}" for number in range(references.BATCH))],
+        [*LOOKED_FOR, *(f"no/such/key/{number}" for number in range(FEW))],
     ):
         assert look(database, wanted) == {key for key in wanted if any(each.holds(key) for each in held)}
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.pool import StaticPool
 
 from filecolumn import StoredObject
-from filecolumn.orm import references
+from filecolumn.maintenance.lookup import FEW
 from filecolumn.orm.catalogue import (
     IncompleteColumnError,
     ReadColumn,
@@ -27,10 +27,10 @@ from filecolumn.orm.references import (
     UndecodableError,
     is_empty,
     raw_text,
-    referenced,
     referenced_files,
     referenced_keys,
 )
+from tests.maintenance.looking import referenced
 
 KEY = "20260101/00/0198.pdf"
 OTHER = "20260101/00/é\U0001f600.pdf"
@@ -190,7 +190,7 @@ def look(keys: list[str]) -> set[str]:
 @given(st.lists(raw, max_size=5))
 def test_rows_hold_what_their_values_hold(rows: list[Any]) -> None:
     held = list(map(referenced_keys, fill(rows)))
-    for keys in (NAMES, [*NAMES, *(f"no/such/key/{number}" for number in range(references.BATCH))]):
+    for keys in (NAMES, [*NAMES, *(f"no/such/key/{number}" for number in range(FEW))]):
         assert look(keys) == {key for key in keys if any(each.holds(key) for each in held)}
 
 

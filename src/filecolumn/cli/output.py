@@ -61,13 +61,13 @@ class Output:
     ) -> None:
         self._bar.stop()
 
-    def progress(self, what: str, count: int) -> None:
-        """Show how far the work is."""
+    def progress(self, what: str, count: int, total: int | None = None) -> None:
+        """Show how far the work is: how many are done, and of how many if that is known."""
         # not before: a command may ask first
         self._bar.start()
         if what not in self._tasks:
-            self._tasks[what] = self._bar.add_task(what, total=None)
-        self._bar.update(self._tasks[what], completed=count)
+            self._tasks[what] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks[what], completed=count, total=total)
 
     def finding(self, finding: Finding) -> None:
         """Print a finding at once: there may be a million of them."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Table, Update, column, false, table, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -32,6 +34,10 @@ LOCK_LIMIT: float = 1
 """Seconds to wait for a transaction that has locked a key: it is in use, so maintenance leaves it alone."""
 END_LIMIT: float = 5
 """Seconds to wait for a transaction of which the database does not know yet that nobody will end it."""
+HELD_AT_ONCE = 0.01
+"""Seconds for which maintenance has SQLite's write lock before it gives way."""
+BREATHER = 0.03
+"""Seconds for which it then leaves the lock to others."""
 ATTEMPTS = 6
 """How often `insist` tries."""
 
@@ -90,7 +96,7 @@ def patient(engine: Engine) -> AbstractContextManager[Connection]:
 def attempt(engine: Engine, change: Callable[[Connection], object]) -> bool:
     """Return whether *change* was committed: not if a key is taken, or locked for longer than a moment."""
     try:
-        with bounded(engine, LOCK_LIMIT) as connection:
+        with _giving_way(engine), bounded(engine, LOCK_LIMIT) as connection:
             change(connection)
     except IntegrityError:
         return False
@@ -105,13 +111,42 @@ def insist(engine: Engine, change: Callable[[Connection], T]) -> T:
     """Commit *change* and return its result; what the database undoes in favour of others is tried again."""
     for number in range(ATTEMPTS):
         try:
-            with engine.begin() as connection:
+            with _giving_way(engine), engine.begin() as connection:
                 return change(connection)
         except DBAPIError as error:
             if number == ATTEMPTS - 1 or error.connection_invalidated or not _is_wait(error):
                 raise
             execution.pause(random.uniform(0.5, 1.0) * 0.1 * 2**number)  # noqa: S311 - it spreads load
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def _giving_way(engine: Engine) -> Generator[None]:
+    """Leave SQLite's write lock to others for a moment, when this process has had it for long enough.
+
+    Who waits for it is in no queue: it asks again and again, in the first 0.1 seconds after 25 ms at most
+    (sqliteDefaultBusyCallback in https://sqlite.org/src/file/src/main.c).
+    """
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    held, ended = _held.get(engine, (0.0, 0.0))
+    now = time.monotonic()
+    if now - ended >= BREATHER:
+        held = 0.0
+    elif held >= HELD_AT_ONCE:
+        execution.pause(BREATHER - (now - ended))
+        held = 0.0
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        ended = time.monotonic()
+        _held[engine] = held + ended - began, ended
+
+
+_held: WeakKeyDictionary[Engine, tuple[float, float]] = WeakKeyDictionary()
+"""For how long maintenance has had the write lock since it gave way, and when it had it last, in seconds."""
 
 
 def lock_sqlite(connection: Connection, ledger: Ledger) -> None:

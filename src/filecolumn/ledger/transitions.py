@@ -7,7 +7,7 @@
      ^  |  ^                                   | | |                 |
      |  |  `-------------- withdraw -----------' | |                 |
      |  |                                        | | record          | reassert, restore,
-     |  |            mark_gone (a used grant) .--' | doom_unchecked  | restore_locked, revive
+     |  |            mark_gone (a used grant) .--' | doom_unchecked  | restore_unchanged, revive
      |  |                                     |    | doom_live       |
      |  |                                     |    | triggers        |
      |  |   fence, record, triggers           |    v                 |
@@ -22,7 +22,7 @@ A key becomes LIVE
     by `reserve`, before anything is stored at a key that the application chose: the same INSERT;
     by `adopt_live`, in a check that repairs: a row references a key that the ledger does not have;
     again by `reassert`, in the transaction that doomed it: its row keeps it after all;
-    again by `restore_locked`, in a drain, and by `restore`, in a check that repairs: a row references it;
+    again by `restore_unchanged`, in a drain, and by `restore`, in a check that repairs: a row references it;
     again by `revive`: an operator says so, and the object is there.
 
 A key becomes DOOMED
@@ -42,7 +42,7 @@ An entry ends
 
 An entry that is not `checked` may be of a key that several rows reference: a drain looks for rows before
 it deletes such an object.  All others here leave the state as it is: they lease a doomed key to one drain
-(`lease_due`, `renew_leases`), say when to try again (`mark_refused`, `mark_withheld`), and note what is known of a
+(`claim`), say when to try again (`mark_refused`, `mark_withheld`), and note what is known of a
 key (`describe`, `note_*`, `mark_shared`, `rename_*`).
 """
 
@@ -62,6 +62,8 @@ from sqlalchemy import (
     Connection,
     Engine,
     Insert,
+    Integer,
+    Row,
     Select,
     Update,
     bindparam,
@@ -73,6 +75,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    tuple_,
     update,
 )
 from sqlalchemy import (
@@ -95,7 +98,7 @@ from filecolumn.files.grants import used_error
 from filecolumn.ledger.columns import has_triggers, licence_floor
 from filecolumn.ledger.locks import attempt, insist, lock_sqlite
 from filecolumn.ledger.prepared import prepared
-from filecolumn.ledger.table import MAX_ERROR, Ledger, State, bind_keys, keys_bound, keys_in, now_ms
+from filecolumn.ledger.table import MAX_ERROR, Ledger, State, bind_keys, keys_bound, keys_in, now_ms, time_of
 from filecolumn.logs import warn
 
 __all__ = (
@@ -105,18 +108,18 @@ __all__ = (
     "RESERVED",
     "WITHHELD",
     "Changes",
-    "Lease",
+    "DueKey",
     "LedgerAt",
     "adopt_live",
+    "claim",
     "describe",
     "doom_gone",
     "doom_live",
     "doom_unchecked",
+    "due_keys",
     "fence",
     "inserted",
     "knows_any",
-    "lease_due",
-    "lock_doomed",
     "mark_gone",
     "mark_refused",
     "mark_shared",
@@ -132,10 +135,9 @@ __all__ = (
     "record",
     "rename_column_id",
     "rename_storage",
-    "renew_leases",
     "reserve",
     "restore",
-    "restore_locked",
+    "restore_unchanged",
     "revive",
     "speaking",
     "withdraw",
@@ -210,11 +212,12 @@ class Entry:
     checked: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A doomed key that one drain has to itself until the lease ends."""
+class DueKey(NamedTuple):
+    """A doomed key, as the ledger has it."""
 
     ref: ObjectRef
+    due_at: int
+    """Whatever happens to a key changes it: so it tells whether something has."""
     attempts: int
     """How often its object could not be deleted."""
     is_orphan: bool
@@ -337,11 +340,11 @@ def _doom_uncertain(connection: Connection, ledger: Ledger, refs: Sequence[Objec
     known = _known(connection, ledger, refs)
     absent = [ref for ref in refs if ref not in known]
     unchecked = [ref for ref, entry in known.items() if not entry.checked]
-    # also those that are doomed: a drain that is about to restore one for this row has to wait
+    # also those that are doomed: a drain that has seen one in this row is not to restore it
     of = (State.LIVE, State.DOOMED)
     _set_state(connection, ledger, unchecked, State.DOOMED, of=of, checked=False)
-    # older than the newest column, which may reference it too
-    _set_state(connection, ledger, [ref for ref in known if ref not in unchecked], State.DOOMED)
+    # older than the newest column, which may reference it too; or doomed already, which is to be written all the same
+    _set_state(connection, ledger, [ref for ref in known if ref not in unchecked], State.DOOMED, of=of)
     _adopt(connection, ledger, absent, State.DOOMED)
     others = [ref for ref, entry in known.items() if entry.state is not State.DOOMED]
     return {*absent, *unchecked, *others}
@@ -395,8 +398,10 @@ def _doom_certain(connection: Connection, ledger: Ledger, refs: Sequence[ObjectR
 
 def _are(ledger: Ledger, of: tuple[State, ...], checked: bool | None) -> Iterator[ColumnElement[bool]]:
     columns = ledger.table.c
+    # not by the index of `due_at`, see `_doomed`
+    state = columns.state if State.LIVE in of else columns.state + literal_column("0")
     # as SQL: nothing is bound for what is always the same
-    yield or_(*(columns.state == literal_column(f"{each:d}") for each in of))
+    yield or_(*(state == literal_column(f"{each:d}") for each in of))
     if checked is not None:
         yield columns.checked.is_(checked)
 
@@ -499,9 +504,7 @@ def reassert(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]
     """
     for batch in batches(sorted(refs), BATCH):
         connection.execute(
-            update(ledger.table)
-            .where(keys_in(ledger, batch), ledger.table.c.state == State.DOOMED.value)
-            .values(state=State.LIVE.value, due_at=None)
+            update(ledger.table).where(*_doomed(ledger, batch)).values(state=State.LIVE.value, due_at=None)
         )
 
 
@@ -549,65 +552,127 @@ def _after(delay: str) -> ColumnElement[int]:
 # After a commit, and in a drain
 
 
-def lease_due(
+def due_keys(
     connection: Connection,
     ledger: Ledger,
     *,
-    size: int,
-    seconds: float,
     until: int,
     names: Collection[str] | None = None,
-) -> list[Lease]:
-    """Lease at most *size* doomed keys that were due at *until*, by the database's clock, to one drain.
+    most: int | None = None,
+) -> Iterator[Sequence[DueKey]]:
+    """Yield the doomed keys that were due at *until*, by the database's clock, in pages, the oldest first.
 
-    Nobody else may lease them before *seconds* have passed.  *names* are those of the storages, as in the
-    ledger; None for all.
+    *most* is their number at most, *names* are those of the storages, as in the ledger; None for all.
+    Nothing is locked, and on SQLite each page is a transaction of its own.
     """
     columns = ledger.table.c
-    due = (
-        select(columns.backend, columns.key, columns.attempts, columns.held_in, columns.unreferenced_since)
+    pages: Iterator[Sequence[Row[*tuple[Any, ...]]]]
+    query: Select[*tuple[Any, ...]] = (
+        select(
+            columns.backend,
+            columns.key,
+            columns.due_at,
+            columns.attempts,
+            columns.held_in,
+            columns.unreferenced_since,
+        )
         .where(ledger.is_waiting, columns.state == State.DOOMED.value, columns.due_at <= until)
         .where(true() if names is None else columns.backend.in_(names))
         .order_by(columns.due_at)
-        .limit(size)
-        .with_for_update(skip_locked=True)
     )
+    if connection.dialect.name == "sqlite":
+        pages = _pages_of_due(connection, ledger, query, most)
+    else:
+        # a cursor of the server
+        pages = connection.execute(query.limit(most), execution_options={"yield_per": BATCH}).partitions()
+    for page in pages:
+        yield [
+            DueKey((backend, key), due_at, attempts, held_in is None and since is not None)
+            for backend, key, due_at, attempts, held_in, since, *_ in page
+        ]
+
+
+def _pages_of_due(
+    connection: Connection, ledger: Ledger, query: Select[*tuple[Any, ...]], most: int | None
+) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
+    """Yield what is due by its index, in which SQLite has the row ids as well: many keys are due at one time."""
+    due_at, row_id = ledger.table.c.due_at, literal_column("rowid", Integer)
+    ordered = query.add_columns(row_id).order_by(row_id)
+    left = most
+    while left is None or left > 0:
+        size = BATCH if left is None else min(left, BATCH)
+        page = connection.execute(ordered.limit(size)).all()
+        connection.rollback()
+        if page:
+            yield page
+        if len(page) < size:
+            return
+        left = None if left is None else left - size
+        ordered = query.add_columns(row_id).order_by(row_id)
+        ordered = ordered.where(tuple_(due_at, row_id) > tuple_(page[-1].due_at, page[-1][-1]))
+
+
+def claim(
+    connection: Connection, ledger: Ledger, listed: Sequence[DueKey], seconds: float
+) -> tuple[list[DueKey], list[DueKey]]:
+    """Lease keys to one drain for *seconds*; return them, and those that others have locked.
+
+    Not a key to which something has happened since it was *listed*: what was seen of it may be over.
+    """
+    unchanged, locked = _lock_unchanged(connection, ledger, listed)
+    until = time_of(connection) + int(seconds * 1000)
+    _set_due(connection, ledger, [each.ref for each in unchanged], until)
+    return [each._replace(due_at=until) for each in unchanged], locked
+
+
+def restore_unchanged(
+    connection: Connection, ledger: Ledger, listed: Sequence[DueKey]
+) -> tuple[list[DueKey], list[DueKey]]:
+    """Mark keys LIVE again that a row references; return them, and those that others have locked.
+
+    Not a key to which something has happened since it was *listed*: the row may have let go of it.
+    """
+    unchanged, locked = _lock_unchanged(connection, ledger, listed)
+    for batch in _in_statements(connection, [each.ref for each in unchanged]):
+        connection.execute(_live_again(ledger, RESTORED).where(*_doomed(ledger, batch)))
+    return unchanged, locked
+
+
+def _lock_unchanged(
+    connection: Connection, ledger: Ledger, listed: Sequence[DueKey]
+) -> tuple[list[DueKey], list[DueKey]]:
+    """Lock the keys that still are as they were *listed*; return them, and those that others have locked."""
+    columns = ledger.table.c
+    query = select(columns.backend, columns.key, columns.due_at)
     lock_sqlite(connection, ledger)
-    leases = [
-        Lease((backend, key), attempts, held_in is None and since is not None)
-        for backend, key, attempts, held_in, since in connection.execute(due)
-    ]
-    if leases:
-        _delay_until(connection, ledger, [each.ref for each in leases], seconds)
-    return leases
-
-
-def renew_leases(
-    connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], *, seconds: float
-) -> set[ObjectRef]:
-    """Lease keys for *seconds* more, and return those that are still doomed."""
-    _delay_until(connection, ledger, refs, seconds)
-    columns = ledger.table.c
-    found = connection.execute(select(columns.backend, columns.key).where(*_doomed(ledger, refs)))
-    return {(backend, key) for backend, key in found}
-
-
-def lock_doomed(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> set[ObjectRef]:
-    """Lock the doomed ones of *refs* until the transaction ends, and return them; not what others have locked."""
-    columns = ledger.table.c
-    doomed = (
-        select(columns.backend, columns.key)
-        .where(*_doomed(ledger, refs))
-        .order_by(columns.backend, columns.key)
-        .with_for_update(skip_locked=True)
+    ours: dict[ObjectRef, int] = {}
+    others: dict[ObjectRef, int] = {}
+    for batch in _in_statements(connection, sorted(each.ref for each in listed)):
+        doomed = query.where(*_doomed(ledger, batch))
+        locking = doomed.order_by(columns.backend, columns.key).with_for_update(skip_locked=True)
+        found = {(backend, key): due_at for backend, key, due_at in connection.execute(locking)}
+        ours |= found
+        if len(found) < len(batch):
+            others |= {(backend, key): due_at for backend, key, due_at in connection.execute(doomed)}
+    return (
+        [each for each in listed if ours.get(each.ref) == each.due_at],
+        [each for each in listed if each.ref not in ours and others.get(each.ref) == each.due_at],
     )
-    lock_sqlite(connection, ledger)
-    return {(backend, key) for backend, key in connection.execute(doomed)}
 
 
-def restore_locked(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
-    """Mark keys LIVE again that a row references, as was seen while `lock_doomed` had them."""
-    connection.execute(_live_again(ledger, RESTORED).where(*_doomed(ledger, refs)))
+def _in_statements(connection: Connection, refs: Collection[ObjectRef]) -> Iterator[list[ObjectRef]]:
+    """Yield keys as one statement may change them.
+
+    On MariaDB and MySQL one by one: for several keys the server may read the entries of a whole storage, and
+    lock them all, which is a deadlock for others.
+    """
+    size = 1 if connection.dialect.name in {"mysql", "mariadb"} else BATCH
+    return batches(sorted(refs), size)
+
+
+def _set_due(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], due_at: int) -> None:
+    for batch in _in_statements(connection, refs):
+        connection.execute(update(ledger.table).where(*_doomed(ledger, batch)).values(due_at=due_at))
 
 
 def mark_gone(
@@ -622,9 +687,7 @@ def mark_gone(
 
     With *only_due* not what is to be deleted later: the key may have been used again since.
     """
-    # MariaDB may read the entries of a whole storage for several keys, and lock them all: a deadlock for others
-    size = 1 if only_due and connection.dialect.name in {"mysql", "mariadb"} else BATCH
-    for batch in batches(sorted(refs), size):
+    for batch in _in_statements(connection, refs):
         statement = prepared(
             ledger.table.metadata,
             (mark_gone, of, only_due, len(batch) == 1),
@@ -656,7 +719,7 @@ def mark_refused(
     statement = (
         update(ledger.table)
         .where(columns.backend == bindparam("at_backend"), columns.key == bindparam("at_key"))
-        .where(columns.state == State.DOOMED.value)
+        .where(columns.state + 0 == State.DOOMED.value)
         .values(
             attempts=bindparam("attempts"),
             last_error=bindparam("last_error"),
@@ -691,7 +754,7 @@ def mark_withheld(connection: Connection, ledger: Ledger, withheld: Mapping[Obje
         by_reason[why].append(ref)
     for why, refs in by_reason.items():
         note = f"{WITHHELD}{why}"[:MAX_ERROR]
-        for batch in batches(refs, BATCH):
+        for batch in _in_statements(connection, refs):
             connection.execute(
                 update(ledger.table)
                 .where(*_doomed(ledger, batch))
@@ -717,12 +780,9 @@ def purge(engine: Engine, ledger: Ledger) -> int:
     return purged
 
 
-def _delay_until(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], seconds: float) -> None:
-    connection.execute(update(ledger.table).where(*_doomed(ledger, refs)).values(due_at=_in_seconds(seconds)))
-
-
 def _doomed(ledger: Ledger, refs: Collection[ObjectRef]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return keys_in(ledger, refs), ledger.table.c.state == State.DOOMED.value
+    # not by the index of `due_at`, which PostgreSQL takes for small as long as its statistics are old
+    return keys_in(ledger, refs), ledger.table.c.state + 0 == State.DOOMED.value
 
 
 def _in_seconds(seconds: float) -> ColumnElement[int]:
@@ -809,7 +869,7 @@ def _update_apart(
     """Run *statement* for the keys in the state *of*, and return their number; not for what others have locked."""
     changed = 0
     for batch in batches(sorted(refs), BATCH):
-        chosen = statement.where(keys_in(ledger, batch), ledger.table.c.state == of.value)
+        chosen = statement.where(keys_in(ledger, batch), ledger.table.c.state + 0 == of.value)
         counts: list[int] = []
 
         def change(connection: Connection) -> None:

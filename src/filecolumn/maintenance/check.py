@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
 from filecolumn._threads import closing
-from filecolumn.backends.base import Stat
+from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.backends.registry import ObjectRef, storages
 from filecolumn.content.digest import Meter
 from filecolumn.errors import (
@@ -34,10 +35,9 @@ from filecolumn.ledger.transitions import (
     speaking,
 )
 from filecolumn.maintenance.ground import Ground, survey_ground
-from filecolumn.maintenance.required import (
-    Models,
-    require_all,
-)
+from filecolumn.maintenance.lookup import KeyLookup
+from filecolumn.maintenance.positions import Positions, TimeLimit
+from filecolumn.maintenance.required import Models, require_all
 from filecolumn.maintenance.snapshot import Entry, ListedObject, ReferencedFile, Snapshot
 from filecolumn.maintenance.survey import (
     UNREACHABLE,
@@ -46,8 +46,8 @@ from filecolumn.maintenance.survey import (
     Survey,
     Unreadable,
     database_time,
+    listing_pages,
     no_progress,
-    pages_of,
     said,
     why_unreachable,
 )
@@ -149,6 +149,8 @@ class CheckReport:
     """Findings that were repaired."""
     findings: list[Finding] = field(default_factory=list[Finding])
     """The first 1,000 findings."""
+    is_complete: bool = True
+    """Whether all objects were looked at; if the time was over before, the next run goes on there."""
 
     def add(self, finding: Finding) -> None:
         """Count a finding."""
@@ -190,6 +192,7 @@ def check(
     grace: float = GRACE,
     storages: Collection[str] | None = None,
     on_finding: OnFinding | None = None,
+    max_seconds: float | None = None,
     progress: Progress = no_progress,
 ) -> CheckReport:
     """Compare rows, ledger and storages, and return the differences.
@@ -201,17 +204,23 @@ def check(
     finding; the report keeps the first 1,000.  Memory does not grow with their number.
 
     A storage that cannot be reached is a finding, and the check goes on with the others.
+
+    After *max_seconds* no more is listed or verified: the run compares what it has seen, and the next one with
+    *max_seconds* goes on behind the last key; what rows and ledger say is compared in each run.  Storages that
+    do not list in order are listed to their end all the same, and without a ledger each run begins anew.
+
     BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
     not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
     """
+    limit = TimeLimit(max_seconds)
     ledger, metadatas = require_all(engine, models, chosen=storages)
     with nullcontext() if ledger is None else speaking(ledger):
         ground = survey_ground(engine, ledger, metadatas, register=repair)
     chosen = ChosenStorages(storages)
     chosen.leave_out(name for name in chosen.names if ground.standings[name].refused)
     survey = Survey(engine, ledger, metadatas, chosen, progress)
-    with Snapshot() as snapshot:
-        run = _Check(survey, ground, snapshot, grace=grace, verify=verify)
+    with Snapshot() as snapshot, KeyLookup(progress) as lookup:
+        run = _Check(survey, ground, snapshot, lookup, limit, grace=grace, verify=verify)
         repairer = Repairer(survey, ledger, ground) if repair and ledger is not None else None
         for finding in run.findings():
             done = finding if repairer is None or run.is_lost(finding) else repairer.repair(finding)
@@ -222,6 +231,7 @@ def check(
             repairer.record_columns(snapshot)
             if chosen.is_complete and ground.file_columns.is_complete:
                 conclude_pass(survey, snapshot, run.started)
+        run.note_positions()
     return run.report
 
 
@@ -229,14 +239,28 @@ class _Check:
     """One check: reads everything into the snapshot, compares, and confirms each suspicion by a second look."""
 
     def __init__(
-        self, survey: Survey, ground: Ground, snapshot: Snapshot, *, grace: float, verify: bool
+        self,
+        survey: Survey,
+        ground: Ground,
+        snapshot: Snapshot,
+        lookup: KeyLookup,
+        limit: TimeLimit,
+        *,
+        grace: float,
+        verify: bool,
     ) -> None:
         self._survey = survey
         self._ground = ground
         self._snapshot = snapshot
+        self._lookup = lookup
+        self._limit = limit
+        self._positions = Positions(survey.engine, survey.ledger, "check")
+        self._reached: dict[str, str | None] = {}
+        """The last key that was compared in each storage; None at its end."""
         self._verify = verify
         self.started: float = database_time(survey.engine)
-        self._confirmer = Confirmer(survey, ground, self.started - grace)
+        self._confirmer = Confirmer(survey, ground, lookup, self.started - grace)
+        self._listed = 0
         self.report: CheckReport = CheckReport()
 
     def is_lost(self, finding: Finding) -> bool:
@@ -250,6 +274,7 @@ class _Check:
         yield from self._about_the_whole()
         yield from self._read()
         yield from self._in_storages()
+        self._look_up_suspects()
         if self._survey.ledger is not None:
             yield from self._in_ledger()
         yield from self._orphans()
@@ -280,12 +305,43 @@ class _Check:
             yield from self._confirmer.unreadable(unreadable)
         self._ground.hide(self._survey)
         self._survey.read_ledger(self._snapshot)
-        for name, error in self._survey.read_storages(self._snapshot):
-            yield _unreachable(name, said(error))
+        for name, backend in sorted(self._survey.chosen.backends(), key=self._is_begun, reverse=True):
+            try:
+                self._list(name, backend)
+            except UNREACHABLE as error:
+                self._snapshot.forget_storage(name)
+                self._survey.chosen.leave_out([name])
+                yield _unreachable(name, said(error))
         self._snapshot.index()
         self.report.files = self._snapshot.count("referenced")
         self.report.entries = self._snapshot.count("entry")
         self.report.objects = self._snapshot.count("listed")
+
+    def _is_begun(self, named: tuple[str, StorageBackend]) -> bool:
+        """Return whether the run before ended within a storage: it comes first now."""
+        return self._positions.of(named[0]) is not None
+
+    def _list(self, name: str, backend: StorageBackend) -> None:
+        """Add what a storage lists; while there is time, where it lists in order."""
+        goes_on = self._limit.is_set and backend.capabilities.lists_in_order
+        before = self._positions.of(name) if goes_on else None
+        behind = None
+        for page in listing_pages(backend, after=before):
+            self._snapshot.add_objects(
+                ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page
+            )
+            self._listed += len(page)
+            self._survey.progress("objects", self._listed, None)
+            if goes_on and self._limit.is_over():
+                behind = page[-1].key
+                break
+        self._reached[name] = behind
+        self._snapshot.leave_unlisted(name, before=before, behind=behind)
+
+    def note_positions(self) -> None:
+        """Note where the next run goes on, and whether this one came to the end."""
+        self.report.is_complete = not any(self._reached.values())
+        self._positions.note(self._reached)
 
     def _in_storages(self) -> Iterator[Finding]:
         """Yield the rows whose object is missing, another one, or another row's."""
@@ -296,10 +352,30 @@ class _Check:
         for page in self._snapshot.files(_QUERIES["several"]):
             yield from self._confirmer.shared(page)
         if self._verify:
-            for page in self._snapshot.files(_QUERIES["whole"]):
+            yield from self._in_contents()
+
+    def _in_contents(self) -> Iterator[Finding]:
+        """Yield the rows whose object has other content, storage by storage, in the order of their keys."""
+        count = 0
+        for name in self._reached:
+            # where the listing began behind it, nothing before was listed
+            begun = self._positions.of(name) if self._limit.is_set else None
+            for page in self._snapshot.files(_QUERIES["whole"], (name, begun or "")):
                 yield from self._confirmer.contents(page)
                 yield from self._lost()
-                self._survey.progress("verified", len(page))
+                count += len(page)
+                self._survey.progress("verified", count, None)
+                if self._limit.is_over():
+                    self._reached[name] = page[-1].key
+                    break
+
+    def _look_up_suspects(self) -> None:
+        """Look up what seems to have no row in all file columns, also those that no model names, in one pass."""
+        for entries in self._snapshot.entries(_QUERIES["unreferenced"]):
+            self._lookup.seek(entry.key for entry in entries)
+        for objects in self._snapshot.listed(_QUERIES["unknown"]):
+            self._lookup.seek(listed.key for listed in objects if self._confirmer.is_old(listed))
+        self._lookup.look(self._survey.engine, self._ground.file_columns)
 
     def _in_ledger(self) -> Iterator[Finding]:
         """Yield where rows and ledger disagree."""
@@ -330,9 +406,10 @@ def _unreachable(name: str, why: str) -> Finding:
 class Confirmer:
     """Reads again what a survey suspects."""
 
-    def __init__(self, survey: Survey, ground: Ground, oldest: float) -> None:
+    def __init__(self, survey: Survey, ground: Ground, lookup: KeyLookup, oldest: float) -> None:
         self._survey = survey
         self._ground = ground
+        self._lookup = lookup
         self._oldest = oldest
         """Epoch seconds: what is younger may still get its row."""
         self._lost: dict[str, str] = {}
@@ -512,14 +589,11 @@ class Confirmer:
         return self._survey.entries_of(keys)
 
     def _referenced(self, keys: Iterable[str]) -> set[str]:
-        wanted = list(keys)
-        if not wanted:
-            return set()
-        file_columns = self._ground.file_columns
-        with self._survey.engine.connect() as connection:
-            found = file_columns.referenced(connection, wanted)
+        """Return which suspected keys a row references, or may reference."""
+        suspected = set(keys)
         # what cannot be read may hold all of them
-        return found if file_columns.is_complete else set(wanted)
+        is_complete = self._ground.file_columns.is_complete
+        return suspected - self._lookup.unreferenced(suspected) if is_complete else suspected
 
     def _reference(self, source: int, primary_key: tuple[object, ...]) -> RowReference:
         column = self._survey.columns[source]
@@ -592,28 +666,24 @@ class Repairer:
                 name_of(connection, ledger, column.table, column.name) for column in self._survey.columns
             ]
             ids = note_columns(connection, ledger, names)
-        columns = ledger.table.c
-        query = select(columns.backend, columns.key).where(
-            columns.state == State.LIVE.value, columns.held_in.is_(None)
-        )
-        for page in pages_of(engine, query, (columns.backend, columns.key)):
-            ref_of = {
-                (row.backend, row.key): (self._survey.chosen.name_of(row.backend), row.key) for row in page
-            }
-            sources = snapshot.sources_of(list(ref_of.values()))
-            for source, name in enumerate(names):
-                refs = [entry for entry, ref in ref_of.items() if sources.get(ref) == source]
-                if refs:
-                    insist(engine, partial(note_column, ledger=ledger, refs=refs, column=ids[name]))
+        for page in snapshot.sources():
+            by_source: defaultdict[int, list[ObjectRef]] = defaultdict(list)
+            for ref, source in page:
+                by_source[source].append(ref)
+            for source, refs in by_source.items():
+                column = ids[names[source]]
+                insist(engine, partial(note_column, ledger=ledger, refs=refs, column=column))
 
 
 _LISTED = "FROM referenced r JOIN listed l ON l.storage = r.storage AND l.key = r.key"
 # states are 1 for State.LIVE, 3 for State.GONE
 _QUERIES = {
     "missing": "FROM referenced r WHERE NOT EXISTS "
-    "(SELECT 1 FROM listed l WHERE l.storage = r.storage AND l.key = r.key)",
+    "(SELECT 1 FROM listed l WHERE l.storage = r.storage AND l.key = r.key) AND NOT EXISTS "
+    "(SELECT 1 FROM unlisted u WHERE u.storage = r.storage AND (r.key <= u.before OR r.key > u.behind))",
     "size": f"{_LISTED} WHERE r.size IS NOT NULL AND r.size <> l.size",
-    "whole": f"{_LISTED} WHERE r.checksum IS NOT NULL AND (r.size IS NULL OR r.size = l.size)",
+    "whole": f"{_LISTED} WHERE r.checksum IS NOT NULL AND (r.size IS NULL OR r.size = l.size) "
+    "AND r.storage = ? AND r.key > ? ORDER BY r.key",
     "several": "FROM referenced r WHERE r.shared = 0 AND EXISTS (SELECT 1 FROM referenced o "
     "WHERE o.storage = r.storage AND o.key = r.key AND o.rowid <> r.rowid)",
     "not_live": "FROM referenced r JOIN entry e ON e.storage = r.storage AND e.key = r.key "

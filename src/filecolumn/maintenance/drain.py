@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import takewhile
 
 from sqlalchemy import Connection, Engine
 
@@ -26,25 +27,28 @@ from filecolumn.ledger.owner import generation_in, look_at_places, standing_to_r
 from filecolumn.ledger.proofs import forget_tokens
 from filecolumn.ledger.table import Ledger, time_of
 from filecolumn.ledger.transitions import (
-    Lease,
-    lease_due,
-    lock_doomed,
+    DueKey,
+    claim,
+    due_keys,
     mark_gone,
     mark_refused,
     mark_withheld,
     purge,
-    renew_leases,
-    restore_locked,
+    restore_unchanged,
     speaking,
 )
 from filecolumn.logs import warn
-from filecolumn.maintenance.ground import FileColumns, consistent_read, find_file_columns
+from filecolumn.maintenance.ground import FileColumns, find_file_columns
+from filecolumn.maintenance.lookup import KeyLookup
+from filecolumn.maintenance.positions import TimeLimit
 from filecolumn.maintenance.required import (
     Models,
     ledger_names,
     require_storages,
     require_tables,
 )
+from filecolumn.maintenance.survey import Progress, no_progress
+from filecolumn.maintenance.temporary import TemporaryTables
 from filecolumn.naming import check_key
 
 __all__ = ("DrainReport", "drain")
@@ -54,12 +58,14 @@ DELETE_LIMIT = 120.0
 """Seconds that an event loop waits for a storage to delete a batch; well below the lease."""
 LEASE = 300.0
 """Seconds after which another drain may take up what one has leased."""
+LEASE_SHARE = 8
+"""A group of keys that is claimed at once is to take at most this part of a lease."""
+GROUP = 1000
+"""Keys that are claimed at once, at most: each time is two transactions."""
 LOOKS = (0.0, 0.02, 0.1, 0.5)
-"""Seconds before each look at keys that others have locked: MariaDB's leases lock keys of their neighbours."""
-ROUND = 10_000
-"""Keys that are looked up in one pass over the rows."""
-RELOOK = 600.0
-"""Seconds after which a key is looked up again before its object is deleted."""
+"""Seconds before each try to claim keys that others have locked."""
+NAMED = 10
+"""Keys that a warning names at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,8 @@ class DrainReport:
     """Objects that are kept because of a doubt; the next drain asks again."""
     reasons: Mapping[str, int] = field(default_factory=dict[str, int])
     """Why objects were withheld, each with their number."""
+    left: int = 0
+    """Keys that are due still: the time was over, or others had locked them."""
     purged: int = 0
     """Keys that the ledger has forgotten, long after their objects were deleted."""
 
@@ -88,13 +96,16 @@ def drain(
     lease: float = LEASE,
     rate: float | None = None,
     storages: Collection[str] | None = None,
+    max_seconds: float | None = None,
+    progress: Progress = no_progress,
 ) -> DrainReport:
     """Delete what is due, at most *limit* objects, and return what was done.
 
     Each key is looked up in all file columns before its object is deleted: those of *models*, the
     declarative bases (or `MetaData`) of all models in the database, and those that the ledger has
-    recorded.  *lease* is in seconds and longer than a batch takes; *rate* is the number of objects to
-    delete in a second at most; *storages* names the storages to delete in.
+    recorded.  All keys of a run are looked up in one pass.  *lease* is in seconds and longer than a batch
+    takes; *rate* is the number of objects to delete in a second at most; *storages* names the storages to
+    delete in.  After *max_seconds* the run ends, with one batch done at least; the next goes on.
 
     A storage that refuses is not an error here: the key is retried later, at growing intervals.  Nor
     is doubt: objects are withheld where a column cannot be read, the storage is not the place that the
@@ -103,6 +114,7 @@ def drain(
     BackendNotRegisteredError, before anything is done, where the ledger has keys of a storage that is not
     registered in this process (or *storages* names one), and MissingLedgerError without the ledger's tables.
     """
+    time_limit = TimeLimit(max_seconds)
     ledger, metadatas = require_tables(engine, models)
     # rows that the ledger does not know have nothing that is due
     require_storages(engine, ledger, metadatas, chosen=storages, in_rows=False)
@@ -111,29 +123,67 @@ def drain(
         until = time_of(connection)
         generation = generation_in(connection, ledger)
         names = None if storages is None else ledger_names(connection, ledger, storages)
-    run = _Drain(
-        engine=engine,
-        ledger=ledger,
-        file_columns=file_columns,
-        until=until,
-        lease_seconds=lease,
-        generation=generation,
-        names=names,
-    )
-    left = limit
-    while leases := run.lease(batch, ROUND if left is None else min(ROUND, left)):
-        run.look_up(leases)
-        for group in batches(leases, batch):
-            started = time.monotonic()
-            run.delete(group)
-            if rate is not None:
-                execution.pause(max(len(group) / rate - (time.monotonic() - started), 0.0))
-        if left is not None:
-            left -= len(leases)
-            if left <= 0:
-                break
+    with KeyLookup(progress) as lookup, _Backlog() as backlog:
+        with engine.connect() as connection:
+            for page in due_keys(connection, ledger, until=until, names=names, most=limit):
+                backlog.take(page)
+        run = _Drain(
+            engine=engine,
+            ledger=ledger,
+            file_columns=file_columns,
+            lookup=lookup,
+            backlog=backlog,
+            generation=generation,
+            lease_seconds=lease,
+            batch=batch,
+            rate=rate,
+            time_limit=time_limit,
+            progress=progress,
+        )
+        run.work()
     forget_tokens(engine, ledger)
-    return replace(run.report, purged=purge(engine, ledger))
+    return replace(run.report, left=backlog.left, purged=purge(engine, ledger))
+
+
+_BACKLOG = """
+CREATE TABLE due (number INTEGER PRIMARY KEY, backend TEXT, key TEXT, due_at INT, attempts INT, is_orphan INT,
+  locked INT NOT NULL DEFAULT 0);
+"""
+
+
+class _Backlog(TemporaryTables):
+    """What was due when the run began, and is still to be done."""
+
+    def __init__(self) -> None:
+        super().__init__(_BACKLOG)
+        self.left: int = 0
+
+    def take(self, keys: Sequence[DueKey], locked: int = 0) -> None:
+        """Add keys behind all others; *locked* is how often others had them locked."""
+        self._add(
+            "INSERT INTO due (backend, key, due_at, attempts, is_orphan, locked) VALUES (?, ?, ?, ?, ?, ?)",
+            [(*each.ref, each.due_at, each.attempts, each.is_orphan, locked) for each in keys],
+        )
+        self.left += len(keys)
+
+    def first(self, most: int) -> tuple[list[DueKey], int]:
+        """Return what is to be done next, and how often others had it locked: the same for all of them."""
+        query = "SELECT backend, key, due_at, attempts, is_orphan, locked FROM due ORDER BY number LIMIT ?"
+        rows = self._fetch(query, (most,))
+        locked = rows[0][-1] if rows else 0
+        alike = takewhile(lambda row: row[-1] == locked, rows)
+        return [DueKey((row[0], row[1]), row[2], row[3], bool(row[4])) for row in alike], locked
+
+    def done(self, keys: Sequence[DueKey]) -> None:
+        """Take out keys."""
+        query = "DELETE FROM due WHERE number IN (SELECT number FROM due ORDER BY number LIMIT ?)"
+        self._fetch(query, (len(keys),))
+        self.left -= len(keys)
+
+    def all_keys(self) -> Iterator[list[str]]:
+        """Yield the keys, in pages."""
+        for page in self.pages("SELECT key FROM due"):
+            yield [key for (key,) in page]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,61 +193,107 @@ class _Drain:
     engine: Engine
     ledger: Ledger
     file_columns: FileColumns
-    until: int
-    """Milliseconds by the database's clock: what is due later, or failed meanwhile, is left to the next run."""
-    lease_seconds: float
+    lookup: KeyLookup
+    backlog: _Backlog
     generation: int
-    names: Collection[str] | None
-    """The names of the chosen storages in the ledger; None for all."""
+    lease_seconds: float
+    batch: int
+    rate: float | None
+    time_limit: TimeLimit
+    progress: Progress
     report: DrainReport = field(default_factory=DrainReport)
-    _looked_at: float = 0.0
-    _found: set[str] = field(default_factory=set[str])
-    """The keys of this round that a row references."""
     _marks: dict[tuple[str, str], bool] = field(default_factory=dict[tuple[str, str], bool])
     _has_looked: bool = False
 
-    def lease(self, batch: int, most: int) -> list[Lease]:
-        """Take *most* keys at most for this drain alone, until the lease ends."""
-        leases: list[Lease] = []
-        self._looked_at = time.monotonic()
-        while size := min(batch, most - len(leases)):
-            taken = insist(
-                self.engine,
-                partial(
-                    lease_due,
-                    ledger=self.ledger,
-                    size=size,
-                    seconds=self.lease_seconds,
-                    until=self.until,
-                    names=self.names,
-                ),
-            )
-            if taken:
-                failpoint("drain.after_claim")
-            leases += taken
-            if len(taken) < size or time.monotonic() - self._looked_at > self.lease_seconds / 4:
+    def work(self) -> None:
+        """Do what is due; at the end of the time at least one group of it is done."""
+        total, size = self.backlog.left, self.batch
+        for page in self.backlog.all_keys():
+            self.lookup.seek(page)
+        is_looked_up = False
+        while self.backlog.left:
+            if not is_looked_up or self.lookup.is_old:
+                self.lookup.look(self.engine, self.file_columns)
+                is_looked_up = True
+            began = time.monotonic()
+            self._work_on(*self.backlog.first(size))
+            self.progress("drained", total - self.backlog.left, total)
+            if self.time_limit.is_over():
                 break
-        return leases
+            size = self._next_size(size, time.monotonic() - began)
 
-    def look_up(self, leases: Sequence[Lease]) -> None:
-        """Look the keys up in all file columns, as they are at one moment after they were leased."""
-        self._looked_at = time.monotonic()
-        with consistent_read(self.engine) as connection:
-            self._found = self.file_columns.referenced(connection, {lease.ref[1] for lease in leases})
+    def _next_size(self, size: int, seconds: float) -> int:
+        """Return how many keys to claim at once, so that all are done long before the lease ends."""
+        if seconds > self.lease_seconds / LEASE_SHARE:
+            return max(size // 2, self.batch)
+        return (
+            min(2 * size, max(GROUP, self.batch)) if seconds < self.lease_seconds / LEASE_SHARE / 4 else size
+        )
 
-    def delete(self, leases: Sequence[Lease]) -> None:
-        """Delete what no row references, and note what became of each key."""
-        leases, withheld = self._separate(self._still_ours(leases))
-        suspected = {lease.ref for lease in leases if lease.ref[1] in self._found}
-        restored, busy = self._restore(suspected)
-        doomed = {lease.ref: lease.attempts for lease in leases if lease.ref not in suspected | busy}
-        refused = {ref: why for ref in doomed if (why := _problem_of_key(ref))}
-        refused |= _delete_apart([ref for ref in doomed if ref not in refused])
+    def _work_on(self, listed: Sequence[DueKey], locked_before: int) -> None:
+        """Restore, or claim and delete; what others have locked is tried again behind all others."""
+        execution.pause(LOOKS[locked_before])
+        is_complete = self.file_columns.is_complete
+        unreferenced = self.lookup.unreferenced([each.ref[1] for each in listed])
+        free = [each for each in listed if not is_complete or each.ref[1] in unreferenced]
+        held = [each for each in listed if is_complete and each.ref[1] not in unreferenced]
+        locked = self._restore(held) if held else []
+        unfinished: Sequence[DueKey] = ()
+        if free:
+            claiming = partial(claim, ledger=self.ledger, listed=free, seconds=self.lease_seconds)
+            ours, busy = insist(self.engine, claiming)
+            locked += busy
+            unfinished = self._delete(ours) if ours else ()
+        self.backlog.done(listed)
+        self.backlog.take(unfinished)
+        if locked_before + 1 < len(LOOKS):
+            self.backlog.take(locked, locked_before + 1)
+
+    def _restore(self, held: Sequence[DueKey]) -> list[DueKey]:
+        """Let keys live again that rows hold; return those that others have locked."""
+        restored, locked = insist(self.engine, partial(restore_unchanged, ledger=self.ledger, listed=held))
+        if restored:
+            warn(
+                "%d doomed keys are kept, because rows reference them: %s",
+                len(restored),
+                sorted(each.ref for each in restored)[:NAMED],
+            )
+            self.report = replace(self.report, restored=self.report.restored + len(restored))
+        return locked
+
+    def _delete(self, claimed: Sequence[DueKey]) -> Sequence[DueKey]:
+        """Delete objects in batches, and note what became of each key; return what there was no time for."""
+        failpoint("drain.after_claim")
+        keys, withheld = self._separate(claimed)
+        refused: dict[ObjectRef, str] = {}
+        done: dict[ObjectRef, int] = {}
+        began = time.monotonic()
+        for group in batches(keys, self.batch):
+            started = time.monotonic()
+            if started - began > self.lease_seconds / 2:
+                break
+            refused |= self._refused_of([each.ref for each in group])
+            done |= {each.ref: each.attempts for each in group}
+            if self.rate is not None:
+                execution.pause(max(len(group) / self.rate - (time.monotonic() - started), 0.0))
         failpoint("drain.after_delete")
+        self._note(done, refused, withheld)
+        return keys[len(done) :]
 
+    def _refused_of(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, str]:
+        """Delete objects, and return why some are still there."""
+        refused = {ref: why for ref in refs if (why := _problem_of_key(ref))}
+        return refused | _delete_apart([ref for ref in refs if ref not in refused])
+
+    def _note(
+        self,
+        done: Mapping[ObjectRef, int],
+        refused: Mapping[ObjectRef, str],
+        withheld: Mapping[ObjectRef, str],
+    ) -> None:
         def note(connection: Connection) -> None:
-            mark_gone(connection, self.ledger, doomed.keys() - refused.keys())
-            mark_refused(connection, self.ledger, {ref: (doomed[ref], why) for ref, why in refused.items()})
+            mark_gone(connection, self.ledger, done.keys() - refused.keys())
+            mark_refused(connection, self.ledger, {ref: (done[ref], why) for ref, why in refused.items()})
             mark_withheld(connection, self.ledger, withheld)
             failpoint("drain.before_gone")
 
@@ -205,47 +301,37 @@ class _Drain:
         reasons = Counter(self.report.reasons) + Counter(withheld.values())
         self.report = replace(
             self.report,
-            deleted=self.report.deleted + len(doomed) - len(refused),
+            deleted=self.report.deleted + len(done) - len(refused),
             refused=self.report.refused + len(refused),
-            restored=self.report.restored + len(restored),
             withheld=self.report.withheld + len(withheld),
             reasons=dict(reasons),
         )
 
-    def _still_ours(self, leases: Sequence[Lease]) -> Sequence[Lease]:
-        """Return the leases; those that are old are renewed, and looked up again: others may have had them."""
-        if time.monotonic() - self._looked_at < min(RELOOK, self.lease_seconds / 2):
-            return leases
-        refs = [lease.ref for lease in leases]
-        ours = insist(
-            self.engine, partial(renew_leases, ledger=self.ledger, refs=refs, seconds=self.lease_seconds)
-        )
-        kept = [lease for lease in leases if lease.ref in ours]
-        with consistent_read(self.engine) as connection:
-            self._found |= self.file_columns.referenced(connection, {lease.ref[1] for lease in kept})
-        return kept
-
-    def _separate(self, leases: Sequence[Lease]) -> tuple[list[Lease], dict[ObjectRef, str]]:
+    def _separate(self, claimed: Sequence[DueKey]) -> tuple[list[DueKey], dict[ObjectRef, str]]:
         """Return what may be deleted, and why the rest may not be."""
-        reasons = {lease.ref: self._reason_against(lease) for lease in leases}
-        withheld = {ref: why for ref, why in reasons.items() if why}
-        return [lease for lease in leases if lease.ref not in withheld], withheld
+        alike = {(each.ref[0], each.is_orphan) for each in claimed}
+        reasons = {each: self._reason_against(*each) for each in alike}
+        withheld: dict[ObjectRef, str] = {}
+        for each in claimed:
+            why = reasons[each.ref[0], each.is_orphan]
+            if not why and each.is_orphan and self._lies_in_another_place(*each.ref):
+                why = "it lies in a folder that is a place of its own"
+            if why:
+                withheld[each.ref] = why
+        return [each for each in claimed if each.ref not in withheld], withheld
 
-    def _reason_against(self, lease: Lease) -> str:
-        name, key = lease.ref
-        if not self.file_columns.is_complete and key not in self._found:
+    def _reason_against(self, name: str, is_orphan: bool) -> str:
+        """Return why nothing, or nothing that no row ever had, may be deleted in a storage."""
+        if not self.file_columns.is_complete:
             return self.file_columns.reason
         if not self._is_registered(name):
             return ""  # deleting says so
         backend = storages.get(name)
         standing = standing_to_remove(self.engine, self.ledger, backend, generation=self.generation)
-        if standing.withheld or not lease.is_orphan:
+        if standing.withheld or not is_orphan:
             return standing.withheld
-        if reason := standing.mixed or why_shared(backend):
-            return f"no row ever had it, and {reason}"
-        if self._lies_in_another_place(name, key):
-            return "it lies in a folder that is a place of its own"
-        return ""
+        reason = standing.mixed or why_shared(backend)
+        return f"no row ever had it, and {reason}" if reason else ""
 
     def _is_registered(self, name: str) -> bool:
         """Return whether the storage is known, perhaps under a name that its place had before."""
@@ -265,33 +351,6 @@ class _Drain:
             if self._marks[folder]:
                 return True
         return False
-
-    def _restore(self, suspected: set[ObjectRef]) -> tuple[set[ObjectRef], set[ObjectRef]]:
-        """Look up again what a row seemed to refer to; return what lives, and what is in use until the lease ends."""
-        restored, busy = set[ObjectRef](), suspected
-        for pause in LOOKS:
-            if not busy:
-                break
-            execution.pause(pause)
-            found, busy = insist(self.engine, partial(self._look_up, refs=busy))
-            restored |= found
-        return restored, busy
-
-    def _look_up(
-        self, connection: Connection, refs: Collection[ObjectRef]
-    ) -> tuple[set[ObjectRef], set[ObjectRef]]:
-        """Mark keys LIVE again that a row references; return them, and what a transaction is about to take from a row.
-
-        The keys are locked while they are looked up: else a row could let go of one in between, and
-        it would live until a sweep.
-        """
-        ours = lock_doomed(connection, self.ledger, refs)
-        keys = self.file_columns.referenced(connection, {key for _, key in ours})
-        restored = {ref for ref in ours if ref[1] in keys}
-        if restored:
-            warn("doomed keys are kept, because rows reference them: %s", sorted(restored))
-            restore_locked(connection, self.ledger, restored)
-        return restored, set(refs) - ours
 
 
 def _problem_of_key(ref: ObjectRef) -> str:

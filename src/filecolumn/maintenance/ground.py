@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, MetaData, func, select
@@ -18,10 +17,9 @@ from filecolumn.ledger.table import Ledger
 from filecolumn.logs import note
 from filecolumn.maintenance.sql_views import base_columns
 from filecolumn.maintenance.survey import Survey
-from filecolumn.orm.catalogue import IncompleteColumnError, ReadColumn, is_view, read_columns, why_incomplete
-from filecolumn.orm.references import referenced
+from filecolumn.orm.catalogue import ReadColumn, is_view, read_columns, why_incomplete
 
-__all__ = ("FileColumns", "Ground", "consistent_read", "find_file_columns", "read_name", "survey_ground")
+__all__ = ("FileColumns", "Ground", "find_file_columns", "read_name", "survey_ground")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +41,6 @@ class FileColumns:
     def reason(self) -> str:
         """Why nothing can be concluded; empty if something can."""
         return "; ".join(f"{name} cannot be read: {why}" for name, why in sorted(self.hidden.items()))
-
-    def referenced(self, connection: Connection, keys: Collection[str]) -> set[str]:
-        """Return which of *keys* rows refer to; `hidden` grows by a column that turns out to be unreadable."""
-        if not keys or not self.is_complete:
-            return set()
-        try:
-            return referenced(connection, self.columns, keys)
-        except IncompleteColumnError as error:
-            connection.rollback()
-            self.hidden[error.column] = error.why
-            return set()
 
 
 def find_file_columns(
@@ -81,24 +68,6 @@ def find_file_columns(
         if (why := why_incomplete(connection, column)) is not None:
             found.hidden[str(column)] = why
     return found
-
-
-@contextmanager
-def consistent_read(engine: Engine) -> Generator[Connection]:
-    """Begin a transaction in which everything is read as it is at one moment."""
-    with engine.connect() as connection:
-        match connection.dialect.name:
-            case "sqlite":
-                # drivers do not BEGIN before a SELECT; a listener of the engine's may
-                connection.exec_driver_sql("SELECT 1")
-                if not getattr(connection.connection.driver_connection, "in_transaction", False):
-                    connection.exec_driver_sql("BEGIN")
-            case _:
-                connection.execution_options(isolation_level="REPEATABLE READ")
-        try:
-            yield connection
-        finally:
-            connection.rollback()
 
 
 def read_name(connection: Connection, ledger: Ledger, name: ColumnName) -> ReadColumn:

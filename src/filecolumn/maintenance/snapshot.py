@@ -1,23 +1,14 @@
-"""A snapshot of rows, ledger and storages, in a temporary file: memory does not grow with the number of keys.
-
-The file is SQLite's own temporary database, beside the process: the application's database is
-asked for pages of 1,000 by primary key only, needs no right to create tables, and may be a replica
-or behind a pooler that forgets temporary tables.
-"""
+"""A snapshot of rows, ledger and storages, in a temporary file: the database is asked for pages by primary key."""
 
 from __future__ import annotations
 
 import pickle
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
-from typing import Any, Self, TypeVar
 
 from filecolumn.backends.registry import ObjectRef
-from filecolumn.files import execution
+from filecolumn.maintenance.temporary import TemporaryRow, TemporaryTables, storable
 from filecolumn.orm.references import ReferencedKeys, last_segment
 
 __all__ = (
@@ -29,29 +20,27 @@ __all__ = (
     "Suspicion",
 )
 
-PAGE = 1000
-LIMIT = 3600.0
-CACHE_KIB = 8192
-
-SnapshotRow = tuple[Any, ...]  # a row of SQLite: its tables say what is in it
-
-T = TypeVar("T")
-
 _TABLES = """
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
 CREATE TABLE referenced
   (storage TEXT, key TEXT, backend TEXT, size INT, checksum TEXT, shared INT, source INT, pk BLOB);
-CREATE TABLE entry (storage TEXT, key TEXT, backend TEXT, state INT, checked INT, sha256 TEXT);
+CREATE TABLE entry (storage TEXT, key TEXT, backend TEXT, state INT, checked INT, sha256 TEXT, noted INT, placed INT);
 CREATE TABLE listed (storage TEXT, key TEXT, size INT, modified REAL, PRIMARY KEY (storage, key)) WITHOUT ROWID;
+CREATE TABLE unlisted (storage TEXT PRIMARY KEY, before TEXT, behind TEXT) WITHOUT ROWID;
 CREATE TABLE named (key TEXT);
 CREATE TABLE unread (text TEXT);
+CREATE TABLE perhaps (key TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE suspect (backend TEXT, key TEXT, suspicion TEXT, storage TEXT);
 """
 _INDEXES = """
 CREATE INDEX IF NOT EXISTS referenced_key ON referenced (storage, key);
 CREATE INDEX entry_key ON entry (storage, key);
 CREATE INDEX named_key ON named (key);
+"""
+# all keys of which a value that cannot be read may name some
+_CANDIDATES = """
+CREATE TABLE candidate (key TEXT PRIMARY KEY, last TEXT) WITHOUT ROWID;
+INSERT OR IGNORE INTO candidate SELECT key, last_segment(key) FROM
+  (SELECT key FROM referenced UNION SELECT key FROM entry UNION SELECT key FROM suspect);
 """
 # 1 is State.LIVE
 _SUSPECT = """
@@ -60,18 +49,26 @@ DELETE FROM suspect WHERE EXISTS
 INSERT INTO suspect SELECT e.backend, e.key, 'unreferenced', e.storage FROM entry e WHERE e.state = 1
   AND NOT EXISTS (SELECT 1 FROM referenced r WHERE r.storage = e.storage AND r.key = e.key);
 DELETE FROM suspect WHERE EXISTS (SELECT 1 FROM named n WHERE n.key = suspect.key)
-  OR EXISTS (SELECT 1 FROM unread u WHERE instr(u.text, last_segment(suspect.key)) > 0);
+  OR EXISTS (SELECT 1 FROM perhaps p WHERE p.key = suspect.key);
 """
 _REFERENCED = """
 SELECT 1 FROM referenced WHERE storage = :storage AND key = :key
 UNION ALL SELECT 1 FROM named WHERE key = :key
-UNION ALL SELECT 1 FROM unread WHERE instr(text, last_segment(:key)) > 0
 """
 _SHARED = """
 SELECT storage, key FROM referenced GROUP BY storage, key HAVING count(*) > 1
 UNION SELECT r.storage, r.key FROM referenced r JOIN named n ON n.key = r.key
 UNION SELECT e.storage, e.key FROM entry e WHERE (SELECT count(*) FROM named n WHERE n.key = e.key) > 1
-UNION SELECT e.storage, e.key FROM entry e JOIN unread u ON instr(u.text, last_segment(e.key)) > 0
+UNION SELECT e.storage, e.key FROM entry e JOIN perhaps p ON p.key = e.key
+"""
+_FOUND_AGAIN = """
+SELECT e.backend, e.key FROM entry e WHERE e.state = 1 AND e.noted AND (
+  EXISTS (SELECT 1 FROM referenced r WHERE r.storage = e.storage AND r.key = e.key)
+  OR EXISTS (SELECT 1 FROM named n WHERE n.key = e.key) OR EXISTS (SELECT 1 FROM perhaps p WHERE p.key = e.key))
+"""
+_SOURCES = """
+SELECT e.backend, e.key, min(r.source) FROM entry e
+JOIN referenced r ON r.storage = e.storage AND r.key = e.key WHERE e.state = 1 AND NOT e.placed GROUP BY e.rowid
 """
 _KNOWN_ELSEWHERE = """
 CREATE INDEX entry_by_key ON entry (key);
@@ -113,6 +110,10 @@ class Entry:
     state: int
     checked: bool
     sha256: str | None
+    is_noted: bool = False
+    """Whether it was noted that no row references it."""
+    has_column: bool = True
+    """Whether it says which column took the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,21 +146,11 @@ class Suspect:
     suspicion: Suspicion
 
 
-class Snapshot:
+class Snapshot(TemporaryTables):
     """Rows, ledger entries and objects, to be compared as sets."""
 
     def __init__(self) -> None:
-        # worker threads take turns with it in an event loop, never two at a time
-        self._file = sqlite3.connect("", check_same_thread=False)
-        self._file.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        self._file.executescript(_TABLES)
-        self._file.create_function("last_segment", 1, last_segment, deterministic=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+        super().__init__(_TABLES)
 
     def add_files(self, files: Iterable[ReferencedFile]) -> None:
         """Add files of rows."""
@@ -182,15 +173,18 @@ class Snapshot:
 
     def add_other_references(self, held: ReferencedKeys) -> None:
         """Add what a row refers to that is not what its column holds, in whatever storage."""
-        self._add("INSERT INTO named VALUES (?)", [(_storable(key),) for key in held.keys])
+        self._add("INSERT INTO named VALUES (?)", [(storable(key),) for key in held.keys])
         if held.text is not None:
-            self._add("INSERT INTO unread VALUES (?)", [(_storable(held.text),)])
+            self._add("INSERT INTO unread VALUES (?)", [(storable(held.text),)])
 
     def add_entries(self, entries: Iterable[Entry]) -> None:
         """Add entries of the ledger."""
         self._add(
-            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)",
-            [(e.storage, e.key, e.backend, e.state, e.checked, e.sha256) for e in entries],
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (e.storage, e.key, e.backend, e.state, e.checked, e.sha256, e.is_noted, e.has_column)
+                for e in entries
+            ],
         )
 
     def add_objects(self, objects: Iterable[ListedObject]) -> None:
@@ -200,10 +194,14 @@ class Snapshot:
             [(o.storage, o.key, o.size, o.modified) for o in objects],
         )
 
+    def leave_unlisted(self, storage: str, *, before: str | None, behind: str | None) -> None:
+        """Say that objects were not listed: up to the key *before*, and behind the key *behind*."""
+        self._add("INSERT INTO unlisted VALUES (?, ?, ?)", [(storage, before, behind)])
+
     def forget_storage(self, storage: str) -> None:
         """Forget all that is known of a storage which cannot be listed."""
         for table in ("referenced", "entry", "listed"):
-            self._run(partial(self._fetch, f"DELETE FROM {table} WHERE storage = ?", (storage,)))  # noqa: S608 - ours
+            self._fetch(f"DELETE FROM {table} WHERE storage = ?", (storage,))  # noqa: S608 - ours
 
     def add_suspects(self, suspects: Iterable[tuple[str, Suspect]]) -> None:
         """Add objects that look unused, each with the name of its storage."""
@@ -214,32 +212,30 @@ class Snapshot:
 
     def suspect_unreferenced(self) -> None:
         """Suspect live keys that no row refers to, and clear the objects that one does."""
-        self._run(partial(self._file.executescript, _SUSPECT))
+        self._script(_SUSPECT)
 
     def clear_known_elsewhere(self) -> None:
         """Clear orphans whose key the ledger has as live in any storage: perhaps under an unknown name of this one."""
-        self._run(partial(self._file.executescript, _KNOWN_ELSEWHERE))
+        self._script(_KNOWN_ELSEWHERE)
 
     def clear_folder(self, storage: str, folder: str) -> None:
         """Clear what lies in a folder of a storage."""
         query = "DELETE FROM suspect WHERE storage = ? AND substr(key, 1, ?) = ?"
-        self._run(partial(self._fetch, query, (storage, len(folder), folder)))
+        self._fetch(query, (storage, len(folder), folder))
 
     def has_suspects(self, storage: str) -> bool:
         """Return whether an object of a storage is suspected."""
-        return bool(
-            self._run(partial(self._fetch, "SELECT 1 FROM suspect WHERE storage = ? LIMIT 1", (storage,)))
-        )
+        return bool(self._fetch("SELECT 1 FROM suspect WHERE storage = ? LIMIT 1", (storage,)))
 
     def clear_folded(self, storage: str, fold: Callable[[str], str]) -> None:
         """Clear what differs only in case or normal form from a key of a row, or one that the ledger has as live."""
         self._file.create_function("fold", 1, fold, deterministic=True)
-        self._run(partial(self._file.executescript, _FOLDED))
+        self._script(_FOLDED)
         query = (
             "DELETE FROM suspect WHERE storage = ? AND suspicion <> 'unreferenced' "
             "AND fold(key) IN (SELECT key FROM folded)"
         )
-        self._run(partial(self._fetch, query, (storage,)))
+        self._fetch(query, (storage,))
 
     def referenced_among(self, refs: Sequence[ObjectRef]) -> set[ObjectRef]:
         """Return which of *refs* a row refers to, or may refer to."""
@@ -253,15 +249,15 @@ class Snapshot:
 
         return self._run(look)
 
-    def sources_of(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, int]:
-        """Return the number of a column that holds each of *refs*, for those that one does."""
+    def found_again(self) -> Iterator[list[ObjectRef]]:
+        """Yield the live keys of the ledger, as it has them, that were noted as without a row, and have one."""
+        for page in self.pages(_FOUND_AGAIN):
+            yield [(backend, key) for backend, key in page]
 
-        def look() -> dict[ObjectRef, int]:
-            query = "SELECT source FROM referenced WHERE storage = ? AND key = ?"
-            found = {ref: self._file.execute(query, ref).fetchone() for ref in refs}
-            return {ref: row[0] for ref, row in found.items() if row is not None}
-
-        return self._run(look)
+    def sources(self) -> Iterator[list[tuple[ObjectRef, int]]]:
+        """Yield the live keys of the ledger that do not say it, and the number of the column that holds each."""
+        for page in self.pages(_SOURCES):
+            yield [((backend, key), source) for backend, key, source in page]
 
     def shared_refs(self) -> Iterator[list[ObjectRef]]:
         """Yield the refs that more than one row refers to, or may refer to, in pages."""
@@ -270,9 +266,7 @@ class Snapshot:
 
     def count_suspects(self) -> dict[Suspicion, int]:
         """Return the number of suspects of each kind."""
-        counted = self._run(
-            partial(self._fetch, "SELECT suspicion, count(*) FROM suspect GROUP BY suspicion", ())
-        )
+        counted = self._fetch("SELECT suspicion, count(*) FROM suspect GROUP BY suspicion")
         return {Suspicion(suspicion): count for suspicion, count in counted}
 
     def suspects(self, suspicion: Suspicion) -> Iterator[list[Suspect]]:
@@ -282,24 +276,22 @@ class Snapshot:
 
     def index(self) -> None:
         """Make the sets ready to be compared."""
-        self._run(partial(self._file.executescript, _INDEXES))
+        self._script(_INDEXES)
+        if not self.count("unread"):
+            return
+        self._file.create_function("last_segment", 1, last_segment, deterministic=True)
+        self._script(_CANDIDATES)
+        for page in self.pages("SELECT text FROM unread"):
+            keys = {key for (text,) in page for key in self._keys_named_in(text, "candidate")}
+            self._add("INSERT OR IGNORE INTO perhaps VALUES (?)", [(key,) for key in keys])
 
     def count(self, table: str) -> int:
         """Return the number of rows in one of the sets."""
-        [[number]] = self._run(partial(self._fetch, f"SELECT count(*) FROM {table}", ()))  # noqa: S608 - ours
-        assert isinstance(number, int)  # noqa: S101 - count() is one
-        return number
+        return self._count(f"SELECT count(*) FROM {table}")  # noqa: S608 - ours
 
-    def pages(self, query: str, parameters: Sequence[object] = ()) -> Iterator[list[SnapshotRow]]:
-        """Yield the rows of a query over the sets, in pages of `PAGE`."""
-        with closing(self._file.cursor()) as cursor:
-            self._run(partial(cursor.execute, query, parameters))
-            while page := self._run(partial(cursor.fetchmany, PAGE)):
-                yield page
-
-    def files(self, query: str) -> Iterator[list[ReferencedFile]]:
+    def files(self, query: str, parameters: Sequence[object] = ()) -> Iterator[list[ReferencedFile]]:
         """Yield the rows of `referenced` that follow *query*, a FROM clause in which it is `r`."""
-        for page in self.pages(f"SELECT r.* {query}"):
+        for page in self.pages(f"SELECT r.* {query}", parameters):
             yield [_referenced_file(row) for row in page]
 
     def entries(self, query: str) -> Iterator[list[Entry]]:
@@ -312,22 +304,8 @@ class Snapshot:
         for page in self.pages(f"SELECT l.* {query}"):
             yield [_listed(row) for row in page]
 
-    def _add(self, statement: str, rows: Sequence[SnapshotRow]) -> None:
-        self._run(partial(self._file.executemany, statement, rows))
 
-    def _fetch(self, query: str, parameters: Sequence[object]) -> list[SnapshotRow]:
-        return self._file.execute(query, parameters).fetchall()
-
-    def _run(self, call: Callable[[], T]) -> T:
-        return execution.blocking(call, limit=LIMIT, doing="use the snapshot")
-
-
-def _storable(text: str) -> str:
-    """Return *text* without halves of characters, which no key has."""
-    return text.encode(errors="replace").decode()
-
-
-def _referenced_file(row: SnapshotRow) -> ReferencedFile:
+def _referenced_file(row: TemporaryRow) -> ReferencedFile:
     storage, key, backend, size, checksum, shared, source, primary_key = row
     # what was pickled here, in a file that nobody else can open
     return ReferencedFile(
@@ -342,10 +320,10 @@ def _referenced_file(row: SnapshotRow) -> ReferencedFile:
     )
 
 
-def _entry(row: SnapshotRow) -> Entry:
-    storage, key, backend, state, checked, sha256 = row
-    return Entry(storage, key, backend, state, bool(checked), sha256)
+def _entry(row: TemporaryRow) -> Entry:
+    storage, key, backend, state, checked, sha256, noted, placed = row
+    return Entry(storage, key, backend, state, bool(checked), sha256, bool(noted), bool(placed))
 
 
-def _listed(row: SnapshotRow) -> ListedObject:
+def _listed(row: TemporaryRow) -> ListedObject:
     return ListedObject(*row)

@@ -40,7 +40,7 @@ from filecolumn.files.state import LOADED, AllowedBackends, FileState
 from filecolumn.ledger.marks import place_id
 from filecolumn.ledger.table import Ledger, State, keys_in, time_of
 from filecolumn.ledger.transitions import BATCH
-from filecolumn.maintenance.snapshot import Entry, ListedObject, ReferencedFile, Snapshot
+from filecolumn.maintenance.snapshot import Entry, ReferencedFile, Snapshot
 from filecolumn.orm import rows
 from filecolumn.orm.attributes import files_in, key_columns, mapper_of
 from filecolumn.orm.catalogue import file_columns, is_view
@@ -136,8 +136,8 @@ UNREACHABLE = (FileColumnError, OSError)
 PrimaryKey = tuple[object, ...]
 """Its values in a row; empty in a table that has none."""
 
-Progress = Callable[[str, int], None]
-"""Told what is being read, and how many have been so far."""
+Progress = Callable[[str, int, int | None], None]
+"""Told what is being done, how many it has been done to so far, and of how many; None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Unreadable:
     """The keys that it refers to all the same, in whatever storage; None if nobody can tell."""
 
 
-def no_progress(what: str, count: int) -> None:
+def no_progress(what: str, count: int, total: int | None) -> None:
     """Report no progress."""
 
 
@@ -198,7 +198,7 @@ class Survey:
                 unreadable = [item for item in found if isinstance(item, Unreadable)]
                 self._keep(snapshot, unreadable)
                 count += len(page)
-                self.progress("rows", count)
+                self.progress("rows", count, None)
                 yield unreadable
 
     def _keep(self, snapshot: Snapshot, unreadable: Iterable[Unreadable]) -> None:
@@ -214,22 +214,35 @@ class Survey:
         if self.ledger is None:
             return
         columns = self.ledger.table.c
+        # all states: without statistics PostgreSQL reads the whole table for each page of one state
         query: Select[*tuple[Any, ...]] = select(
-            columns.backend, columns.key, columns.state, columns.checked, columns.sha256
+            columns.backend,
+            columns.key,
+            columns.state,
+            columns.checked,
+            columns.sha256,
+            columns.unreferenced_since.is_not(None).label("is_noted"),
+            columns.held_in.is_not(None).label("has_column"),
         )
-        if state is not None:
-            query = query.where(columns.state == state.value)
         count = 0
         for page in pages_of(self.engine, query, (columns.backend, columns.key)):
             entries = (
                 Entry(
-                    self.chosen.name_of(row.backend), row.key, row.backend, row.state, row.checked, row.sha256
+                    self.chosen.name_of(row.backend),
+                    row.key,
+                    row.backend,
+                    row.state,
+                    row.checked,
+                    row.sha256,
+                    row.is_noted,
+                    row.has_column,
                 )
                 for row in page
+                if state is None or row.state == state
             )
             snapshot.add_entries(entry for entry in entries if self.chosen.is_chosen(entry.storage))
             count += len(page)
-            self.progress("ledger", count)
+            self.progress("ledger", count, None)
 
     def entries_of(self, keys: Collection[ObjectRef]) -> dict[ObjectRef, Entry]:
         """Return what the ledger says of *keys*, under any name of their storages, in one query for 1,000."""
@@ -245,22 +258,6 @@ class Survey:
                     entry = Entry(self.chosen.name_of(backend), key, backend, state, checked, sha256)
                     found[entry.storage, key] = entry
         return found
-
-    def read_storages(self, snapshot: Snapshot) -> Iterator[tuple[str, Exception]]:
-        """Add what the storages list; yield the name of one that cannot be listed, and why: nothing is known of it."""
-        count = 0
-        for name, backend in self.chosen.backends():
-            try:
-                for page in listing_pages(backend):
-                    snapshot.add_objects(
-                        ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page
-                    )
-                    count += len(page)
-                    self.progress("objects", count)
-            except UNREACHABLE as error:
-                snapshot.forget_storage(name)
-                self.chosen.leave_out([name])
-                yield name, error
 
     def _row_pages(self, column: Column[object]) -> Iterator[Sequence[Row[Any]]]:
         table = column.table
@@ -363,9 +360,9 @@ def _held(
     )
 
 
-def listing_pages(backend: StorageBackend) -> Iterator[list[Stat]]:
-    """Yield what a storage lists, in pages of `PAGE`; an event loop waits for a page in a thread."""
-    listing = backend.list()
+def listing_pages(backend: StorageBackend, *, after: str | None = None) -> Iterator[list[Stat]]:
+    """Yield what a storage lists behind a key, in pages of `PAGE`; an event loop waits for a page in a thread."""
+    listing = backend.list() if after is None else backend.list(after=after)
     doing = f"list storage {backend.key!r}"
     while page := execution.blocking(lambda: list(islice(listing, PAGE)), limit=LISTING_LIMIT, doing=doing):
         yield page

@@ -26,6 +26,8 @@ from filecolumn.ledger.deletion import delete_objects
 from filecolumn.ledger.table import Ledger, State, keys_in, now_ms, read_meta, set_meta, time_of
 from filecolumn.ledger.transitions import BATCH, doom_gone, doom_live, fence, note_unreferenced, speaking
 from filecolumn.maintenance.ground import Ground, survey_ground
+from filecolumn.maintenance.lookup import KeyLookup
+from filecolumn.maintenance.positions import Positions, TimeLimit
 from filecolumn.maintenance.required import (
     Models,
     known_metadatas,
@@ -99,6 +101,8 @@ class SweepReport:
     """Storages in which nothing was claimed, and why; an empty name stands for all of them."""
     unreachable: dict[str, str] = field(default_factory=dict[str, str])
     """Why a storage could not be swept: it did not answer."""
+    is_complete: bool = True
+    """Whether all storages were listed to their end; if the time was over before, the next run goes on there."""
 
     @property
     def found(self) -> int:
@@ -116,6 +120,7 @@ def sweep(
     force: bool = False,
     rate: float | None = None,
     storages: Collection[str] | None = None,
+    max_seconds: float | None = None,
     progress: Progress = no_progress,
 ) -> SweepReport:
     """Find objects that no row references, claim those that are not needed, and return what was found.
@@ -133,11 +138,16 @@ def sweep(
     A *dry_run* claims nothing; its report's `pending` says how much a run would change.  A storage that
     does not answer is in the report's `unreachable`, and the others are swept.
 
+    After *max_seconds* no more is listed: the run concludes what it can, and the next one with *max_seconds*
+    goes on behind the last key.  Storages that do not list in order are listed to their end all the same,
+    and without a ledger each run begins anew.
+
     Raises MaintenanceRefusedError when one storage lies inside another or, unless *force* is true,
     more would be claimed than 100 objects and 1 % of all, or of a column 10 keys and 1 %.
     BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
     not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
     """
+    limit = TimeLimit(max_seconds)
     ledger, metadatas = require_all(engine, models, chosen=storages)
     if ledger is None and grace < MAX_ATTACH_AGE:
         raise ValueError(f"without a ledger the grace must be {MAX_ATTACH_AGE:g} seconds or more")
@@ -148,8 +158,8 @@ def sweep(
     survey = Survey(engine, ledger, metadatas, chosen, progress)
     started = database_time(engine)
     rules = _Rules(started - grace, at_least_retention(quarantine), unreferenced, force)
-    with Snapshot() as snapshot:
-        run = _Sweep(survey, snapshot, ground, rules, rate)
+    with Snapshot() as snapshot, KeyLookup(progress) as lookup:
+        run = _Sweep(survey, snapshot, lookup, ground, rules, rate, limit)
         run.look()
         if dry_run:
             run.count_pending()
@@ -158,7 +168,9 @@ def sweep(
             run.claim()
             if chosen.is_complete and ground.file_columns.is_complete:
                 conclude_pass(survey, snapshot, started)
-        run.clear_unfinished(dry_run=dry_run)
+            run.note_positions()
+        if run.report.is_complete:
+            run.clear_unfinished(dry_run=dry_run)
     return run.report
 
 
@@ -216,26 +228,42 @@ class _Rules:
 class _Sweep:
     """One sweep."""
 
-    def __init__(
-        self, survey: Survey, snapshot: Snapshot, ground: Ground, rules: _Rules, rate: float | None
+    def __init__(  # noqa: PLR0917 - what it works with
+        self,
+        survey: Survey,
+        snapshot: Snapshot,
+        lookup: KeyLookup,
+        ground: Ground,
+        rules: _Rules,
+        rate: float | None,
+        limit: TimeLimit,
     ) -> None:
         self._survey = survey
         self._snapshot = snapshot
+        self._lookup = lookup
         self._ground = ground
         self._rules = rules
         self._rate = rate
+        self._limit = limit
+        self._positions = Positions(survey.engine, survey.ledger, "sweep")
+        self._reached: dict[str, str | None] = {}
+        """The last key that was listed in each storage; None at its end."""
+        self._reserve = 0.0
+        """Seconds that it takes to read the rows once more."""
         self._nested_places: set[tuple[str, str]] = set()
         self.report: SweepReport = SweepReport()
 
     def look(self) -> None:
         """Find suspects: what no row referred to when it was looked at."""
+        began = self._limit.elapsed
         for _ in self._survey.read_rows(self._snapshot):
             pass
+        self._reserve = self._limit.elapsed - began
         self._ground.hide(self._survey)
         if not self._ground.file_columns.is_complete:
             self.report.withheld[""] = self._ground.file_columns.reason
         self._survey.read_ledger(self._snapshot, State.LIVE)
-        for name, backend in self._survey.chosen.backends():
+        for name, backend in sorted(self._survey.chosen.backends(), key=self._is_begun, reverse=True):
             if why := self._ground.why_not(name):
                 self.report.withheld[name] = why
             try:
@@ -251,17 +279,32 @@ class _Sweep:
         for name, backend in self._survey.chosen.backends():
             if self._snapshot.has_suspects(name) and _folds_names(backend):
                 self._snapshot.clear_folded(name, _folded)
+        self._look_up_suspects()
         counts = self._snapshot.count_suspects()
         self.report.orphans = counts.get(Suspicion.ORPHAN, 0)
         self.report.returned = counts.get(Suspicion.RETURNED, 0)
         self.report.unreferenced = counts.get(Suspicion.UNREFERENCED, 0)
 
+    def _is_begun(self, named: tuple[str, StorageBackend]) -> bool:
+        """Return whether the run before ended within a storage: it comes first now."""
+        return self._positions.of(named[0]) is not None
+
     def _look_into(self, name: str, backend: StorageBackend) -> None:
-        for page in listing_pages(backend):
+        goes_on = self._limit.is_set and backend.capabilities.lists_in_order
+        for page in listing_pages(backend, after=self._positions.of(name) if goes_on else None):
             started = time.monotonic()
             self._suspect([ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page])
-            self._survey.progress("objects", self.report.listed)
+            self._survey.progress("objects", self.report.listed, None)
             self._slow_down(len(page), started)
+            if goes_on and self._limit.is_over(reserve=self._reserve):
+                self._reached[name] = page[-1].key
+                self.report.is_complete = False
+                return
+        self._reached[name] = None
+
+    def note_positions(self) -> None:
+        """Note where the next run goes on."""
+        self._positions.note(self._reached)
 
     def _leave_out(self, name: str, error: Exception) -> None:
         """Conclude nothing about the objects of a storage that does not answer, and go on with the others."""
@@ -347,7 +390,7 @@ class _Sweep:
                 failpoint("sweep.after_claim")
                 self.report.claimed += claimed
                 self.report.left += len(page) - claimed
-                self._survey.progress("claimed", self.report.claimed)
+                self._survey.progress("claimed", self.report.claimed, None)
         if ledger is not None:
             for page in self._snapshot.suspects(Suspicion.UNREFERENCED):
                 note_unreferenced(self._survey.engine, ledger, self._unreferenced(page))
@@ -385,26 +428,35 @@ class _Sweep:
             if (why := each.why_too_many()) and not self._rules.force:
                 raise MaintenanceRefusedError(why)
         claimed = 0
-        for each in judged:
-            for page in unreferenced_since(self._survey, each.id, self._rules.quarantine):
-                refs = [ref for ref in page if not self._ground.why_withheld(ref[0])]
-                claimed += doom_live(self._survey.engine, ledger, self._still_unreferenced(refs))
+        for page in unreferenced_since(self._survey, {each.id for each in judged}, self._rules.quarantine):
+            refs = [ref for ref in page if not self._ground.why_withheld(ref[0])]
+            claimed += doom_live(self._survey.engine, ledger, self._still_unreferenced(refs))
         self.report.claimed += claimed
         self.report.left += self.report.unreferenced - claimed
 
     def _unreferenced(self, page: Iterable[Suspect]) -> list[ObjectRef]:
         return self._still_unreferenced([(suspect.backend, suspect.key) for suspect in page])
 
-    def _still_unreferenced(self, refs: list[ObjectRef]) -> list[ObjectRef]:
+    def _look_up_suspects(self) -> None:
+        """Look up all suspects in all file columns, also those that no model of the run names, in one pass."""
         file_columns = self._ground.file_columns
-        if not file_columns.is_complete:
-            return []
-        with self._survey.engine.connect() as connection:
-            referenced = file_columns.referenced(connection, {key for _, key in refs})
+        for suspicion in Suspicion:
+            for page in self._snapshot.suspects(suspicion):
+                self._lookup.seek(suspect.key for suspect in page)
+        self._lookup.look(self._survey.engine, file_columns)
         if not file_columns.is_complete:
             self.report.withheld[""] = file_columns.reason
+
+    def _still_unreferenced(self, refs: list[ObjectRef]) -> list[ObjectRef]:
+        """Return those of *refs* that no row referenced when all suspects were looked up."""
+        if not self._ground.file_columns.is_complete:
             return []
-        return [ref for ref in refs if ref[1] not in referenced]
+        if self._survey.ledger is None and self._lookup.is_old:
+            # what is not looked at again by a drain
+            self._lookup.look(self._survey.engine, self._ground.file_columns)
+            return self._still_unreferenced(refs)
+        free = self._lookup.unreferenced({key for _, key in refs})
+        return [ref for ref in refs if ref[1] in free]
 
     def clear_unfinished(self, *, dry_run: bool) -> None:
         """Delete what uploads have left that did not end."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select, true, tuple_
 
 from filecolumn.backends.registry import ObjectRef
 from filecolumn.ledger.columns import FLOOR, ColumnName, lift_floor
 from filecolumn.ledger.locks import insist
-from filecolumn.ledger.table import Ledger, State, now_ms, read_meta
+from filecolumn.ledger.table import Ledger, State, read_meta
 from filecolumn.ledger.transitions import mark_shared, note_referenced
 from filecolumn.maintenance.ground import Ground, read_name
 from filecolumn.maintenance.snapshot import Snapshot
-from filecolumn.maintenance.survey import Survey, pages_of
+from filecolumn.maintenance.survey import Survey, database_time, pages_of
 from filecolumn.orm.references import is_empty
 
 __all__ = (
@@ -29,6 +30,8 @@ __all__ = (
 
 ALLOWED = 10
 ALLOWED_SHARE = 0.01
+SLICE = 10_000
+"""Entries that are counted in one read on SQLite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +71,8 @@ class ColumnCount:
 
 def note_found_again(survey: Survey, snapshot: Snapshot) -> None:
     """Take the note from keys that a row references again."""
-    ledger = _ledger_of(survey)
-    columns = ledger.table.c
-    query = select(columns.backend, columns.key).where(
-        columns.state == State.LIVE.value, columns.unreferenced_since.is_not(None)
-    )
-    for page in pages_of(survey.engine, query, (columns.backend, columns.key)):
-        named = {(row.backend, row.key): (survey.chosen.name_of(row.backend), row.key) for row in page}
-        referenced = snapshot.referenced_among(list(named.values()))
-        again = [entry for entry, ref in named.items() if ref in referenced]
-        if again:
-            note_referenced(survey.engine, ledger, again)
+    for again in snapshot.found_again():
+        note_referenced(survey.engine, _ledger_of(survey), again)
 
 
 def count_unreferenced(survey: Survey, ground: Ground) -> list[ColumnCount]:
@@ -107,35 +101,63 @@ def by_column(ledger: Ledger) -> Select[*tuple[Any, ...]]:
 
 
 def _counts(connection: Connection, ledger: Ledger, ground: Ground) -> Iterator[ColumnCount]:
-    names = {each.id: each.name for each in ground.file_columns.recorded}
-    for held_in, live, live_bytes, noted, noted_bytes, _ in connection.execute(by_column(ledger)):
+    names: dict[str | None, ColumnName] = {each.id: each.name for each in ground.file_columns.recorded}
+    sums: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
+    for part in _slices(connection, ledger):
+        for row in connection.execute(by_column(ledger).where(part)):
+            sums[row.held_in].update(
+                live=row[1], live_bytes=int(row[2]), noted=row[3], noted_bytes=int(row[4])
+            )
+        connection.rollback()
+    for held_in, counted in sums.items():
         name = names.get(held_in)
         empty = False
-        if name is not None and noted > 0:
+        if name is not None and counted["noted"] > 0:
             column = read_name(connection, ledger, name)
             empty = str(column) not in ground.file_columns.hidden and is_empty(connection, column)
         yield ColumnCount(
             held_in,
             name,
-            live,
-            int(live_bytes),
-            noted,
-            int(noted_bytes),
+            counted["live"],
+            counted["live_bytes"],
+            counted["noted"],
+            counted["noted_bytes"],
             is_empty=empty,
         )
 
 
-def unreferenced_since(survey: Survey, column: str | None, age: float) -> Iterator[list[ObjectRef]]:
-    """Yield the live keys of a column that were noted *age* seconds ago or earlier, in pages."""
-    ledger = _ledger_of(survey)
+def _slices(connection: Connection, ledger: Ledger) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions for all entries: on SQLite for some at a time, so that no reader holds up a writer for long."""
+    if connection.dialect.name != "sqlite":
+        yield true()
+        return
     columns = ledger.table.c
-    query = select(columns.backend, columns.key).where(
-        columns.state == State.LIVE.value,
-        columns.held_in == column,
-        columns.unreferenced_since <= now_ms() - int(age * 1000),
-    )
+    key = tuple_(columns.backend, columns.key)
+    ends = select(columns.backend, columns.key).order_by(columns.backend, columns.key).offset(SLICE).limit(1)
+    behind: ColumnElement[bool] = true()
+    while (end := connection.execute(ends.where(behind)).first()) is not None:
+        yield and_(behind, key <= tuple_(*end))
+        behind = key > tuple_(*end)
+    yield behind
+
+
+def unreferenced_since(
+    survey: Survey, column_ids: Collection[str | None], age: float
+) -> Iterator[list[ObjectRef]]:
+    """Yield the live keys of columns that were noted *age* seconds ago or earlier, in pages."""
+    columns = _ledger_of(survey).table.c
+    latest = database_time(survey.engine) - age
+    # conditions in Python: SQL would read much for a page that has little, with SQLite's readers in the way of writers
+    query = select(columns.backend, columns.key, columns.state, columns.held_in, columns.unreferenced_since)
     for page in pages_of(survey.engine, query, (columns.backend, columns.key)):
-        yield [(row.backend, row.key) for row in page]
+        yield [
+            (row.backend, row.key)
+            for row in page
+            if row.state == State.LIVE
+            and row.held_in in column_ids
+            and row.unreferenced_since is not None
+            and row.unreferenced_since <= latest * 1000
+        ]
 
 
 def conclude_pass(survey: Survey, snapshot: Snapshot, started: float) -> None:

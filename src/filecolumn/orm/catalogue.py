@@ -32,6 +32,7 @@ from filecolumn.ledger.columns import translated
 from filecolumn.orm.column import StoredObject
 
 __all__ = (
+    "ROW_IDS",
     "AnyColumn",
     "ColumnFacts",
     "IncompleteColumnError",
@@ -41,6 +42,7 @@ __all__ = (
     "column_type",
     "file_columns",
     "is_view",
+    "key_names",
     "read_column",
     "read_columns",
     "readable_facts",
@@ -193,6 +195,27 @@ def _facts_in_sqlite(connection: Connection, column: ReadColumn) -> ColumnFacts 
     views = text(f"SELECT name FROM {schema}sqlite_master WHERE type = 'view' AND lower(name) = lower(:name)")  # noqa: S608
     is_view = connection.scalar(views, {"name": column.table}) is not None
     return ColumnFacts(column.schema or "main", found, is_view)
+
+
+def key_names(connection: Connection, column: ReadColumn) -> list[str]:
+    """Return by what SQLite keeps the rows of a table in order: its row id, or the primary key if it has none."""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    schema = f"{quote(column.schema)}." if column.schema else ""
+    columns = connection.exec_driver_sql(f"PRAGMA {schema}table_xinfo({quote(column.table)})").all()
+    taken = {str(row[1]).lower() for row in columns}
+    for row_id in (name for name in ROW_IDS if name not in taken):
+        try:
+            connection.exec_driver_sql(f"SELECT {row_id} FROM {schema}{quote(column.table)} LIMIT 0")  # noqa: S608
+        except DBAPIError as error:
+            if "no such column" not in str(error.orig):
+                raise
+            break
+        return [row_id]
+    return [name for _, name in sorted((row[5], str(row[1])) for row in columns if row[5])]
+
+
+ROW_IDS = ("rowid", "_rowid_", "oid")
+"""The names of SQLite's row id, of which columns may have some: https://sqlite.org/lang_createtable.html#rowid"""
 
 
 _POSTGRESQL_COLUMN = """

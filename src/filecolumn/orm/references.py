@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -38,28 +37,27 @@ from sqlalchemy.exc import DBAPIError
 
 from filecolumn.errors import FileColumnError
 from filecolumn.files.facts import JsonObject
-from filecolumn.ledger.transitions import BATCH
 from filecolumn.orm.catalogue import (
-    AnyColumn,
     IncompleteColumnError,
     ReadColumn,
     as_text,
-    read_column,
-    readable_facts,
 )
 
 __all__ = (
+    "UNTRANSLATED",
+    "HeldKeys",
     "ReferencedKeys",
     "UndecodableError",
+    "complete",
+    "held_keys",
     "is_empty",
+    "key_query",
     "last_segment",
     "raw_text",
-    "referenced",
     "referenced_files",
     "referenced_keys",
 )
 
-PAGE = 1000
 MAX_ENCODINGS = 2
 """How often a value may have been encoded as a JSON string, on top of the JSON that it is."""
 
@@ -196,29 +194,6 @@ def _unescaped(value: str) -> str:
     return undone.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
-class _Wanted:
-    """The keys that are looked for."""
-
-    def __init__(self, keys: Iterable[str]) -> None:
-        self.keys: frozenset[str] = frozenset(keys)
-        self._width = min((len(last_segment(key)) for key in self.keys), default=0)
-        self._by_head: defaultdict[str, list[str]] = defaultdict(list)
-        for key in self.keys:
-            self._by_head[last_segment(key)[: self._width]].append(key)
-
-    def held_by(self, value: object) -> Iterable[str]:
-        """Return those that a raw value holds."""
-        held = referenced_keys(value)
-        return held.keys & self.keys if held.text is None else self._in_text(held.text)
-
-    def _in_text(self, plain: str) -> Iterator[str]:
-        """Yield the keys whose last segment is in a text; their first characters are looked up all at once."""
-        width = self._width
-        heads = {plain[start : start + width] for start in range(len(plain) - width + 1)}
-        for head in heads & self._by_head.keys():
-            yield from (key for key in self._by_head[head] if last_segment(key) in plain)
-
-
 # All rows
 
 
@@ -231,29 +206,12 @@ def raw_text(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[str]
     return cast(column, Text) if dialect.name == "postgresql" else type_coerce(column, String())
 
 
-def referenced(connection: Connection, columns: Iterable[AnyColumn], keys: Iterable[str]) -> set[str]:
-    """Return which of *keys* a row of one of *columns* refers to, or may refer to, under whatever storage.
-
-    Each column's table is read once, whatever the number of keys.  IncompleteColumnError if a column
-    cannot be read completely; on PostgreSQL the transaction may then be one that has failed.
-    """
-    wanted = _Wanted(keys)
-    found: set[str] = set()
-    read: set[ReadColumn] = set()
-    for each in columns if wanted.keys else ():
-        column = read_column(connection, each)
-        facts = readable_facts(connection, column)
-        full_name = ReadColumn(facts.schema, column.table, column.column)
-        if full_name not in read:
-            read.add(full_name)
-            with _complete(column):
-                found.update(_referenced_in(connection, column, facts.type, wanted))
-    return found
-
-
 @contextmanager
-def _complete(column: ReadColumn) -> Generator[None]:
-    """Name the column in the error if something in it cannot be read."""
+def complete(column: ReadColumn) -> Generator[None]:
+    """Raise IncompleteColumnError, with the name of the column, if something in it cannot be read.
+
+    On PostgreSQL the transaction may then be one that has failed.
+    """
     try:
         yield
     except DBAPIError as error:
@@ -264,27 +222,40 @@ def _complete(column: ReadColumn) -> Generator[None]:
         raise IncompleteColumnError(str(column), str(error)) from error
 
 
-_UNTRANSLATED: dict[str, object] = {"schema_translate_map": {}}
+UNTRANSLATED: dict[str, object] = {"schema_translate_map": {}}
 """The names in a statement are those in the database."""
-_STREAMED: dict[str, object] = {**_UNTRANSLATED, "yield_per": PAGE}
 
 
-def _referenced_in(connection: Connection, column: ReadColumn, kind: str, wanted: _Wanted) -> Iterator[str]:
-    for query in _queries(column, connection.dialect, kind, wanted.keys):
-        with connection.execute(query, execution_options=_STREAMED) as rows:
-            key: object
-            unread: object
-            for key, unread in rows:
-                if unread is not None:
-                    yield from wanted.held_by(unread)
-                elif (name := as_text(key)) in wanted.keys:
-                    yield name
+@dataclass(frozen=True, slots=True)
+class HeldKeys:
+    """What some rows refer to."""
+
+    keys: Sequence[str]
+    texts: Sequence[str]
+    """The texts of values that cannot be read: see `ReferencedKeys`."""
 
 
-def _queries(
-    name: ReadColumn, dialect: Dialect, kind: str, keys: Collection[str]
-) -> Iterator[Select[*tuple[Any, ...]]]:
-    """Yield queries for keys that rows hold, as far as SQL can tell, and for the values of all other rows.
+def held_keys(rows: Iterable[Sequence[Any]]) -> HeldKeys:
+    """Return what the rows of a `key_query` refer to; UndecodableError as `referenced_keys` does."""
+    keys: list[str] = []
+    texts: list[str] = []
+    for key, value in rows:
+        if value is not None:
+            held = referenced_keys(value)
+            keys += held.keys
+            if held.text is not None:
+                texts.append(held.text)
+        elif key is not None:
+            keys.append(as_text(key))
+    return HeldKeys(keys, texts)
+
+
+def key_query(
+    name: ReadColumn, dialect: Dialect, kind: str, keys: Collection[str] | None
+) -> Select[*tuple[Any, ...]]:
+    """Return a query for the keys that rows hold, as far as SQL can tell, and for the values of all other rows.
+
+    With *keys*, at most 1,000, SQL leaves out the rows that hold none of them, where it can tell.
 
     Only PostgreSQL's JSONB is read by SQL.  Where JSON is text, two members may have one name, and names
     may have escapes; and there SQL takes longer than Python does for all rows.
@@ -293,20 +264,20 @@ def _queries(
     if dialect.name != "postgresql" or kind != "jsonb":
         # of bytes PostgreSQL would make a text of digits
         value = column if kind == "bytea" else raw_text(column, dialect)
-        yield select(null().label("key"), value.label("text")).where(column.is_not(None))
-        return
+        query = select(null().label("key"), value.label("text"))
+        # SQLite is read in pages, which are to be short where few rows have a file
+        return query if dialect.name == "sqlite" else query.where(column.is_not(None))
     plain = raw_text(column, dialect)
     is_array = func.jsonb_typeof(column) == "array"
-    array = case((is_array, type_coerce(column, JSONB)), else_=literal_column("'[]'::jsonb", JSONB))
+    array = case((is_array, type_coerce(column, JSONB)), else_=func.jsonb_build_array(column))
     items = func.jsonb_array_elements(array).table_valued("value", name="item", joins_implicitly=True)
-    for file, source in ((column, table), (items.c.value, items)):
-        key = _key_in_sql(type_coerce(file, JSONB))
-        is_wanted = or_(key.is_(None), key.in_(keys)) if len(keys) <= BATCH else true()
-        yield (
-            select(key.label("key"), case((key.is_(None), plain)).label("text"))
-            .select_from(*dict.fromkeys((table, source)))
-            .where(is_wanted, true() if source is items else ~is_array, plain.not_in(_EMPTY))
-        )
+    key = _key_in_sql(type_coerce(items.c.value, JSONB))
+    is_wanted = true() if keys is None else or_(key.is_(None), key.in_(keys))
+    return (
+        select(key.label("key"), case((key.is_(None), plain)).label("text"))
+        .select_from(table, items)
+        .where(column.is_not(None), is_wanted, plain.not_in(_EMPTY))
+    )
 
 
 _EMPTY = ("null", "{}", "[]", '""')
@@ -335,4 +306,4 @@ def is_empty(connection: Connection, column: ReadColumn) -> bool:
     """Return whether the table of a column has no row."""
     table, _ = column.in_sql()
     query = select(literal(1)).select_from(table).limit(1)
-    return connection.execute(query, execution_options=_UNTRANSLATED).first() is None
+    return connection.execute(query, execution_options=UNTRANSLATED).first() is None

@@ -1,0 +1,83 @@
+"""Where a run goes on that ended early: the last key of each storage, in the ledger's meta table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from hashlib import sha256
+
+from sqlalchemy import Connection, Engine, delete
+from sqlalchemy.exc import DBAPIError
+
+from filecolumn.ledger.locks import insist
+from filecolumn.ledger.table import Ledger, read_meta, set_meta
+from filecolumn.logs import warn
+
+__all__ = ("Positions", "TimeLimit")
+
+PREFIX = "position:"
+
+
+class TimeLimit:
+    """How long a run may take, counted from where it began."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._began = time.monotonic()
+        self._seconds = seconds
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a limit."""
+        return self._seconds is not None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._began
+
+    def is_over(self, *, reserve: float = 0.0) -> bool:
+        """Return whether the time is over, or will be if the rest takes *reserve* seconds."""
+        return self._seconds is not None and self.elapsed + reserve >= self._seconds
+
+
+class Positions:
+    """The keys behind which runs of one kind go on; without a ledger each run begins anew."""
+
+    def __init__(self, engine: Engine, ledger: Ledger | None, kind: str) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._kind = kind
+        self._known: dict[str, str] = {}
+        if ledger is not None:
+            with engine.connect() as connection:
+                self._known = read_meta(connection, ledger, f"{PREFIX}{kind}:")
+
+    def of(self, storage: str) -> str | None:
+        """Return the last key of a storage that the runs before have seen; None to begin anew."""
+        return self._known.get(self._name(storage))
+
+    def note(self, reached: Mapping[str, str | None]) -> None:
+        """Note the last key that was seen in each storage; None where the run came to the end."""
+        ledger = self._ledger
+        changes = {self._name(storage): key for storage, key in reached.items() if key != self.of(storage)}
+        if ledger is None or not changes:
+            return
+        try:
+            insist(self._engine, partial(_note, ledger=ledger, changes=changes))
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            # as for a role that may only read
+            warn("the next run begins anew, because the database does not take its position: %s", error.orig)
+
+    def _name(self, storage: str) -> str:
+        return f"{PREFIX}{self._kind}:{sha256(storage.encode()).hexdigest()[:16]}"
+
+
+def _note(connection: Connection, ledger: Ledger, changes: Mapping[str, str | None]) -> None:
+    for name, key in changes.items():
+        if key is None:
+            connection.execute(delete(ledger.meta).where(ledger.meta.c.name == name))
+        else:
+            set_meta(connection, ledger, name, key)
