@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sqlite3
 import sys
 import threading
@@ -36,7 +37,7 @@ Waits = dict[str, list[float]]
 
 def main(place: Place) -> None:
     """Write until the input ends."""
-    ended = threading.Event()
+    ended, parent = threading.Event(), os.getppid()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     storages.register_backend(MadeUp(STORAGE, place.folder))
     engine = create_engine(place.url, connect_args={"timeout": TIMEOUT})
@@ -54,18 +55,25 @@ def main(place: Place) -> None:
 
         writers = {"session": session, "plain": plain}
         waits: Waits = defaultdict(list)
-        failed = _write(writers, defaultdict(list), lambda: True)
+        _write(writers, defaultdict(list), lambda: True)
         print("begun", flush=True)
         gc.collect()
         gc.freeze()
-        failed += _write(writers, waits, ended.is_set)
+        failed, stalled = _write(writers, waits, lambda: ended.is_set() or os.getppid() != parent)
     engine.dispose()
-    print(json.dumps({"waits": waits, "failed": failed}))
+    print(json.dumps({"waits": waits, "failed": failed, "stalled": stalled}))
 
 
-def _write(writers: dict[str, Callable[[], None]], waits: Waits, is_over: Callable[[], bool]) -> int:
-    """Let the writers take turns until it *is_over*; add what each commit took, and return how many failed."""
+def _write(
+    writers: dict[str, Callable[[], None]], waits: Waits, is_over: Callable[[], bool]
+) -> tuple[int, float]:
+    """Let the writers take turns until it *is_over*, and add what each commit took.
+
+    Return how many failed, and the seconds by which a pause was too long: for so long the machine, not a lock, may
+    have kept this process waiting.
+    """
     failed = turns = 0
+    stalled = 0.0
     while turns < LEAST or not is_over():
         for name, write in writers.items():
             started = time.perf_counter()
@@ -73,10 +81,12 @@ def _write(writers: dict[str, Callable[[], None]], waits: Waits, is_over: Callab
                 write()
             except Exception:  # noqa: BLE001 - each is a driver's way to say that the lock was not to be had
                 failed += 1
-            waits[name].append(time.perf_counter() - started)
+            done = time.perf_counter()
+            waits[name].append(done - started)
             time.sleep(PAUSE)
+            stalled = max(stalled, time.perf_counter() - done - PAUSE)
         turns += 1
-    return failed
+    return failed, stalled
 
 
 if __name__ == "__main__":

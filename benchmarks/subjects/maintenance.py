@@ -6,15 +6,16 @@ import json
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
-from benchmarks.contenders.base import Place
+from benchmarks.contenders.base import NotDoneError, Place
 from benchmarks.measuring import Measure, Sample, sampled
 
 if TYPE_CHECKING:
@@ -68,8 +69,29 @@ class Maintained:
 
 def apart(work: Callable[..., T], *arguments: Any) -> T:
     """Call *work* in a fork of this process: its memory is new, and nothing that others know helps it."""
-    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
-        return pool.submit(work, *arguments).result()
+    forking = get_context("fork")
+    receiving, sending = forking.Pipe(duplex=False)
+    process = forking.Process(target=_answer, args=(sending, work, arguments))
+    process.start()
+    sending.close()
+    try:
+        outcome, error = receiving.recv()
+    except EOFError as died:
+        raise NotDoneError("the process that did it has died") from died
+    finally:
+        process.join()
+    if error:
+        raise NotDoneError(error)
+    return cast("T", outcome)
+
+
+def _answer(sending: Connection, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    try:
+        answer = work(*arguments), ""
+    except Exception as error:  # noqa: BLE001 - whatever it fails with is shown
+        traceback.print_exc()
+        answer = None, f"{type(error).__name__}: {error}"
+    sending.send(answer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +199,7 @@ def _alone(keys: int) -> Sample:
 
 def _waits(said: dict[str, Any]) -> Sample:
     """Return how long the commits of a writer took, in milliseconds."""
-    sample: Sample = {"failed": float(said["failed"])}
+    sample: Sample = {"failed": float(said["failed"]), "stalled ms": said["stalled"] * 1000}
     for name, seconds in said["waits"].items():
         sample |= {
             f"{name} p50 ms": median(seconds) * 1000,
@@ -234,6 +256,7 @@ BESIDE = tuple(
             "longest ms",
             *(f"{writer} {figure}" for writer in ("session", "plain") for figure in _WRITER),
             "failed",
+            "stalled ms",
             "wall s",
         ),
     )
