@@ -10,10 +10,14 @@ from filecolumn.maintenance import SweepReport, sweep
 
 
 def make_due(engine: Engine) -> None:
-    """Let the time of everything come that is to be drained."""
+    """Let the time of everything come that is to be drained.
+
+    The times stay different: a drain tells by them what was written since it listed a key.
+    """
     ledger = table("filecolumn_ledger", column("state"), column("due_at"))
+    is_later = ledger.c.state == 2, ledger.c.due_at > 0
     with engine.begin() as connection:
-        connection.execute(update(ledger).where(ledger.c.state == 2).values(due_at=0))
+        connection.execute(update(ledger).where(*is_later).values(due_at=-ledger.c.due_at))
 
 
 def let_sweeps_judge(engine: Engine, metadata: MetaData) -> None:

@@ -25,6 +25,8 @@ from filecolumn.files import transfer
 from filecolumn.files.facts import FileFacts
 from filecolumn.ledger import deletion, transitions
 from filecolumn.ledger.table import Ledger, keys_in
+from filecolumn.ledger.transitions import DueKey
+from filecolumn.maintenance.lookup import KeyLookup
 from filecolumn.orm import column as column_type
 from filecolumn.orm import flush, rereading, transaction
 from filecolumn.orm.transaction import Upload
@@ -32,7 +34,6 @@ from filecolumn.orm.transaction import Upload
 # the package has the functions under the modules' names
 drain_module = import_module("filecolumn.maintenance.drain")
 sweep_module = import_module("filecolumn.maintenance.sweep")
-ground_module = import_module("filecolumn.maintenance.ground")
 Patch = pytest.MonkeyPatch
 
 VARIABLE = "FILECOLUMN_TEST_MUTANT"
@@ -40,7 +41,8 @@ LIMIT = 600
 """Seconds for the run of one mutant."""
 
 with_stat = transfer._with_stat
-lease_due = transitions.lease_due
+claim = transitions.claim
+lock_unchanged = transitions._lock_unchanged
 
 
 def forget_keys(connection: Connection, ledger: Ledger, places: Collection[ObjectRef], **_: object) -> None:
@@ -61,11 +63,20 @@ def delete_at_once(_: Engine, __: Ledger, places: Sequence[ObjectRef], **___: ob
     return list(places)
 
 
-def lease_for_no_time(connection: Connection, ledger: Ledger, **options: Any) -> list[transitions.Lease]:
-    leases = lease_due(connection, ledger, **options)
-    taken = keys_in(ledger, [each.ref for each in leases])
+def claim_for_no_time(
+    connection: Connection, ledger: Ledger, listed: Sequence[DueKey], **options: Any
+) -> tuple[list[DueKey], list[DueKey]]:
+    claimed = claim(connection, ledger, listed, **options)
+    taken = keys_in(ledger, [each.ref for each in claimed[0]])
     connection.execute(update(ledger.table).where(taken).values(due_at=0))
-    return leases
+    return claimed
+
+
+def lock_in_any_state(
+    connection: Connection, ledger: Ledger, listed: Sequence[DueKey]
+) -> tuple[list[DueKey], list[DueKey]]:
+    lock_unchanged(connection, ledger, listed)
+    return list(listed), []
 
 
 MUTANTS: dict[str, Callable[[Patch], None]] = {
@@ -73,8 +84,9 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
     "removed keys are not counted": lambda patch: patch.setattr(
         transitions, "_doom_uncertain", lambda *_: set()
     ),
-    "a drain does not look up again what it claimed": lambda patch: patch.setattr(
-        drain_module._Drain, "look_up", lambda *_: None
+    "a drain does not look its keys up": lambda patch: patch.setattr(KeyLookup, "look", lambda *_: None),
+    "a drain claims what has changed since it looked": lambda patch: patch.setattr(
+        transitions, "_lock_unchanged", lock_in_any_state
     ),
     "a sweep looks, then deletes": lambda patch: patch.setattr(sweep_module, "fence", delete_at_once),
     "a new key is not claimed": lambda patch: patch.setattr(
@@ -84,7 +96,7 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
     "whatever lies at the key is deleted": lambda patch: patch.setattr(
         Upload, "deletable", property(lambda _: True)
     ),
-    "a lease ends at once": lambda patch: patch.setattr(drain_module, "lease_due", lease_for_no_time),
+    "a lease ends at once": lambda patch: patch.setattr(drain_module, "claim", claim_for_no_time),
     "a commit does not ask whose the storage is": lambda patch: patch.setattr(
         deletion, "_withheld", lambda *_: {}
     ),
@@ -98,7 +110,7 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
         column_type, "_row_of", row_of_anything
     ),
     "a drain does not look for references": lambda patch: patch.setattr(
-        ground_module, "referenced", lambda *_: set()
+        KeyLookup, "read", lambda *_, **__: None
     ),
     "rows are not read again after the flush": lambda patch: patch.setattr(
         rereading.Rereading, "read", lambda *_: None

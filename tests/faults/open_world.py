@@ -5,6 +5,10 @@ transaction or a run, and what is tried is who acts: two releases with different
 are not alone, raw SQL, triggers of others, restores, copies of the database, other places under a
 storage's name, other applications in the same place.
 
+A drain is whole too, or two acts: it looks, and later deletes what it found in no row. Anything may
+happen in between, but raw SQL puts a row back there only where triggers see it. What a drain does after
+its last comparison, the claim and the deletion, is one act: that raw SQL comes between these is a limit.
+
 One promise: nobody removes an object that a row names, or will name again when an operator has put
 the latest state back. `explore` returns the first history that breaks it. Without any one of `Rules`
 there must be one, else the model proves nothing. Two limits are built in, as the guide has them: a
@@ -40,6 +44,8 @@ class Entry(NamedTuple):
     state: State
     checked: bool
     born: int
+    version: int = 0
+    """How often it was written while, or so that, it was doomed."""
 
 
 class Row(NamedTuple):
@@ -65,6 +71,16 @@ class Database(NamedTuple):
     generation: int = 0
 
 
+class Look(NamedTuple):
+    """What a drain has found, before it deletes anything."""
+
+    name: str
+    """The database."""
+    absent: frozenset[tuple[str, Entry]]
+    """The entries, as they were listed, of keys that no row has."""
+    found: frozenset[tuple[str, Entry]]
+
+
 class World(NamedTuple):
     """Everything."""
 
@@ -85,6 +101,7 @@ class World(NamedTuple):
     """Keys that a backup's rows name, of objects that were removed since."""
     plain: frozenset[str] = frozenset()
     """Keys at home that rows without a ledger name."""
+    look: Look | None = None
     done: frozenset[str] = frozenset()
     """What operators and developers have done: each once."""
     clock: int = 0
@@ -99,6 +116,8 @@ class Rules:
     rereads_rows: bool = True
     one_owner: bool = True
     looks_before_deleting: bool = True
+    claims_unchanged: bool = True
+    triggers_write_doomed: bool = True
     distrusts_other_statements: bool = True
     distrusts_other_triggers: bool = True
     distrusts_new_columns: bool = True
@@ -126,6 +145,7 @@ ACTS = (
     "make lists",
     "rename column",
     "put back",
+    "put back under triggers",
     "keep with trigger",
     "archive with trigger",
     "hide rows",
@@ -282,10 +302,10 @@ class Model:
             rows.add(row._replace(column="b"))
         database = database._replace(rows=frozenset(rows))
         if entry is None or entry.state is not LIVE:
-            return _with(world, name, database)
+            return _with(world, name, database if entry is None else _rewritten(database, row.key, entry))
         if row in rows and self._rules.rereads_rows:
             return _with(world, name, _noted(database, row.key, entry))
-        doomed = entry._replace(state=DOOMED)
+        doomed = entry._replace(state=DOOMED, version=entry.version + 1)
         after = _with(world, name, _noted(database, row.key, doomed))
         if self._has_licence(world, database, entry, copies=copies):
             return self._removed_and_noted(after, name, row.key)
@@ -311,9 +331,12 @@ class Model:
         for release in RELEASES if name == MAIN else ("new",):
             if not world.loading:
                 yield f"{name} drains ({release})", self._drained(world, name, release)
+                yield from self._looks(world, name, release)
             yield f"{name} sweeps ({release})", self._swept(world, name, release)
             asked = self._condemned(world, name, release, asked=True)
             yield f"{name} sweeps ({release}) --unreferenced", asked
+        if world.look is not None and world.look.name == name:
+            yield f"{name} deletes what it found in no row", self._concluded(world, world.look)
 
     def _seen(self, world: World, database: Database, release: str) -> frozenset[str] | None:
         """Return the keys that a run finds in rows; None if it cannot see all."""
@@ -346,10 +369,36 @@ class Model:
             elif seen is None:
                 continue
             elif key in seen:
-                again = dict(world.databases)[name]
-                world = _with(world, name, _noted(again, key, Entry(LIVE, checked=False, born=entry.born)))
+                world = _restored(world, name, key)
             else:
                 world = self._removed_and_noted(world, name, key)
+        return world
+
+    def _looks(self, world: World, name: str, release: str) -> Iterator[tuple[str, World]]:
+        """Let a drain list what is doomed and look for it, and go on later."""
+        database = dict(world.databases)[name]
+        doomed = frozenset(item for item in database.ledger if item[1].state is DOOMED)
+        seen = self._seen(world, database, release)
+        if doomed and seen is not None and world.look is None:
+            found = frozenset(item for item in doomed if item[0] in seen)
+            yield f"{name} looks ({release})", world._replace(look=Look(name, doomed - found, found))
+
+    def _concluded(self, world: World, look: Look) -> World:
+        """Delete what the look found in no row, and restore what it found, if nobody has written the entry since."""
+        world = world._replace(look=None)
+        ledger = dict(dict(world.databases)[look.name].ledger)
+        for key, listed in sorted(look.absent | look.found):
+            entry = ledger.get(key)
+            if (
+                entry is None
+                or entry.state is not DOOMED
+                or (entry != listed and self._rules.claims_unchanged)
+            ):
+                continue
+            if (key, listed) in look.found:
+                world = _restored(world, look.name, key)
+            else:
+                world = self._removed_and_noted(world, look.name, key)
         return world
 
     def _swept(self, world: World, name: str, release: str) -> World:
@@ -378,7 +427,7 @@ class Model:
         if seen is None or not self._may_remove(world, name):
             return world
         live = {key for key, entry in database.ledger if entry.state is LIVE}
-        if asked and self._rules.limits_runs and live and not database.rows:
+        if asked and self._rules.limits_runs and live.isdisjoint(row.key for row in database.rows):
             return world
         for key in sorted(live - seen):
             world = self._removed_and_noted(world, name, key)
@@ -456,11 +505,23 @@ class Model:
             renamed = (row._replace(column="renamed") if row.column == "a" else row for row in main.rows)
             after = main._replace(rows=frozenset(renamed))
             yield "SQL renames column a", _done(_with(world, MAIN, after), "rename column")
-        if self._may(world, "put back"):
-            for key, entry in main.ledger:
-                if entry.state is DOOMED and (HOME, key) in world.objects:
-                    row = Row(self._open_columns(world)[0], key)
-                    yield f"SQL puts a row of {key} back", _done(self._added(world, MAIN, row), "put back")
+        # what no trigger sees is not done while a drain runs
+        if world.look is None:
+            yield from self._puts_back(world, "put back")
+        yield from self._puts_back(world, "put back under triggers")
+
+    def _puts_back(self, world: World, act: str) -> Iterator[tuple[str, World]]:
+        if not self._may(world, act):
+            return
+        main = dict(world.databases)[MAIN]
+        for key, entry in main.ledger:
+            if entry.state is not DOOMED or (HOME, key) not in world.objects:
+                continue
+            after = main
+            if act == "put back under triggers" and self._rules.triggers_write_doomed:
+                after = _rewritten(main, key, entry)
+            after = after._replace(rows=after.rows | {Row(self._open_columns(world)[0], key)})
+            yield f"SQL puts a row of {key} back", _done(_with(world, MAIN, after), act)
 
     def _operators(self, world: World) -> Iterator[tuple[str, World]]:
         main = dict(world.databases)[MAIN]
@@ -526,6 +587,18 @@ def _with(world: World, name: str, database: Database) -> World:
 
 def _noted(database: Database, key: str, entry: Entry) -> Database:
     return database._replace(ledger=frozenset({**dict(database.ledger), key: entry}.items()))
+
+
+def _rewritten(database: Database, key: str, entry: Entry) -> Database:
+    """Write an entry as it is: who has listed it before can tell."""
+    return _noted(database, key, entry._replace(version=entry.version + 1))
+
+
+def _restored(world: World, name: str, key: str) -> World:
+    """Let a doomed key live again, for a row that has it."""
+    database = dict(world.databases)[name]
+    entry = dict(database.ledger)[key]
+    return _with(world, name, _noted(database, key, entry._replace(state=LIVE, checked=False)))
 
 
 def _done(world: World, act: str) -> World:

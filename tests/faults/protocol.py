@@ -1,9 +1,13 @@
 """The protocol of ledger, rows and objects, small enough to try every order of its steps.
 
-Two sessions, a drain and a sweep work on two rows, each a step at a time: one statement or one
-request to the storage.  Between any two steps anybody else may do one, a process may be killed, a
-statement may fail, and a COMMIT may be lost, applied or not.  Time does not occur: no promise may
-rest on a grace period.
+Two sessions, drains, a check that repairs and a sweep work on two or three rows, each a step at a
+time: one statement or one request to the storage.  Between any two steps anybody else may do one, a
+process may be killed, a statement may fail, and a COMMIT may be lost, applied or not.  Time does not
+occur: no promise may rest on a grace period.
+
+Where the code looks more often than it has to, the model does not: a sweep claims without a look, and
+a drain does not look for a key that is checked.  A drain reads one row at a time, as it does in a
+database without snapshots; a snapshot is one of these orders.
 
 `explore` returns the first history that breaks a promise.  `Rules` are the guards of the protocol;
 without any one of them there must be such a history, else the model proves nothing.
@@ -15,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import NamedTuple
 
 
@@ -58,6 +63,25 @@ class Session(NamedTuple):
     """What it deletes after the commit."""
 
 
+class Drain(NamedTuple):
+    """What one drain does with one key."""
+
+    key: str
+    step: str
+    row: int = 0
+    """Which row it reads next."""
+    is_stale: bool = False
+    """Whether somebody else has written the key's entry since it was listed."""
+
+
+class Repair(NamedTuple):
+    """A doomed key that a check has found in a row."""
+
+    key: str
+    is_stale: bool = False
+    """Whether somebody has written the key's entry since it was read."""
+
+
 class World(NamedTuple):
     """Everything."""
 
@@ -67,8 +91,11 @@ class World(NamedTuple):
     sessions: tuple[Session, ...] = (Session(), Session())
     locks: frozenset[tuple[str, int]] = frozenset()
     """Rows and ledger keys, and the session that has written them."""
-    drain: Step | None = None
+    drains: tuple[Drain | None, ...] = (None,)
+    repair: Repair | None = None
     sweep: Step | None = None
+    condemns: bool = False
+    """Whether the sweep will doom a live key, once: an operator has asked, and it looked long ago."""
     lost: bool = False
     """Whether a session removed a file that it never saw."""
 
@@ -89,7 +116,12 @@ class Rules:
     sweeps_by_fence: bool = True
     looks_up_unchecked: bool = True
     doubts_foreign_rows: bool = True
-    locks_restored: bool = True
+    looks_after_listing: bool = True
+    claims_unchanged: bool = True
+    restores_unchanged: bool = True
+    repairs_unchanged: bool = True
+    rewrites_doomed: bool = True
+    locks_found_restored: bool = True
 
 
 class Operation(NamedTuple):
@@ -110,6 +142,7 @@ OPERATIONS = {
     "touch other": Operation((1,), lambda rows, key: {1: rows[1]}),
     "delete": Operation((0,), lambda rows, key: {0: None}),
     "delete other": Operation((1,), lambda rows, key: {1: None}),
+    "delete third": Operation((2,), lambda rows, key: {2: None}),
     "move": Operation((0, 1), lambda rows, key: {0: (), 1: rows[0]}),
     "swap": Operation((0, 1), lambda rows, key: {0: rows[1], 1: rows[0]}),
     "copy": Operation((1,), lambda rows, key: {1: (key,)}, "copy"),
@@ -127,6 +160,14 @@ WORLDS = {
     "adopted": World((("F",), ("F",)), frozenset(), frozenset("F")),
     # a row of advanced-alchemy names what another row owns
     "foreign": World((("A",), ("~A",)), frozenset({("A", Entry(LIVE, SURE))}), frozenset("A")),
+    # written without a ledger, shared by three rows, and one of them has let go of it
+    "doomed": World(
+        ((), ("F",), ("F",)),
+        frozenset({("F", Entry(DOOMED, UNSURE))}),
+        frozenset("F"),
+        drains=(None, None),
+        condemns=True,
+    ),
 }
 
 
@@ -155,6 +196,10 @@ PROMISES = frozenset({DANGLES, LOST, WAITS, STAYS, RECORDED})
 """None of it ever happens."""
 
 REAL = Rules()
+
+IN_TRANSACTION = frozenset(
+    {"put", "lock", "copy", "insert", "doom", "doom2", "doom3", "keep", "keep2", "commit"}
+)
 
 
 def explore(
@@ -218,9 +263,12 @@ class Model:
                 yield f"{who} {label} {key}".strip(), after
             if step not in {"load", "sent"}:
                 yield f"{who} is killed", _with(_released(world, who), who, Session(todo=()))
-            if step in {"put", "lock", "copy", "insert", "doom", "doom2", "doom3", "keep", "keep2", "commit"}:
+            # without an upload a rollback leaves what a kill leaves
+            if session.stored and step in IN_TRANSACTION:
                 yield f"{who} rolls back", self._rolled_back(world, who)
-        yield from self._drain_step(world)
+        for who, drain in enumerate(world.drains):
+            yield from self._drain_lists(world, who) if drain is None else self._drain_step(world, who, drain)
+        yield from self._repair_step(world)
         yield from self._sweep_step(world)
 
     # A session
@@ -331,15 +379,7 @@ class Model:
                 # SELECT: waits for nobody, and what it says may be over by the next statement
                 yield from self._doubt(world, who, session, key, entry)
             case "doom3":
-                doomable = {LIVE, DOOMED} if self._rules.locks_restored else {LIVE}
-                if entry is not None and entry.state in doomable:
-                    sure = not self._rules.looks_up_unchecked
-                    yield (
-                        "dooms unchecked",
-                        self._written(world, who, key, Entry(DOOMED, UNSURE), deletes=sure),
-                    )
-                else:
-                    yield "dooms nothing", _then(world, who, session)
+                yield from self._doom_doubted(world, who, session, key, entry)
             case "keep":
                 if is_live or (entry is not None and not self._rules.never_revives):
                     yield "keeps", self._written(world, who, key, Entry(LIVE, entry.checked))  # type: ignore[union-attr]
@@ -349,29 +389,41 @@ class Model:
                 if entry is None:
                     yield "adopts", self._written(world, who, key, Entry(LIVE, UNSURE))
                 elif is_live:
-                    yield "finds restored", _then(world, who, session)
+                    again = (("keep", key),) if self._rules.locks_found_restored else ()
+                    yield "finds restored", _then(world, who, session, *again)
                 else:
                     yield "finds doomed", self._rolled_back(world, who)
 
     def _doubt(
         self, world: World, who: int, session: Session, key: str, entry: Entry | None
     ) -> Iterator[tuple[str, World]]:
-        is_foreign = any(ref == f"~{key}" for row in session.seen for ref in _files(row))
         if entry is None:
             if not _is_locked(world, key, who):
-                yield (
-                    "dooms unknown",
-                    self._written(
-                        world, who, key, Entry(DOOMED, UNSURE), deletes=not self._rules.looks_up_unchecked
-                    ),
-                )
-        elif entry.state is not GONE and (not entry.checked or is_foreign):
-            yield "looks up", _then(world, who, session, ("doom3", key))
+                deletes = not self._rules.looks_up_unchecked
+                after = self._written(world, who, key, Entry(DOOMED, UNSURE), deletes=deletes)
+                yield "dooms unknown", after
+        elif entry.state is GONE:
+            yield "finds gone", _then(world, who, session)
         else:
-            more = frozenset({key}) if entry.state is DOOMED else frozenset[str]()
+            yield "looks up", _then(world, who, session, ("doom3", key))
+
+    def _doom_doubted(
+        self, world: World, who: int, session: Session, key: str, entry: Entry | None
+    ) -> Iterator[tuple[str, World]]:
+        """Doom a key that rows may share; one that is doomed already is written again, so that a drain sees it."""
+        is_foreign = any(ref == f"~{key}" for row in session.seen for ref in _files(row))
+        is_doomed = entry is not None and entry.state is DOOMED
+        is_sure = is_doomed and entry.checked and not is_foreign  # type: ignore[union-attr]
+        if entry is None or entry.state is GONE:
+            yield "dooms nothing", _then(world, who, session)
+        elif is_doomed and not self._rules.rewrites_doomed:
+            more = frozenset({key}) if is_sure else frozenset[str]()
+            yield "finds doomed", _then(world, who, session._replace(deletable=session.deletable | more))
+        else:
+            deletes = is_sure or not self._rules.looks_up_unchecked
             yield (
-                "finds doomed",
-                _then(world, who, session._replace(deletable=session.deletable | more)),
+                "dooms again" if is_doomed else "dooms unchecked",
+                self._written(world, who, key, Entry(DOOMED, is_sure), deletes=deletes),
             )
 
     def _written(
@@ -415,9 +467,8 @@ class Model:
             for number, (old, new) in enumerate(zip(world.rows, session.rows, strict=True))
         )
         dropped = _referenced(world.rows) - _referenced(rows)
-        return _released(world, who)._replace(
+        return self._update(_released(world, who), dict(session.entries))._replace(
             rows=rows,
-            ledger=frozenset({**dict(world.ledger), **dict(session.entries)}.items()),
             lost=world.lost or not dropped <= _referenced(session.seen),
         )
 
@@ -444,50 +495,108 @@ class Model:
                     noted = {
                         key: self._gone(entry) for key, entry in ledger.items() if key in session.deletable
                     }
-                    yield "notes", _with(_update(world, noted), who, Session(todo=()))
+                    yield "notes", _with(self._update(world, noted), who, Session(todo=()))
 
     def _gone(self, entry: Entry) -> Entry | None:
         return Entry(GONE, entry.checked) if self._rules.keeps_fence else None
 
     # The workers
 
-    def _drain_step(self, world: World) -> Iterator[tuple[str, World]]:
-        ledger = dict(world.ledger)
-        if world.drain is None:
-            for key, entry in ledger.items():
-                if entry.state is DOOMED and not _is_locked(world, key):
-                    looks = not entry.checked and self._rules.looks_up_unchecked
-                    yield f"drain claims {key}", world._replace(drain=("look" if looks else "delete", key))
-            return
-        step, key = world.drain
-        yield "drain is killed", world._replace(drain=None)
-        match step:
-            case "look" if not self._rules.locks_restored:
-                following = "restore" if key in _referenced(world.rows) else "delete"
-                yield f"drain looks for {key}", world._replace(drain=(following, key))
+    def _update(self, world: World, entries: Mapping[str, Entry | None]) -> World:
+        """Write entries: what drains and checks have seen of these keys is over."""
+        ledger: dict[str, Entry | None] = {**dict(world.ledger), **entries}
+        changed = frozenset((key, entry) for key, entry in ledger.items() if entry is not None)
+        drains, repair = world.drains, world.repair
+        for who, drain in enumerate(drains):
+            if drain is not None and drain.key in entries:
+                drains = (*drains[:who], self._outdated(drain), *drains[who + 1 :])
+        if repair is not None and repair.key in entries:
+            repair = None if self._rules.repairs_unchanged else repair._replace(is_stale=True)
+        return world._replace(ledger=changed, drains=drains, repair=repair)
+
+    def _outdated(self, drain: Drain) -> Drain | None:
+        """Return a drain whose key somebody else has written; None if it can only leave the key alone now."""
+        rules = self._rules
+        compares = {
+            "look": rules.looks_after_listing and rules.claims_unchanged and rules.restores_unchanged,
+            "claim": rules.claims_unchanged,
+            "restore": rules.restores_unchanged,
+        }
+        if drain.step not in compares:
+            return drain
+        return None if compares[drain.step] else drain._replace(is_stale=True)
+
+    def _drain_lists(self, world: World, who: int) -> Iterator[tuple[str, World]]:
+        """List one key that is due, without any lock.
+
+        In one step with what follows: had the entry been written in between, the drain could do nothing.
+        """
+        for key, entry in world.ledger:
+            if not self._rules.looks_after_listing:
+                if entry.state is not GONE:
+                    yield f"drain looks early for {key}", _draining(world, who, Drain(key, "look"))
+            elif entry.state is not DOOMED:
+                continue
+            elif entry.checked or not self._rules.looks_up_unchecked:
+                yield from self._drain_claims(world, who, Drain(key, "claim"))
+            else:
+                looked = self._looked(world, Drain(key, "look"))
+                yield f"drain lists and reads row 0 for {key}", _draining(world, who, looked)
+
+    def _drain_step(self, world: World, who: int, drain: Drain) -> Iterator[tuple[str, World]]:
+        key = drain.key
+        yield f"drain leaves {key}", _draining(world, who, None)
+        match drain.step:
             case "look":
-                if _is_locked(world, key):
-                    return
-                if key in _referenced(world.rows):
-                    yield f"drain restores {key}", self._restored(world, key)
-                else:
-                    yield f"drain finds no {key}", world._replace(drain=("delete", key))
+                looked = self._looked(world, drain)
+                yield f"drain reads row {drain.row} for {key}", _draining(world, who, looked)
+            case "claim":
+                yield from self._drain_claims(world, who, drain)
             case "restore":
-                if not _is_locked(world, key):
-                    yield f"drain restores {key}", self._restored(world, key)
+                if self._may_write(world, drain, unchanged=self._rules.restores_unchanged):
+                    restored = self._update(world, {key: Entry(LIVE, UNSURE)})
+                    yield f"drain restores {key}", _draining(restored, who, None)
             case "delete":
-                after = world._replace(objects=world.objects - {key}, drain=("note", key))
-                yield f"drain deletes {key}", after
+                deleted = world._replace(objects=world.objects - {key})
+                yield f"drain deletes {key}", _draining(deleted, who, Drain(key, "note"))
             case _:
                 if not _is_locked(world, key):
-                    entry = ledger.get(key)
+                    entry = dict(world.ledger).get(key)
                     noted = {key: self._gone(entry)} if entry is not None and entry.state is DOOMED else {}
-                    yield f"drain notes {key}", _update(world, noted)._replace(drain=None)
+                    yield f"drain notes {key}", _draining(self._update(world, noted), who, None)
 
-    def _restored(self, world: World, key: str) -> World:
-        entry = dict(world.ledger)[key]
-        noted = {key: Entry(LIVE, entry.checked)} if entry.state is DOOMED else {}
-        return _update(world, noted)._replace(drain=None)
+    def _drain_claims(self, world: World, who: int, drain: Drain) -> Iterator[tuple[str, World]]:
+        key = drain.key
+        if self._may_write(world, drain, unchanged=self._rules.claims_unchanged):
+            # as before, and yet written: the lease ends later
+            leased = self._update(world, {key: dict(world.ledger)[key]})
+            yield f"drain claims {key}", _draining(leased, who, Drain(key, "delete"))
+
+    def _looked(self, world: World, drain: Drain) -> Drain:
+        """Return the drain after it has read one row."""
+        is_found = drain.key in _keys(world.rows[drain.row])
+        if not is_found and drain.row + 1 < len(world.rows):
+            return drain._replace(row=drain.row + 1)
+        is_stale = drain.is_stale and self._rules.looks_after_listing
+        return Drain(drain.key, "restore" if is_found else "claim", is_stale=is_stale)
+
+    def _may_write(self, world: World, seen: Drain | Repair, *, unchanged: bool) -> bool:
+        """Return whether a key is as it was seen; what others have locked is passed over."""
+        entry = dict(world.ledger).get(seen.key)
+        is_doomed = entry is not None and entry.state is DOOMED
+        return is_doomed and not (unchanged and seen.is_stale) and not _is_locked(world, seen.key)
+
+    def _repair_step(self, world: World) -> Iterator[tuple[str, World]]:
+        """Let a check find a doomed key in a row, and later restore it."""
+        if (repair := world.repair) is not None:
+            yield f"check leaves {repair.key}", world._replace(repair=None)
+            if self._may_write(world, repair, unchanged=self._rules.repairs_unchanged):
+                restored = self._update(world, {repair.key: Entry(LIVE, UNSURE)})
+                yield f"check restores {repair.key}", restored._replace(repair=None)
+            return
+        for key, entry in world.ledger:
+            if entry.state is DOOMED and key in _referenced(world.rows):
+                yield f"check finds {key}", world._replace(repair=Repair(key))
 
     def _sweep_step(self, world: World) -> Iterator[tuple[str, World]]:
         if world.sweep is not None:
@@ -500,9 +609,12 @@ class Model:
             entry = known.get(key)
             if entry is not None and entry.state is GONE:
                 yield f"sweep deletes late {key}", world._replace(objects=world.objects - {key})
+            elif entry is not None and world.condemns and entry.state is LIVE and not _is_locked(world, key):
+                condemned = self._update(world, {key: Entry(DOOMED, UNSURE)})
+                yield f"sweep condemns {key}", condemned._replace(condemns=False)
             elif entry is None and not _is_locked(world, key):
                 if self._rules.sweeps_by_fence:
-                    yield f"sweep claims {key}", _update(world, {key: Entry(DOOMED, UNSURE)})
+                    yield f"sweep claims {key}", self._update(world, {key: Entry(DOOMED, UNSURE)})
                 elif key not in _referenced(world.rows):
                     yield f"sweep finds {key}", world._replace(sweep=("delete", key))
 
@@ -523,6 +635,7 @@ def _keys(row: Row) -> list[str]:
     return [_key(ref) for ref in _files(row)]
 
 
+@cache
 def _referenced(rows: Rows) -> frozenset[str]:
     return frozenset(key for row in rows for key in _keys(row))
 
@@ -548,11 +661,8 @@ def _then(world: World, who: int, session: Session, *first: Step) -> World:
     return _with(world, who, session._replace(todo=(*first, *session.todo[1:])))
 
 
-def _update(world: World, entries: Mapping[str, Entry | None]) -> World:
-    ledger: dict[str, Entry | None] = {**dict(world.ledger), **entries}
-    return world._replace(
-        ledger=frozenset((key, entry) for key, entry in ledger.items() if entry is not None)
-    )
+def _draining(world: World, who: int, drain: Drain | None) -> World:
+    return world._replace(drains=(*world.drains[:who], drain, *world.drains[who + 1 :]))
 
 
 def _history(world: World, came_from: Mapping[World, tuple[World, str] | None]) -> tuple[str, ...]:

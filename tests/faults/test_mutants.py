@@ -27,7 +27,7 @@ from filecolumn import (
     storages,
 )
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.maintenance import drain
+from filecolumn.maintenance import drain, install_triggers
 from filecolumn.orm import rows
 from filecolumn.testing import Fault, FaultyBackend
 from filecolumn.testing.failpoints import failing
@@ -151,6 +151,24 @@ def drain_twice_at_once(world: World) -> list[str]:
     return [key for key, times in deleted.items() if times > 1]
 
 
+def put_a_row_back_while_a_drain_is_about_to_claim(world: World) -> list[str]:
+    """SQL, watched by triggers, writes a row again whose key a drain has found in no row; return what is missing."""
+    with world.engine.connect() as connection:
+        [row] = connection.execute(text("SELECT file FROM documents WHERE id = 1")).scalars()
+    install_triggers(world.engine, Base)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE documents SET file = NULL WHERE id = 1"))
+
+    def put_back() -> None:
+        with world.engine.begin() as connection:
+            connection.execute(text("UPDATE documents SET file = :row WHERE id = 1"), {"row": row})
+
+    make_due(world.engine)
+    with failing("drain.before_claim", put_back):
+        drain(world.engine, Base)
+    return world.missing
+
+
 def change_a_clone(world: World) -> list[str]:
     """A copy of the database deletes a row and drains; return what its original misses."""
     with Session(world.engine) as session:
@@ -172,7 +190,8 @@ def change_a_clone(world: World) -> list[str]:
 HISTORIES: dict[str, Callable[[World], list[str]]] = {
     "kept keys are not counted": touch_what_another_replaces,
     "removed keys are not counted": delete_one_of_two_from_before_the_ledger,
-    "a drain does not look up again what it claimed": delete_one_of_two_that_share,
+    "a drain does not look its keys up": delete_one_of_two_that_share,
+    "a drain claims what has changed since it looked": put_a_row_back_while_a_drain_is_about_to_claim,
     "a sweep looks, then deletes": attach_a_swept_file,
     "a new key is not claimed": attach_a_swept_file,
     "any size is believed": store_less_than_was_sent,

@@ -33,6 +33,8 @@ NEEDED = {
     "rereads_rows": {"keep with trigger"},
     "one_owner": {"add column"},
     "looks_before_deleting": {"add column", "put back"},
+    "claims_unchanged": {"add column", "put back under triggers"},
+    "triggers_write_doomed": {"add column", "put back under triggers"},
     "distrusts_other_statements": {"add column", "copy column"},
     "distrusts_other_triggers": {"add column", "archive with trigger"},
     "distrusts_new_columns": {"add column", "copy column"},

@@ -12,7 +12,8 @@ from typing import Any, Self, cast
 
 import click
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.text import Text
 
 from filecolumn.cli.words import FINDINGS, WORDS, spoken
 from filecolumn.maintenance import CheckReport, ColumnStatus, Finding, StatusReport, TriggerChange
@@ -35,23 +36,60 @@ def silence() -> None:
         return
 
 
+class _Count(ProgressColumn):
+    """How many are done, and of how many if that is known."""
+
+    def render(self, task: Task) -> Text:
+        done = f"{task.completed:,.0f}"
+        return Text(done if task.total is None else f"{done}/{task.total:,.0f}", justify="right")
+
+
+class _Rate(ProgressColumn):
+    """How many are done in a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s", justify="right")
+
+
+class _Time(ProgressColumn):
+    """How long it still takes, or how long it has taken where that is not known."""
+
+    def render(self, task: Task) -> Text:
+        if task.finished or task.time_remaining is None:
+            return Text(_clock(task.elapsed or 0.0))
+        return Text(f"{_clock(task.time_remaining)} left")
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}"
+
+
 class Output:
     """Where a command's words go."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json: bool = as_json
         console = Console(stderr=True)
-        # nothing of it is seen where stderr is no terminal
+        # FORCE_COLOR makes any file a terminal for the console
+        is_shown = not as_json and console.is_terminal and sys.stderr.isatty()
         self._bar = Progress(
-            SpinnerColumn(),
+            SpinnerColumn(finished_text=" "),
             TextColumn("{task.description}"),
-            TextColumn("{task.completed:,}"),
-            TimeElapsedColumn(),
+            _Count(),
+            _Rate(),
+            _Time(),
             console=console,
             transient=True,
-            disable=as_json or not console.is_terminal,
+            disable=not is_shown,
+            # results go where they are sent, which may be a file
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
-        self._tasks: dict[str, Any] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._current: TaskID | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -62,12 +100,33 @@ class Output:
         self._bar.stop()
 
     def progress(self, what: str, count: int, total: int | None = None) -> None:
-        """Show how far the work is: how many are done, and of how many if that is known."""
+        """Show how far the work is: how many are done, of how many if that is known, how fast, and how much is left.
+
+        On a terminal only.
+        """
+        if self._bar.disable:
+            return
         # not before: a command may ask first
         self._bar.start()
         if what not in self._tasks:
             self._tasks[what] = self._bar.add_task(what, total=total)
+        self._turn_to(self._tasks[what])
+        if total is not None and count > total:
+            total = None  # it was an estimate
+            self._task(self._tasks[what]).total = None
         self._bar.update(self._tasks[what], completed=count, total=total)
+
+    def _turn_to(self, current: TaskID) -> None:
+        """Stop the time of what was done before."""
+        if self._current == current:
+            return
+        if self._current is not None:
+            self._bar.stop_task(self._current)
+        self._task(current).stop_time = None
+        self._current = current
+
+    def _task(self, number: TaskID) -> Task:
+        return next(task for task in self._bar.tasks if task.id == number)
 
     def finding(self, finding: Finding) -> None:
         """Print a finding at once: there may be a million of them."""
@@ -121,9 +180,13 @@ class Output:
 
     def say(self, text: str) -> None:
         """Tell a person something."""
+        self._bar.stop()
         click.echo(text, err=True)
 
     def _write(self, text: str) -> None:
+        if not self._bar.disable and sys.stdout.isatty():
+            # until there is more progress: both are on one screen
+            self._bar.stop()
         try:
             click.echo(text)
         except BrokenPipeError as error:

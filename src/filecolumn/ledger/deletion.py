@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from threading import Lock
 from weakref import WeakKeyDictionary
 
@@ -28,7 +29,7 @@ from filecolumn.files.transfer import CLEANUP_LIMIT
 from filecolumn.ledger.locks import brief
 from filecolumn.ledger.owner import standing_to_remove
 from filecolumn.ledger.table import Ledger, State
-from filecolumn.ledger.transitions import LedgerAt, mark_gone, mark_refused, mark_withheld
+from filecolumn.ledger.transitions import LedgerAt, mark_gone, mark_refused, mark_withheld, purge_some
 from filecolumn.logs import warn
 
 __all__ = (
@@ -41,6 +42,12 @@ RECORDED_AT_ONCE = 64
 """Keys that wait at most to be recorded as GONE."""
 RECORDED_WITHIN = 5.0
 """Seconds after which the next commit that deletes something records them."""
+PURGED_FOR_EACH = 2
+"""Keys to forget at most for each that is recorded: more than come, so that fewer and fewer are past their time."""
+PURGED_AT_ONCE = 100
+"""Keys to forget at most when fewer are recorded."""
+PURGED_AGAIN = 60.0
+"""Seconds without a look for keys that are past their time, once there was none, or the look has failed."""
 
 
 def delete_objects(refs: Iterable[ObjectRef], *, limit: float = CLEANUP_LIMIT) -> dict[ObjectRef, str]:
@@ -94,6 +101,8 @@ def conclude(
     except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
         # as text: a record that is kept would keep the connection, with its locks
         warn("the ledger is not up to date until the next drain: %s", error)
+    else:
+        _purges.follow(at, len(deleted))
 
 
 # What the ledger is still to learn
@@ -176,6 +185,7 @@ def record_deleted(engine: Engine | None = None) -> None:
 def _record(at: LedgerAt, refs: Collection[ObjectRef]) -> None:
     with brief(at.engine) as connection:
         mark_gone(connection, at.ledger, refs, only_due=True)
+    _purges.follow(at, len(refs))
 
 
 def _record_at_exit() -> None:
@@ -189,6 +199,49 @@ def _record_at_exit() -> None:
 
 async def _record_deleted_async() -> None:
     await greenlet_spawn(record_deleted)
+
+
+# What the ledger is to forget
+
+
+@dataclass(slots=True)
+class _Purge:
+    """How far the keys of a ledger that are past their time have been forgotten."""
+
+    since: int = 0
+    """Where to go on, as `purge_some` says."""
+    rests_until: float = 0.0
+    """When to look again; set while one looks, as one is enough."""
+
+
+class _Purges:
+    """Forgets a few keys with those that are recorded, so that a ledger is bounded that nobody drains."""
+
+    def __init__(self) -> None:
+        self._of: WeakKeyDictionary[Engine, dict[str, _Purge]] = WeakKeyDictionary()
+
+    def follow(self, at: LedgerAt, recorded: int) -> None:
+        """Forget what is past its time, after so many keys were recorded; never raises.
+
+        In transactions of its own: whatever becomes of it, the others are recorded.
+        """
+        purge = self._of.setdefault(at.engine, {}).setdefault(at.ledger.table.fullname, _Purge())
+        now = time.monotonic()
+        if now < purge.rests_until:
+            return
+        purge.rests_until = now + PURGED_AGAIN
+        most = max(PURGED_FOR_EACH * recorded, PURGED_AT_ONCE)
+        try:
+            since = purge_some(at.engine, at.ledger, most=most, since=purge.since)
+        except Exception as error:  # noqa: BLE001 - a driver that cannot connect raises what it likes
+            warn("the ledger forgets deleted keys later: %s", error)
+            return
+        purge.since = since or 0
+        if since is not None:
+            purge.rests_until = 0.0
+
+
+_purges = _Purges()
 
 
 before_closing(record_deleted, _record_deleted_async)

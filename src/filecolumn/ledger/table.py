@@ -29,6 +29,7 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    delete,
     false,
     insert,
     literal_column,
@@ -61,6 +62,7 @@ __all__ = (
     "ledger_of",
     "now_ms",
     "read_meta",
+    "remove_meta",
     "set_meta",
     "time_of",
 )
@@ -218,6 +220,11 @@ def set_meta(connection: Connection, ledger: Ledger, name: str, value: str) -> N
     if not known:
         add_meta(connection, ledger, {name: value})
     connection.execute(update(ledger.meta).where(is_it).values(value=value))
+
+
+def remove_meta(connection: Connection, ledger: Ledger, name: str) -> None:
+    """Forget a fact about the database."""
+    connection.execute(delete(ledger.meta).where(ledger.meta.c.name == name))
 
 
 def add_ledger(metadata: MetaData) -> None:

@@ -15,7 +15,7 @@
      |                                        |    |   ^
      |                              mark_gone |    |   | doom_gone
      |                                        v    v   |
-     `-------------------- purge ------------  GONE ---'
+     `------------- purge, purge_some -------  GONE ---'
 
 A key becomes LIVE
     by `record`, in the flush that writes the row: nobody had the key, as its INSERT shows;
@@ -37,7 +37,8 @@ A key becomes GONE
     by `mark_gone`, after a commit or in a drain: its object was deleted, or a client's upload was used up.
 
 An entry ends
-    by `purge`, in a drain: the key was GONE for so long that nobody can be about to give it to a row;
+    by `purge_some`, a few after a commit that deleted others, and by `purge`, all in a drain: the key was
+    GONE for so long that nobody can be about to give it to a row;
     by `withdraw`, in the flush that made it: no row came to reference the key.
 
 An entry that is not `checked` may be of a key that several rows reference: a drain looks for rows before
@@ -66,6 +67,7 @@ from sqlalchemy import (
     Row,
     Select,
     Update,
+    and_,
     bindparam,
     false,
     func,
@@ -96,9 +98,19 @@ from filecolumn.errors import (
 from filecolumn.files.facts import FileFacts
 from filecolumn.files.grants import used_error
 from filecolumn.ledger.columns import has_triggers, licence_floor
-from filecolumn.ledger.locks import attempt, insist, lock_sqlite
+from filecolumn.ledger.keys import BATCH, Lock, change_keys, select_keys
+from filecolumn.ledger.locks import attempt, brief, insist, lock_sqlite
 from filecolumn.ledger.prepared import prepared
-from filecolumn.ledger.table import MAX_ERROR, Ledger, State, bind_keys, keys_bound, keys_in, now_ms, time_of
+from filecolumn.ledger.table import (
+    MAX_ERROR,
+    Ledger,
+    State,
+    bind_keys,
+    keys_bound,
+    keys_in,
+    now_ms,
+    time_of,
+)
 from filecolumn.logs import warn
 
 __all__ = (
@@ -131,6 +143,7 @@ __all__ = (
     "note_unreferenced",
     "older_ledger",
     "purge",
+    "purge_some",
     "reassert",
     "record",
     "rename_column_id",
@@ -143,12 +156,14 @@ __all__ = (
     "withdraw",
 )
 
-BATCH = 1000
-"""Keys in one statement."""
 RESERVED = 100
 """Keys in one `reserve`: SQLite takes 999 values in a statement."""
 FENCE_RETENTION = 7 * 24 * 3600.0
 """Seconds that the ledger remembers a key after its object was deleted; at least twice `MAX_ATTACH_AGE`."""
+PURGE_PAGE = 10_000
+"""Keys that a drain reads at a time to forget them: PostgreSQL reads again what it has just deleted of a page's end."""
+PURGE_VIEW = 4
+"""Entries that `purge_some` looks at for each that it may forget: doomed ones may be due before them."""
 FIRST_DELAY = 5.0
 LONGEST_DELAY = 3600.0
 WITHHELD = "withheld: "
@@ -398,7 +413,7 @@ def _doom_certain(connection: Connection, ledger: Ledger, refs: Sequence[ObjectR
 
 def _are(ledger: Ledger, of: tuple[State, ...], checked: bool | None) -> Iterator[ColumnElement[bool]]:
     columns = ledger.table.c
-    # not by the index of `due_at`, see `_doomed`
+    # not by the index of `due_at`, see `_is`
     state = columns.state if State.LIVE in of else columns.state + literal_column("0")
     # as SQL: nothing is bound for what is always the same
     yield or_(*(state == literal_column(f"{each:d}") for each in of))
@@ -504,7 +519,9 @@ def reassert(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]
     """
     for batch in batches(sorted(refs), BATCH):
         connection.execute(
-            update(ledger.table).where(*_doomed(ledger, batch)).values(state=State.LIVE.value, due_at=None)
+            update(ledger.table)
+            .where(keys_in(ledger, batch), _is(ledger, State.DOOMED))
+            .values(state=State.LIVE.value, due_at=None)
         )
 
 
@@ -621,7 +638,8 @@ def claim(
     """
     unchanged, locked = _lock_unchanged(connection, ledger, listed)
     until = time_of(connection) + int(seconds * 1000)
-    _set_due(connection, ledger, [each.ref for each in unchanged], until)
+    leasing = update(ledger.table).where(_is(ledger, State.DOOMED)).values(due_at=until)
+    change_keys(connection, ledger, [each.ref for each in unchanged], leasing)
     return [each._replace(due_at=until) for each in unchanged], locked
 
 
@@ -633,8 +651,8 @@ def restore_unchanged(
     Not a key to which something has happened since it was *listed*: the row may have let go of it.
     """
     unchanged, locked = _lock_unchanged(connection, ledger, listed)
-    for batch in _in_statements(connection, [each.ref for each in unchanged]):
-        connection.execute(_live_again(ledger, RESTORED).where(*_doomed(ledger, batch)))
+    refs = [each.ref for each in unchanged]
+    change_keys(connection, ledger, refs, _live_again(ledger, RESTORED).where(_is(ledger, State.DOOMED)))
     return unchanged, locked
 
 
@@ -643,36 +661,19 @@ def _lock_unchanged(
 ) -> tuple[list[DueKey], list[DueKey]]:
     """Lock the keys that still are as they were *listed*; return them, and those that others have locked."""
     columns = ledger.table.c
-    query = select(columns.backend, columns.key, columns.due_at)
     lock_sqlite(connection, ledger)
-    ours: dict[ObjectRef, int] = {}
-    others: dict[ObjectRef, int] = {}
-    for batch in _in_statements(connection, sorted(each.ref for each in listed)):
-        doomed = query.where(*_doomed(ledger, batch))
-        locking = doomed.order_by(columns.backend, columns.key).with_for_update(skip_locked=True)
-        found = {(backend, key): due_at for backend, key, due_at in connection.execute(locking)}
-        ours |= found
-        if len(found) < len(batch):
-            others |= {(backend, key): due_at for backend, key, due_at in connection.execute(doomed)}
+
+    def look(refs: Collection[ObjectRef], lock: Lock) -> dict[ObjectRef, int]:
+        wanted = columns.backend, columns.key, columns.due_at
+        found = select_keys(connection, ledger, refs, *wanted, where=_is(ledger, State.DOOMED), lock=lock)
+        return {(backend, key): due_at for backend, key, due_at in found}
+
+    ours = look([each.ref for each in listed], "skip")
+    others = look([each.ref for each in listed if each.ref not in ours], "")
     return (
         [each for each in listed if ours.get(each.ref) == each.due_at],
-        [each for each in listed if each.ref not in ours and others.get(each.ref) == each.due_at],
+        [each for each in listed if others.get(each.ref) == each.due_at],
     )
-
-
-def _in_statements(connection: Connection, refs: Collection[ObjectRef]) -> Iterator[list[ObjectRef]]:
-    """Yield keys as one statement may change them.
-
-    On MariaDB and MySQL one by one: for several keys the server may read the entries of a whole storage, and
-    lock them all, which is a deadlock for others.
-    """
-    size = 1 if connection.dialect.name in {"mysql", "mariadb"} else BATCH
-    return batches(sorted(refs), size)
-
-
-def _set_due(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], due_at: int) -> None:
-    for batch in _in_statements(connection, refs):
-        connection.execute(update(ledger.table).where(*_doomed(ledger, batch)).values(due_at=due_at))
 
 
 def mark_gone(
@@ -687,24 +688,24 @@ def mark_gone(
 
     With *only_due* not what is to be deleted later: the key may have been used again since.
     """
-    for batch in _in_statements(connection, refs):
+    if len(refs) == 1:
         statement = prepared(
             ledger.table.metadata,
-            (mark_gone, of, only_due, len(batch) == 1),
-            partial(_marking_gone, ledger, batch, of, only_due=only_due),
+            (mark_gone, of, only_due),
+            lambda: _marking_gone(ledger, of, only_due=only_due).where(keys_bound(ledger, refs)),
         )
-        for keys in bind_keys(batch):
-            connection.execute(statement, keys)
+        for key in bind_keys(refs):
+            connection.execute(statement, key)
+    elif refs:
+        change_keys(connection, ledger, refs, _marking_gone(ledger, of, only_due=only_due))
 
 
-def _marking_gone(
-    ledger: Ledger, refs: Sequence[ObjectRef], of: tuple[State, ...], *, only_due: bool
-) -> Update:
+def _marking_gone(ledger: Ledger, of: tuple[State, ...], *, only_due: bool) -> Update:
     # not by the index of `due_at`, which has all that is due
     is_due = ledger.table.c.due_at + 0 <= now_ms() if only_due else true()
     return (
         update(ledger.table)
-        .where(keys_bound(ledger, refs), *_are(ledger, of, None), is_due)
+        .where(*_are(ledger, of, None), is_due)
         .values(state=State.GONE.value, due_at=_in_seconds(FENCE_RETENTION), last_error=None)
     )
 
@@ -754,35 +755,109 @@ def mark_withheld(connection: Connection, ledger: Ledger, withheld: Mapping[Obje
         by_reason[why].append(ref)
     for why, refs in by_reason.items():
         note = f"{WITHHELD}{why}"[:MAX_ERROR]
-        for batch in _in_statements(connection, refs):
-            connection.execute(
-                update(ledger.table)
-                .where(*_doomed(ledger, batch))
-                .values(due_at=_in_seconds(WITHHELD_DELAY), last_error=note)
-            )
+        noting = update(ledger.table).values(due_at=_in_seconds(WITHHELD_DELAY), last_error=note)
+        change_keys(connection, ledger, refs, noting.where(_is(ledger, State.DOOMED)))
+
+
+class _Due(NamedTuple):
+    """A key that is not live, and whose time has come."""
+
+    backend: str
+    key: str
+    state: int
+    due_at: int
 
 
 def purge(engine: Engine, ledger: Ledger) -> int:
-    """Forget keys that have been GONE for `FENCE_RETENTION` seconds, and return their number."""
-    columns = ledger.table.c
-    is_over = ledger.is_waiting, columns.state == State.GONE.value, columns.due_at <= now_ms()
-    over = select(columns.backend, columns.key).where(*is_over).limit(BATCH)
+    """Forget keys that have been GONE for `FENCE_RETENTION` seconds, and return their number.
 
-    def forget(connection: Connection) -> int:
-        refs = [(backend, key) for backend, key in connection.execute(over)]
-        if refs:
-            connection.execute(delete_from(ledger.table).where(keys_in(ledger, refs), *is_over))
-        return len(refs)
-
-    purged = 0
-    while count := insist(engine, forget):
+    Leaves out what others have locked.
+    """
+    with engine.connect() as connection:
+        until = time_of(connection)
+    purged = since = 0
+    while True:
+        with engine.connect() as connection:
+            page = _due_between(connection, ledger, since, until, PURGE_PAGE)
+        count = sum(
+            insist(engine, partial(_forget, ledger=ledger, refs=batch, until=until))
+            for batch in batches(_gone(page), BATCH)
+        )
         purged += count
-    return purged
+        if len(page) < PURGE_PAGE:
+            return purged
+        last = page[-1].due_at
+        # any number may be due at the same time: go on with them, unless nobody can forget these
+        since = last if count or last > since else last + 1
 
 
-def _doomed(ledger: Ledger, refs: Collection[ObjectRef]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def purge_some(engine: Engine, ledger: Ledger, *, most: int, since: int = 0) -> int | None:
+    """Forget at most *most* keys that have been GONE for `FENCE_RETENTION` seconds, in bounded time.
+
+    Leaves out what others have locked, and hardly waits for anybody.  Looks at what is due from *since* on, in
+    milliseconds of the database's clock, and returns where the next call goes on; None if there is no more.
+    """
+    view = PURGE_VIEW * most
+    # apart from the deletion: SQLite lets nobody write who has read what others have changed since
+    with brief(engine) as connection:
+        until = time_of(connection)
+        page = _due_between(connection, ledger, since, until, view)
+    gone = [entry for entry in page if entry.state == State.GONE]
+    if gone:
+        with brief(engine) as connection:
+            _forget(connection, ledger, _gone(gone[:most]), until)
+    if len(gone) > most:
+        return gone[most].due_at
+    if len(page) < view:
+        return None
+    last = page[-1].due_at
+    return last if gone or last > since else last + 1
+
+
+def _due_between(connection: Connection, ledger: Ledger, since: int, until: int, most: int) -> list[_Due]:
+    """Return the first keys that are not live and became due in a time, by the index of `due_at`."""
+
+    def first() -> Select[*tuple[Any, ...]]:
+        columns = ledger.table.c
+        # a time that is bound: the database's clock may be another for each entry, which no index knows
+        is_due = columns.due_at.between(bindparam("since"), bindparam("until"))
+        return (
+            select(columns.backend, columns.key, columns.state, columns.due_at)
+            .where(ledger.is_waiting, is_due)
+            .order_by(columns.due_at)
+            .limit(bindparam("most"))
+        )
+
+    if connection.dialect.name == "postgresql":
+        # without statistics it expects few to be due, and sorts them all
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
+    statement = prepared(ledger.table.metadata, _due_between, first)
+    rows = connection.execute(statement, {"since": since, "until": until, "most": most})
+    return [_Due(*row) for row in rows]
+
+
+def _gone(entries: Iterable[_Due]) -> list[ObjectRef]:
+    return sorted((entry.backend, entry.key) for entry in entries if entry.state == State.GONE)
+
+
+def _forget(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef], until: int) -> int:
+    """Delete entries of keys that are still GONE and due at *until*, and return their number; wait for nobody.
+
+    *refs* have the names of their storages in the ledger.
+    """
+    columns = ledger.table.c
+    is_over = and_(_is(ledger, State.GONE), columns.due_at + 0 <= until)
+    lock_sqlite(connection, ledger)
+    found = select_keys(connection, ledger, refs, columns.backend, columns.key, where=is_over, lock="skip")
+    ours = [(backend, key) for backend, key in found]
+    change_keys(connection, ledger, ours, delete_from(ledger.table).where(is_over))
+    return len(ours)
+
+
+def _is(ledger: Ledger, state: State) -> ColumnElement[bool]:
+    """Match entries in a state, beside a condition on their keys."""
     # not by the index of `due_at`, which PostgreSQL takes for small as long as its statistics are old
-    return keys_in(ledger, refs), ledger.table.c.state + 0 == State.DOOMED.value
+    return ledger.table.c.state + 0 == state.value
 
 
 def _in_seconds(seconds: float) -> ColumnElement[int]:
@@ -867,16 +942,20 @@ def _update_apart(
     engine: Engine, ledger: Ledger, statement: Update, refs: Collection[ObjectRef], of: State
 ) -> int:
     """Run *statement* for the keys in the state *of*, and return their number; not for what others have locked."""
+    columns = ledger.table.c
     changed = 0
     for batch in batches(sorted(refs), BATCH):
-        chosen = statement.where(keys_in(ledger, batch), ledger.table.c.state + 0 == of.value)
-        counts: list[int] = []
+        found: list[ObjectRef] = []
 
         def change(connection: Connection) -> None:
-            counts.append(connection.execute(chosen).rowcount)  # noqa: B023 - called at once
+            lock_sqlite(connection, ledger)
+            wanted = columns.backend, columns.key
+            rows = select_keys(connection, ledger, batch, *wanted, where=_is(ledger, of), lock="wait")  # noqa: B023
+            found.extend((backend, key) for backend, key in rows)  # noqa: B023 - called at once
+            change_keys(connection, ledger, found, statement.where(_is(ledger, of)))  # noqa: B023 - see above
 
         if attempt(engine, change):
-            changed += counts[0]
+            changed += len(found)
     return changed
 
 
@@ -885,7 +964,8 @@ def revive(engine: Engine, ledger: Ledger, ref: ObjectRef) -> bool:
 
     def change(connection: Connection) -> int:
         lock_sqlite(connection, ledger)
-        return connection.execute(_live_again(ledger, None).where(*_doomed(ledger, [ref]))).rowcount
+        reviving = _live_again(ledger, None).where(keys_in(ledger, [ref]), _is(ledger, State.DOOMED))
+        return connection.execute(reviving).rowcount
 
     return insist(engine, change) > 0
 
@@ -897,28 +977,27 @@ def note_unreferenced(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef
     """Note since when no row references live keys, unless it was noted before."""
     columns = ledger.table.c
     is_new = columns.state == State.LIVE.value, columns.unreferenced_since.is_(None)
-    statement = update(ledger.table).where(*is_new).values(unreferenced_since=now_ms())
-    for batch in batches(sorted(refs), BATCH):
-        _note(engine, statement.where(keys_in(ledger, batch)))
+    _note(engine, ledger, refs, update(ledger.table).where(*is_new).values(unreferenced_since=now_ms()))
 
 
 def note_referenced(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
     """Undo `note_unreferenced`: a row references the keys."""
-    _note(engine, update(ledger.table).where(keys_in(ledger, refs)).values(unreferenced_since=None))
+    _note(engine, ledger, refs, update(ledger.table).values(unreferenced_since=None))
 
 
 def mark_shared(engine: Engine, ledger: Ledger, refs: Iterable[ObjectRef]) -> None:
     """Mark keys as unchecked: several rows reference them."""
-    _note(engine, update(ledger.table).where(keys_in(ledger, refs)).values(checked=False, fresh=False))
+    _note(engine, ledger, refs, update(ledger.table).values(checked=False, fresh=False))
 
 
-def _note(engine: Engine, statement: Update) -> None:
-    insist(engine, lambda connection: connection.execute(statement))
+def _note(engine: Engine, ledger: Ledger, refs: Iterable[ObjectRef], statement: Update) -> None:
+    for batch in batches(sorted(refs), BATCH):
+        insist(engine, partial(change_keys, ledger=ledger, refs=batch, statement=statement))
 
 
 def note_column(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], column: str) -> None:
     """Note the id of the column that references keys."""
-    connection.execute(update(ledger.table).where(keys_in(ledger, refs)).values(held_in=column))
+    change_keys(connection, ledger, refs, update(ledger.table).values(held_in=column))
 
 
 def rename_column_id(connection: Connection, ledger: Ledger, old: str, new: str) -> None:

@@ -1,10 +1,12 @@
 """The triggers as SQL, for each kind of database: pure text, in which nothing is escaped for a driver.
 
 A trigger dooms, unchecked, the keys that a row held before a statement and does not hold after it.
-A key that the transaction's own flush has doomed already is left as the flush has it.
+A key that the transaction's own flush has doomed already is left as the flush has it.  One that was
+doomed unchecked is doomed again: what a drain has seen of its rows is over then.
 
 Another takes note of keys that a row holds only after the statement.  The first time it is the row
 that the key's flush has written; whenever else, more than one row may hold the key, and it is unchecked.
+If it is doomed, its entry is written all the same: no drain deletes what it has seen in no row before.
 """
 
 from __future__ import annotations
@@ -168,12 +170,13 @@ class _Functions:
             quote, ledger_schema, "files", "doom", "arrive", "empty"
         )
         self._ledger = qualified(quote, ledger_schema, LEDGER)
-        now = CLOCK["postgresql"]
+        self._now = now = CLOCK["postgresql"]
         self._into = f"INSERT INTO {self._ledger} AS entry {_INTO.format(key='key')}"
         self._values = f"{State.DOOMED:d}, false, {now}, {now}"
         self._taken = (
             f"ON CONFLICT (backend, key) DO UPDATE SET state = {State.DOOMED:d}, checked = false, "
-            f"due_at = EXCLUDED.due_at WHERE entry.state = {State.LIVE:d}"
+            f"due_at = EXCLUDED.due_at WHERE entry.state = {State.LIVE:d} "
+            f"OR entry.state = {State.DOOMED:d} AND NOT entry.checked"
         )
 
     def files(self) -> str:
@@ -217,12 +220,14 @@ BEGIN
   IF TG_OP = 'UPDATE' THEN
     had := to_jsonb(OLD) -> TG_ARGV[0];
   END IF;
-  UPDATE {self._ledger} AS entry SET checked = entry.checked AND entry.fresh IS TRUE, fresh = false
+  UPDATE {self._ledger} AS entry SET checked = entry.checked AND entry.fresh IS TRUE, fresh = false,
+    due_at = CASE WHEN entry.state = {State.DOOMED:d} THEN {self._now} ELSE entry.due_at END
   FROM (SELECT DISTINCT came.backend, came.key
     FROM {self._files}(to_jsonb(NEW) -> TG_ARGV[0], TG_ARGV[1]) AS came
     WHERE NOT EXISTS (SELECT 1 FROM {self._files}(had, TG_ARGV[1]) AS earlier
       WHERE earlier.backend = came.backend AND earlier.key = came.key)) AS came
-  WHERE entry.backend = came.backend AND entry.key = came.key AND (entry.checked OR entry.fresh IS TRUE);
+  WHERE entry.backend = came.backend AND entry.key = came.key
+    AND (entry.checked OR entry.fresh IS TRUE OR entry.state = {State.DOOMED:d});
   RETURN NULL;
 END $filecolumn$"""
 
@@ -309,7 +314,7 @@ class _SqliteBodies:
   SELECT DISTINCT held.backend, held.key, {State.DOOMED:d}, 0, {now}, {now} + {self._retention}, 0
   FROM {self._files("OLD")} AS held WHERE held.key IS NOT NULL{unless}
   ON CONFLICT (backend, key) DO UPDATE SET state = {State.DOOMED:d}, checked = 0, due_at = excluded.due_at
-    WHERE state = {State.LIVE:d};
+    WHERE state = {State.LIVE:d} OR state = {State.DOOMED:d} AND NOT checked;
 END"""
 
     def given(self, *, updated: bool) -> str:
@@ -317,10 +322,11 @@ END"""
         had = f"FROM {self._files('OLD')} AS had WHERE had.backend = came.backend AND had.key = came.key"
         unless = f" AND NOT EXISTS (SELECT 1 {had})" if updated else ""
         return f"""BEGIN
-  UPDATE {LEDGER} SET checked = checked AND coalesce(fresh, 0), fresh = 0
+  UPDATE {LEDGER} SET checked = checked AND coalesce(fresh, 0), fresh = 0,
+    due_at = CASE WHEN state = {State.DOOMED:d} THEN {CLOCK["sqlite"]} ELSE due_at END
   WHERE (backend, key) IN
     (SELECT came.backend, came.key FROM {self._files("NEW")} AS came WHERE came.key IS NOT NULL{unless})
-  AND (checked OR fresh);
+  AND (checked OR fresh OR state = {State.DOOMED:d});
 END"""
 
     def _files(self, row: str) -> str:
@@ -371,7 +377,9 @@ class _MysqlBodies:
         key, now = self._key, CLOCK["mysql"]
         kept = f"FROM {self._files('NEW')} AS still WHERE still.backend = held.backend AND still.{key} = held.{key}"
         unless = f" AND NOT EXISTS (SELECT 1 {kept})" if updated else ""
-        live = f"{LEDGER}.state = {State.LIVE:d}"
+        live = (
+            f"{LEDGER}.state = {State.LIVE:d} OR {LEDGER}.state = {State.DOOMED:d} AND NOT {LEDGER}.checked"
+        )
         # state comes last: what stands behind it would see its new value
         return f"""
 INSERT INTO {self._ledger} {_INTO.format(key=key)}
@@ -391,8 +399,9 @@ ON DUPLICATE KEY UPDATE due_at = IF({live}, VALUES(due_at), {LEDGER}.due_at),
 UPDATE (SELECT DISTINCT came.backend, came.{key} FROM {self._files("NEW")} AS came
   WHERE came.{key} IS NOT NULL{unless}) AS came
 STRAIGHT_JOIN {self._ledger} AS entry ON entry.backend = came.backend AND entry.{key} = came.{key}
-SET entry.checked = entry.checked AND COALESCE(entry.fresh, FALSE), entry.fresh = FALSE
-WHERE entry.checked OR entry.fresh"""
+SET entry.checked = entry.checked AND COALESCE(entry.fresh, FALSE), entry.fresh = FALSE,
+  entry.due_at = IF(entry.state = {State.DOOMED:d}, {CLOCK["mysql"]}, entry.due_at)
+WHERE entry.checked OR entry.fresh OR entry.state = {State.DOOMED:d}"""
 
     def _files(self, row: str) -> str:
         held = f"{row}.{self._column}"

@@ -240,6 +240,7 @@ class _Drain:
         locked = self._restore(held) if held else []
         unfinished: Sequence[DueKey] = ()
         if free:
+            failpoint("drain.before_claim")
             claiming = partial(claim, ledger=self.ledger, listed=free, seconds=self.lease_seconds)
             ours, busy = insist(self.engine, claiming)
             locked += busy

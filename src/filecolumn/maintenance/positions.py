@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
 
-from sqlalchemy import Connection, Engine, delete
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from filecolumn.ledger.locks import insist
-from filecolumn.ledger.table import Ledger, read_meta, set_meta
+from filecolumn.ledger.table import Ledger, read_meta, remove_meta, set_meta
 from filecolumn.logs import warn
 
 __all__ = ("Positions", "TimeLimit")
@@ -78,6 +78,6 @@ class Positions:
 def _note(connection: Connection, ledger: Ledger, changes: Mapping[str, str | None]) -> None:
     for name, key in changes.items():
         if key is None:
-            connection.execute(delete(ledger.meta).where(ledger.meta.c.name == name))
+            remove_meta(connection, ledger, name)
         else:
             set_meta(connection, ledger, name, key)

@@ -37,9 +37,9 @@ from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts, JsonObject, NotAList
 from filecolumn.files.file import FileObject, file_state
 from filecolumn.files.state import LOADED, AllowedBackends, FileState
+from filecolumn.ledger.keys import select_keys
 from filecolumn.ledger.marks import place_id
-from filecolumn.ledger.table import Ledger, State, keys_in, time_of
-from filecolumn.ledger.transitions import BATCH
+from filecolumn.ledger.table import Ledger, State, time_of
 from filecolumn.maintenance.snapshot import Entry, ReferencedFile, Snapshot
 from filecolumn.orm import rows
 from filecolumn.orm.attributes import files_in, key_columns, mapper_of
@@ -250,13 +250,12 @@ class Survey:
         if self.ledger is None or not keys:
             return found
         columns = self.ledger.table.c
-        query = select(columns.backend, columns.key, columns.state, columns.checked, columns.sha256)
+        wanted = columns.backend, columns.key, columns.state, columns.checked, columns.sha256
         with self.engine.connect() as connection:
-            for batch in batches(sorted(keys), BATCH):
-                wanted = keys_in(self.ledger, self.chosen.spelled(batch))
-                for backend, key, state, checked, sha256 in connection.execute(query.where(wanted)):
-                    entry = Entry(self.chosen.name_of(backend), key, backend, state, checked, sha256)
-                    found[entry.storage, key] = entry
+            spelled = list(self.chosen.spelled(keys))
+            for backend, key, *facts in select_keys(connection, self.ledger, spelled, *wanted):
+                entry = Entry(self.chosen.name_of(backend), key, backend, *facts)
+                found[entry.storage, key] = entry
         return found
 
     def _row_pages(self, column: Column[object]) -> Iterator[Sequence[Row[Any]]]:
@@ -397,6 +396,9 @@ def pages_of(
     page_query = ordered
     while True:
         with engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                # without statistics it may take a table for small, and sort all of it for each page
+                connection.exec_driver_sql("SET LOCAL enable_sort = off")
             page = connection.execute(page_query).all()
         if page:
             yield page

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select
+from sqlalchemy import Connection, Engine
 
 from filecolumn._failpoints import failpoint
 from filecolumn.backends.base import StorageBackend
@@ -23,8 +23,9 @@ from filecolumn.backends.streams import batches
 from filecolumn.errors import FileColumnError, MaintenanceRefusedError
 from filecolumn.files import execution
 from filecolumn.ledger.deletion import delete_objects
-from filecolumn.ledger.table import Ledger, State, keys_in, now_ms, read_meta, set_meta, time_of
-from filecolumn.ledger.transitions import BATCH, doom_gone, doom_live, fence, note_unreferenced, speaking
+from filecolumn.ledger.keys import select_keys
+from filecolumn.ledger.table import Ledger, State, read_meta, set_meta, time_of
+from filecolumn.ledger.transitions import doom_gone, doom_live, fence, note_unreferenced, speaking
 from filecolumn.maintenance.ground import Ground, survey_ground
 from filecolumn.maintenance.lookup import KeyLookup
 from filecolumn.maintenance.positions import Positions, TimeLimit
@@ -353,15 +354,13 @@ class _Sweep:
     def _count_noted_now(self, ledger: Ledger, refs: list[ObjectRef]) -> int:
         """Return how many live keys without a row a run would note, or claim because they were noted long ago."""
         columns = ledger.table.c
-        is_noted_long = columns.unreferenced_since <= now_ms() - int(self._rules.quarantine * 1000)
-        is_pending: ColumnElement[bool] = columns.unreferenced_since.is_(None)
-        if self._rules.unreferenced:
-            is_pending = or_(is_pending, and_(columns.held_in.is_not(None), is_noted_long))
-        query = select(func.count()).where(columns.state == State.LIVE.value, is_pending)
         with self._survey.engine.connect() as connection:
+            latest = time_of(connection) - int(self._rules.quarantine * 1000)
+            wanted = columns.state, columns.held_in, columns.unreferenced_since
             return sum(
-                connection.scalar(query.where(keys_in(ledger, batch))) or 0
-                for batch in batches(sorted(refs), BATCH)
+                state == State.LIVE
+                and (since is None or (self._rules.unreferenced and held_in is not None and since <= latest))
+                for state, held_in, since in select_keys(connection, ledger, refs, *wanted)
             )
 
     def refuse_too_many(self) -> None:

@@ -1,13 +1,15 @@
 """What a database itself says of tables and columns, which no model says.
 
 Where a column is, of which type, and whether all of its rows can be read; whether triggers, rules or
-row-level security act on a table; whether its engine has transactions.
+row-level security act on a table; whether its engine has transactions; about how many rows it has.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -21,6 +23,9 @@ from sqlalchemy import (
     MetaData,
     Table,
     TableClause,
+    func,
+    literal_column,
+    select,
     text,
 )
 from sqlalchemy import column as bare_column
@@ -40,6 +45,7 @@ __all__ = (
     "TableRules",
     "as_text",
     "column_type",
+    "estimated_rows",
     "file_columns",
     "is_view",
     "key_names",
@@ -267,6 +273,71 @@ def _facts_in_mysql(connection: Connection, column: ReadColumn) -> ColumnFacts |
 def as_text(value: object) -> str:
     """Return what the catalogue of MariaDB or MySQL says, which some drivers give as bytes."""
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+# Sizes
+
+
+def estimated_rows(connection: Connection, of: AnyColumn | Table) -> int | None:
+    """Return about how many rows a table has, as the database estimates without reading them; None if it cannot tell.
+
+    *of* is the table or a column of it.
+    """
+    if isinstance(of, Table):
+        schema, name = connection.schema_for_object(of), of.name
+    else:
+        column = read_column(connection, of)
+        schema, name = column.schema, column.table
+    estimate = {"sqlite": _rows_in_sqlite, "postgresql": _rows_in_postgresql}.get(
+        connection.dialect.name, _rows_in_mysql
+    )
+    try:
+        # a statement that fails would end PostgreSQL's transaction
+        with connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext():
+            found = estimate(connection, bare_table(name, schema=schema))
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return None
+    return None if found is None else max(int(found), 0)
+
+
+LEAST_ROW = 8
+"""Bytes that a row takes at least in a SQLite database."""
+
+
+def _rows_in_sqlite(connection: Connection, table: TableClause) -> int | None:
+    # a view has none, nor has a table WITHOUT ROWID, or without rows
+    last = connection.scalar(select(func.max(literal_column("rowid"))).select_from(table))
+    if last is None:
+        return None
+    schema = connection.dialect.identifier_preparer.quote_identifier(table.schema or "main")
+    pages, size = (
+        connection.exec_driver_sql(f"PRAGMA {schema}.{what}").scalar_one()
+        for what in ("page_count", "page_size")
+    )
+    # ids may be anything, not only numbers that count rows
+    is_count = isinstance(last, int) and last * LEAST_ROW <= pages * size
+    return last if is_count else None
+
+
+def _rows_in_postgresql(connection: Connection, table: TableClause) -> int | None:
+    # the planner knows more than the catalogue: how large the table's file is by now
+    name = connection.dialect.identifier_preparer.format_table(table)
+    plan: Any = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {name}").scalar()  # noqa: S608 - quoted
+    plan = json.loads(plan) if isinstance(plan, (str, bytes)) else plan
+    return int(plan[0]["Plan"]["Plan Rows"])
+
+
+_MYSQL_ROWS = text(
+    "SELECT t.table_rows FROM information_schema.tables t "
+    "WHERE t.table_schema = COALESCE(:schema, DATABASE()) AND t.table_name = :name"
+)
+
+
+def _rows_in_mysql(connection: Connection, table: TableClause) -> int | None:
+    found: int | None = connection.scalar(_MYSQL_ROWS, {"schema": table.schema, "name": table.name})
+    return found
 
 
 # Tables

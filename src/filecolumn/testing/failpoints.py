@@ -35,6 +35,7 @@ FAILPOINTS = (
     "commit.after",
     "rollback.before_eager",
     "rollback.after_eager",
+    "drain.before_claim",
     "drain.after_claim",
     "drain.before_delete",
     "drain.after_delete",

@@ -1,0 +1,119 @@
+"""Statements for many keys, which find each entry by the primary key, on every database and whatever it was told of.
+
+A database that has no statistics of the ledger yet takes the keys of a storage for few: for a list of keys
+PostgreSQL and MariaDB read all entries of the storage then, and MariaDB locks them.  So both are given pairs to
+be looked up one by one, PostgreSQL by LATERAL, MariaDB by a STRAIGHT_JOIN, and changes come as one statement
+with many sets of parameters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any, Literal
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Delete,
+    Row,
+    Select,
+    String,
+    Text,
+    Update,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from filecolumn.backends.registry import ObjectRef, names_of
+from filecolumn.backends.streams import batches
+from filecolumn.ledger.table import MAX_BACKEND, MAX_KEY_MYSQL, Ledger, keys_in
+
+__all__ = ("BATCH", "Lock", "change_keys", "select_keys")
+
+BATCH = 1000
+"""Keys in one statement."""
+
+Lock = Literal["", "wait", "skip"]
+"""Whether rows are locked until the transaction ends; with `skip` not those that others have locked."""
+
+
+def select_keys(
+    connection: Connection,
+    ledger: Ledger,
+    refs: Collection[ObjectRef],
+    *columns: Column[Any],
+    where: ColumnElement[bool] | None = None,
+    lock: Lock = "",
+) -> Iterator[Row[*tuple[Any, ...]]]:
+    """Yield *columns* of the entries of *refs*, also those under other names of the storages, in pages."""
+    pairs = sorted({(name, key) for backend, key in refs for name in names_of(backend)})
+    for batch in batches(pairs, BATCH):
+        yield from connection.execute(_selected(connection, ledger, batch, columns, where, lock)).all()
+
+
+def change_keys(
+    connection: Connection, ledger: Ledger, refs: Iterable[ObjectRef], statement: Update | Delete
+) -> None:
+    """Run an UPDATE or a DELETE of the ledger for the entries of *refs*, under each name of the storages."""
+    if connection.dialect.name == "sqlite":
+        for batch in batches(sorted(refs), BATCH):
+            connection.execute(statement.where(keys_in(ledger, batch)))
+        return
+    columns = ledger.table.c
+    of_one = statement.where(columns.backend == bindparam("at_backend"), columns.key == bindparam("at_key"))
+    pairs = sorted((name, key) for backend, key in refs for name in names_of(backend))
+    for batch in batches(pairs, BATCH):
+        connection.execute(of_one, [{"at_backend": name, "at_key": key} for name, key in batch])
+
+
+def _selected(  # noqa: PLR0917 - of what, and how
+    connection: Connection,
+    ledger: Ledger,
+    pairs: list[ObjectRef],
+    columns: tuple[Column[Any], ...],
+    where: ColumnElement[bool] | None,
+    lock: Lock,
+) -> Select[*tuple[Any, ...]]:
+    table = ledger.table
+    query: Select[*tuple[Any, ...]] = select(*columns)
+    if where is not None:
+        query = query.where(where)
+    match connection.dialect.name:
+        case "postgresql":
+            names, keys = ([pair[part] for pair in pairs] for part in (0, 1))
+            wanted = func.unnest(_array("names", names), _array("keys", keys))
+            wanted = wanted.table_valued("backend", "key").render_derived("wanted")
+            is_it = table.c.backend == wanted.c.backend, table.c.key == wanted.c.key
+            # an OFFSET keeps the planner from making one join of it
+            each = _locking(query.where(*is_it).offset(0), lock).lateral("entry")
+            return select(each).select_from(wanted.join(each, true()))
+        case "mysql" | "mariadb":
+            given = bindparam("wanted", json.dumps(pairs, ensure_ascii=False), type_=String)
+            listed = func.json_table(given, _IN_JSON).table_valued("of_backend", "of_key", name="wanted")
+            is_it = table.c.backend == listed.c.of_backend, table.c.key == listed.c.of_key
+            query = query.prefix_with("STRAIGHT_JOIN").select_from(listed, table).where(*is_it)
+            return _locking(query, lock)
+        case _:
+            return query.where(keys_in(ledger, pairs))
+
+
+def _array(name: str, values: list[str]) -> ColumnElement[Any]:
+    return bindparam(name, values, type_=ARRAY(Text), unique=True)
+
+
+# as the ledger has text: else its index is of no use
+_EXACT = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+_IN_JSON: ColumnElement[str] = literal_column(
+    f"'$[*]' COLUMNS (of_backend VARCHAR({MAX_BACKEND}) {_EXACT} PATH '$[0]', "
+    f"of_key VARCHAR({MAX_KEY_MYSQL}) {_EXACT} PATH '$[1]')"
+)
+
+
+def _locking(query: Select[*tuple[Any, ...]], lock: Lock) -> Select[*tuple[Any, ...]]:
+    return query.with_for_update(skip_locked=lock == "skip") if lock else query
