@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from click.testing import CliRunner, Result
 from sqlalchemy import delete
 
 import filecolumn
-from filecolumn.backends.base import StorageBackend
+from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.cli import main
 from filecolumn.ledger.table import State
+from filecolumn.testing import WrappedBackend
 from tests.maintenance.models import Document
-from tests.maintenance.world import World, keys
+from tests.maintenance.world import World, keys, make_old, make_world
 
 ROOT = Path(filecolumn.__file__).parents[2]
 
@@ -108,6 +110,54 @@ def test_adopt_and_triggers(world: World, storage: StorageBackend, run: Run) -> 
         connection.execute(delete(Document))
     assert world.states() == {key: State.DOOMED}
     assert run("triggers", "remove").exit_code == 0
+
+
+class InOrder(WrappedBackend):
+    """A folder that lists its keys in order, as a bucket does."""
+
+    def __init__(self, backend: StorageBackend) -> None:
+        super().__init__(backend)
+        self.capabilities = replace(backend.capabilities, lists_in_order=True)
+
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[Stat]:
+        found = sorted(self.backend.list(prefix), key=lambda stat: stat.key)
+        return iter([stat for stat in found if after is None or stat.key > after])
+
+
+def test_a_run_whose_time_is_over_is_no_fault_and_the_next_goes_on(
+    storage: StorageBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with make_world("sqlite", "sync", tmp_path) as world:
+        world.add(*(b"%d" % number for number in range(1100)))
+        where = ("--json", "--app", "tests.maintenance.models:Base", "--url", world.url())
+        make_old(*keys())
+        filecolumn.storages.unregister_backend("docs")
+        filecolumn.storages.register_backend(InOrder(storage))
+
+        def run(*arguments: str) -> dict[str, object]:
+            result = CliRunner().invoke(main, [*where, *arguments])
+            assert result.exit_code == 0, result.output
+            return lines(result)[-1]
+
+        limit = ("--max-seconds", "0.0001")
+        seen = [run("check", *limit)["is_complete"] for _ in range(3)]
+        assert (seen[0], True in seen) == (False, True)
+        seen = [run("sweep", "--yes", *limit)["is_complete"] for _ in range(3)]
+        assert (seen[0], True in seen) == (False, True)
+        world.sql("DELETE FROM documents")
+        world.set_entries(state=State.DOOMED.value, due_at=1)
+        first = run("drain", "--yes", *limit)
+        assert first["left"] == 1100 - first["deleted"] > 0  # type: ignore[operator]
+        second = run("drain", "--yes", "--max-seconds", "1000")
+        assert (second["left"], first["deleted"] + second["deleted"]) == (0, 1100)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("command", ["check", "sweep", "drain"])
+@pytest.mark.parametrize("seconds", ["0", "-1", "soon"])
+def test_a_time_that_is_none_is_wrong_usage(command: str, seconds: str) -> None:
+    result = CliRunner().invoke(main, [command, "--max-seconds", seconds])
+    assert (result.exit_code, "--max-seconds" in result.stderr) == (2, True)
 
 
 def test_wrong_usage_is_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

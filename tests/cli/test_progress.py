@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +109,18 @@ def test_a_terminal_shows_how_many_how_fast_and_how_long(project: Path) -> None:
     assert f"{NUMBER:,}" in shown
     assert "/s" in shown
     assert "0:00:0" in shown
+
+
+def test_a_drain_shows_of_how_many_and_what_is_left(project: Path) -> None:
+    with sqlite3.connect(project / "test.db") as database:
+        database.execute("DELETE FROM documents")
+        database.execute("UPDATE filecolumn_ledger SET state = 2, due_at = 1")
+    database.close()
+    stdout, shown = on_a_terminal(project, "-m", "filecolumn", "drain", "--yes", "--batch", "10")
+    assert "Drained" in stdout
+    assert f"/{NUMBER:,}" in shown
+    assert "/s" in shown
+    assert re.search(r"\d:\d\d:\d\d left", shown)
 
 
 def test_what_is_left_is_shown_where_the_total_is_known(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_the_commands_of_litestar_know_what_the_plugin_knows(
         (["check", "--json"], 0),
         (["status", "--json"], 0),
         (["--json", "sweep", "--dry-run"], 0),
-        (["drain", "--yes", "--json"], 0),
+        (["drain", "--yes", "--max-seconds", "1000", "--json"], 0),
         (["triggers", "install", "--json"], 0),
         (["adopt", "--yes", "--json"], 0),
         (["check", "--storage", "nowhere", "--json"], 3),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, insert, text
@@ -13,12 +15,15 @@ from sqlalchemy.orm import Session
 
 from filecolumn import storages
 from filecolumn.backends.obstore import ObstoreBackend
-from filecolumn.maintenance import drain
+from filecolumn.maintenance import check, drain
+from tests.faults.due import make_due
 from tests.scenarios.drivers import stored
 from tests.scenarios.fixtures import on_servers
 from tests.scenarios.models import Base, Document
 from tests.servers.databases import own_database
 
+# the package has the function under the module's name
+check_module = import_module("filecolumn.maintenance.check")
 LIMIT = 10
 
 
@@ -86,3 +91,21 @@ def test_a_drain_leaves_a_key_alone_that_a_transaction_is_about_to_take_away(eng
         connection.execute(text("UPDATE filecolumn_ledger SET due_at = 0 WHERE state = 2"))
     assert drain(engine, Base).restored == 1
     assert stored() == {"f.txt": b"text"}
+
+
+def test_a_repair_does_not_restore_a_key_for_a_row_that_is_gone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share_a_file(engine)
+    delete(engine, 1)
+    restore = check_module.restore
+
+    def restore_late(*given: Any) -> int:
+        delete(engine, 2)
+        return int(restore(*given))
+
+    monkeypatch.setattr(check_module, "restore", restore_late)
+    check(engine, Base, repair=True)
+    make_due(engine)
+    drain(engine, Base)
+    assert stored() == {}

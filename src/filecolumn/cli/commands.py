@@ -31,6 +31,12 @@ _storages = click.option(
     metavar="KEY",
     help="Only this storage; may be repeated.",
 )
+_max_seconds = click.option(
+    "--max-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End after about this time; the next run with this option goes on where this one ended.",
+)
 
 
 def _command(name: str, words: str = "") -> Callable[[Callable[..., None]], MaintenanceCommand]:
@@ -62,6 +68,7 @@ def _command(name: str, words: str = "") -> Callable[[Callable[..., None]], Main
 @click.option(
     "--dry-run", is_flag=True, help="Only show what is due; exit code 1 if a run would change something."
 )
+@_max_seconds
 @_storages
 @_yes
 def drain(
@@ -71,6 +78,7 @@ def drain(
     lease: float,
     rate: float | None,
     dry_run: bool,
+    max_seconds: float | None,
     storages: Sequence[str],
     yes: bool,
 ) -> None:
@@ -90,7 +98,15 @@ def drain(
             if due.due:
                 confirm(f"Delete {due.due} objects that no row references?", yes=yes)
         report = maintenance.drain(
-            run.engine, *run.models, limit=limit, batch=batch, lease=lease, rate=rate, storages=names
+            run.engine,
+            *run.models,
+            limit=limit,
+            batch=batch,
+            lease=lease,
+            rate=rate,
+            storages=names,
+            max_seconds=max_seconds,
+            progress=run.output.progress,
         )
         run.output.report(report, title="Drained")
         return bool(report.refused or report.withheld)
@@ -127,6 +143,7 @@ def drain(
     is_flag=True,
     help="Only show what would be claimed; exit code 1 if a run would change something.",
 )
+@_max_seconds
 @_storages
 @_yes
 def sweep(
@@ -137,6 +154,7 @@ def sweep(
     rate: float | None,
     force: bool,
     dry_run: bool,
+    max_seconds: float | None,
     storages: Sequence[str],
     yes: bool,
 ) -> None:
@@ -160,6 +178,7 @@ def sweep(
             force=force,
             dry_run=dry_run,
             storages=names,
+            max_seconds=max_seconds,
             progress=run.output.progress,
         )
         run.output.report(report, title="Would be swept" if dry_run else "Swept")
@@ -178,9 +197,18 @@ def sweep(
     show_default=True,
     help="Seconds that a new object may wait for its row.",
 )
+@_max_seconds
 @_storages
 @_yes
-def check(*, verify: bool, repair: bool, grace: float, storages: Sequence[str], yes: bool) -> None:
+def check(
+    *,
+    verify: bool,
+    repair: bool,
+    grace: float,
+    max_seconds: float | None,
+    storages: Sequence[str],
+    yes: bool,
+) -> None:
     """Compare rows, ledger and storages, and report each difference.
 
     Exit code 1: something is wrong.  Without --repair nothing is changed.
@@ -199,6 +227,7 @@ def check(*, verify: bool, repair: bool, grace: float, storages: Sequence[str], 
             grace=grace,
             storages=names,
             on_finding=run.output.finding,
+            max_seconds=max_seconds,
             progress=run.output.progress,
         )
         run.output.report(report, title="Checked")

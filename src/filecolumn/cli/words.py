@@ -28,7 +28,7 @@ STATUS: Mapping[str, str] = {
     "doomed": "keys whose objects are to be deleted, now or later",
     "due": "keys whose objects are to be deleted now",
     "gone": "keys whose objects are deleted; they are remembered for 7 days, so that nobody uses them again",
-    "forgettable": "gone keys that the next drain will forget",
+    "forgettable": "gone keys that the next drain will forget, and commits a few at a time",
     "oldest_due_seconds": "seconds since the oldest due key became due",
     "retried": "doomed keys that their storage refused to delete at least once",
     "most_attempts": "most refusals of one key",
@@ -56,6 +56,7 @@ DRAIN: Mapping[str, str] = {
     "restored": "keys that a row still references; their objects are kept",
     "withheld": "objects that are kept because of a doubt; the next drain asks again",
     "reasons": "objects withheld, by reason",
+    "left": "keys that are due still, because the time was over or others had locked them; the next drain goes on",
     "purged": "keys that the ledger has forgotten, 7 days after their objects were deleted",
 }
 SWEEP: Mapping[str, str] = {
@@ -71,6 +72,7 @@ SWEEP: Mapping[str, str] = {
     "pending": "keys and remains of uploads that a run would claim, note or delete; only in a dry run",
     "withheld": "storages in which nothing was claimed, and why; an empty name stands for all of them",
     "unreachable": "storages that did not answer and were skipped, and why",
+    "is_complete": "whether all storages were listed to their end; if not, the next sweep with --max-seconds goes on",
 }
 CHECK: Mapping[str, str] = {
     "files": "files that rows reference",
@@ -78,6 +80,7 @@ CHECK: Mapping[str, str] = {
     "objects": "objects in the storages",
     "counts": "findings by kind",
     "repaired": "findings that were repaired, or will be by the next drain",
+    "is_complete": "whether all objects were looked at; if not, the next check with --max-seconds goes on",
 }
 COLUMN: Mapping[str, str] = {
     "name": "the file column: table.column, with the schema if that is not the ledger's",

@@ -87,8 +87,8 @@ def _selected(  # noqa: PLR0917 - of what, and how
     match connection.dialect.name:
         case "postgresql":
             names, keys = ([pair[part] for pair in pairs] for part in (0, 1))
-            wanted = func.unnest(_array("names", names), _array("keys", keys))
-            wanted = wanted.table_valued("backend", "key").render_derived("wanted")
+            unnested = func.unnest(_array("names", names), _array("keys", keys))
+            wanted = unnested.table_valued("backend", "key").render_derived("wanted")
             is_it = table.c.backend == wanted.c.backend, table.c.key == wanted.c.key
             # an OFFSET keeps the planner from making one join of it
             each = _locking(query.where(*is_it).offset(0), lock).lateral("entry")

@@ -69,6 +69,7 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    case,
     false,
     func,
     insert,
@@ -317,11 +318,19 @@ def _assert_live(connection: Connection, ledger: Ledger, refs: Collection[Object
         known = _known(connection, ledger, batch)
         for (_, key), entry in known.items():
             if entry.state not in {State.LIVE, None}:
-                raise ConcurrentFileChangeError(
-                    f"another transaction removed {key!r}, or a sweep found it without a row; roll back, "
-                    "load the row again and retry"
-                )
+                raise _removed(key)
+        # a drain may have restored one since it was not found live: it is not locked yet
+        live = [ref for ref, entry in known.items() if entry.state is State.LIVE]
+        if live and _lock_live(connection, ledger, live) < len(live):
+            raise _removed(live[0][1])
         _adopt(connection, ledger, [ref for ref in batch if ref not in known], State.LIVE)
+
+
+def _removed(key: str) -> FileColumnError:
+    return ConcurrentFileChangeError(
+        f"another transaction removed {key!r}, or a sweep found it without a row; roll back, load the row again "
+        "and retry"
+    )
 
 
 def _lock_live(connection: Connection, ledger: Ledger, refs: Sequence[ObjectRef]) -> int:
@@ -387,7 +396,7 @@ def _set_state(
     statement = prepared(
         ledger.table.metadata,
         (_set_state, state, of, checked, len(refs) == 1),
-        lambda: _setting(ledger, refs, state, *_are(ledger, of, checked)),
+        lambda: _setting(ledger, refs, state, *_are(ledger, of, checked), rewrites=State.DOOMED in of),
     )
     return _count_set(connection, statement, refs, state)
 
@@ -422,11 +431,19 @@ def _are(ledger: Ledger, of: tuple[State, ...], checked: bool | None) -> Iterato
 
 
 def _setting(
-    ledger: Ledger, refs: Sequence[ObjectRef], state: State, *conditions: ColumnElement[bool]
+    ledger: Ledger,
+    refs: Sequence[ObjectRef],
+    state: State,
+    *conditions: ColumnElement[bool],
+    rewrites: bool = False,
 ) -> Update:
+    """Return the statement that sets a state; if it *rewrites* doomed entries, with another `due_at` than they have."""
     statement = update(ledger.table).where(keys_bound(ledger, refs), *conditions)
     statement = statement.values(state=literal_column(f"{state:d}"))
-    return statement.values(due_at=_after("delay")) if state is State.DOOMED else statement
+    if state is not State.DOOMED:
+        return statement
+    due_at, later = ledger.table.c.due_at, _after("delay")
+    return statement.values(due_at=case((due_at >= later, due_at + 1), else_=later) if rewrites else later)
 
 
 def _count_set(connection: Connection, statement: Update, refs: Sequence[ObjectRef], state: State) -> int:
@@ -933,9 +950,10 @@ def _doom_apart(
     return _update_apart(engine, ledger, statement, refs, of)
 
 
-def restore(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef]) -> int:
-    """Mark doomed keys LIVE again that a row still references. Return their number."""
-    return _update_apart(engine, ledger, _live_again(ledger, RESTORED), refs, State.DOOMED)
+def restore(engine: Engine, ledger: Ledger, listed: Sequence[DueKey]) -> int:
+    """Mark keys LIVE again that a row references, if they are as they were *listed*. Return their number."""
+    restored, _ = insist(engine, partial(restore_unchanged, ledger=ledger, listed=listed))
+    return len(restored)
 
 
 def _update_apart(

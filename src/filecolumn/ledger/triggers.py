@@ -6,7 +6,7 @@ doomed unchecked is doomed again: what a drain has seen of its rows is over then
 
 Another takes note of keys that a row holds only after the statement.  The first time it is the row
 that the key's flush has written; whenever else, more than one row may hold the key, and it is unchecked.
-If it is doomed, its entry is written all the same: no drain deletes what it has seen in no row before.
+If it is doomed, `due_at` is changed all the same: no drain deletes what it has seen in no row before.
 """
 
 from __future__ import annotations
@@ -170,12 +170,12 @@ class _Functions:
             quote, ledger_schema, "files", "doom", "arrive", "empty"
         )
         self._ledger = qualified(quote, ledger_schema, LEDGER)
-        self._now = now = CLOCK["postgresql"]
+        now = CLOCK["postgresql"]
         self._into = f"INSERT INTO {self._ledger} AS entry {_INTO.format(key='key')}"
         self._values = f"{State.DOOMED:d}, false, {now}, {now}"
         self._taken = (
             f"ON CONFLICT (backend, key) DO UPDATE SET state = {State.DOOMED:d}, checked = false, "
-            f"due_at = EXCLUDED.due_at WHERE entry.state = {State.LIVE:d} "
+            f"due_at = greatest(EXCLUDED.due_at, entry.due_at + 1) WHERE entry.state = {State.LIVE:d} "
             f"OR entry.state = {State.DOOMED:d} AND NOT entry.checked"
         )
 
@@ -221,7 +221,7 @@ BEGIN
     had := to_jsonb(OLD) -> TG_ARGV[0];
   END IF;
   UPDATE {self._ledger} AS entry SET checked = entry.checked AND entry.fresh IS TRUE, fresh = false,
-    due_at = CASE WHEN entry.state = {State.DOOMED:d} THEN {self._now} ELSE entry.due_at END
+    due_at = CASE WHEN entry.state = {State.DOOMED:d} THEN entry.due_at + 1 ELSE entry.due_at END
   FROM (SELECT DISTINCT came.backend, came.key
     FROM {self._files}(to_jsonb(NEW) -> TG_ARGV[0], TG_ARGV[1]) AS came
     WHERE NOT EXISTS (SELECT 1 FROM {self._files}(had, TG_ARGV[1]) AS earlier
@@ -313,7 +313,8 @@ class _SqliteBodies:
   INSERT INTO {LEDGER} {_INTO.format(key="key")}
   SELECT DISTINCT held.backend, held.key, {State.DOOMED:d}, 0, {now}, {now} + {self._retention}, 0
   FROM {self._files("OLD")} AS held WHERE held.key IS NOT NULL{unless}
-  ON CONFLICT (backend, key) DO UPDATE SET state = {State.DOOMED:d}, checked = 0, due_at = excluded.due_at
+  ON CONFLICT (backend, key) DO UPDATE SET state = {State.DOOMED:d}, checked = 0,
+    due_at = max(excluded.due_at, coalesce(due_at, 0) + 1)
     WHERE state = {State.LIVE:d} OR state = {State.DOOMED:d} AND NOT checked;
 END"""
 
@@ -323,7 +324,7 @@ END"""
         unless = f" AND NOT EXISTS (SELECT 1 {had})" if updated else ""
         return f"""BEGIN
   UPDATE {LEDGER} SET checked = checked AND coalesce(fresh, 0), fresh = 0,
-    due_at = CASE WHEN state = {State.DOOMED:d} THEN {CLOCK["sqlite"]} ELSE due_at END
+    due_at = CASE WHEN state = {State.DOOMED:d} THEN due_at + 1 ELSE due_at END
   WHERE (backend, key) IN
     (SELECT came.backend, came.key FROM {self._files("NEW")} AS came WHERE came.key IS NOT NULL{unless})
   AND (checked OR fresh OR state = {State.DOOMED:d});
@@ -385,7 +386,8 @@ class _MysqlBodies:
 INSERT INTO {self._ledger} {_INTO.format(key=key)}
 SELECT DISTINCT held.backend, held.{key}, {State.DOOMED:d}, FALSE, {now}, {now} + {self._retention}, 0
 FROM {self._files("OLD")} AS held WHERE held.{key} IS NOT NULL{unless}
-ON DUPLICATE KEY UPDATE due_at = IF({live}, VALUES(due_at), {LEDGER}.due_at),
+ON DUPLICATE KEY UPDATE
+  due_at = IF({live}, GREATEST(VALUES(due_at), COALESCE({LEDGER}.due_at, 0) + 1), {LEDGER}.due_at),
   checked = IF({live}, FALSE, {LEDGER}.checked), state = IF({live}, {State.DOOMED:d}, {LEDGER}.state)"""
 
     def given(self, *, updated: bool) -> str:
@@ -400,7 +402,7 @@ UPDATE (SELECT DISTINCT came.backend, came.{key} FROM {self._files("NEW")} AS ca
   WHERE came.{key} IS NOT NULL{unless}) AS came
 STRAIGHT_JOIN {self._ledger} AS entry ON entry.backend = came.backend AND entry.{key} = came.{key}
 SET entry.checked = entry.checked AND COALESCE(entry.fresh, FALSE), entry.fresh = FALSE,
-  entry.due_at = IF(entry.state = {State.DOOMED:d}, {CLOCK["mysql"]}, entry.due_at)
+  entry.due_at = IF(entry.state = {State.DOOMED:d}, entry.due_at + 1, entry.due_at)
 WHERE entry.checked OR entry.fresh OR entry.state = {State.DOOMED:d}"""
 
     def _files(self, row: str) -> str:

@@ -26,6 +26,7 @@ from filecolumn.ledger.columns import name_of, note_columns
 from filecolumn.ledger.locks import insist
 from filecolumn.ledger.table import Ledger, State
 from filecolumn.ledger.transitions import (
+    DueKey,
     adopt_live,
     doom_gone,
     fence,
@@ -221,7 +222,7 @@ def check(
     survey = Survey(engine, ledger, metadatas, chosen, progress)
     with Snapshot() as snapshot, KeyLookup(progress) as lookup:
         run = _Check(survey, ground, snapshot, lookup, limit, grace=grace, verify=verify)
-        repairer = Repairer(survey, ledger, ground) if repair and ledger is not None else None
+        repairer = Repairer(survey, ledger, ground, run.confirmer) if repair and ledger is not None else None
         for finding in run.findings():
             done = finding if repairer is None or run.is_lost(finding) else repairer.repair(finding)
             run.report.add(done)
@@ -259,7 +260,7 @@ class _Check:
         """The last key that was compared in each storage; None at its end."""
         self._verify = verify
         self.started: float = database_time(survey.engine)
-        self._confirmer = Confirmer(survey, ground, lookup, self.started - grace)
+        self.confirmer: Confirmer = Confirmer(survey, ground, lookup, self.started - grace)
         self._listed = 0
         self.report: CheckReport = CheckReport()
 
@@ -267,7 +268,7 @@ class _Check:
         """Return whether the storage of a finding does not answer any more: nothing is repaired there."""
         if finding.storage is None:
             return False
-        return self._confirmer.is_lost(self._survey.chosen.name_of(finding.storage))
+        return self.confirmer.is_lost(self._survey.chosen.name_of(finding.storage))
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong, as it is found."""
@@ -302,7 +303,7 @@ class _Check:
     def _read(self) -> Iterator[Finding]:
         """Read rows, ledger and storages, and yield what cannot be read of them."""
         for unreadable in self._survey.read_rows(self._snapshot):
-            yield from self._confirmer.unreadable(unreadable)
+            yield from self.confirmer.unreadable(unreadable)
         self._ground.hide(self._survey)
         self._survey.read_ledger(self._snapshot)
         for name, backend in sorted(self._survey.chosen.backends(), key=self._is_begun, reverse=True):
@@ -347,10 +348,10 @@ class _Check:
         """Yield the rows whose object is missing, another one, or another row's."""
         for name in ("missing", "size"):
             for page in self._snapshot.files(_QUERIES[name]):
-                yield from self._confirmer.unlike(page)
+                yield from self.confirmer.unlike(page)
                 yield from self._lost()
         for page in self._snapshot.files(_QUERIES["several"]):
-            yield from self._confirmer.shared(page)
+            yield from self.confirmer.shared(page)
         if self._verify:
             yield from self._in_contents()
 
@@ -361,7 +362,7 @@ class _Check:
             # where the listing began behind it, nothing before was listed
             begun = self._positions.of(name) if self._limit.is_set else None
             for page in self._snapshot.files(_QUERIES["whole"], (name, begun or "")):
-                yield from self._confirmer.contents(page)
+                yield from self.confirmer.contents(page)
                 yield from self._lost()
                 count += len(page)
                 self._survey.progress("verified", count, None)
@@ -374,27 +375,27 @@ class _Check:
         for entries in self._snapshot.entries(_QUERIES["unreferenced"]):
             self._lookup.seek(entry.key for entry in entries)
         for objects in self._snapshot.listed(_QUERIES["unknown"]):
-            self._lookup.seek(listed.key for listed in objects if self._confirmer.is_old(listed))
+            self._lookup.seek(listed.key for listed in objects if self.confirmer.is_old(listed))
         self._lookup.look(self._survey.engine, self._ground.file_columns)
 
     def _in_ledger(self) -> Iterator[Finding]:
         """Yield where rows and ledger disagree."""
         for name in ("not_live", "unrecorded"):
             for page in self._snapshot.files(_QUERIES[name]):
-                yield from self._confirmer.unlisted(page)
+                yield from self.confirmer.unlisted(page)
         for page in self._snapshot.files(_QUERIES["other"]):
-            yield from self._confirmer.recorded_otherwise(page)
+            yield from self.confirmer.recorded_otherwise(page)
         for entries in self._snapshot.entries(_QUERIES["unreferenced"]):
-            yield from self._confirmer.unreferenced(entries)
+            yield from self.confirmer.unreferenced(entries)
 
     def _orphans(self) -> Iterator[Finding]:
         for objects in self._snapshot.listed(_QUERIES["unknown"]):
-            yield from self._confirmer.orphans(objects)
+            yield from self.confirmer.orphans(objects)
             yield from self._lost()
 
     def _lost(self) -> Iterator[Finding]:
         """Yield the storages that have stopped answering since they were listed."""
-        for name, why in self._confirmer.newly_lost():
+        for name, why in self.confirmer.newly_lost():
             yield _unreachable(name, why)
 
 
@@ -415,6 +416,8 @@ class Confirmer:
         self._lost: dict[str, str] = {}
         """Why a storage no longer answers, by its name."""
         self._told: set[str] = set()
+        self.doomed: dict[ObjectRef, DueKey] = {}
+        """What the ledger says of the doomed keys of the last page of rows, by the rows' names of the storages."""
 
     def newly_lost(self) -> Iterator[tuple[str, str]]:
         """Yield the storages that have stopped answering, each once, and why: nothing more is asked of them."""
@@ -489,6 +492,12 @@ class Confirmer:
     def unlisted(self, page: Sequence[ReferencedFile]) -> Iterator[Finding]:
         """Yield the rows whose key the ledger does not have as live."""
         entries = self._entries(page)
+        # read before the rows are read again
+        self.doomed = {
+            (file.backend, file.key): DueKey((entry.backend, entry.key), entry.due_at, 0, is_orphan=False)
+            for file in page
+            if (entry := entries.get((file.storage, file.key))) is not None and entry.due_at is not None
+        }
         return self._still_referenced(
             (file, _unlisted(entries.get((file.storage, file.key)))) for file in page
         )
@@ -618,9 +627,10 @@ class Repairer:
     it is: only a person can say where the right content is.  A live key without a row is noted only.
     """
 
-    def __init__(self, survey: Survey, ledger: Ledger, ground: Ground) -> None:
+    def __init__(self, survey: Survey, ledger: Ledger, ground: Ground, confirmer: Confirmer) -> None:
         self._survey = survey
         self._ledger = ledger
+        self._confirmer = confirmer
         self._ground = ground
 
     def repair(self, finding: Finding) -> Finding:
@@ -643,11 +653,16 @@ class Repairer:
                 return False
             case FindingKind.LEDGER:
                 # what the ledger has as gone is looked up by the next drain, as every key that may live again
-                return bool(restore(engine, ledger, [ref]) or doom_gone(engine, ledger, [ref]))
+                return self._restored(ref) or bool(doom_gone(engine, ledger, [ref]))
             case FindingKind.UNRECORDED:
-                return bool(restore(engine, ledger, [ref]) or adopt_live(engine, ledger, [ref]))
+                return self._restored(ref) or bool(adopt_live(engine, ledger, [ref]))
             case _:
                 return False
+
+    def _restored(self, ref: ObjectRef) -> bool:
+        """Return whether a doomed key lives again, because nothing happened to it since its row was read."""
+        doomed = self._confirmer.doomed.get(ref)
+        return doomed is not None and restore(self._survey.engine, self._ledger, [doomed]) > 0
 
     def _is_young(self, ref: ObjectRef) -> bool:
         """Return whether an object is younger than the ledger's newest entry, as for a database that was restored."""

@@ -114,6 +114,8 @@ class Entry:
     """Whether it was noted that no row references it."""
     has_column: bool = True
     """Whether it says which column took the key."""
+    due_at: int | None = None
+    """For one that is read again: whatever happens to a doomed key changes it."""
 
 
 @dataclass(frozen=True, slots=True)

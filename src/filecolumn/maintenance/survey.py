@@ -250,11 +250,14 @@ class Survey:
         if self.ledger is None or not keys:
             return found
         columns = self.ledger.table.c
-        wanted = columns.backend, columns.key, columns.state, columns.checked, columns.sha256
+        wanted = columns.backend, columns.key, columns.state, columns.checked, columns.sha256, columns.due_at
         with self.engine.connect() as connection:
             spelled = list(self.chosen.spelled(keys))
-            for backend, key, *facts in select_keys(connection, self.ledger, spelled, *wanted):
-                entry = Entry(self.chosen.name_of(backend), key, backend, *facts)
+            for backend, key, state, checked, sha256, due_at in select_keys(
+                connection, self.ledger, spelled, *wanted
+            ):
+                name = self.chosen.name_of(backend)
+                entry = Entry(name, key, backend, state, checked, sha256, due_at=due_at)
                 found[entry.storage, key] = entry
         return found
 

@@ -308,7 +308,8 @@ LEAST_ROW = 8
 
 def _rows_in_sqlite(connection: Connection, table: TableClause) -> int | None:
     # a view has none, nor has a table WITHOUT ROWID, or without rows
-    last = connection.scalar(select(func.max(literal_column("rowid"))).select_from(table))
+    number: ColumnClause[Any] = literal_column("rowid")
+    last: Any = connection.scalar(select(func.max(number)).select_from(table))
     if last is None:
         return None
     schema = connection.dialect.identifier_preparer.quote_identifier(table.schema or "main")
@@ -318,7 +319,7 @@ def _rows_in_sqlite(connection: Connection, table: TableClause) -> int | None:
     )
     # ids may be anything, not only numbers that count rows
     is_count = isinstance(last, int) and last * LEAST_ROW <= pages * size
-    return last if is_count else None
+    return int(last) if is_count else None
 
 
 def _rows_in_postgresql(connection: Connection, table: TableClause) -> int | None:
