@@ -262,6 +262,7 @@ class _Check:
         self.started: float = database_time(survey.engine)
         self.confirmer: Confirmer = Confirmer(survey, ground, lookup, self.started - grace)
         self._listed = 0
+        self._expected: int | None = None
         self.report: CheckReport = CheckReport()
 
     def is_lost(self, finding: Finding) -> bool:
@@ -306,6 +307,7 @@ class _Check:
             yield from self.confirmer.unreadable(unreadable)
         self._ground.hide(self._survey)
         self._survey.read_ledger(self._snapshot)
+        self._expected = self._snapshot.expected_objects()
         for name, backend in sorted(self._survey.chosen.backends(), key=self._is_begun, reverse=True):
             try:
                 self._list(name, backend)
@@ -332,7 +334,7 @@ class _Check:
                 ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page
             )
             self._listed += len(page)
-            self._survey.progress("objects", self._listed, None)
+            self._survey.progress("objects", self._listed, self._expected)
             if goes_on and self._limit.is_over():
                 behind = page[-1].key
                 break
@@ -357,7 +359,7 @@ class _Check:
 
     def _in_contents(self) -> Iterator[Finding]:
         """Yield the rows whose object has other content, storage by storage, in the order of their keys."""
-        count = 0
+        count, total = 0, self._snapshot.count("referenced")
         for name in self._reached:
             # where the listing began behind it, nothing before was listed
             begun = self._positions.of(name) if self._limit.is_set else None
@@ -365,7 +367,7 @@ class _Check:
                 yield from self.confirmer.contents(page)
                 yield from self._lost()
                 count += len(page)
-                self._survey.progress("verified", count, None)
+                self._survey.progress("verified", count, total)
                 if self._limit.is_over():
                     self._reached[name] = page[-1].key
                     break

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, literal_c
 from sqlalchemy import column as bare_column
 
 from filecolumn.maintenance.ground import FileColumns
-from filecolumn.maintenance.survey import Progress, no_progress
+from filecolumn.maintenance.survey import Progress, expected_rows, no_progress
 from filecolumn.maintenance.temporary import PAGE, TemporaryTables, storable
 from filecolumn.orm.catalogue import (
     ROW_IDS,
@@ -49,6 +49,7 @@ class KeyLookup(TemporaryTables):
         self._progress = progress
         self._began = self._took = 0.0
         self._rows = 0
+        self._total: int | None = None
 
     def seek(self, keys: Iterable[str]) -> None:
         """Add keys to be looked up."""
@@ -77,8 +78,9 @@ class KeyLookup(TemporaryTables):
         few = {key for (key,) in self._fetch("SELECT key FROM sought")} if number <= FEW else None
         self._rows = 0
         read: set[ReadColumn] = set()
-        for each in columns if number else ():
-            column = read_column(connection, each)
+        given = [read_column(connection, each) for each in columns] if number else []
+        self._total = None if self._progress is no_progress else expected_rows(connection, given)
+        for column in given:
             facts = readable_facts(connection, column)
             full_name = ReadColumn(facts.schema, column.table, column.column)
             if full_name not in read:
@@ -121,7 +123,7 @@ class KeyLookup(TemporaryTables):
         for page in pages:
             self._note(held_keys(row[:2] for row in page))
             self._rows += len(page)
-            self._progress("rows looked at", self._rows, None)
+            self._progress("rows looked at", self._rows, self._total)
 
     def _note(self, held: HeldKeys) -> None:
         keys = dict.fromkeys(map(storable, held.keys))

@@ -287,6 +287,10 @@ class Snapshot(TemporaryTables):
             keys = {key for (text,) in page for key in self._keys_named_in(text, "candidate")}
             self._add("INSERT OR IGNORE INTO perhaps VALUES (?)", [(key,) for key in keys])
 
+    def expected_objects(self) -> int | None:
+        """Return about how many objects there will be, by what rows and ledger say; None if they say nothing."""
+        return self.count("entry") or self.count("referenced") or None
+
     def count(self, table: str) -> int:
         """Return the number of rows in one of the sets."""
         return self._count(f"SELECT count(*) FROM {table}")  # noqa: S608 - ours

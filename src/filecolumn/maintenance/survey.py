@@ -43,7 +43,7 @@ from filecolumn.ledger.table import Ledger, State, time_of
 from filecolumn.maintenance.snapshot import Entry, ReferencedFile, Snapshot
 from filecolumn.orm import rows
 from filecolumn.orm.attributes import files_in, key_columns, mapper_of
-from filecolumn.orm.catalogue import file_columns, is_view
+from filecolumn.orm.catalogue import AnyColumn, estimated_rows, file_columns, is_view
 from filecolumn.orm.references import ReferencedKeys, UndecodableError, referenced_files, referenced_keys
 
 __all__ = (
@@ -54,6 +54,7 @@ __all__ = (
     "Survey",
     "Unreadable",
     "database_time",
+    "expected_rows",
     "files_of_row",
     "listing_pages",
     "said",
@@ -151,6 +152,12 @@ class Unreadable:
     """The keys that it refers to all the same, in whatever storage; None if nobody can tell."""
 
 
+def expected_rows(connection: Connection, tables: Iterable[AnyColumn | Table]) -> int | None:
+    """Return about how many rows tables have together, for progress; None if the database cannot tell."""
+    counts = [estimated_rows(connection, table) for table in tables]
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
 def no_progress(what: str, count: int, total: int | None) -> None:
     """Report no progress."""
 
@@ -182,6 +189,7 @@ class Survey:
     def read_rows(self, snapshot: Snapshot) -> Iterator[list[Unreadable]]:
         """Add what rows reference, and yield the values that cannot be read, page by page."""
         count = 0
+        total = self._expected(self.columns)
         for source, column in enumerate(self.columns):
             for page in self._row_pages(column):
                 found = [
@@ -198,8 +206,14 @@ class Survey:
                 unreadable = [item for item in found if isinstance(item, Unreadable)]
                 self._keep(snapshot, unreadable)
                 count += len(page)
-                self.progress("rows", count, None)
+                self.progress("rows", count, total)
                 yield unreadable
+
+    def _expected(self, tables: Sequence[AnyColumn | Table]) -> int | None:
+        if self.progress is no_progress:
+            return None
+        with self.engine.connect() as connection:
+            return expected_rows(connection, tables)
 
     def _keep(self, snapshot: Snapshot, unreadable: Iterable[Unreadable]) -> None:
         """Add what values refer to that are not what their columns hold."""
@@ -225,6 +239,7 @@ class Survey:
             columns.held_in.is_not(None).label("has_column"),
         )
         count = 0
+        total = self._expected([self.ledger.table])
         for page in pages_of(self.engine, query, (columns.backend, columns.key)):
             entries = (
                 Entry(
@@ -242,7 +257,7 @@ class Survey:
             )
             snapshot.add_entries(entry for entry in entries if self.chosen.is_chosen(entry.storage))
             count += len(page)
-            self.progress("ledger", count, None)
+            self.progress("ledger", count, total)
 
     def entries_of(self, keys: Collection[ObjectRef]) -> dict[ObjectRef, Entry]:
         """Return what the ledger says of *keys*, under any name of their storages, in one query for 1,000."""

@@ -249,6 +249,7 @@ class _Sweep:
         self._positions = Positions(survey.engine, survey.ledger, "sweep")
         self._reached: dict[str, str | None] = {}
         """The last key that was listed in each storage; None at its end."""
+        self._expected: int | None = None
         self._reserve = 0.0
         """Seconds that it takes to read the rows once more."""
         self._nested_places: set[tuple[str, str]] = set()
@@ -264,6 +265,7 @@ class _Sweep:
         if not self._ground.file_columns.is_complete:
             self.report.withheld[""] = self._ground.file_columns.reason
         self._survey.read_ledger(self._snapshot, State.LIVE)
+        self._expected = self._snapshot.expected_objects()
         for name, backend in sorted(self._survey.chosen.backends(), key=self._is_begun, reverse=True):
             if why := self._ground.why_not(name):
                 self.report.withheld[name] = why
@@ -295,7 +297,7 @@ class _Sweep:
         for page in listing_pages(backend, after=self._positions.of(name) if goes_on else None):
             started = time.monotonic()
             self._suspect([ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page])
-            self._survey.progress("objects", self.report.listed, None)
+            self._survey.progress("objects", self.report.listed, self._expected)
             self._slow_down(len(page), started)
             if goes_on and self._limit.is_over(reserve=self._reserve):
                 self._reached[name] = page[-1].key
