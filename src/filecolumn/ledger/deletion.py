@@ -1,7 +1,8 @@
 """Deletes objects after a commit, and records in the ledger what became of each; never raises.
 
 The delete comes first, outside any transaction, and is repeated until the ledger has it as GONE:
-whoever is killed in between leaves work that another finishes.
+whoever is killed in between leaves work that another finishes.  With what it records it lets the ledger
+forget a few keys that were GONE for their time.
 """
 
 from __future__ import annotations

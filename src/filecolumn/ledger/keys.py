@@ -1,9 +1,9 @@
-"""Statements for many keys, which find each entry by the primary key, on every database and whatever it was told of.
+"""Statements for many keys that find each entry by the primary key, whatever statistics the database has.
 
-A database that has no statistics of the ledger yet takes the keys of a storage for few: for a list of keys
-PostgreSQL and MariaDB read all entries of the storage then, and MariaDB locks them.  So both are given pairs to
-be looked up one by one, PostgreSQL by LATERAL, MariaDB by a STRAIGHT_JOIN, and changes come as one statement
-with many sets of parameters.
+Without statistics of the ledger a database expects few entries of a storage.  For a list of keys PostgreSQL
+and MariaDB then read all entries of the storage, and MariaDB locks them.  So both are given pairs to look up one
+by one, PostgreSQL by LATERAL and MariaDB by STRAIGHT_JOIN, and a change is one statement with many sets of
+parameters.
 """
 
 from __future__ import annotations

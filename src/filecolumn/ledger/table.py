@@ -45,6 +45,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
 from filecolumn.backends.registry import ObjectRef, names_of
+from filecolumn.ledger.one_of import is_one_of
 
 __all__ = (
     "CLOCK",
@@ -144,7 +145,10 @@ def keys_in(ledger: Ledger, refs: Iterable[ObjectRef]) -> ColumnElement[bool]:
     columns = ledger.table.c
     return or_(
         false(),
-        *(and_(columns.backend == name, columns.key.in_(keys)) for name, keys in _by_name(refs).items()),
+        *(
+            and_(columns.backend == name, is_one_of(columns.key, keys))
+            for name, keys in _by_name(refs).items()
+        ),
     )
 
 
@@ -154,11 +158,7 @@ def keys_bound(ledger: Ledger, refs: Sized) -> ColumnElement[bool]:
     It is another statement for one key than for several, of which SQLAlchemy writes each into the SQL.
     """
     columns = ledger.table.c
-    is_key = (
-        columns.key == bindparam("at_keys")
-        if len(refs) == 1
-        else columns.key.in_(bindparam("at_keys", expanding=True))
-    )
+    is_key = columns.key == bindparam("at_keys") if len(refs) == 1 else is_one_of(columns.key, "at_keys")
     return and_(columns.backend == bindparam("at_backend"), is_key)
 
 

@@ -41,6 +41,7 @@ from filecolumn.maintenance.positions import Positions, TimeLimit
 from filecolumn.maintenance.required import Models, require_all
 from filecolumn.maintenance.snapshot import Entry, ListedObject, ReferencedFile, Snapshot
 from filecolumn.maintenance.survey import (
+    PAGE,
     UNREACHABLE,
     ChosenStorages,
     Progress,
@@ -335,7 +336,7 @@ class _Check:
             )
             self._listed += len(page)
             self._survey.progress("objects", self._listed, self._expected)
-            if goes_on and self._limit.is_over():
+            if goes_on and len(page) == PAGE and self._limit.is_over():
                 behind = page[-1].key
                 break
         self._reached[name] = behind

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
-from sqlalchemy import ColumnElement, Connection, Engine, MetaData, and_, func, select, true
+from sqlalchemy import Connection, Engine, MetaData, case, func, select
 
 from filecolumn.ledger.columns import ColumnName
-from filecolumn.ledger.table import Ledger, State, now_ms, time_of
+from filecolumn.ledger.table import Ledger, State, time_of
 from filecolumn.ledger.transitions import WITHHELD, speaking
 from filecolumn.maintenance.ground import read_name, survey_ground
 from filecolumn.maintenance.required import (
@@ -19,7 +20,7 @@ from filecolumn.maintenance.required import (
     unregistered_in_ledger,
 )
 from filecolumn.maintenance.triggers import missing_triggers
-from filecolumn.maintenance.unreferenced import by_column
+from filecolumn.maintenance.unreferenced import slices
 
 __all__ = ("STUCK", "ColumnStatus", "StatusReport", "status")
 
@@ -93,95 +94,104 @@ def status(engine: Engine, *models: Models, storages: Collection[str] | None = N
     """
     ledger, metadatas = require_tables(engine, models)
     with speaking(ledger), engine.connect() as connection:
-        is_chosen = true() if storages is None else _is_in(connection, ledger, storages)
-        by_storage = _by_storage(connection, ledger, is_chosen)
+        names = None if storages is None else ledger_names(connection, ledger, storages)
+        now = time_of(connection)
+        groups = _read_groups(connection, ledger, now)
+        chosen = [group for group in groups if names is None or group.backend in names]
+        doomed = [group for group in chosen if group.state == State.DOOMED]
+        by_storage = _by_storage(chosen)
         return StatusReport(
             live=_total(by_storage, State.LIVE),
             doomed=_total(by_storage, State.DOOMED),
             gone=_total(by_storage, State.GONE),
+            due=sum(group.due for group in doomed),
+            forgettable=sum(group.due for group in chosen if group.state == State.GONE),
+            oldest_due_seconds=max((now - group.first_due for group in doomed if group.due), default=0)
+            / 1000,
             by_storage=by_storage,
-            **_due(connection, ledger, is_chosen),
-            **_troubled(connection, ledger, is_chosen),
-            **_ground(connection, engine, ledger, metadatas),
+            retried=sum(group.retried for group in doomed),
+            most_attempts=max((group.most_attempts for group in doomed), default=0),
+            stuck=sum(group.stuck for group in doomed),
+            restored=sum(group.with_note for group in chosen if group.state == State.LIVE),
+            quarantined=sum(group.noted for group in doomed),
+            withheld=_withheld(doomed),
+            **_ground(connection, engine, ledger, metadatas, groups),
         )
 
 
-def _is_in(connection: Connection, ledger: Ledger, chosen: Collection[str]) -> ColumnElement[bool]:
-    """Match the keys of the chosen storages, under each name that they have in the ledger."""
-    return ledger.table.c.backend.in_(ledger_names(connection, ledger, chosen))
+class _Group(NamedTuple):
+    """Numbers of keys that the ledger has alike."""
+
+    backend: str
+    state: int
+    held_in: str | None
+    withheld: str | None
+    """Why they are not deleted, if they are not because of a doubt."""
+    number: int
+    size: int
+    """Bytes of all of them."""
+    noted: int
+    """Found without a row."""
+    noted_size: int
+    noted_since: int | None
+    due: int
+    first_due: int
+    """When the first of them was, or will be, due; 0 if none ever is."""
+    retried: int
+    stuck: int
+    most_attempts: int
+    with_note: int
+    """With something said of them."""
 
 
-def _by_storage(
-    connection: Connection, ledger: Ledger, is_chosen: ColumnElement[bool]
-) -> dict[str, dict[str, int]]:
+def _read_groups(connection: Connection, ledger: Ledger, now: int) -> list[_Group]:
+    """Return what the ledger says of all keys, read once; *now* is the database's time, in milliseconds."""
     columns = ledger.table.c
-    query = (
-        select(columns.backend, columns.state, func.count())
-        .where(is_chosen)
-        .group_by(columns.backend, columns.state)
-    )
-    found: dict[str, dict[str, int]] = {}
-    for backend, state, count in connection.execute(query):
-        found.setdefault(backend, {})[_name(state)] = count
+    noted = columns.unreferenced_since
+    is_withheld = (columns.state == State.DOOMED.value) & columns.last_error.startswith(WITHHELD)
+    withheld = case((is_withheld, columns.last_error)).label("withheld")
+    query = select(
+        columns.backend,
+        columns.state,
+        columns.held_in,
+        withheld,
+        func.count(),
+        func.coalesce(func.sum(columns.size), 0),
+        func.count(noted),
+        func.coalesce(func.sum(case((noted.is_not(None), columns.size))), 0),
+        func.min(noted),
+        func.count(case((columns.due_at <= now, 1))),
+        func.coalesce(func.min(columns.due_at), 0),
+        func.count(case((columns.attempts > 0, 1))),
+        func.count(case((columns.attempts >= STUCK, 1))),
+        func.max(columns.attempts),
+        func.count(columns.last_error),
+    ).group_by(columns.backend, columns.state, columns.held_in, withheld)
+    found: list[_Group] = []
+    for part in slices(connection, ledger):
+        # sums are decimals on some databases
+        found += (
+            _Group._make((*row[:5], int(row[5]), row[6], int(row[7]), *row[8:]))
+            for row in connection.execute(query.where(part))
+        )
+        connection.rollback()
     return found
 
 
-class _Due(TypedDict):
-    due: int
-    oldest_due_seconds: float
-    forgettable: int
+def _by_storage(groups: Iterable[_Group]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for group in sorted(groups, key=lambda group: (group.backend, group.state)):
+        counts = found.setdefault(group.backend, {})
+        counts[_name(group.state)] = counts.get(_name(group.state), 0) + group.number
+    return found
 
 
-def _due(connection: Connection, ledger: Ledger, is_chosen: ColumnElement[bool]) -> _Due:
-    """Return what the next drain would do, and for how long it has been due."""
-    columns = ledger.table.c
-    is_due = and_(ledger.is_waiting, columns.due_at <= now_ms(), is_chosen)
-    waiting = select(func.count(), func.min(columns.due_at)).where(
-        is_due, columns.state == State.DOOMED.value
-    )
-    due, oldest = connection.execute(waiting).one()
-    forgettable = select(func.count()).where(is_due, columns.state == State.GONE.value)
-    return _Due(
-        due=due,
-        oldest_due_seconds=0.0 if oldest is None else max(time_of(connection) - oldest, 0) / 1000,
-        forgettable=connection.scalar(forgettable) or 0,
-    )
-
-
-class _Troubled(TypedDict):
-    retried: int
-    most_attempts: int
-    stuck: int
-    restored: int
-    quarantined: int
-    withheld: Mapping[str, int]
-
-
-def _troubled(connection: Connection, ledger: Ledger, is_chosen: ColumnElement[bool]) -> _Troubled:
-    """Return the keys that were refused, withheld, quarantined, or restored."""
-    columns = ledger.table.c
-
-    def count(*conditions: ColumnElement[bool]) -> int:
-        return connection.scalar(select(func.count()).where(*conditions)) or 0
-
-    doomed = and_(columns.state == State.DOOMED.value, is_chosen)
-    refused = select(func.count(), func.max(columns.attempts)).where(doomed, columns.attempts > 0)
-    withheld = (
-        select(columns.last_error, func.count())
-        .where(doomed, columns.last_error.startswith(WITHHELD))
-        .group_by(columns.last_error)
-    )
-    retried, most_attempts = connection.execute(refused).one()
-    return _Troubled(
-        retried=retried,
-        most_attempts=most_attempts or 0,
-        stuck=count(doomed, columns.attempts >= STUCK),
-        restored=count(columns.state == State.LIVE.value, columns.last_error.is_not(None), is_chosen),
-        quarantined=count(doomed, columns.unreferenced_since.is_not(None)),
-        withheld={
-            note.removeprefix(WITHHELD): number for note, number in connection.execute(withheld) if note
-        },
-    )
+def _withheld(groups: Iterable[_Group]) -> dict[str, int]:
+    found = Counter[str]()
+    for group in groups:
+        if group.withheld is not None:
+            found[group.withheld.removeprefix(WITHHELD)] += group.number
+    return dict(found)
 
 
 class _GroundFacts(TypedDict):
@@ -192,7 +202,11 @@ class _GroundFacts(TypedDict):
 
 
 def _ground(
-    connection: Connection, engine: Engine, ledger: Ledger, metadatas: Sequence[MetaData]
+    connection: Connection,
+    engine: Engine,
+    ledger: Ledger,
+    metadatas: Sequence[MetaData],
+    groups: Iterable[_Group],
 ) -> _GroundFacts:
     ground = survey_ground(engine, ledger, metadatas, register=False)
     names = {each.id: each.name for each in ground.file_columns.recorded}
@@ -204,7 +218,7 @@ def _ground(
     doubts = {name: ground.why_not(name) for name in ground.standings}
     doubts |= dict.fromkeys(unregistered_in_ledger(engine, ledger), "it is not registered in this process")
     return _GroundFacts(
-        by_column=_by_column(connection, ledger, names, hidden),
+        by_column=_by_column(groups, names, hidden),
         places={name: why for name, why in doubts.items() if why},
         hidden=dict(ground.file_columns.hidden),
         missing_triggers=missing_triggers(connection, metadatas),
@@ -212,22 +226,24 @@ def _ground(
 
 
 def _by_column(
-    connection: Connection,
-    ledger: Ledger,
+    groups: Iterable[_Group],
     names: Mapping[str, ColumnName],
     hidden: Collection[ColumnName],
 ) -> dict[str, ColumnStatus]:
     counts: dict[str, ColumnStatus] = {}
-    for held_in, live, size, noted, noted_size, since in connection.execute(by_column(ledger)):
-        name = str(names.get(held_in, ""))
+    for group in sorted(groups, key=lambda group: group.held_in or ""):
+        if group.state != State.LIVE:
+            continue
+        column = None if group.held_in is None else names.get(group.held_in)
+        name = str(column or "")
         found = ColumnStatus(
-            live=live,
-            live_bytes=int(size or 0),
-            unreferenced=noted,
-            unreferenced_bytes=int(noted_size or 0),
-            unreferenced_since=None if since is None else since / 1000,
+            live=group.number,
+            live_bytes=group.size,
+            unreferenced=group.noted,
+            unreferenced_bytes=group.noted_size,
+            unreferenced_since=None if group.noted_since is None else group.noted_since / 1000,
             # the keys of a column that was forgotten are judged, those of older releases are not
-            is_judged=held_in is not None and names.get(held_in) not in hidden,
+            is_judged=group.held_in is not None and column not in hidden,
         )
         counts[name] = found if name not in counts else _sum(counts[name], found)
     return counts

@@ -11,17 +11,13 @@ from typing import Any
 
 from sqlalchemy import (
     Column,
-    ColumnElement,
+    Connection,
     Engine,
     MetaData,
     Row,
     Select,
     Table,
-    and_,
-    literal,
-    or_,
     select,
-    tuple_,
 )
 
 from filecolumn.backends.base import Stat, StorageBackend
@@ -422,25 +418,8 @@ def pages_of(
             yield page
         if len(page) < PAGE:
             return
-        last = [page[-1][position] for position in positions]
-        after = _after_in_steps if engine.dialect.name in {"mysql", "mariadb"} else _after
-        page_query = ordered.where(after(keys, last))
-
-
-def _after(keys: Sequence[Column[Any]], last: Sequence[object]) -> ColumnElement[bool]:
-    """Match the rows behind *last*, as SQLite and PostgreSQL find them in an index."""
-    if len(keys) == 1:
-        return keys[0] > last[0]
-    values = (literal(value, key.type) for key, value in zip(keys, last, strict=True))
-    return tuple_(*keys) > tuple_(*values)
-
-
-def _after_in_steps(keys: Sequence[Column[Any]], last: Sequence[object]) -> ColumnElement[bool]:
-    """Match the rows behind *last*, as MariaDB and MySQL find them in an index."""
-    key, value = keys[0], last[0]
-    if len(keys) == 1:
-        return key > value
-    return or_(key > value, and_(key == value, _after_in_steps(keys[1:], last[1:])))
+        last = tuple(page[-1][position] for position in positions)
+        page_query = ordered.where(rows.rows_behind(keys, last, engine.dialect))
 
 
 def _streamed(engine: Engine, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:

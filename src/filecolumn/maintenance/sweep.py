@@ -150,8 +150,8 @@ def sweep(
     """
     limit = TimeLimit(max_seconds)
     ledger, metadatas = require_all(engine, models, chosen=storages)
-    if ledger is None and grace < MAX_ATTACH_AGE:
-        raise ValueError(f"without a ledger the grace must be {MAX_ATTACH_AGE:g} seconds or more")
+    if ledger is None:
+        _refuse_short(grace)
     with nullcontext() if ledger is None else speaking(ledger):
         ground = survey_ground(engine, ledger, metadatas, register=not dry_run)
     chosen = ChosenStorages(storages)
@@ -161,18 +161,13 @@ def sweep(
     rules = _Rules(started - grace, at_least_retention(quarantine), unreferenced, force)
     with Snapshot() as snapshot, KeyLookup(progress) as lookup:
         run = _Sweep(survey, snapshot, lookup, ground, rules, rate, limit)
-        run.look()
-        if dry_run:
-            run.count_pending()
-        else:
-            run.refuse_too_many()
-            run.claim()
-            if chosen.is_complete and ground.file_columns.is_complete:
-                conclude_pass(survey, snapshot, started)
-            run.note_positions()
-        if run.report.is_complete:
-            run.clear_unfinished(dry_run=dry_run)
+        run.work(started, dry_run=dry_run)
     return run.report
+
+
+def _refuse_short(grace: float) -> None:
+    if grace < MAX_ATTACH_AGE:
+        raise ValueError(f"without a ledger the grace must be {MAX_ATTACH_AGE:g} seconds or more")
 
 
 def at_least_retention(quarantine: float) -> float:
@@ -255,6 +250,20 @@ class _Sweep:
         self._nested_places: set[tuple[str, str]] = set()
         self.report: SweepReport = SweepReport()
 
+    def work(self, started: float, *, dry_run: bool) -> None:
+        """Find suspects, and claim them unless it is a dry run; it began at *started*, by the database's clock."""
+        self.look()
+        if dry_run:
+            self.count_pending()
+        else:
+            self.refuse_too_many()
+            self.claim()
+            if self._survey.chosen.is_complete and self._ground.file_columns.is_complete:
+                conclude_pass(self._survey, self._snapshot, started)
+            self._positions.note(self._reached)
+        if self.report.is_complete:
+            self.clear_unfinished(dry_run=dry_run)
+
     def look(self) -> None:
         """Find suspects: what no row referred to when it was looked at."""
         began = self._limit.elapsed
@@ -299,15 +308,11 @@ class _Sweep:
             self._suspect([ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page])
             self._survey.progress("objects", self.report.listed, self._expected)
             self._slow_down(len(page), started)
-            if goes_on and self._limit.is_over(reserve=self._reserve):
+            if goes_on and len(page) == PAGE and self._limit.is_over(reserve=self._reserve):
                 self._reached[name] = page[-1].key
                 self.report.is_complete = False
                 return
         self._reached[name] = None
-
-    def note_positions(self) -> None:
-        """Note where the next run goes on."""
-        self._positions.note(self._reached)
 
     def _leave_out(self, name: str, error: Exception) -> None:
         """Conclude nothing about the objects of a storage that does not answer, and go on with the others."""

@@ -25,6 +25,7 @@ __all__ = (
     "conclude_pass",
     "count_unreferenced",
     "note_found_again",
+    "slices",
     "unreferenced_since",
 )
 
@@ -103,7 +104,7 @@ def by_column(ledger: Ledger) -> Select[*tuple[Any, ...]]:
 def _counts(connection: Connection, ledger: Ledger, ground: Ground) -> Iterator[ColumnCount]:
     names: dict[str | None, ColumnName] = {each.id: each.name for each in ground.file_columns.recorded}
     sums: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
-    for part in _slices(connection, ledger):
+    for part in slices(connection, ledger):
         for row in connection.execute(by_column(ledger).where(part)):
             sums[row.held_in].update(
                 live=row[1], live_bytes=int(row[2]), noted=row[3], noted_bytes=int(row[4])
@@ -126,7 +127,7 @@ def _counts(connection: Connection, ledger: Ledger, ground: Ground) -> Iterator[
         )
 
 
-def _slices(connection: Connection, ledger: Ledger) -> Iterator[ColumnElement[bool]]:
+def slices(connection: Connection, ledger: Ledger) -> Iterator[ColumnElement[bool]]:
     """Yield conditions for all entries: on SQLite for some at a time, so that no reader holds up a writer for long."""
     if connection.dialect.name != "sqlite":
         yield true()

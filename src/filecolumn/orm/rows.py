@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,8 +19,10 @@ from sqlalchemy import (
     and_,
     bindparam,
     false,
+    literal,
     or_,
     select,
+    tuple_,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapper
@@ -28,6 +31,7 @@ from sqlalchemy.orm.state import InstanceState
 from filecolumn.backends.streams import batches
 from filecolumn.files.file import FileObject
 from filecolumn.ledger.locks import lock_sqlite_by
+from filecolumn.ledger.one_of import is_one_of
 from filecolumn.ledger.table import Ledger
 from filecolumn.orm.attributes import FileAttribute, files_in, row_attributes
 from filecolumn.orm.references import raw_text
@@ -41,6 +45,7 @@ __all__ = (
     "bind_identities",
     "key_bound",
     "lock",
+    "rows_behind",
     "rows_for_update",
     "rows_in",
 )
@@ -69,6 +74,10 @@ class RowValues:
 
 
 BATCH = 500
+"""Rows that one statement asks for, at most: SQLite takes no condition of 1,000 alternatives."""
+
+Identity = tuple[object, ...]
+"""The values of a key, in the order of its columns."""
 
 
 def rows_for_update(
@@ -176,23 +185,60 @@ def _selected(mapper: Mapper[object], attributes: Sequence[FileAttribute], diale
     return selected.with_for_update()
 
 
-def rows_in(
-    primary_key: Sequence[ColumnElement[object]], identities: Sequence[tuple[object, ...]]
-) -> ColumnElement[bool]:
-    """Return the condition that a key, of one or several columns, is one of *identities*."""
+def rows_in(primary_key: Sequence[ColumnElement[Any]], identities: Sequence[Identity]) -> ColumnElement[bool]:
+    """Return the condition that a key, of one or several columns, is one of *identities*, `BATCH` at most.
+
+    Every database finds the rows by the key's index, also in a table that nobody has analysed.
+    """
     if len(primary_key) == 1:
         return primary_key[0].in_([identity[0] for identity in identities])
     # not `(a, b) IN (...)`, for which SQLite reads the whole table
+    # nor several values of a column between others: PostgreSQL may search by those others only
+    groups = min((_grouped(identities, at) for at in (len(primary_key) - 1, 0)), key=len)
     return or_(
         false(),
         *(
-            and_(*(column == value for column, value in zip(primary_key, identity, strict=True)))
-            for identity in identities
+            and_(*(_is_among(column, values) for column, values in zip(primary_key, group, strict=True)))
+            for group in groups
         ),
     )
 
 
-Identity = tuple[object, ...]
+def _grouped(identities: Iterable[Identity], at: int) -> list[Sequence[Sequence[object]]]:
+    """Return, for each group of identities that differ in the column *at* only, the values of each column."""
+    groups: defaultdict[Identity, list[object]] = defaultdict(list)
+    for identity in identities:
+        # no list has NULL
+        is_alone = any(value is None for value in identity)
+        groups[identity if is_alone else (*identity[:at], ..., *identity[at + 1 :])].append(identity[at])
+    return [
+        [values if number == at else [value] for number, value in enumerate(shared)]
+        for shared, values in groups.items()
+    ]
+
+
+def _is_among(column: ColumnElement[Any], values: Sequence[object]) -> ColumnElement[bool]:
+    return column == values[0] if len(values) == 1 else is_one_of(column, values)
+
+
+def rows_behind(
+    primary_key: Sequence[ColumnElement[Any]], identity: Identity, dialect: Dialect
+) -> ColumnElement[bool]:
+    """Return the condition that a key comes after *identity* in the order of its columns, as its index finds it."""
+    if len(primary_key) == 1:
+        return primary_key[0] > identity[0]
+    if dialect.name in {"mysql", "mariadb"}:
+        return _behind_in_steps(primary_key, identity)
+    values = (literal(value, column.type) for column, value in zip(primary_key, identity, strict=True))
+    return tuple_(*primary_key) > tuple_(*values)
+
+
+def _behind_in_steps(primary_key: Sequence[ColumnElement[Any]], identity: Identity) -> ColumnElement[bool]:
+    """Return the condition in the only words of which MariaDB and MySQL make a range of the index."""
+    column, value = primary_key[0], identity[0]
+    if len(primary_key) == 1:
+        return column > value
+    return or_(column > value, and_(column == value, _behind_in_steps(primary_key[1:], identity[1:])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
