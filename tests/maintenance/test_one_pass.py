@@ -143,7 +143,6 @@ def test_what_moves_to_a_page_that_was_read_is_found_all_the_same(
     ids=["a column named rowid", "without row ids", "all names taken"],
 )
 def test_rows_of_any_table_are_read_in_pages(database: World, storage: StorageBackend, table: str) -> None:
-    database.sql("DROP TABLE items")
     database.sql("DROP TABLE documents")
     database.sql(table)
     first = "a, " if "a TEXT" in table else ""

@@ -78,7 +78,6 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    tuple_,
     update,
 )
 from sqlalchemy import (
@@ -632,18 +631,20 @@ def _pages_of_due(
     """Yield what is due by its index, in which SQLite has the row ids as well: many keys are due at one time."""
     due_at, row_id = ledger.table.c.due_at, literal_column("rowid", Integer)
     ordered = query.add_columns(row_id).order_by(row_id)
-    left = most
-    while left is None or left > 0:
-        size = BATCH if left is None else min(left, BATCH)
-        page = connection.execute(ordered.limit(size)).all()
+    left = BATCH if most is None else most
+
+    def read(*behind: ColumnElement[bool]) -> Sequence[Row[*tuple[Any, ...]]]:
+        page = connection.execute(ordered.where(*behind).limit(min(left, BATCH))).all()
         connection.rollback()
-        if page:
-            yield page
-        if len(page) < size:
-            return
-        left = None if left is None else left - size
-        ordered = query.add_columns(row_id).order_by(row_id)
-        ordered = ordered.where(tuple_(due_at, row_id) > tuple_(page[-1].due_at, page[-1][-1]))
+        return page
+
+    page = read()
+    while page:
+        yield page
+        left -= 0 if most is None else len(page)
+        last = page[-1]
+        # not as one row value, of which SQLite looks up the first part only
+        page = read(due_at == last.due_at, row_id > last[-1]) or read(due_at > last.due_at)
 
 
 def claim(
