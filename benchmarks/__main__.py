@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import applications, calls, contenders, report
-from benchmarks.budgets import BUDGETS, OURS, Outcome, judge
+from benchmarks.budgets import BUDGETS, OURS, Budget, Outcome, judge
 from benchmarks.measuring import Measure, Size
 from benchmarks.places import UnavailableError
 from benchmarks.runner import Taken, in_turn, processes
@@ -110,6 +110,12 @@ class Run:
 NAMES = (*SUBJECTS, *FIGURES)
 
 
+def takes_a_minute(budget: Budget) -> bool:
+    """Return whether a `--quick` run without names has the budget's measure."""
+    subject, _, _ = budget.measure.partition("/")
+    return subject not in SUBJECTS or SUBJECTS[subject].quick
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("subject", nargs="*", help=f"of {', '.join(NAMES)}; all if none is named")
@@ -156,7 +162,8 @@ def main() -> int:
         return 0
     only = [f"*{pattern}*" for pattern in arguments.only]
     if arguments.size is QUICK and not (only or arguments.subject):
-        only = [name for budget in BUDGETS for name in (budget.measure, budget.of)]
+        budgets = [budget for budget in BUDGETS if takes_a_minute(budget)]
+        only = [name for budget in budgets for name in (budget.measure, budget.of)]
     run = Run(arguments.size, only, arguments.average)
     return _run(run, arguments.subject or NAMES, arguments.json, check=arguments.check)
 

@@ -1,4 +1,4 @@
-"""What each measure may cost: ratios of medians within one run, never absolute times but for growth.
+"""What each measure may cost: ratios of medians within one run; absolute where somebody waits.
 
 One line is one promise; `--check` fails where one is broken.
 """
@@ -18,6 +18,16 @@ TEXT, JSON = "String column", "JSON column"
 IN_LITESTAR, BARE, STARLETTE = "filecolumn in Litestar", "Litestar, raw obstore", "Starlette FileResponse"
 STREAM = "Litestar Stream of our storage"
 WITHOUT = "without filecolumn"
+MAINTAINED = (
+    "sweep",
+    "check",
+    "sweep-orphans",
+    "check-rowless",
+    "sweep-rowless",
+    "status",
+    "drain-unchecked",
+    "drain",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +88,7 @@ _LISTS = (
     "reads/select-lists-3-core reads/select-lists-3-orm reads/select-lists-20-core reads/select-lists-20-orm"
 )
 _REQUESTS = {"reference": "", "kind": "value", "metric": "requests", "unit": "a file"}
+_FIGURE: dict[str, Any] = {"reference": "", "kind": "value"}
 _MICROSECONDS = {"kind": "added", "scale": 1e6, "unit": "us"}
 
 BUDGETS: tuple[Budget, ...] = (
@@ -140,6 +151,34 @@ BUDGETS: tuple[Budget, ...] = (
         metric="wall",
         scale=1e3,
         unit="ms",
+    ),
+    # maintenance: what a key costs among four times as many; servers work as much as we do
+    *(
+        Budget(
+            measure=f"maintenance-{database}/{operation}-200000",
+            most=1.5,
+            reference=OURS,
+            of=f"maintenance-{database}/{operation}-50000",
+            metric=metric,
+        )
+        for database, metric in (("sqlite", "cpu"), ("postgresql", "all cpu"), ("mariadb", "all cpu"))
+        for operation in MAINTAINED
+    ),
+    *_against(
+        " ".join(
+            f"maintenance-beside/{journal}-{operation}"
+            for journal in ("delete", "wal")
+            for operation in ("sweep", "check", "drain", "drain-unchecked")
+        ),
+        100,
+        metric="longest ms",
+        **_FIGURE,
+        unit="ms",
+    ),
+    *(
+        Budget(measure=f"maintenance-million/{operation}", most=most, metric=metric, unit=unit, **_FIGURE)
+        for operation in ("sweep", "check", "drain")
+        for most, metric, unit in ((300, "wall s", "s"), (64, "growth MiB", "MiB"))
     ),
     # calls
     *(

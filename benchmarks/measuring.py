@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Sample = dict[str, float]
@@ -26,6 +27,21 @@ def sampled(items: int) -> Iterator[Sample]:
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         gc.unfreeze()
     sample |= {"cpu": cpu / items, "wall": wall / items, "items": items}
+
+
+def forget_peak() -> float:
+    """Let the peak of this process's memory begin anew; return the MiB that it has now, or 0 where none tells."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        return memory("VmRSS")
+    except OSError:
+        return 0.0
+
+
+def memory(name: str) -> float:
+    """Return a line of this process's status, such as VmHWM, in MiB."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +81,23 @@ class Measure:
     """How much it works on, as files in a commit."""
     fixed: bool = True
     """Whether `amount` belongs to the measure, so that only `--tiny` may make it smaller."""
+    quick: int = 0
+    """`amount` in a `--quick` run; 0 if that makes it smaller as it does others."""
+    rounds: int = 0
+    """Rounds at most, without a warm-up, for what takes long; 0 if there are as many as of others."""
+    limit: float = 300.0
+    """Seconds after which a contender's process is ended."""
     item: str = "file"
     """What one item of the measure is."""
     metrics: tuple[str, ...] = ("cpu", "wall")
     """The figures shown; the first is what budgets compare."""
     contenders: tuple[str, ...] | None = None
     """Those that take part, if not all that can."""
+
+    def amount_in(self, size: Size) -> int:
+        """Return how much it works on in a run of that size."""
+        if self.quick and size.shrink > 1:
+            return min(self.quick, size.amount(self.amount))
+        if self.fixed and size.shrink < 1000:
+            return self.amount
+        return size.amount(self.amount)

@@ -24,7 +24,7 @@ class Record:
 def model(name: str, kind: TypeEngine[Any] | None) -> type[Record]:
     """Return a model, in a metadata of its own, with a column `file` of type *kind*, or without one."""
     mappers = registry()
-    columns = [Column("id", Integer, primary_key=True), Column("title", String)]
+    columns = [Column("id", Integer, primary_key=True), Column("title", String(50))]
     if kind is not None:
         columns.append(Column("file", kind))
     class_ = type(name, (Record,), {})

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 MEMORY = "/dev/shm"
@@ -56,6 +56,37 @@ def postgresql(names: Sequence[str]) -> Iterator[tuple[Places, Around | None]]:
         finally:
             for number in range(len(names)):
                 _execute(url, f"DROP DATABASE filecolumn_benchmark_{os.getpid()}_{number} WITH (FORCE)")
+
+
+@contextmanager
+def mariadb(names: Sequence[str]) -> Iterator[tuple[Places, Around | None]]:
+    """Give each a database on the server that tests use, and a folder in memory."""
+    try:
+        from _pytest.outcomes import OutcomeException  # noqa: PLC0415 - both are only needed here
+
+        from tests.servers.databases import need_server  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise UnavailableError(f"{error.name} is not installed") from error
+    try:
+        url = need_server("mariadb").url
+    except (OutcomeException, ImportError) as error:
+        raise UnavailableError(str(error)) from error
+    names_of = {name: f"filecolumn_benchmark_{os.getpid()}_{number}" for number, name in enumerate(names)}
+    with _folder() as folder:
+        for database in names_of.values():
+            _execute(url, f"CREATE DATABASE {database}")
+        try:
+            yield (
+                {
+                    name: _beside_sqlite(folder, number)
+                    | {"url": _text(url.set(database=names_of[name]), "mariadb+pymysql"), "async_url": ""}
+                    for number, name in enumerate(names)
+                },
+                None,
+            )
+        finally:
+            for database in names_of.values():
+                _execute(url, f"DROP DATABASE {database}")
 
 
 @contextmanager
@@ -125,11 +156,11 @@ def _server() -> Iterator[str]:
         server.__exit__(None, None, None)
 
 
-def _execute(url: str, statement: str) -> None:
+def _execute(url: str | URL, statement: str) -> None:
+    made = make_url(url)
+    driver = made.drivername if made.drivername.startswith("mariadb") else "postgresql+psycopg"
     try:
-        engine = create_engine(
-            _text(make_url(url), "postgresql+psycopg"), isolation_level="AUTOCOMMIT", poolclass=NullPool
-        )
+        engine = create_engine(_text(made, driver), isolation_level="AUTOCOMMIT", poolclass=NullPool)
         with engine.connect() as connection:
             connection.exec_driver_sql(statement)
     except ImportError as error:

@@ -32,8 +32,8 @@ PACKAGES = (
     "Django",
     "fastapi-storages",
 )
-SCALES = {"cpu": 1e6, "wall": 1e6}
-UNITS = {"cpu": "cpu us", "wall": "wall us"}
+SCALES = {"cpu": 1e6, "wall": 1e6, "all cpu": 1e6}
+UNITS = {"cpu": "cpu us", "wall": "wall us", "all cpu": "all cpu us"}
 Average = Callable[[Sequence[float]], float]
 """Makes one figure of those of all rounds."""
 ANSI_ERASE = "\r\x1b[K"

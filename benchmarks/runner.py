@@ -9,14 +9,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.measuring import Measure, Sample, Size
 
-LIMIT = 300.0
-"""Seconds after which a contender's process is ended."""
+START_LIMIT = 300.0
+"""Seconds that a contender's process has to start."""
 
 
 class ContenderFailedError(Exception):
@@ -49,10 +49,10 @@ class Process:
         except BrokenPipeError:
             pass  # `receive` says why
 
-    def receive(self) -> dict[str, Any]:
+    def receive(self, seconds: float = START_LIMIT) -> dict[str, Any]:
         """Wait for the answer; ContenderFailedError if it says so, or none comes."""
         assert self._process.stdout is not None
-        limit = threading.Timer(LIMIT, self._process.kill)
+        limit = threading.Timer(seconds, self._process.kill)
         limit.start()
         line = self._process.stdout.readline()
         limit.cancel()
@@ -72,7 +72,9 @@ class Process:
         """End it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.close()
+        # what a process that has died did not read is still there
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -125,23 +127,29 @@ def in_turn(
 ) -> dict[str, Taken]:
     """Let each contender work once a round, each round beginning with another; the first is not counted.
 
+    A measure that names its rounds has no such first one.
+
     *around* is called before each run, and what it returns after it: figures of the whole run, seen from
     outside; they are divided by the items of the run.
     """
     taken = {process.name: Taken(failure=process.broken) for process in running}
-    amount = measure.amount if measure.fixed and size.shrink < 1000 else size.amount(measure.amount)
-    request = {"measure": measure.name, "times": size.repetitions(measure.usual), "amount": amount}
-    for turn in range(size.rounds + 1):
+    request = {
+        "measure": measure.name,
+        "times": size.repetitions(measure.usual),
+        "amount": measure.amount_in(size),
+    }
+    rounds = min(size.rounds, measure.rounds or size.rounds)
+    for turn in range(1 if measure.rounds else 0, rounds + 1):
         start = turn % len(running)
         for process in (*running[start:], *running[:start]):
             record = taken[process.name]
             if record.failure:
                 continue
-            told(f"round {turn} of {size.rounds}, {process.name}" if turn else f"warm-up, {process.name}")
+            told(f"round {turn} of {rounds}, {process.name}" if turn else f"warm-up, {process.name}")
             ended = around() if around else dict[str, float]
             try:
                 process.send(request)
-                sample: Sample = process.receive()["sample"]
+                sample: Sample = process.receive(measure.limit)["sample"]
             except ContenderFailedError as error:
                 record.failure = str(error)
                 continue

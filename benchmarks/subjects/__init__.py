@@ -9,7 +9,18 @@ from typing import Any
 
 from benchmarks import applications, contenders, places
 from benchmarks.measuring import Measure
-from benchmarks.subjects import flushes, growth, http, imports, large, latency, lists, reads, saves
+from benchmarks.subjects import (
+    flushes,
+    growth,
+    http,
+    imports,
+    large,
+    latency,
+    lists,
+    maintenance,
+    reads,
+    saves,
+)
 
 PlaceFactory = Callable[..., AbstractContextManager[tuple[places.Places, places.Around | None]]]
 
@@ -31,6 +42,8 @@ class Subject:
     place: PlaceFactory
     contenders: Callable[[], dict[str, type[Any]]] = _libraries
     """Those that may take part, by name."""
+    quick: bool = True
+    """Whether a `--quick` run has it that names nothing."""
 
     def taking_part(self, measure: Measure) -> list[str]:
         """Return the contenders of a measure."""
@@ -98,6 +111,33 @@ SUBJECTS: dict[str, Subject] = {
         place=places.sqlite,
     ),
     "sessions": Subject(title="Async sessions at a time", measures=saves.SESSIONS, place=places.sqlite),
+    **{
+        f"maintenance-{kind}": Subject(
+            title=f"Maintenance of many keys, {title}, never analysed",
+            measures=maintenance.MEASURES,
+            place=place,
+            contenders=lambda: maintenance.CONTENDERS,
+            quick=kind == "sqlite",
+        )
+        for kind, title, place in (
+            ("sqlite", "SQLite", places.sqlite),
+            ("postgresql", "PostgreSQL", places.postgresql),
+            ("mariadb", "MariaDB", places.mariadb),
+        )
+    },
+    "maintenance-beside": Subject(
+        title="A writer in another process beside maintenance, SQLite",
+        measures=maintenance.BESIDE,
+        place=places.sqlite,
+        contenders=lambda: maintenance.CONTENDERS,
+    ),
+    "maintenance-million": Subject(
+        title="Maintenance of a million keys, PostgreSQL with triggers, never analysed",
+        measures=maintenance.MILLION,
+        place=places.postgresql,
+        contenders=lambda: maintenance.CONTENDERS,
+        quick=False,
+    ),
 }
 
 

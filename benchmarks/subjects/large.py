@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from obstore.store import LocalStore
 
 from benchmarks.contenders.base import Place
-from benchmarks.measuring import Measure, Sample, sampled
+from benchmarks.measuring import Measure, Sample, forget_peak, memory, sampled
 
 MIB = 1024 * 1024
 
@@ -86,27 +86,12 @@ def down(contender: Raw, _times: int, megabytes: int) -> Sample:
 
 
 def _measured(work: Callable[[], object], megabytes: int) -> Sample:
-    before = _forget_peak()
+    before = forget_peak()
     with sampled(megabytes) as sample:
         work()
     if before:
-        sample["growth MiB"] = _status("VmHWM") - before
+        sample["growth MiB"] = memory("VmHWM") - before
     return sample
-
-
-def _forget_peak() -> float:
-    """Let the peak of this process's memory begin anew; return what it has now, or 0 where none tells."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        return _status("VmRSS")
-    except OSError:
-        return 0.0
-
-
-def _status(name: str) -> float:
-    """Return a line of this process's status, in MiB."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
 
 def _read(source: Path, seen: Callable[[bytes], object]) -> Iterator[bytes]:

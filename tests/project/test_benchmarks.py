@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import filecolumn
-from benchmarks.__main__ import FIGURES, TINY
+from benchmarks.__main__ import FIGURES, NORMAL, TINY, takes_a_minute
+from benchmarks.__main__ import QUICK as QUICK_SIZE
 from benchmarks.budgets import BUDGETS, judge
 from benchmarks.contenders import find
 from benchmarks.contenders.floor import Floor
@@ -40,7 +41,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 QUICK = {"sqlite", "reads", "http"}
-MARKS = {"postgresql": pytest.mark.server}
+MARKS = dict.fromkeys(
+    ("postgresql", "maintenance-postgresql", "maintenance-mariadb", "maintenance-million"), pytest.mark.server
+)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +95,17 @@ def test_budgets_name_measures_that_there_are() -> None:
     there = {f"{name}/{measure.name}" for name, subject in SUBJECTS.items() for measure in subject.measures}
     there |= {"", *FIGURES}
     assert {budget.measure for budget in BUDGETS} | {budget.of for budget in BUDGETS} <= there
+
+
+def test_a_quick_run_has_fewer_keys_and_a_normal_one_all() -> None:
+    (measure,) = (m for m in SUBJECTS["maintenance-sqlite"].measures if m.name == "sweep-200000")
+    assert [measure.amount_in(size) for size in (NORMAL, QUICK_SIZE, TINY)] == [200_000, 2_000, 2]
+
+
+def test_a_million_keys_are_no_part_of_a_quick_run() -> None:
+    quick = {budget.measure for budget in BUDGETS if takes_a_minute(budget)}
+    assert "maintenance-sqlite/sweep-200000" in quick
+    assert not {measure for measure in quick if measure.startswith("maintenance-million/")}
 
 
 def test_a_budget_compares_medians() -> None:

@@ -1,0 +1,1 @@
+"""Databases full of keys, what maintenance costs there, and a writer beside it."""
