@@ -22,11 +22,13 @@ from sqlalchemy import (
     String,
     Text,
     Update,
+    and_,
     bindparam,
     func,
     literal_column,
     select,
     true,
+    tuple_,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -34,10 +36,12 @@ from filecolumn.backends.registry import ObjectRef, names_of
 from filecolumn.backends.streams import batches
 from filecolumn.ledger.table import MAX_BACKEND, MAX_KEY_MYSQL, Ledger, keys_in
 
-__all__ = ("BATCH", "Lock", "change_keys", "select_keys")
+__all__ = ("BATCH", "Lock", "change_keys", "select_keys", "slices")
 
 BATCH = 1000
 """Keys in one statement."""
+SLICE = 10_000
+"""Entries that SQLite reads at once for a sum of all."""
 
 Lock = Literal["", "wait", "skip"]
 """Whether rows are locked until the transaction ends; with `skip` not those that others have locked."""
@@ -117,3 +121,18 @@ _IN_JSON: ColumnElement[str] = literal_column(
 
 def _locking(query: Select[*tuple[Any, ...]], lock: Lock) -> Select[*tuple[Any, ...]]:
     return query.with_for_update(skip_locked=lock == "skip") if lock else query
+
+
+def slices(connection: Connection, ledger: Ledger) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions for all entries: on SQLite for some at a time, so that no reader holds up a writer for long."""
+    if connection.dialect.name != "sqlite":
+        yield true()
+        return
+    columns = ledger.table.c
+    key = tuple_(columns.backend, columns.key)
+    ends = select(columns.backend, columns.key).order_by(columns.backend, columns.key).offset(SLICE).limit(1)
+    behind: ColumnElement[bool] = true()
+    while (end := connection.execute(ends.where(behind)).first()) is not None:
+        yield and_(behind, key <= tuple_(*end))
+        behind = key > tuple_(*end)
+    yield behind

@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.registry import storages
 from filecolumn.ledger.columns import ColumnName, RecordedColumn, recorded_columns, translated
+from filecolumn.ledger.keys import slices
 from filecolumn.ledger.marks import is_marked, why_shared
 from filecolumn.ledger.owner import Examiner, Standing, examined, raise_generation
 from filecolumn.ledger.table import Ledger
@@ -122,7 +123,8 @@ def survey_ground(
         standings = {each.key: examined(examiner, each, register=register) for each in storages.all()}
     with engine.connect() as connection:
         file_columns = find_file_columns(connection, ledger, metadatas)
-        newest = connection.scalar(select(func.max(ledger.table.c.created_at)))
+        newest = select(func.max(ledger.table.c.created_at))
+        parts = [connection.scalar(newest.where(part)) or 0 for part in slices(connection, ledger)]
     for backend in storages.all():
         standing = standings[backend.key]
         if not standing.mixed and (why := why_shared(backend)):
@@ -130,7 +132,7 @@ def survey_ground(
     # a database that was restored would catch up with what its storages have seen
     if register and not any(standing.withheld or standing.refused for standing in standings.values()):
         _raise_generation(engine, ledger)
-    return Ground(file_columns, standings, (newest or 0) / 1000)
+    return Ground(file_columns, standings, max(parts) / 1000)
 
 
 def _raise_generation(engine: Engine, ledger: Ledger) -> None:

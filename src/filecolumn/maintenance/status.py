@@ -10,6 +10,7 @@ from typing import NamedTuple, TypedDict
 from sqlalchemy import Connection, Engine, MetaData, case, func, select
 
 from filecolumn.ledger.columns import ColumnName
+from filecolumn.ledger.keys import slices
 from filecolumn.ledger.table import Ledger, State, time_of
 from filecolumn.ledger.transitions import WITHHELD, speaking
 from filecolumn.maintenance.ground import read_name, survey_ground
@@ -20,7 +21,6 @@ from filecolumn.maintenance.required import (
     unregistered_in_ledger,
 )
 from filecolumn.maintenance.triggers import missing_triggers
-from filecolumn.maintenance.unreferenced import slices
 
 __all__ = ("STUCK", "ColumnStatus", "StatusReport", "status")
 

@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, select, true, tuple_
+from sqlalchemy import Connection, Select, case, func, select
 
 from filecolumn.backends.registry import ObjectRef
 from filecolumn.ledger.columns import FLOOR, ColumnName, lift_floor
+from filecolumn.ledger.keys import slices
 from filecolumn.ledger.locks import insist
 from filecolumn.ledger.table import Ledger, State, read_meta
 from filecolumn.ledger.transitions import mark_shared, note_referenced
@@ -25,14 +26,11 @@ __all__ = (
     "conclude_pass",
     "count_unreferenced",
     "note_found_again",
-    "slices",
     "unreferenced_since",
 )
 
 ALLOWED = 10
 ALLOWED_SHARE = 0.01
-SLICE = 10_000
-"""Entries that are counted in one read on SQLite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +123,6 @@ def _counts(connection: Connection, ledger: Ledger, ground: Ground) -> Iterator[
             counted["noted_bytes"],
             is_empty=empty,
         )
-
-
-def slices(connection: Connection, ledger: Ledger) -> Iterator[ColumnElement[bool]]:
-    """Yield conditions for all entries: on SQLite for some at a time, so that no reader holds up a writer for long."""
-    if connection.dialect.name != "sqlite":
-        yield true()
-        return
-    columns = ledger.table.c
-    key = tuple_(columns.backend, columns.key)
-    ends = select(columns.backend, columns.key).order_by(columns.backend, columns.key).offset(SLICE).limit(1)
-    behind: ColumnElement[bool] = true()
-    while (end := connection.execute(ends.where(behind)).first()) is not None:
-        yield and_(behind, key <= tuple_(*end))
-        behind = key > tuple_(*end)
-    yield behind
 
 
 def unreferenced_since(
