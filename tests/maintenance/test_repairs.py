@@ -29,7 +29,7 @@ def lay_many(storage: StorageBackend, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"x")
-    make_old(*names)
+    make_old(*names, backend=storage.key)
 
 
 def put_rows(world: World, *names: str) -> None:
@@ -147,7 +147,7 @@ async def test_nothing_is_repaired_in_a_storage_that_is_lost_within_a_page(
         if key != "x/0007":
             return storage.stat(key)
         monkeypatch.setattr(lost, "list", fail)
-        fail()
+        return fail()
 
     def fail() -> NoReturn:
         raise OSError("the network is down")
