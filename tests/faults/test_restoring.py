@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from filecolumn import storages
 from filecolumn.backends.obstore import ObstoreBackend
+from filecolumn.backends.registry import ObjectRef
 from filecolumn.maintenance import check, drain
 from tests.faults.due import make_due
 from tests.scenarios.drivers import stored
@@ -100,9 +101,10 @@ def test_a_repair_does_not_restore_a_key_for_a_row_that_is_gone(
     delete(engine, 1)
     restore = check_module.restore
 
-    def restore_late(*given: Any) -> int:
+    def restore_late(*given: Any) -> list[ObjectRef]:
         delete(engine, 2)
-        return int(restore(*given))
+        restored: list[ObjectRef] = restore(*given)
+        return restored
 
     monkeypatch.setattr(check_module, "restore", restore_late)
     check(engine, Base, repair=True)

@@ -917,10 +917,14 @@ def adopt_live(engine: Engine, ledger: Ledger, refs: Sequence[ObjectRef]) -> lis
 
 def _insert_apart(engine: Engine, statement: Insert, refs: Sequence[ObjectRef]) -> list[ObjectRef]:
     """Insert entries and return their keys; one key that is taken undoes its batch, so each half is tried."""
-    rows = [{"backend": storages.name_in_ledger(backend), "key": key} for backend, key in refs]
+    if not refs:
+        return []
+    # a storage may have several names
+    named = dict.fromkeys((storages.name_in_ledger(backend), key) for backend, key in refs)
+    rows = [{"backend": backend, "key": key} for backend, key in named]
     if attempt(engine, lambda connection: connection.execute(statement, rows)):
         return list(refs)
-    if len(refs) <= 1:
+    if len(refs) == 1:
         return []
     middle = len(refs) // 2
     return [
@@ -931,38 +935,40 @@ def _insert_apart(engine: Engine, statement: Insert, refs: Sequence[ObjectRef]) 
 
 def doom_live(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef]) -> int:
     """Doom live keys that no row references; a drain looks again before it deletes. Return their number."""
-    return _doom_apart(engine, ledger, refs, State.LIVE)
+    return len(_doom_apart(engine, ledger, refs, State.LIVE))
 
 
-def doom_gone(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef], *, after: float = 0.0) -> int:
+def doom_gone(
+    engine: Engine, ledger: Ledger, refs: Collection[ObjectRef], *, after: float = 0.0
+) -> list[ObjectRef]:
     """Doom keys again whose objects came back, by an upload that arrived late; they are due *after* seconds.
 
-    Return their number.
+    Return those that were doomed, with the names of their storages in the ledger.
     """
     return _doom_apart(engine, ledger, refs, State.GONE, after=after)
 
 
 def _doom_apart(
     engine: Engine, ledger: Ledger, refs: Collection[ObjectRef], of: State, *, after: float = 0.0
-) -> int:
+) -> list[ObjectRef]:
     statement = update(ledger.table).values(
         state=State.DOOMED.value, checked=False, due_at=_in_seconds(after), attempts=0, last_error=None
     )
     return _update_apart(engine, ledger, statement, refs, of)
 
 
-def restore(engine: Engine, ledger: Ledger, listed: Sequence[DueKey]) -> int:
-    """Mark keys LIVE again that a row references, if they are as they were *listed*. Return their number."""
+def restore(engine: Engine, ledger: Ledger, listed: Sequence[DueKey]) -> list[ObjectRef]:
+    """Mark keys LIVE again that a row references, if they are as they were *listed*, and return those that were."""
     restored, _ = insist(engine, partial(restore_unchanged, ledger=ledger, listed=listed))
-    return len(restored)
+    return [each.ref for each in restored]
 
 
 def _update_apart(
     engine: Engine, ledger: Ledger, statement: Update, refs: Collection[ObjectRef], of: State
-) -> int:
-    """Run *statement* for the keys in the state *of*, and return their number; not for what others have locked."""
+) -> list[ObjectRef]:
+    """Run *statement* for the keys in the state *of*, and return them; not for what others have locked."""
     columns = ledger.table.c
-    changed = 0
+    changed: list[ObjectRef] = []
     for batch in batches(sorted(refs), BATCH):
         found: list[ObjectRef] = []
 
@@ -974,7 +980,7 @@ def _update_apart(
             change_keys(connection, ledger, found, statement.where(_is(ledger, of)))  # noqa: B023 - see above
 
         if attempt(engine, change):
-            changed += len(found)
+            changed += found
     return changed
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from filecolumn._threads import closing
 from filecolumn.backends.base import Stat, StorageBackend
-from filecolumn.backends.registry import ObjectRef, storages
+from filecolumn.backends.registry import ObjectRef, names_of, storages
 from filecolumn.content.digest import Meter
 from filecolumn.errors import (
     BackendMismatchError,
@@ -182,6 +182,10 @@ GRACE = 24 * 3600.0
 Problem = tuple[FindingKind, str]
 """What is wrong, and how it is said."""
 
+VERIFY_SHARE = 0.8
+"""Of the time for objects, the part in which those that are listed are verified."""
+LEAST_VERIFIED = 100
+"""Files that a run verifies however short its time is."""
 READ_LIMIT = 3600.0
 """Seconds that an event loop waits for the content of one object."""
 
@@ -208,8 +212,9 @@ def check(
     A storage that cannot be reached is a finding, and the check goes on with the others.
 
     After *max_seconds* no more is listed or verified: the run compares what it has seen, and the next one with
-    *max_seconds* goes on behind the last key; what rows and ledger say is compared in each run.  Storages that
-    do not list in order are listed to their end all the same, and without a ledger each run begins anew.
+    *max_seconds* goes on behind the last key, until each storage was looked at once; what rows and ledger say is
+    compared in each run.  A storage that does not list in order is listed to its end all the same, and without
+    a ledger each run begins anew.  Runs that verify and runs that do not go on each for themselves.
 
     BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
     not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
@@ -224,11 +229,11 @@ def check(
     with Snapshot() as snapshot, KeyLookup(progress) as lookup:
         run = _Check(survey, ground, snapshot, lookup, limit, grace=grace, verify=verify)
         repairer = Repairer(survey, ledger, ground, run.confirmer) if repair and ledger is not None else None
-        for finding in run.findings():
-            done = finding if repairer is None or run.is_lost(finding) else repairer.repair(finding)
-            run.report.add(done)
-            if on_finding is not None:
-                on_finding(done)
+        for page in run.findings():
+            for finding in page if repairer is None else repairer.repair(page):
+                run.report.add(finding)
+                if on_finding is not None:
+                    on_finding(finding)
         if repairer is not None:
             repairer.record_columns(snapshot)
             if chosen.is_complete and ground.file_columns.is_complete:
@@ -256,9 +261,9 @@ class _Check:
         self._snapshot = snapshot
         self._lookup = lookup
         self._limit = limit
-        self._positions = Positions(survey.engine, survey.ledger, "check")
-        self._reached: dict[str, str | None] = {}
-        """The last key that was compared in each storage; None at its end."""
+        self._positions = Positions(survey.engine, survey.ledger, "verify" if verify else "check")
+        self._reserve = 0.0
+        """Seconds to verify in what was listed."""
         self._verify = verify
         self.started: float = database_time(survey.engine)
         self.confirmer: Confirmer = Confirmer(survey, ground, lookup, self.started - grace)
@@ -266,15 +271,9 @@ class _Check:
         self._expected: int | None = None
         self.report: CheckReport = CheckReport()
 
-    def is_lost(self, finding: Finding) -> bool:
-        """Return whether the storage of a finding does not answer any more: nothing is repaired there."""
-        if finding.storage is None:
-            return False
-        return self.confirmer.is_lost(self._survey.chosen.name_of(finding.storage))
-
-    def findings(self) -> Iterator[Finding]:
-        """Yield what is wrong, as it is found."""
-        yield from self._about_the_whole()
+    def findings(self) -> Iterator[list[Finding]]:
+        """Yield what is wrong, in pages, as it is found."""
+        yield list(self._about_the_whole())
         yield from self._read()
         yield from self._in_storages()
         self._look_up_suspects()
@@ -302,28 +301,36 @@ class _Check:
                 detail = f"some triggers of {column} are missing: install them again"
                 yield Finding(kind=FindingKind.TRIGGERS, detail=detail)
 
-    def _read(self) -> Iterator[Finding]:
+    def _read(self) -> Iterator[list[Finding]]:
         """Read rows, ledger and storages, and yield what cannot be read of them."""
         for unreadable in self._survey.read_rows(self._snapshot):
-            yield from self.confirmer.unreadable(unreadable)
+            yield list(self.confirmer.unreadable(unreadable))
         self._ground.hide(self._survey)
         self._survey.read_ledger(self._snapshot)
         self._expected = self._snapshot.expected_objects()
-        for name, backend in sorted(self._survey.chosen.backends(), key=self._is_begun, reverse=True):
+        yield list(self._list_all())
+        self._snapshot.index()
+        self.report.files = self._snapshot.count("referenced")
+        self.report.entries = self._snapshot.count("entry")
+        self.report.objects = self._snapshot.count("listed")
+
+    def _list_all(self) -> Iterator[Finding]:
+        """List the storages whose turn it is, and yield those that cannot be reached."""
+        self._reserve = self._limit.left * VERIFY_SHARE if self._verify else 0.0
+        waiting = dict(self._survey.chosen.backends())
+        for name, backend in self._positions.turns(waiting.items(), self._limit, self._is_listing_over):
+            del waiting[name]
             try:
                 self._list(name, backend)
             except UNREACHABLE as error:
                 self._snapshot.forget_storage(name)
                 self._survey.chosen.leave_out([name])
                 yield _unreachable(name, said(error))
-        self._snapshot.index()
-        self.report.files = self._snapshot.count("referenced")
-        self.report.entries = self._snapshot.count("entry")
-        self.report.objects = self._snapshot.count("listed")
+        for name in waiting:
+            self._snapshot.leave_unlisted(name, before=None, behind="")
 
-    def _is_begun(self, named: tuple[str, StorageBackend]) -> bool:
-        """Return whether the run before ended within a storage: it comes first now."""
-        return self._positions.of(named[0]) is not None
+    def _is_listing_over(self) -> bool:
+        return self._limit.is_over(reserve=self._reserve)
 
     def _list(self, name: str, backend: StorageBackend) -> None:
         """Add what a storage lists; while there is time, where it lists in order."""
@@ -336,42 +343,55 @@ class _Check:
             )
             self._listed += len(page)
             self._survey.progress("objects", self._listed, self._expected)
-            if goes_on and len(page) == PAGE and self._limit.is_over():
+            if goes_on and len(page) == PAGE and self._is_listing_over():
                 behind = page[-1].key
                 break
-        self._reached[name] = behind
+        self._positions.reached[name] = behind
         self._snapshot.leave_unlisted(name, before=before, behind=behind)
 
     def note_positions(self) -> None:
         """Note where the next run goes on, and whether this one came to the end."""
-        self.report.is_complete = not any(self._reached.values())
-        self._positions.note(self._reached)
+        self.report.is_complete = self._positions.is_complete
+        for name in list(self._positions.reached):
+            if self.confirmer.is_lost(name):
+                del self._positions.reached[name]
+        self._positions.note()
 
-    def _in_storages(self) -> Iterator[Finding]:
+    def _in_storages(self) -> Iterator[list[Finding]]:
         """Yield the rows whose object is missing, another one, or another row's."""
+        if self._verify and self._limit.is_set:
+            # what there is no time for is listed by the next run once more
+            yield from self._in_contents()
         for name in ("missing", "size"):
             for page in self._snapshot.files(_QUERIES[name]):
-                yield from self.confirmer.unlike(page)
-                yield from self._lost()
+                yield [*self.confirmer.unlike(page), *self._lost()]
         for page in self._snapshot.files(_QUERIES["several"]):
-            yield from self.confirmer.shared(page)
-        if self._verify:
+            yield list(self.confirmer.shared(page))
+        if self._verify and not self._limit.is_set:
             yield from self._in_contents()
 
-    def _in_contents(self) -> Iterator[Finding]:
+    def _in_contents(self) -> Iterator[list[Finding]]:
         """Yield the rows whose object has other content, storage by storage, in the order of their keys."""
-        count, total = 0, self._snapshot.count("referenced")
-        for name in self._reached:
+        total = self._snapshot.count("referenced")
+        count = 0
+        for name in list(self._positions.reached):
             # where the listing began behind it, nothing before was listed
             begun = self._positions.of(name) if self._limit.is_set else None
+            turn = _Turn(self._limit, max(LEAST_VERIFIED - count, 1))
             for page in self._snapshot.files(_QUERIES["whole"], (name, begun or "")):
-                yield from self.confirmer.contents(page)
-                yield from self._lost()
-                count += len(page)
-                self._survey.progress("verified", count, total)
-                if self._limit.is_over():
-                    self._reached[name] = page[-1].key
+                yield [*self.confirmer.contents(turn.of(page)), *self._lost()]
+                self._survey.progress("verified", count + turn.count, total)
+                if turn.is_over:
+                    self._end_at(name, turn.last)
                     break
+            count += turn.count
+
+    def _end_at(self, name: str, key: str) -> None:
+        """Leave what is behind a key of a storage to the next run."""
+        self._positions.reached[name] = key
+        if storages.get(name).capabilities.lists_in_order:
+            self._snapshot.end_listing(name, behind=key)
+            self.report.objects = self._snapshot.count("listed")
 
     def _look_up_suspects(self) -> None:
         """Look up what seems to have no row in all file columns, also those that no model names, in one pass."""
@@ -381,25 +401,45 @@ class _Check:
             self._lookup.seek(listed.key for listed in objects if self.confirmer.is_old(listed))
         self._lookup.look(self._survey.engine, self._ground.file_columns)
 
-    def _in_ledger(self) -> Iterator[Finding]:
+    def _in_ledger(self) -> Iterator[list[Finding]]:
         """Yield where rows and ledger disagree."""
         for name in ("not_live", "unrecorded"):
             for page in self._snapshot.files(_QUERIES[name]):
-                yield from self.confirmer.unlisted(page)
+                yield list(self.confirmer.unlisted(page))
         for page in self._snapshot.files(_QUERIES["other"]):
-            yield from self.confirmer.recorded_otherwise(page)
+            yield list(self.confirmer.recorded_otherwise(page))
         for entries in self._snapshot.entries(_QUERIES["unreferenced"]):
-            yield from self.confirmer.unreferenced(entries)
+            yield list(self.confirmer.unreferenced(entries))
 
-    def _orphans(self) -> Iterator[Finding]:
+    def _orphans(self) -> Iterator[list[Finding]]:
         for objects in self._snapshot.listed(_QUERIES["unknown"]):
-            yield from self.confirmer.orphans(objects)
-            yield from self._lost()
+            yield [*self.confirmer.orphans(objects), *self._lost()]
 
     def _lost(self) -> Iterator[Finding]:
         """Yield the storages that have stopped answering since they were listed."""
         for name, why in self.confirmer.newly_lost():
             yield _unreachable(name, why)
+
+
+class _Turn:
+    """What a run verifies of a storage: files in the order of their keys, those of one key together."""
+
+    def __init__(self, limit: TimeLimit, least: int) -> None:
+        self._limit = limit
+        self._least = least
+        self.count: int = 0
+        self.last: str = ""
+        self.is_over: bool = False
+
+    def of(self, page: Iterable[ReferencedFile]) -> Iterator[ReferencedFile]:
+        """Yield files while there is time."""
+        for file in page:
+            if self.count >= self._least and file.key != self.last and self._limit.is_over():
+                self.is_over = True
+                return
+            self.last = file.key
+            self.count += 1
+            yield file
 
 
 def _unreachable(name: str, why: str) -> Finding:
@@ -636,36 +676,63 @@ class Repairer:
         self._confirmer = confirmer
         self._ground = ground
 
-    def repair(self, finding: Finding) -> Finding:
-        """Return *finding*, as repaired if it was."""
-        if finding.storage is None or finding.key is None:
-            return finding
-        return replace(finding, repaired=self._correct(finding, (finding.storage, finding.key)))
+    def repair(self, page: Sequence[Finding]) -> Iterator[Finding]:
+        """Yield the findings of a page, as repaired if they were: all of a kind at once."""
+        by_way: defaultdict[tuple[FindingKind, bool], dict[ObjectRef, None]] = defaultdict(dict)
+        for finding in page:
+            if (ref := self._repairable(finding)) is not None:
+                by_way[finding.kind, finding.row is not None][ref] = None
+        repaired = {way: self._correct(*way, list(refs)) for way, refs in by_way.items()}
+        for finding in page:
+            ref = self._repairable(finding)
+            keys = repaired.get((finding.kind, finding.row is not None), ())
+            yield finding if ref is None else replace(finding, repaired=ref in keys)
 
-    def _correct(self, finding: Finding, ref: ObjectRef) -> bool:
+    def _repairable(self, finding: Finding) -> ObjectRef | None:
+        """Return the object of a finding; None for one without, and in a storage that does not answer any more."""
+        if finding.storage is None or finding.key is None:
+            return None
+        is_lost = self._confirmer.is_lost(self._survey.chosen.name_of(finding.storage))
+        return None if is_lost else (finding.storage, finding.key)
+
+    def _correct(self, kind: FindingKind, has_row: bool, refs: list[ObjectRef]) -> set[ObjectRef]:
+        """Correct what is wrong with keys, and return those for which that was done."""
         engine, ledger = self._survey.engine, self._ledger
-        match finding.kind:
+        match kind:
             case FindingKind.ORPHAN:
-                if self._ground.why_not(self._survey.chosen.name_of(ref[0])) or self._is_young(ref):
-                    return False
-                after = at_least_retention(QUARANTINE)
-                added = fence(engine, ledger, [ref], after=after)
-                return bool(added or doom_gone(engine, ledger, [ref], after=after))
-            case FindingKind.LEDGER if finding.row is None:
-                note_unreferenced(engine, ledger, [ref])
-                return False
+                return self._doomed([ref for ref in refs if self._may_doom(ref)])
+            case FindingKind.LEDGER if not has_row:
+                note_unreferenced(engine, ledger, refs)
+                return set()
             case FindingKind.LEDGER:
                 # what the ledger has as gone is looked up by the next drain, as every key that may live again
-                return self._restored(ref) or bool(doom_gone(engine, ledger, [ref]))
+                restored = self._restored(refs)
+                others = [ref for ref in refs if ref not in restored]
+                return restored | _among(others, doom_gone(engine, ledger, others))
             case FindingKind.UNRECORDED:
-                return self._restored(ref) or bool(adopt_live(engine, ledger, [ref]))
+                unknown = [ref for ref in refs if ref not in self._confirmer.doomed]
+                return self._restored(refs) | _among(unknown, adopt_live(engine, ledger, unknown))
             case _:
-                return False
+                return set()
 
-    def _restored(self, ref: ObjectRef) -> bool:
-        """Return whether a doomed key lives again, because nothing happened to it since its row was read."""
-        doomed = self._confirmer.doomed.get(ref)
-        return doomed is not None and restore(self._survey.engine, self._ledger, [doomed]) > 0
+    def _may_doom(self, ref: ObjectRef) -> bool:
+        return not (self._ground.why_not(self._survey.chosen.name_of(ref[0])) or self._is_young(ref))
+
+    def _doomed(self, refs: list[ObjectRef]) -> set[ObjectRef]:
+        """Doom objects that no row has, and return those that were."""
+        after = at_least_retention(QUARANTINE)
+        again = _among(refs, doom_gone(self._survey.engine, self._ledger, refs, after=after))
+        unknown = [ref for ref in refs if ref not in again]
+        return again | _among(unknown, fence(self._survey.engine, self._ledger, unknown, after=after))
+
+    def _restored(self, refs: list[ObjectRef]) -> set[ObjectRef]:
+        """Return the doomed keys that live again, because nothing happened to them since their rows were read."""
+        known = self._confirmer.doomed
+        listed = {doomed.ref: doomed for ref in refs if (doomed := known.get(ref)) is not None}
+        if not listed:
+            return set()
+        restored = set(restore(self._survey.engine, self._ledger, list(listed.values())))
+        return {ref for ref in refs if ref in known and known[ref].ref in restored}
 
     def _is_young(self, ref: ObjectRef) -> bool:
         """Return whether an object is younger than the ledger's newest entry, as for a database that was restored."""
@@ -693,12 +760,19 @@ class Repairer:
                 insist(engine, partial(note_column, ledger=ledger, refs=refs, column=column))
 
 
+def _among(refs: list[ObjectRef], changed: Collection[ObjectRef]) -> set[ObjectRef]:
+    """Return which of *refs* were changed, under any names of their storages."""
+    done = set(changed)
+    return {(name, key) for name, key in refs if any((other, key) in done for other in names_of(name))}
+
+
 _LISTED = "FROM referenced r JOIN listed l ON l.storage = r.storage AND l.key = r.key"
 # states are 1 for State.LIVE, 3 for State.GONE
 _QUERIES = {
     "missing": "FROM referenced r WHERE NOT EXISTS "
     "(SELECT 1 FROM listed l WHERE l.storage = r.storage AND l.key = r.key) AND NOT EXISTS "
-    "(SELECT 1 FROM unlisted u WHERE u.storage = r.storage AND (r.key <= u.before OR r.key > u.behind))",
+    "(SELECT 1 FROM unlisted u WHERE u.storage = r.storage "
+    "AND (r.key <= u.before OR r.key > u.behind OR u.behind = ''))",
     "size": f"{_LISTED} WHERE r.size IS NOT NULL AND r.size <> l.size",
     "whole": f"{_LISTED} WHERE r.checksum IS NOT NULL AND (r.size IS NULL OR r.size = l.size) "
     "AND r.storage = ? AND r.key > ? ORDER BY r.key",

@@ -1,15 +1,20 @@
-"""Where a run goes on that ended early: the last key of each storage, in the ledger's meta table."""
+"""Where a run goes on that ended early: the last key of each storage, in the ledger's meta table.
+
+Runs that go on take one storage after the other, each once until all are done: a storage that is being
+listed has the last key that was seen, one that still waits for its turn an empty one, and one that is done none.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from hashlib import sha256
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from filecolumn.backends.base import StorageBackend
 from filecolumn.ledger.locks import insist
 from filecolumn.ledger.table import Ledger, read_meta, remove_meta, set_meta
 from filecolumn.logs import warn
@@ -17,6 +22,7 @@ from filecolumn.logs import warn
 __all__ = ("Positions", "TimeLimit")
 
 PREFIX = "position:"
+_WAITING = ""
 
 
 class TimeLimit:
@@ -36,6 +42,11 @@ class TimeLimit:
         """Seconds since the run began."""
         return time.monotonic() - self._began
 
+    @property
+    def left(self) -> float:
+        """Seconds that are left; none without a limit."""
+        return 0.0 if self._seconds is None else max(self._seconds - self.elapsed, 0.0)
+
     def is_over(self, *, reserve: float = 0.0) -> bool:
         """Return whether the time is over, or will be if the rest takes *reserve* seconds."""
         return self._seconds is not None and self.elapsed + reserve >= self._seconds
@@ -49,18 +60,39 @@ class Positions:
         self._ledger = ledger
         self._kind = kind
         self._known: dict[str, str] = {}
+        self.reached: dict[str, str | None] = {}
+        """The last key that this run has seen in each storage; None at its end."""
         if ledger is not None:
             with engine.connect() as connection:
                 self._known = read_meta(connection, ledger, f"{PREFIX}{kind}:")
 
     def of(self, storage: str) -> str | None:
-        """Return the last key of a storage that the runs before have seen; None to begin anew."""
-        return self._known.get(self._name(storage))
+        """Return the last key of a storage that the runs before have seen; None to begin with its first."""
+        return self._known.get(self._name(storage)) or None
 
-    def note(self, reached: Mapping[str, str | None]) -> None:
-        """Note the last key that was seen in each storage; None where the run came to the end."""
+    def turns(
+        self, backends: Iterable[tuple[str, StorageBackend]], limit: TimeLimit, is_over: Callable[[], bool]
+    ) -> Iterator[tuple[str, StorageBackend]]:
+        """Yield the storages to list, one at least, until the time *is_over*; first one that was not finished."""
+        named = list(backends)
+        begun = [each for each in named if self._name(each[0]) in self._known] if limit.is_set else []
+        ordered = sorted(begun, key=lambda each: self.of(each[0]) is None) if begun else named
+        for number, (name, backend) in enumerate(ordered):
+            if number and is_over():
+                self.reached[name] = self.of(name) or _WAITING
+            else:
+                yield name, backend
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is nothing to go on with."""
+        return all(key is None for key in self.reached.values())
+
+    def note(self) -> None:
+        """Note what this run has reached."""
         ledger = self._ledger
-        changes = {self._name(storage): key for storage, key in reached.items() if key != self.of(storage)}
+        reached = {self._name(storage): key for storage, key in self.reached.items()}
+        changes = {name: key for name, key in reached.items() if key != self._known.get(name)}
         if ledger is None or not changes:
             return
         try:

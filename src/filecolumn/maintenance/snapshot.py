@@ -197,8 +197,13 @@ class Snapshot(TemporaryTables):
         )
 
     def leave_unlisted(self, storage: str, *, before: str | None, behind: str | None) -> None:
-        """Say that objects were not listed: up to the key *before*, and behind the key *behind*."""
+        """Say that objects were not listed: up to the key *before*, and behind the key *behind*; all if it is empty."""
         self._add("INSERT INTO unlisted VALUES (?, ?, ?)", [(storage, before, behind)])
+
+    def end_listing(self, storage: str, *, behind: str) -> None:
+        """Forget the objects of a storage behind a key: they are left for another run."""
+        self._fetch("DELETE FROM listed WHERE storage = ? AND key > ?", (storage, behind))
+        self._fetch("UPDATE unlisted SET behind = ? WHERE storage = ?", (behind, storage))
 
     def forget_storage(self, storage: str) -> None:
         """Forget all that is known of a storage which cannot be listed."""

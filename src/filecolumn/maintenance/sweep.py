@@ -140,8 +140,8 @@ def sweep(
     does not answer is in the report's `unreachable`, and the others are swept.
 
     After *max_seconds* no more is listed: the run concludes what it can, and the next one with *max_seconds*
-    goes on behind the last key.  Storages that do not list in order are listed to their end all the same,
-    and without a ledger each run begins anew.
+    goes on behind the last key, until each storage was listed once.  A storage that does not list in order is
+    listed to its end all the same, and without a ledger each run begins anew.
 
     Raises MaintenanceRefusedError when one storage lies inside another or, unless *force* is true,
     more would be claimed than 100 objects and 1 % of all, or of a column 10 keys and 1 %.
@@ -242,8 +242,6 @@ class _Sweep:
         self._rate = rate
         self._limit = limit
         self._positions = Positions(survey.engine, survey.ledger, "sweep")
-        self._reached: dict[str, str | None] = {}
-        """The last key that was listed in each storage; None at its end."""
         self._expected: int | None = None
         self._reserve = 0.0
         """Seconds that it takes to read the rows once more."""
@@ -260,7 +258,7 @@ class _Sweep:
             self.claim()
             if self._survey.chosen.is_complete and self._ground.file_columns.is_complete:
                 conclude_pass(self._survey, self._snapshot, started)
-            self._positions.note(self._reached)
+            self._positions.note()
         if self.report.is_complete:
             self.clear_unfinished(dry_run=dry_run)
 
@@ -275,13 +273,14 @@ class _Sweep:
             self.report.withheld[""] = self._ground.file_columns.reason
         self._survey.read_ledger(self._snapshot, State.LIVE)
         self._expected = self._snapshot.expected_objects()
-        for name, backend in sorted(self._survey.chosen.backends(), key=self._is_begun, reverse=True):
-            if why := self._ground.why_not(name):
-                self.report.withheld[name] = why
+        backends = dict(self._survey.chosen.backends())
+        self.report.withheld |= {name: why for name in backends if (why := self._ground.why_not(name))}
+        for name, backend in self._positions.turns(backends.items(), self._limit, self._is_time_over):
             try:
                 self._look_into(name, backend)
             except UNREACHABLE as error:
                 self._leave_out(name, error)
+        self.report.is_complete = self._positions.is_complete
         failpoint("sweep.after_list")
         self._snapshot.index()
         self._snapshot.suspect_unreferenced()
@@ -297,9 +296,9 @@ class _Sweep:
         self.report.returned = counts.get(Suspicion.RETURNED, 0)
         self.report.unreferenced = counts.get(Suspicion.UNREFERENCED, 0)
 
-    def _is_begun(self, named: tuple[str, StorageBackend]) -> bool:
-        """Return whether the run before ended within a storage: it comes first now."""
-        return self._positions.of(named[0]) is not None
+    def _is_time_over(self) -> bool:
+        """Return whether there is no more time than it takes to look the suspects up."""
+        return self._limit.is_over(reserve=self._reserve)
 
     def _look_into(self, name: str, backend: StorageBackend) -> None:
         goes_on = self._limit.is_set and backend.capabilities.lists_in_order
@@ -308,11 +307,10 @@ class _Sweep:
             self._suspect([ListedObject(name, stat.key, stat.size, stat.last_modified) for stat in page])
             self._survey.progress("objects", self.report.listed, self._expected)
             self._slow_down(len(page), started)
-            if goes_on and len(page) == PAGE and self._limit.is_over(reserve=self._reserve):
-                self._reached[name] = page[-1].key
-                self.report.is_complete = False
+            if goes_on and len(page) == PAGE and self._is_time_over():
+                self._positions.reached[name] = page[-1].key
                 return
-        self._reached[name] = None
+        self._positions.reached[name] = None
 
     def _leave_out(self, name: str, error: Exception) -> None:
         """Conclude nothing about the objects of a storage that does not answer, and go on with the others."""
@@ -412,7 +410,7 @@ class _Sweep:
         if ledger is None:
             return len(refs) - len(delete_objects(refs))
         if suspicion is Suspicion.RETURNED:
-            return doom_gone(engine, ledger, refs, after=self._rules.quarantine)
+            return len(doom_gone(engine, ledger, refs, after=self._rules.quarantine))
         return len(fence(engine, ledger, refs, after=self._rules.quarantine))
 
     def _claim_unreferenced(self) -> None:
