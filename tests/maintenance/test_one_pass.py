@@ -11,8 +11,9 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, bindparam, event, text, update
+from sqlalchemy import Engine, bindparam, create_engine, event, insert, select, text, update
 
+from filecolumn import storages
 from filecolumn._failpoints import set_hook
 from filecolumn.backends.base import StorageBackend
 from filecolumn.ledger.table import State
@@ -241,3 +242,49 @@ def test_a_key_that_others_have_locked_is_left_to_the_next_run(
         report = drain(database.engine, Base)
     assert (report.deleted, report.left) == (1, 1)
     assert drain(database.engine, Base).left == 0
+
+
+def test_a_key_under_two_names_of_its_storage_is_one_object(database: World, storage: StorageBackend) -> None:
+    """What happens to it under one name counts for the other."""
+    storages.alias("papers", to="docs")
+    storage.put("x/1", [b"x"])
+    doom(database, "x/1", checked=False)
+    with database.engine.begin() as connection:
+        first = select(TABLE).where(TABLE.c.key == "x/1")
+        [entry] = connection.execute(first).mappings()
+        connection.execute(insert(TABLE).values({**entry, "backend": "papers"}))
+
+    def change() -> None:
+        with database.engine.begin() as connection:
+            of = update(TABLE).where(TABLE.c.backend == "papers")
+            connection.execute(of.values(due_at=TABLE.c.due_at + 1))
+
+    with failing("drain.before_claim", change):
+        assert drain(database.engine, Base).deleted == 0
+    assert keys() == {"x/1"}
+    assert drain(database.engine, Base).deleted == 2
+    assert keys() == set()
+
+
+@SQLITE
+def test_nobody_waits_for_a_drain_of_an_application_that_begins_with_the_write_lock(
+    database: World, storage: StorageBackend
+) -> None:
+    database.sql("PRAGMA journal_mode = wal")
+    fill(database)
+    doom(database, "x/1", checked=False)
+    engine = create_engine(database.url())
+    event.listen(engine, "connect", lambda raw, _: setattr(raw, "isolation_level", None))
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    others: list[None] = []
+
+    def commit_now(_: object, __: object, statement: str, *___: Any) -> None:
+        # the drain has read one column, and is about to read the next
+        if "SELECT NULL" in statement and "documents.pages" in statement:
+            write(database, _1="other/1")
+            others.append(None)
+
+    event.listen(engine, "before_cursor_execute", commit_now)
+    assert drain(engine, Base).deleted == 1
+    engine.dispose()
+    assert others == [None]

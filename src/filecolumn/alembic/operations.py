@@ -18,6 +18,7 @@ from filecolumn.ledger.columns import PREFIX, TRIGGERS, ColumnName, new_id, note
 from filecolumn.ledger.table import LEDGER, META, read_meta
 from filecolumn.ledger.triggers import (
     Target,
+    column_of_fact,
     create_statements,
     drop_statements,
     forget_statements,
@@ -219,8 +220,9 @@ def _downgrade(operations: Operations, operation: DowngradeFileLedger) -> None:
     if connection is not None:
         installed = read_meta(connection, ledger_tables(operation.schema), TRIGGERS)
         if installed:
+            columns = ", ".join(sorted(map(column_of_fact, installed.values())))
             raise MaintenanceRefusedError(
-                f"the triggers of {', '.join(sorted(installed.values()))} write into the ledger's columns: "
+                f"the triggers of {columns} write into the ledger's columns: "
                 "drop them first, with op.drop_file_triggers()"
             )
     for name in reversed(ADDED_COLUMNS):

@@ -40,7 +40,7 @@ STATUS: Mapping[str, str] = {
     "withheld": "doomed keys that are kept because of a doubt, by reason",
     "places": "storages with restrictions on deletions and sweeps, and why",
     "hidden": "file columns that cannot be read completely, and why; nothing that must be looked up in them is deleted",
-    "missing_triggers": "file columns with missing triggers",
+    "missing_triggers": "file columns with triggers that are missing, or of an older release",
 }
 COLUMN_STATUS: Mapping[str, str] = {
     "live": "keys",
@@ -96,7 +96,7 @@ FINDINGS: Mapping[FindingKind, str] = {
     FindingKind.PLACE: "the storage is not the one that the database knows",
     FindingKind.WITHHELD: "the database may be a copy or restored, so nothing is deleted",
     FindingKind.HIDDEN: "a recorded column cannot be read",
-    FindingKind.TRIGGERS: "installed triggers are missing",
+    FindingKind.TRIGGERS: "installed triggers are missing, or of an older release",
     FindingKind.UNREACHABLE: "a storage or an object in it cannot be reached",
     FindingKind.UNRECORDED: "a row from before the ledger, or one that the next drain will look up; not a fault",
 }

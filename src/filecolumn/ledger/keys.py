@@ -9,6 +9,7 @@ parameters.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Literal
 
@@ -62,17 +63,29 @@ def select_keys(
 
 
 def change_keys(
-    connection: Connection, ledger: Ledger, refs: Iterable[ObjectRef], statement: Update | Delete
+    connection: Connection,
+    ledger: Ledger,
+    refs: Iterable[ObjectRef],
+    statement: Update | Delete,
+    *,
+    exact: bool = False,
 ) -> None:
-    """Run an UPDATE or a DELETE of the ledger for the entries of *refs*, under each name of the storages."""
-    if connection.dialect.name == "sqlite":
-        for batch in batches(sorted(refs), BATCH):
-            connection.execute(statement.where(keys_in(ledger, batch)))
-        return
+    """Run an UPDATE or a DELETE of the ledger for the entries of *refs*, under each name of the storages.
+
+    With *exact* only under the names in *refs*.
+    """
+    pairs = set(refs) if exact else {(name, key) for backend, key in refs for name in names_of(backend)}
     columns = ledger.table.c
+    if connection.dialect.name == "sqlite":
+        by_name: defaultdict[str, list[str]] = defaultdict(list)
+        for name, key in sorted(pairs):
+            by_name[name].append(key)
+        for name, keys in by_name.items():
+            for some in batches(keys, BATCH):
+                connection.execute(statement.where(columns.backend == name, columns.key.in_(some)))
+        return
     of_one = statement.where(columns.backend == bindparam("at_backend"), columns.key == bindparam("at_key"))
-    pairs = sorted((name, key) for backend, key in refs for name in names_of(backend))
-    for batch in batches(pairs, BATCH):
+    for batch in batches(sorted(pairs), BATCH):
         connection.execute(of_one, [{"at_backend": name, "at_key": key} for name, key in batch])
 
 

@@ -18,8 +18,10 @@ from filecolumn.ledger.table import Ledger, ledger_of
 
 __all__ = (
     "attempt",
+    "begins_itself",
     "bounded",
     "brief",
+    "giving_way",
     "insist",
     "lock_sqlite",
     "lock_sqlite_by",
@@ -96,7 +98,7 @@ def patient(engine: Engine) -> AbstractContextManager[Connection]:
 def attempt(engine: Engine, change: Callable[[Connection], object]) -> bool:
     """Return whether *change* was committed: not if a key is taken, or locked for longer than a moment."""
     try:
-        with _giving_way(engine), bounded(engine, LOCK_LIMIT) as connection:
+        with giving_way(engine), bounded(engine, LOCK_LIMIT) as connection:
             change(connection)
     except IntegrityError:
         return False
@@ -111,7 +113,7 @@ def insist(engine: Engine, change: Callable[[Connection], T]) -> T:
     """Commit *change* and return its result; what the database undoes in favour of others is tried again."""
     for number in range(ATTEMPTS):
         try:
-            with _giving_way(engine), engine.begin() as connection:
+            with giving_way(engine), engine.begin() as connection:
                 return change(connection)
         except DBAPIError as error:
             if number == ATTEMPTS - 1 or error.connection_invalidated or not _is_wait(error):
@@ -120,8 +122,13 @@ def insist(engine: Engine, change: Callable[[Connection], T]) -> T:
     raise AssertionError("unreachable")
 
 
+def begins_itself(engine: Engine) -> bool:
+    """Return whether the application begins transactions in its own way, perhaps with SQLite's write lock."""
+    return engine.dialect.name == "sqlite" and bool(engine.dispatch.begin)
+
+
 @contextmanager
-def _giving_way(engine: Engine) -> Generator[None]:
+def giving_way(engine: Engine) -> Generator[None]:
     """Leave SQLite's write lock to others for a moment, when this process has had it for long enough.
 
     Who waits for it is in no queue: it asks again and again, in the first 0.1 seconds after 25 ms at most

@@ -657,7 +657,7 @@ def claim(
     unchanged, locked = _lock_unchanged(connection, ledger, listed)
     until = time_of(connection) + int(seconds * 1000)
     leasing = update(ledger.table).where(_is(ledger, State.DOOMED)).values(due_at=until)
-    change_keys(connection, ledger, [each.ref for each in unchanged], leasing)
+    change_keys(connection, ledger, [each.ref for each in unchanged], leasing, exact=True)
     return [each._replace(due_at=until) for each in unchanged], locked
 
 
@@ -670,28 +670,44 @@ def restore_unchanged(
     """
     unchanged, locked = _lock_unchanged(connection, ledger, listed)
     refs = [each.ref for each in unchanged]
-    change_keys(connection, ledger, refs, _live_again(ledger, RESTORED).where(_is(ledger, State.DOOMED)))
+    restoring = _live_again(ledger, RESTORED).where(_is(ledger, State.DOOMED))
+    change_keys(connection, ledger, refs, restoring, exact=True)
     return unchanged, locked
 
 
 def _lock_unchanged(
     connection: Connection, ledger: Ledger, listed: Sequence[DueKey]
 ) -> tuple[list[DueKey], list[DueKey]]:
-    """Lock the keys that still are as they were *listed*; return them, and those that others have locked."""
+    """Lock the keys that still are as they were *listed*; return them, and those that others have locked.
+
+    Under each name of its storage: all of them are one object.
+    """
     columns = ledger.table.c
     lock_sqlite(connection, ledger)
 
-    def look(refs: Collection[ObjectRef], lock: Lock) -> dict[ObjectRef, int]:
-        wanted = columns.backend, columns.key, columns.due_at
-        found = select_keys(connection, ledger, refs, *wanted, where=_is(ledger, State.DOOMED), lock=lock)
-        return {(backend, key): due_at for backend, key, due_at in found}
+    def look(refs: Collection[ObjectRef], lock: Lock) -> dict[ObjectRef, tuple[int, int | None]]:
+        wanted = columns.backend, columns.key, columns.state, columns.due_at
+        found = select_keys(connection, ledger, refs, *wanted, lock=lock)
+        return {(backend, key): (state, due_at) for backend, key, state, due_at in found}
 
-    ours = look([each.ref for each in listed], "skip")
-    others = look([each.ref for each in listed if each.ref not in ours], "")
-    return (
-        [each for each in listed if ours.get(each.ref) == each.due_at],
-        [each for each in listed if others.get(each.ref) == each.due_at],
-    )
+    spelled = {each.ref: [(name, each.ref[1]) for name in names_of(each.ref[0])] for each in listed}
+    ours = look(spelled, "skip")
+    missing = [ref for ref, names in spelled.items() if any(name not in ours for name in names)]
+    others = look(missing, "") if missing else {}
+    expected = {each.ref: (State.DOOMED.value, each.due_at) for each in listed}
+
+    def is_as_listed(ref: ObjectRef, entries: Mapping[ObjectRef, tuple[int, int | None]]) -> bool:
+        return entries.get(ref) == expected[ref] and all(
+            entries[name][0] == State.GONE or entries[name] == expected.get(name)
+            for name in spelled[ref]
+            if name in entries
+        )
+
+    unchanged = [each for each in listed if is_as_listed(each.ref, others | ours)]
+    ours_only = [
+        each for each in unchanged if all(name in ours or name not in others for name in spelled[each.ref])
+    ]
+    return ours_only, [each for each in unchanged if each not in set(ours_only)]
 
 
 def mark_gone(
@@ -701,12 +717,14 @@ def mark_gone(
     *,
     of: tuple[State, ...] = (State.DOOMED,),
     only_due: bool = False,
+    exact: bool = False,
 ) -> None:
     """Mark keys GONE whose objects were deleted, if they are in one of the states *of*.
 
-    With *only_due* not what is to be deleted later: the key may have been used again since.
+    With *only_due* not what is to be deleted later: the key may have been used again since.  With *exact*
+    only under the given names of storages.
     """
-    if len(refs) == 1:
+    if len(refs) == 1 and not exact:
         statement = prepared(
             ledger.table.metadata,
             (mark_gone, of, only_due),
@@ -715,7 +733,7 @@ def mark_gone(
         for key in bind_keys(refs):
             connection.execute(statement, key)
     elif refs:
-        change_keys(connection, ledger, refs, _marking_gone(ledger, of, only_due=only_due))
+        change_keys(connection, ledger, refs, _marking_gone(ledger, of, only_due=only_due), exact=exact)
 
 
 def _marking_gone(ledger: Ledger, of: tuple[State, ...], *, only_due: bool) -> Update:

@@ -23,12 +23,14 @@ from filecolumn.ledger.table import CLOCK, LEDGER, MAX_KEY, META, State
 
 __all__ = (
     "Target",
+    "column_of_fact",
     "create_statements",
     "ddl",
     "drop_statements",
     "fact_of",
     "forget_statements",
     "identifier",
+    "is_older",
     "literal",
     "mark_arrived_statement",
     "qualified",
@@ -39,6 +41,10 @@ __all__ = (
 
 MAX_NAME = 60
 """Characters of a trigger's name; PostgreSQL allows 63, MySQL 64."""
+
+VERSION = 2
+"""Of what triggers do: 2 for those that write the entries of doomed keys, too."""
+_OF_VERSION = " v"
 
 _INTO = "(backend, {key}, state, checked, created_at, due_at, attempts)"
 _EVENTS = ("delete", "update", "insert", "arrival")
@@ -112,8 +118,20 @@ def remember_statements(target: Target, dialect: Dialect) -> Iterator[str]:
     """Yield what writes into the meta table that a column's triggers have been installed."""
     yield from forget_statements(target, dialect)
     meta = qualified(dialect.identifier_preparer, target.ledger_schema, META)
-    fact, value = literal(fact_of(target), dialect), literal(str(target)[:MAX_KEY], dialect)
+    fact = literal(fact_of(target), dialect)
+    value = literal(f"{str(target)[: MAX_KEY - 10]}{_OF_VERSION}{VERSION}", dialect)
     yield f"INSERT INTO {meta} (name, value) VALUES ({fact}, {value})"
+
+
+def column_of_fact(value: str) -> str:
+    """Return the column of which a fact says that its triggers have been installed."""
+    return value.partition(_OF_VERSION)[0]
+
+
+def is_older(value: str) -> bool:
+    """Return whether a fact says that an older release installed the triggers, which do less than this one's."""
+    version = value.partition(_OF_VERSION)[2]
+    return not version.isdecimal() or int(version) < VERSION
 
 
 def forget_statements(target: Target, dialect: Dialect) -> Iterator[str]:

@@ -94,7 +94,7 @@ class FindingKind(StrEnum):
     HIDDEN = "hidden"
     """A column that may hold keys cannot be read completely, so nothing is concluded from what is not found."""
     TRIGGERS = "triggers"
-    """Installed triggers are missing."""
+    """Installed triggers are missing, or of an older release."""
     UNREACHABLE = "unreachable"
     """A storage, or an object in it, could not be asked: nothing is known of it, and nothing is repaired there."""
     UNRECORDED = "unrecorded"
@@ -298,7 +298,7 @@ class _Check:
             with self._survey.engine.connect() as connection:
                 missing = missing_triggers(connection, self._survey.metadatas)
             for column in missing:
-                detail = f"some triggers of {column} are missing: install them again"
+                detail = f"some triggers of {column} are missing, or of an older release: install them again"
                 yield Finding(kind=FindingKind.TRIGGERS, detail=detail)
 
     def _read(self) -> Iterator[list[Finding]]:

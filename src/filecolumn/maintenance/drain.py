@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import takewhile
 
 from sqlalchemy import Connection, Engine
 
@@ -126,7 +125,7 @@ def drain(
     with KeyLookup(progress) as lookup, _Backlog() as backlog:
         with engine.connect() as connection:
             for page in due_keys(connection, ledger, until=until, names=names, most=limit):
-                backlog.take(page)
+                backlog.put(dict.fromkeys(page, 0))
         run = _Drain(
             engine=engine,
             ledger=ledger,
@@ -151,6 +150,12 @@ def drain(
 _BACKLOG = """
 CREATE TABLE due (number INTEGER PRIMARY KEY, backend TEXT, key TEXT, due_at INT, attempts INT, is_orphan INT,
   locked INT NOT NULL DEFAULT 0);
+CREATE INDEX due_key ON due (key);
+"""
+# with the same keys under other names of their storages: they are one object
+_FIRST = """
+SELECT backend, key, due_at, attempts, is_orphan, locked, number FROM due
+WHERE key IN (SELECT key FROM due ORDER BY number LIMIT ?) ORDER BY number
 """
 
 
@@ -161,27 +166,23 @@ class _Backlog(TemporaryTables):
         super().__init__(_BACKLOG)
         self.left: int = 0
 
-    def take(self, keys: Sequence[DueKey], locked: int = 0) -> None:
-        """Add keys behind all others; *locked* is how often others had them locked."""
+    def put(self, keys: Mapping[DueKey, int]) -> None:
+        """Add keys behind all others, each with how often others had it locked."""
         self._add(
             "INSERT INTO due (backend, key, due_at, attempts, is_orphan, locked) VALUES (?, ?, ?, ?, ?, ?)",
-            [(*each.ref, each.due_at, each.attempts, each.is_orphan, locked) for each in keys],
+            [
+                (*each.ref, each.due_at, each.attempts, each.is_orphan, locked)
+                for each, locked in keys.items()
+            ],
         )
         self.left += len(keys)
 
-    def first(self, most: int) -> tuple[list[DueKey], int]:
-        """Return what is to be done next, and how often others had it locked: the same for all of them."""
-        query = "SELECT backend, key, due_at, attempts, is_orphan, locked FROM due ORDER BY number LIMIT ?"
-        rows = self._fetch(query, (most,))
-        locked = rows[0][-1] if rows else 0
-        alike = takewhile(lambda row: row[-1] == locked, rows)
-        return [DueKey((row[0], row[1]), row[2], row[3], bool(row[4])) for row in alike], locked
-
-    def done(self, keys: Sequence[DueKey]) -> None:
-        """Take out keys."""
-        query = "DELETE FROM due WHERE number IN (SELECT number FROM due ORDER BY number LIMIT ?)"
-        self._fetch(query, (len(keys),))
-        self.left -= len(keys)
+    def take(self, most: int) -> dict[DueKey, int]:
+        """Take out about *most* keys, and return them with how often others had each locked."""
+        rows = self._fetch(_FIRST, (most,))
+        self._add("DELETE FROM due WHERE number = ?", [(row[-1],) for row in rows])
+        self.left -= len(rows)
+        return {DueKey((row[0], row[1]), row[2], row[3], bool(row[4])): row[5] for row in rows}
 
     def all_keys(self) -> Iterator[list[str]]:
         """Yield the keys, in pages."""
@@ -221,7 +222,7 @@ class _Drain:
                 self.lookup.look(self.engine, self.file_columns)
                 is_looked_up = True
             began = time.monotonic()
-            self._work_on(*self.backlog.first(size))
+            self._work_on(self.backlog.take(size))
             self.progress("drained", total - self.backlog.left, total)
             if self.time_limit.is_over():
                 break
@@ -236,27 +237,24 @@ class _Drain:
             size = min(2 * size, GROUP)
         return max(size, self.batch)
 
-    def _work_on(self, listed: Sequence[DueKey], locked_before: int) -> None:
+    def _work_on(self, listed: Mapping[DueKey, int]) -> None:
         """Restore, or claim and delete; what others have locked is tried again behind all others."""
-        execution.pause(LOOKS[locked_before])
+        execution.pause(LOOKS[max(listed.values())])
         is_complete = self.file_columns.is_complete
-        unreferenced = self.lookup.unreferenced([each.ref[1] for each in listed])
+        unreferenced = self.lookup.unreferenced({each.ref[1] for each in listed})
         free = [each for each in listed if not is_complete or each.ref[1] in unreferenced]
         held = [each for each in listed if is_complete and each.ref[1] not in unreferenced]
         locked = self._restore(held) if held else []
-        unfinished: Sequence[DueKey] = ()
         if free:
             failpoint("drain.before_claim")
             claiming = partial(claim, ledger=self.ledger, listed=free, seconds=self.lease_seconds)
             ours, busy = insist(self.engine, claiming)
             locked += busy
-            unfinished = self._delete(ours) if ours else ()
-        self.backlog.done(listed)
-        self.backlog.take(unfinished)
-        if locked_before + 1 < len(LOOKS):
-            self.backlog.take(locked, locked_before + 1)
-        else:
-            self.locked += len(locked)
+            if ours:
+                self.backlog.put(dict.fromkeys(self._delete(ours), 0))
+        again = {each: listed[each] + 1 for each in locked if listed[each] + 1 < len(LOOKS)}
+        self.backlog.put(again)
+        self.locked += len(locked) - len(again)
 
     def _restore(self, held: Sequence[DueKey]) -> list[DueKey]:
         """Let keys live again that rows hold; return those that others have locked."""
@@ -279,7 +277,7 @@ class _Drain:
         began = time.monotonic()
         for group in batches(keys, self.batch):
             started = time.monotonic()
-            if started - began > self.lease_seconds / 2:
+            if done and started - began > self.lease_seconds / 2:
                 break
             refused |= self._refused_of([each.ref for each in group])
             done |= {each.ref: each.attempts for each in group}
@@ -301,7 +299,7 @@ class _Drain:
         withheld: Mapping[ObjectRef, str],
     ) -> None:
         def note(connection: Connection) -> None:
-            mark_gone(connection, self.ledger, done.keys() - refused.keys())
+            mark_gone(connection, self.ledger, done.keys() - refused.keys(), exact=True)
             mark_refused(connection, self.ledger, {ref: (done[ref], why) for ref, why in refused.items()})
             mark_withheld(connection, self.ledger, withheld)
             failpoint("drain.before_gone")

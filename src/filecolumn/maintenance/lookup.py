@@ -8,16 +8,17 @@ there, and once more if somebody has committed meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterable, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, literal_column, tuple_
 from sqlalchemy import column as bare_column
 
+from filecolumn.ledger.locks import begins_itself, giving_way
 from filecolumn.maintenance.ground import FileColumns
 from filecolumn.maintenance.survey import Progress, expected_rows, no_progress
-from filecolumn.maintenance.temporary import PAGE, TemporaryTables, storable
+from filecolumn.maintenance.temporary import PAGE, TemporaryTables, head_of, storable
 from filecolumn.orm.catalogue import (
     ROW_IDS,
     AnyColumn,
@@ -27,7 +28,7 @@ from filecolumn.orm.catalogue import (
     read_column,
     readable_facts,
 )
-from filecolumn.orm.references import UNTRANSLATED, HeldKeys, complete, held_keys, key_query, last_segment
+from filecolumn.orm.references import UNTRANSLATED, HeldKeys, complete, held_keys, key_query
 
 __all__ = ("KeyLookup",)
 
@@ -37,7 +38,7 @@ OLD = 600.0
 """Seconds after which what was seen is looked at again, before anything is deleted."""
 
 _TABLES = """
-CREATE TABLE sought (key TEXT PRIMARY KEY, last TEXT, held INT NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE sought (key TEXT PRIMARY KEY, head TEXT, held INT NOT NULL DEFAULT 0) WITHOUT ROWID;
 """
 
 
@@ -54,8 +55,8 @@ class KeyLookup(TemporaryTables):
     def seek(self, keys: Iterable[str]) -> None:
         """Add keys to be looked up."""
         self._add(
-            "INSERT OR IGNORE INTO sought (key, last) VALUES (?, ?)",
-            [(key, last_segment(key)) for key in keys],
+            "INSERT OR IGNORE INTO sought (key, head) VALUES (?, ?)",
+            [(key, head_of(key)) for key in keys],
         )
 
     def look(self, engine: Engine, file_columns: FileColumns) -> None:
@@ -87,15 +88,19 @@ class KeyLookup(TemporaryTables):
                 read.add(full_name)
                 query = key_query(column, connection.dialect, facts.type, few)
                 with complete(column):
-                    pages = (
-                        _short_reads(connection, query, column) if in_pages else _stream(connection, query)
-                    )
-                    self._note_all(pages)
+                    reading = _short_reads if in_pages else _stream
+                    # a cursor of the server that is left in the middle would disturb what comes next
+                    with closing(reading(connection, query, column)) as pages:
+                        self._note_all(pages)
 
     @property
     def is_old(self) -> bool:
         """Whether the rows may have changed much since they were looked at; later for those that take long to read."""
         return time.monotonic() - self._began > max(OLD, 2 * self._took)
+
+    def is_older_than(self, seconds: float) -> bool:
+        """Return whether it is so long ago that the last row was looked at."""
+        return time.monotonic() - self._began - self._took > seconds
 
     def unreferenced(self, keys: Collection[str]) -> set[str]:
         """Return which of *keys* were looked up, and found in no row."""
@@ -138,16 +143,27 @@ def consistent_read(engine: Engine) -> Generator[Connection]:
     with engine.connect() as connection:
         match connection.dialect.name:
             case "sqlite":
-                # drivers do not BEGIN before a SELECT; a listener of the engine's may
-                connection.exec_driver_sql("SELECT 1")
-                if not getattr(connection.connection.driver_connection, "in_transaction", False):
-                    connection.exec_driver_sql("BEGIN")
+                _begin_reading(connection)
             case _:
                 connection.execution_options(isolation_level="REPEATABLE READ")
         try:
             yield connection
         finally:
             connection.rollback()
+
+
+def _begin_reading(connection: Connection) -> None:
+    """Begin a transaction that only reads; drivers do not BEGIN before a SELECT."""
+    connection.exec_driver_sql("SELECT 1")
+    if begins_itself(connection.engine):
+        # with BEGIN IMMEDIATE, as many do, nobody could write meanwhile
+        connection.exec_driver_sql("ROLLBACK")
+    if not getattr(connection.connection.driver_connection, "in_transaction", False):
+        connection.exec_driver_sql("BEGIN")
+    # each attached file is read as it is when it is read first
+    for row in connection.exec_driver_sql("PRAGMA database_list").all():
+        schema = connection.dialect.identifier_preparer.quote_identifier(str(row[1]))
+        connection.exec_driver_sql(f"SELECT 1 FROM {schema}.sqlite_master LIMIT 1").all()  # noqa: S608 - quoted
 
 
 def _readers_block_writers(engine: Engine) -> bool:
@@ -174,7 +190,7 @@ def _pragma(connection: Connection, schema: str, name: str) -> object:
     return connection.exec_driver_sql(f"PRAGMA {quoted}.{name}").scalar_one()
 
 
-def _stream(connection: Connection, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
+def _stream(connection: Connection, query: Select[Any], _: ReadColumn) -> Generator[Sequence[Row[Any]]]:
     options = {**UNTRANSLATED, "yield_per": PAGE}
     with connection.execute(query, execution_options=options) as rows:
         yield from rows.partitions(PAGE)
@@ -182,12 +198,12 @@ def _stream(connection: Connection, query: Select[Any]) -> Iterator[Sequence[Row
 
 def _short_reads(
     connection: Connection, query: Select[Any], column: ReadColumn
-) -> Iterator[Sequence[Row[Any]]]:
+) -> Generator[Sequence[Row[Any]]]:
     """Yield the rows of a query in pages, each a transaction of its own; a view's, which have no key, in one."""
     names = [] if column.is_view else key_names(connection, column)
     connection.rollback()
     if not names:
-        yield from _stream(connection, query)
+        yield from _stream(connection, query, column)
         connection.rollback()
         return
     key: list[ColumnElement[Any]] = [
@@ -196,8 +212,9 @@ def _short_reads(
     ordered = query.add_columns(*key).order_by(*key).limit(PAGE)
     page_query = ordered
     while True:
-        page = connection.execute(page_query, execution_options=UNTRANSLATED).all()
-        connection.rollback()
+        with giving_way(connection.engine) if begins_itself(connection.engine) else nullcontext():
+            page = connection.execute(page_query, execution_options=UNTRANSLATED).all()
+            connection.rollback()
         if page:
             yield page
         if len(page) < PAGE:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from filecolumn.backends.registry import ObjectRef
-from filecolumn.maintenance.temporary import TemporaryRow, TemporaryTables, storable
-from filecolumn.orm.references import ReferencedKeys, last_segment
+from filecolumn.maintenance.temporary import TemporaryRow, TemporaryTables, head_of, storable
+from filecolumn.orm.references import ReferencedKeys
 
 __all__ = (
     "Entry",
@@ -38,8 +38,8 @@ CREATE INDEX named_key ON named (key);
 """
 # all keys of which a value that cannot be read may name some
 _CANDIDATES = """
-CREATE TABLE candidate (key TEXT PRIMARY KEY, last TEXT) WITHOUT ROWID;
-INSERT OR IGNORE INTO candidate SELECT key, last_segment(key) FROM
+CREATE TABLE candidate (key TEXT PRIMARY KEY, head TEXT, held INT NOT NULL DEFAULT 0) WITHOUT ROWID;
+INSERT OR IGNORE INTO candidate SELECT key, head_of(key), 0 FROM
   (SELECT key FROM referenced UNION SELECT key FROM entry UNION SELECT key FROM suspect);
 """
 # 1 is State.LIVE
@@ -286,11 +286,13 @@ class Snapshot(TemporaryTables):
         self._script(_INDEXES)
         if not self.count("unread"):
             return
-        self._file.create_function("last_segment", 1, last_segment, deterministic=True)
+        self._file.create_function("head_of", 1, head_of, deterministic=True)
         self._script(_CANDIDATES)
         for page in self.pages("SELECT text FROM unread"):
-            keys = {key for (text,) in page for key in self._keys_named_in(text, "candidate")}
-            self._add("INSERT OR IGNORE INTO perhaps VALUES (?)", [(key,) for key in keys])
+            for (text,) in page:
+                keys = [(key,) for key in self._keys_named_in(text, "candidate")]
+                self._add("INSERT OR IGNORE INTO perhaps VALUES (?)", keys)
+                self._add("UPDATE candidate SET held = 1 WHERE key = ?", keys)
 
     def expected_objects(self) -> int | None:
         """Return about how many objects there will be, by what rows and ledger say; None if they say nothing."""

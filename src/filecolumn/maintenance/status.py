@@ -65,7 +65,7 @@ class StatusReport:
     hidden: Mapping[str, str]
     """Columns that cannot be read completely, and why: then nothing is concluded from what is not found."""
     missing_triggers: Sequence[str]
-    """Columns whose triggers were installed, and are not all there."""
+    """Columns whose triggers were installed, and are not all there or of an older release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

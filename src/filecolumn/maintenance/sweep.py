@@ -67,6 +67,8 @@ QUARANTINE = 7 * 24 * 3600.0
 DAY = 24 * 3600.0
 SWEPT = "swept"
 """Name of the fact in the meta table that says when a sweep in the background began."""
+WITHOUT_LEDGER = 30.0
+"""Seconds after which a sweep without a ledger, which deletes at once, looks at all rows again."""
 ALLOWED = 100
 ALLOWED_SHARE = 0.01
 
@@ -455,8 +457,8 @@ class _Sweep:
         """Return those of *refs* that no row referenced when all suspects were looked up."""
         if not self._ground.file_columns.is_complete:
             return []
-        if self._survey.ledger is None and self._lookup.is_old:
-            # what is not looked at again by a drain
+        if self._survey.ledger is None and self._lookup.is_older_than(WITHOUT_LEDGER):
+            # no drain looks again
             self._lookup.look(self._survey.engine, self._ground.file_columns)
             return self._still_unreferenced(refs)
         free = self._lookup.unreferenced({key for _, key in refs})

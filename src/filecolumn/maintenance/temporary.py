@@ -14,8 +14,9 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 from filecolumn.files import execution
+from filecolumn.orm.references import last_segment
 
-__all__ = ("PAGE", "TemporaryRow", "TemporaryTables", "storable")
+__all__ = ("PAGE", "TemporaryRow", "TemporaryTables", "head_of", "storable")
 
 PAGE = 1000
 LIMIT = 3600.0
@@ -34,7 +35,7 @@ class TemporaryTables:
         self._file = sqlite3.connect("", check_same_thread=False)
         self._file.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._file.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {tables}")
-        self._widths: dict[str, int] = {}
+        self._widths: dict[str, list[int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -64,26 +65,39 @@ class TemporaryTables:
         self._run(partial(self._file.executescript, statements))
 
     def _keys_named_in(self, text: str, table: str) -> list[str]:
-        """Return the keys of a table, which has their last segments in `last`, whose last segment occurs in a text."""
-        width = self._head_of(table)
-        heads = {text[start : start + width] for start in range(len(text) - width + 1)}
-        query = f"SELECT key, last FROM {table} WHERE substr(last, 1, {width}) = ?"  # noqa: S608 - ours
+        """Return the keys of a table, not held yet, whose last segment occurs in a text; it has their `head_of`."""
+        query = f"SELECT key FROM {table} WHERE head = ? AND NOT held"  # noqa: S608 - ours
+        heads = {
+            text[start : start + width]
+            for width in self._head_widths(table)
+            for start in range(len(text) - width + 1)
+        }
 
         def look() -> list[str]:
-            return [key for head in heads for key, last in self._file.execute(query, (head,)) if last in text]
+            found = (key for head in heads for (key,) in self._file.execute(query, (head,)))
+            return [key for key in found if last_segment(key) in text]
 
         return self._run(look)
 
-    def _head_of(self, table: str) -> int:
-        """Return how many characters all last segments of a table have at least; they are indexed by these."""
+    def _head_widths(self, table: str) -> list[int]:
+        """Return how long the heads of a table are, which is indexed by them from now on."""
         if table not in self._widths:
-            width = self._count(f"SELECT coalesce(min(length(last)), 0) FROM {table}")  # noqa: S608 - ours
-            self._script(f"CREATE INDEX {table}_head ON {table} (substr(last, 1, {width}))")
-            self._widths[table] = width
+            self._script(f"CREATE INDEX {table}_head ON {table} (head) WHERE NOT held")
+            widths = self._fetch(f"SELECT DISTINCT length(head) FROM {table}")  # noqa: S608 - ours
+            self._widths[table] = [width for (width,) in widths]
         return self._widths[table]
 
     def _run(self, call: Callable[[], T]) -> T:
         return execution.blocking(call, limit=LIMIT, doing="use a temporary file")
+
+
+def head_of(key: str) -> str:
+    """Return the beginning of a key's last segment, as many characters as the largest power of two in its length.
+
+    So there are few lengths to look for in a text, and few keys that only begin alike.
+    """
+    last = last_segment(key)
+    return last[: 1 << (len(last).bit_length() - 1)] if last else ""
 
 
 def storable(text: str) -> str:

@@ -24,6 +24,7 @@ from filecolumn.ledger.triggers import (
     drop_statements,
     fact_of,
     forget_statements,
+    is_older,
     mark_arrived_statement,
     qualified,
     remember_statements,
@@ -128,13 +129,14 @@ def attach_triggers(metadata: MetaData) -> None:
 
 
 def missing_triggers(connection: Connection, metadatas: Iterable[MetaData]) -> list[str]:
-    """Return the file columns, as "table.column", whose triggers were installed and are not all there now.
+    """Return the file columns, as "table.column", whose triggers were installed and are to be installed again.
 
-    Alembic's batch mode on SQLite drops a table's triggers with the table, for instance.
+    They are not all there now: Alembic's batch mode on SQLite drops a table's triggers with the table, for
+    instance.  Or they are of an older release.
     """
     if _hides_triggers(connection):
         return []
-    known: dict[str | None, set[str]] = {}
+    known: dict[str | None, dict[str, str]] = {}
     found: list[str] = []
     for column in _watchable(connection, metadatas):
         target = target_of(connection, column)
@@ -143,8 +145,9 @@ def missing_triggers(connection: Connection, metadatas: Iterable[MetaData]) -> l
         if target.ledger_schema not in known:
             known[target.ledger_schema] = _facts(connection, target.ledger_schema)
         # a release before this one left no fact, and fewer triggers
-        was_installed = present or fact_of(target) in known[target.ledger_schema]
-        if was_installed and present != expected:
+        fact = known[target.ledger_schema].get(fact_of(target))
+        was_installed = present or fact is not None
+        if was_installed and (present != expected or (fact is not None and is_older(fact))):
             found.append(str(target))
     return found
 
@@ -211,11 +214,12 @@ def _settle(connection: Connection, ledger_schema: str | None) -> None:
         ) from error
 
 
-def _facts(connection: Connection, ledger_schema: str | None) -> set[str]:
+def _facts(connection: Connection, ledger_schema: str | None) -> dict[str, str]:
     if not inspect(connection).has_table(META, schema=ledger_schema):
-        return set()
+        return {}
     meta = qualified(connection.dialect.identifier_preparer, ledger_schema, META)
-    return set(connection.scalars(text(f"SELECT name FROM {meta} WHERE name LIKE '{TRIGGERS}%'")))  # noqa: S608
+    query = text(f"SELECT name, value FROM {meta} WHERE name LIKE '{TRIGGERS}%'")  # noqa: S608
+    return {as_text(name): as_text(value) for name, value in connection.execute(query)}
 
 
 _IN_POSTGRESQL = """
