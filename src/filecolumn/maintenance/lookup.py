@@ -99,8 +99,8 @@ class KeyLookup(TemporaryTables):
         return time.monotonic() - self._began > max(OLD, 2 * self._took)
 
     def is_older_than(self, seconds: float) -> bool:
-        """Return whether it is so long ago that the last row was looked at."""
-        return time.monotonic() - self._began - self._took > seconds
+        """Return whether it is so long ago that the last row was read; or as long as it takes to read them all."""
+        return time.monotonic() - self._began - self._took > max(seconds, self._took)
 
     def unreferenced(self, keys: Collection[str]) -> set[str]:
         """Return which of *keys* were looked up, and found in no row."""

@@ -67,7 +67,7 @@ QUARANTINE = 7 * 24 * 3600.0
 DAY = 24 * 3600.0
 SWEPT = "swept"
 """Name of the fact in the meta table that says when a sweep in the background began."""
-WITHOUT_LEDGER = 30.0
+WITHOUT_LEDGER = 5.0
 """Seconds after which a sweep without a ledger, which deletes at once, looks at all rows again."""
 ALLOWED = 100
 ALLOWED_SHARE = 0.01
