@@ -244,7 +244,10 @@ def test_a_key_that_others_have_locked_is_left_to_the_next_run(
     assert drain(database.engine, Base).left == 0
 
 
-def test_a_key_under_two_names_of_its_storage_is_one_object(database: World, storage: StorageBackend) -> None:
+@pytest.mark.parametrize("name", ["docs", "papers"])
+def test_a_key_under_two_names_of_its_storage_is_one_object(
+    database: World, storage: StorageBackend, name: str
+) -> None:
     """What happens to it under one name counts for the other."""
     storages.alias("papers", to="docs")
     storage.put("x/1", [b"x"])
@@ -256,7 +259,7 @@ def test_a_key_under_two_names_of_its_storage_is_one_object(database: World, sto
 
     def change() -> None:
         with database.engine.begin() as connection:
-            of = update(TABLE).where(TABLE.c.backend == "papers")
+            of = update(TABLE).where(TABLE.c.backend == name)
             connection.execute(of.values(due_at=TABLE.c.due_at + 1))
 
     with failing("drain.before_claim", change):

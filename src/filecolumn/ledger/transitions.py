@@ -690,24 +690,29 @@ def _lock_unchanged(
         found = select_keys(connection, ledger, refs, *wanted, lock=lock)
         return {(backend, key): (state, due_at) for backend, key, state, due_at in found}
 
-    spelled = {each.ref: [(name, each.ref[1]) for name in names_of(each.ref[0])] for each in listed}
-    ours = look(spelled, "skip")
-    missing = [ref for ref, names in spelled.items() if any(name not in ours for name in names)]
+    spelled = {each.ref: _spelled(each.ref) for each in listed}
+    ours = look({ref for refs in spelled.values() for ref in refs}, "skip")
+    missing = {ref for refs in spelled.values() for ref in refs if ref not in ours}
     others = look(missing, "") if missing else {}
     expected = {each.ref: (State.DOOMED.value, each.due_at) for each in listed}
-
-    def is_as_listed(ref: ObjectRef, entries: Mapping[ObjectRef, tuple[int, int | None]]) -> bool:
-        return entries.get(ref) == expected[ref] and all(
-            entries[name][0] == State.GONE or entries[name] == expected.get(name)
-            for name in spelled[ref]
-            if name in entries
+    unchanged: list[DueKey] = []
+    locked: list[DueKey] = []
+    for each in listed:
+        names = spelled[each.ref]
+        entries = {name: ours.get(name) or others.get(name) for name in names}
+        is_as_listed = entries[each.ref] == expected[each.ref] and all(
+            entry is None or entry[0] == State.GONE or entry == expected.get(name)
+            for name, entry in entries.items()
         )
+        if is_as_listed:
+            (unchanged if all(name in ours or name not in others for name in names) else locked).append(each)
+    return unchanged, locked
 
-    unchanged = [each for each in listed if is_as_listed(each.ref, others | ours)]
-    ours_only = [
-        each for each in unchanged if all(name in ours or name not in others for name in spelled[each.ref])
-    ]
-    return ours_only, [each for each in unchanged if each not in set(ours_only)]
+
+def _spelled(ref: ObjectRef) -> list[ObjectRef]:
+    """Return what an entry may be called: by each name of its storage, also if its own is an alias."""
+    name, key = ref
+    return [(each, key) for each in dict.fromkeys((name, *names_of(storages.resolve(name))))]
 
 
 def mark_gone(
