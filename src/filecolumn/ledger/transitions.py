@@ -729,16 +729,25 @@ def mark_gone(
     With *only_due* not what is to be deleted later: the key may have been used again since.  With *exact*
     only under the given names of storages.
     """
-    if len(refs) == 1 and not exact:
+    # of several keys MariaDB may lock all of the storage: a deadlock for others
+    is_each_alone = exact or (len(refs) > 1 and connection.dialect.name in {"mysql", "mariadb"})
+    if is_each_alone:
+        change_keys(connection, ledger, refs, _marking_gone(ledger, of, only_due=only_due), exact=exact)
+        return
+    for batch in batches(sorted(refs), BATCH):
         statement = prepared(
             ledger.table.metadata,
-            (mark_gone, of, only_due),
-            lambda: _marking_gone(ledger, of, only_due=only_due).where(keys_bound(ledger, refs)),
+            (mark_gone, of, only_due, len(batch) == 1),
+            partial(_marking_these_gone, ledger, batch, of, only_due=only_due),
         )
-        for key in bind_keys(refs):
-            connection.execute(statement, key)
-    elif refs:
-        change_keys(connection, ledger, refs, _marking_gone(ledger, of, only_due=only_due), exact=exact)
+        for keys in bind_keys(batch):
+            connection.execute(statement, keys)
+
+
+def _marking_these_gone(
+    ledger: Ledger, refs: Sequence[ObjectRef], of: tuple[State, ...], *, only_due: bool
+) -> Update:
+    return _marking_gone(ledger, of, only_due=only_due).where(keys_bound(ledger, refs))
 
 
 def _marking_gone(ledger: Ledger, of: tuple[State, ...], *, only_due: bool) -> Update:

@@ -22,7 +22,6 @@ from filecolumn.orm.references import is_empty
 
 __all__ = (
     "ColumnCount",
-    "by_column",
     "conclude_pass",
     "count_unreferenced",
     "note_found_again",
@@ -81,8 +80,8 @@ def count_unreferenced(survey: Survey, ground: Ground) -> list[ColumnCount]:
         return list(_counts(connection, ledger, ground))
 
 
-def by_column(ledger: Ledger) -> Select[*tuple[Any, ...]]:
-    """Select for each column number and bytes of its live keys, of those that are noted, and since when one is."""
+def _by_column(ledger: Ledger) -> Select[*tuple[Any, ...]]:
+    """Select for each column number and bytes of its live keys, and of those that are noted."""
     columns = ledger.table.c
     noted = columns.unreferenced_since
     return (
@@ -92,7 +91,6 @@ def by_column(ledger: Ledger) -> Select[*tuple[Any, ...]]:
             func.coalesce(func.sum(columns.size), 0),
             func.count(noted),
             func.coalesce(func.sum(case((noted.is_not(None), columns.size), else_=0)), 0),
-            func.min(noted),
         )
         .where(columns.state == State.LIVE.value)
         .group_by(columns.held_in)
@@ -103,7 +101,7 @@ def _counts(connection: Connection, ledger: Ledger, ground: Ground) -> Iterator[
     names: dict[str | None, ColumnName] = {each.id: each.name for each in ground.file_columns.recorded}
     sums: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
     for part in slices(connection, ledger):
-        for row in connection.execute(by_column(ledger).where(part)):
+        for row in connection.execute(_by_column(ledger).where(part)):
             sums[row.held_in].update(
                 live=row[1], live_bytes=int(row[2]), noted=row[3], noted_bytes=int(row[4])
             )
