@@ -42,7 +42,7 @@ LIMIT = 600
 
 with_stat = transfer._with_stat
 claim = transitions.claim
-lock_unchanged = transitions._lock_unchanged
+compare = transitions._compare
 
 
 def forget_keys(connection: Connection, ledger: Ledger, places: Collection[ObjectRef], **_: object) -> None:
@@ -72,11 +72,10 @@ def claim_for_no_time(
     return claimed
 
 
-def lock_in_any_state(
+def compare_nothing(
     connection: Connection, ledger: Ledger, listed: Sequence[DueKey]
-) -> tuple[list[DueKey], list[DueKey]]:
-    lock_unchanged(connection, ledger, listed)
-    return list(listed), []
+) -> transitions._Compared:
+    return compare(connection, ledger, listed)._replace(unchanged=list(listed))
 
 
 MUTANTS: dict[str, Callable[[Patch], None]] = {
@@ -86,7 +85,7 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
     ),
     "a drain does not look its keys up": lambda patch: patch.setattr(KeyLookup, "look", lambda *_: None),
     "a drain claims what has changed since it looked": lambda patch: patch.setattr(
-        transitions, "_lock_unchanged", lock_in_any_state
+        transitions, "_compare", compare_nothing
     ),
     "a sweep looks, then deletes": lambda patch: patch.setattr(sweep_module, "fence", delete_at_once),
     "a new key is not claimed": lambda patch: patch.setattr(

@@ -19,7 +19,7 @@ import filecolumn.alembic.operations  # noqa: F401 - adds the operations
 from filecolumn import FileObject, StoredObject
 from filecolumn.backends.base import StorageBackend
 from filecolumn.ledger.table import META, State, ledger_of
-from filecolumn.ledger.triggers import column_of_fact
+from filecolumn.ledger.triggers import column_of_fact, is_older
 from filecolumn.maintenance import drain, install_triggers, remove_triggers
 from filecolumn.maintenance.triggers import missing_triggers
 from tests.maintenance.models import Base, Document, Item
@@ -209,6 +209,15 @@ def test_triggers_that_do_less_than_those_of_this_release_are_missed(watched: Wo
     assert missing(watched) == ["items.file"]
     install_triggers(watched.engine, Base)
     assert missing(watched) == []
+
+
+def test_a_fact_names_its_column_and_its_version() -> None:
+    assert column_of_fact("my videos.file v2") == "my videos.file"
+    assert not is_older("my videos.file v2")
+    assert not is_older("my videos.file v3"), "of a newer release"
+    for value in ("my videos.file", "items.file", "items.file v1"):
+        assert is_older(value)
+        assert column_of_fact(value) == value.removesuffix(" v1")
 
 
 @pytest.mark.server

@@ -291,3 +291,35 @@ def test_nobody_waits_for_a_drain_of_an_application_that_begins_with_the_write_l
     assert drain(engine, Base).deleted == 1
     engine.dispose()
     assert others == [None]
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_an_object_that_was_given_up_under_one_of_its_names_is_not_due_for_ever(
+    database: World, storage: StorageBackend, is_held: bool
+) -> None:
+    """As by a trigger, which sees the name in the row."""
+    storages.alias("papers", to="docs")
+    storage.put("x/1", [b"x"])
+    doom(database, "x/1", checked=False)
+    with database.engine.begin() as connection:
+        [entry] = connection.execute(select(TABLE)).mappings()
+        live = {**entry, "backend": "papers", "state": State.LIVE.value, "due_at": None}
+        connection.execute(insert(TABLE).values(live))
+        if is_held:
+            connection.execute(
+                text("INSERT INTO documents (id, file, pages) VALUES (7, :file, '[]')"), {"file": row("x/1")}
+            )
+    first, second = drain(database.engine, Base), drain(database.engine, Base)
+    assert (first.deleted, first.restored) == (0, int(is_held))
+    assert (second.deleted, second.restored) == (0 if is_held else 2, 0)
+    assert keys() == ({"x/1"} if is_held else set())
+
+
+@SQLITE
+def test_a_listener_that_begins_nothing_disturbs_nothing(database: World, storage: StorageBackend) -> None:
+    database.sql("PRAGMA journal_mode = wal")
+    doom(database, "x/1", checked=False)
+    begun: list[object] = []
+    event.listen(database.engine, "begin", begun.append)
+    assert drain(database.engine, Base).deleted == 1
+    assert begun

@@ -421,3 +421,20 @@ def test_the_command_ends_in_time_and_goes_on(project: World, tmp_path: Path) ->
     doom(project, *names("y", 250))
     reports = [run(tmp_path, "drain", "--yes", *limit) for _ in range(3)]
     assert [(report["deleted"], report["left"]) for report in reports] == [(100, 150), (100, 50), (50, 0)]
+
+
+async def test_a_storage_that_does_not_answer_keeps_no_other_from_its_turn(
+    world: World, ordered: InOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add(b"one")
+    lay_many(ordered, *names("x", 1_050))
+    put_rows(world, *names("x", 1_050))
+    assert not (await world.maintain("check", max_seconds=SHORT)).is_complete
+    storages.register_backend(f"file://{tmp_path}/other", key="other").put("y/1", [b"y"])
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("the network is down")
+
+    monkeypatch.setattr(ordered, "list", fail)
+    report = await world.maintain("check", max_seconds=SHORT)
+    assert (report.counts[K.UNREACHABLE], report.objects) == (1, 1)

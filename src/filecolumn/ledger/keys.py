@@ -3,7 +3,7 @@
 Without statistics of the ledger a database expects few entries of a storage.  For a list of keys PostgreSQL
 and MariaDB then read all entries of the storage, and MariaDB locks them.  So both are given pairs to look up one
 by one, PostgreSQL by LATERAL and MariaDB by STRAIGHT_JOIN, and a change is one statement with many sets of
-parameters.
+parameters.  SQLite looks up lists.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sqlalchemy import (
     bindparam,
     func,
     literal_column,
+    or_,
     select,
     true,
     tuple_,
@@ -35,7 +36,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from filecolumn.backends.registry import ObjectRef, names_of
 from filecolumn.backends.streams import batches
-from filecolumn.ledger.table import MAX_BACKEND, MAX_KEY_MYSQL, Ledger, keys_in
+from filecolumn.ledger.locks import short_read
+from filecolumn.ledger.table import MAX_BACKEND, MAX_KEY_MYSQL, Ledger
 
 __all__ = ("BATCH", "Lock", "change_keys", "select_keys", "slices")
 
@@ -77,12 +79,8 @@ def change_keys(
     pairs = set(refs) if exact else {(name, key) for backend, key in refs for name in names_of(backend)}
     columns = ledger.table.c
     if connection.dialect.name == "sqlite":
-        by_name: defaultdict[str, list[str]] = defaultdict(list)
-        for name, key in sorted(pairs):
-            by_name[name].append(key)
-        for name, keys in by_name.items():
-            for some in batches(keys, BATCH):
-                connection.execute(statement.where(columns.backend == name, columns.key.in_(some)))
+        for batch in batches(sorted(pairs), BATCH):
+            connection.execute(statement.where(_listed(ledger, batch)))
         return
     of_one = statement.where(columns.backend == bindparam("at_backend"), columns.key == bindparam("at_key"))
     for batch in batches(sorted(pairs), BATCH):
@@ -117,7 +115,16 @@ def _selected(  # noqa: PLR0917 - of what, and how
             query = query.prefix_with("STRAIGHT_JOIN").select_from(listed, table).where(*is_it)
             return _locking(query, lock)
         case _:
-            return query.where(keys_in(ledger, pairs))
+            return query.where(_listed(ledger, pairs))
+
+
+def _listed(ledger: Ledger, pairs: Iterable[ObjectRef]) -> ColumnElement[bool]:
+    """Match entries by the names that they have: one list of keys for each, as SQLite looks them up."""
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for name, key in pairs:
+        by_name[name].append(key)
+    columns = ledger.table.c
+    return or_(*(and_(columns.backend == name, columns.key.in_(keys)) for name, keys in by_name.items()))
 
 
 def _array(name: str, values: list[str]) -> ColumnElement[Any]:
@@ -137,7 +144,10 @@ def _locking(query: Select[*tuple[Any, ...]], lock: Lock) -> Select[*tuple[Any, 
 
 
 def slices(connection: Connection, ledger: Ledger) -> Iterator[ColumnElement[bool]]:
-    """Yield conditions for all entries: on SQLite for some at a time, so that no reader holds up a writer for long."""
+    """Yield conditions for all entries: on SQLite for some at a time, so that no reader holds up a writer for long.
+
+    The transaction ends with each.
+    """
     if connection.dialect.name != "sqlite":
         yield true()
         return
@@ -145,7 +155,11 @@ def slices(connection: Connection, ledger: Ledger) -> Iterator[ColumnElement[boo
     key = tuple_(columns.backend, columns.key)
     ends = select(columns.backend, columns.key).order_by(columns.backend, columns.key).offset(SLICE).limit(1)
     behind: ColumnElement[bool] = true()
-    while (end := connection.execute(ends.where(behind)).first()) is not None:
-        yield and_(behind, key <= tuple_(*end))
-        behind = key > tuple_(*end)
-    yield behind
+    has_more = True
+    while has_more:
+        with short_read(connection.engine):
+            end = connection.execute(ends.where(behind)).first()
+            has_more = end is not None
+            yield behind if end is None else and_(behind, key <= tuple_(*end))
+            connection.rollback()
+        behind = true() if end is None else key > tuple_(*end)

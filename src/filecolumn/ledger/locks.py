@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -18,14 +18,15 @@ from filecolumn.ledger.table import Ledger, ledger_of
 
 __all__ = (
     "attempt",
-    "begins_itself",
     "bounded",
     "brief",
     "giving_way",
+    "has_begin_listener",
     "insist",
     "lock_sqlite",
     "lock_sqlite_by",
     "patient",
+    "short_read",
 )
 
 T = TypeVar("T")
@@ -122,8 +123,15 @@ def insist(engine: Engine, change: Callable[[Connection], T]) -> T:
     raise AssertionError("unreachable")
 
 
-def begins_itself(engine: Engine) -> bool:
-    """Return whether the application begins transactions in its own way, perhaps with SQLite's write lock."""
+@contextmanager
+def short_read(engine: Engine) -> Generator[None]:
+    """Read a little in a transaction that ends here; it may have SQLite's write lock, if a listener began it."""
+    with giving_way(engine) if has_begin_listener(engine) else nullcontext():
+        yield
+
+
+def has_begin_listener(engine: Engine) -> bool:
+    """Return whether the application listens to the beginning of SQLite's transactions, perhaps to take its lock."""
     return engine.dialect.name == "sqlite" and bool(engine.dispatch.begin)
 
 
@@ -153,7 +161,7 @@ def giving_way(engine: Engine) -> Generator[None]:
 
 
 _held: WeakKeyDictionary[Engine, tuple[float, float]] = WeakKeyDictionary()
-"""For how long maintenance has had the write lock since it gave way, and when it had it last, in seconds."""
+"""For how long maintenance has had a lock since it gave way, and when it had it last, in seconds."""
 
 
 def lock_sqlite(connection: Connection, ledger: Ledger) -> None:

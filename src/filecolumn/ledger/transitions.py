@@ -31,7 +31,8 @@ A key becomes DOOMED
     by the triggers (see `ledger.triggers`), in the transaction of an SQL statement that takes it from a row;
     by `fence`, in a sweep or a check that repairs: an object that neither a row nor the ledger knows;
     by `doom_live`, in a sweep with `unreferenced=True`: no file column has referenced it since it was noted;
-    by `doom_gone`, in a sweep or a check that repairs: its object is there again, by an upload that came late.
+    by `doom_gone`, in a sweep or a check that repairs: its object is there again, by an upload that came late, or
+    a row references it.
 
 A key becomes GONE
     by `mark_gone`, after a commit or in a drain: its object was deleted, or a client's upload was used up.
@@ -41,10 +42,10 @@ An entry ends
     GONE for so long that nobody can be about to give it to a row;
     by `withdraw`, in the flush that made it: no row came to reference the key.
 
-An entry that is not `checked` may be of a key that several rows reference: a drain looks for rows before
-it deletes such an object.  All others here leave the state as it is: they lease a doomed key to one drain
-(`claim`), say when to try again (`mark_refused`, `mark_withheld`), and note what is known of a
-key (`describe`, `note_*`, `mark_shared`, `rename_*`).
+An entry that is not `checked` may be of a key that several rows reference: its object is left to a drain,
+which looks for rows before it deletes any.  All others here leave the state as it is: they lease a doomed
+key to one drain (`claim`), say when to try again (`mark_refused`, `mark_withheld`), and note what is known
+of a key (`describe`, `note_*`, `mark_shared`, `rename_*`).
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ from filecolumn.files.facts import FileFacts
 from filecolumn.files.grants import used_error
 from filecolumn.ledger.columns import has_triggers, licence_floor
 from filecolumn.ledger.keys import BATCH, Lock, change_keys, select_keys
-from filecolumn.ledger.locks import attempt, brief, insist, lock_sqlite
+from filecolumn.ledger.locks import attempt, brief, insist, lock_sqlite, short_read
 from filecolumn.ledger.prepared import prepared
 from filecolumn.ledger.table import (
     MAX_ERROR,
@@ -634,8 +635,9 @@ def _pages_of_due(
     left = BATCH if most is None else most
 
     def read(*behind: ColumnElement[bool]) -> Sequence[Row[*tuple[Any, ...]]]:
-        page = connection.execute(ordered.where(*behind).limit(min(left, BATCH))).all()
-        connection.rollback()
+        with short_read(connection.engine):
+            page = connection.execute(ordered.where(*behind).limit(min(left, BATCH))).all()
+            connection.rollback()
         return page
 
     page = read()
@@ -654,11 +656,13 @@ def claim(
 
     Not a key to which something has happened since it was *listed*: what was seen of it may be over.
     """
-    unchanged, locked = _lock_unchanged(connection, ledger, listed)
+    compared = _compare(connection, ledger, listed)
     until = time_of(connection) + int(seconds * 1000)
     leasing = update(ledger.table).where(_is(ledger, State.DOOMED)).values(due_at=until)
-    change_keys(connection, ledger, [each.ref for each in unchanged], leasing, exact=True)
-    return [each._replace(due_at=until) for each in unchanged], locked
+    change_keys(connection, ledger, [each.ref for each in compared.unchanged], leasing, exact=True)
+    # of an object that was given up under one name the next drain looks at both
+    doom_unchecked(connection, ledger, compared.live)
+    return [each._replace(due_at=until) for each in compared.unchanged], compared.locked
 
 
 def restore_unchanged(
@@ -668,17 +672,27 @@ def restore_unchanged(
 
     Not a key to which something has happened since it was *listed*: the row may have let go of it.
     """
-    unchanged, locked = _lock_unchanged(connection, ledger, listed)
-    refs = [each.ref for each in unchanged]
+    compared = _compare(connection, ledger, listed)
+    restored = [*compared.unchanged, *compared.half_live]
     restoring = _live_again(ledger, RESTORED).where(_is(ledger, State.DOOMED))
-    change_keys(connection, ledger, refs, restoring, exact=True)
-    return unchanged, locked
+    change_keys(connection, ledger, [each.ref for each in restored], restoring, exact=True)
+    return restored, compared.locked
 
 
-def _lock_unchanged(
-    connection: Connection, ledger: Ledger, listed: Sequence[DueKey]
-) -> tuple[list[DueKey], list[DueKey]]:
-    """Lock the keys that still are as they were *listed*; return them, and those that others have locked.
+class _Compared(NamedTuple):
+    """Keys that were listed, compared with what they are."""
+
+    unchanged: list[DueKey]
+    locked: list[DueKey]
+    """As they were listed, but others have locked them."""
+    half_live: list[DueKey]
+    """As they were listed, but live under another name of their storage."""
+    live: set[ObjectRef]
+    """The others of these."""
+
+
+def _compare(connection: Connection, ledger: Ledger, listed: Sequence[DueKey]) -> _Compared:
+    """Lock keys, and compare them with what they were when they were *listed*.
 
     Under each name of its storage: all of them are one object.
     """
@@ -695,18 +709,24 @@ def _lock_unchanged(
     missing = {ref for refs in spelled.values() for ref in refs if ref not in ours}
     others = look(missing, "") if missing else {}
     expected = {each.ref: (State.DOOMED.value, each.due_at) for each in listed}
-    unchanged: list[DueKey] = []
-    locked: list[DueKey] = []
+    compared = _Compared([], [], [], set())
     for each in listed:
-        names = spelled[each.ref]
-        entries = {name: ours.get(name) or others.get(name) for name in names}
-        is_as_listed = entries[each.ref] == expected[each.ref] and all(
-            entry is None or entry[0] == State.GONE or entry == expected.get(name)
-            for name, entry in entries.items()
-        )
-        if is_as_listed:
-            (unchanged if all(name in ours or name not in others for name in names) else locked).append(each)
-    return unchanged, locked
+        entries = {ref: entry for ref in spelled[each.ref] if (entry := ours.get(ref) or others.get(ref))}
+        if entries.get(each.ref) != expected[each.ref]:
+            continue
+        changed = {
+            ref: entry
+            for ref, entry in entries.items()
+            if entry[0] != State.GONE and entry != expected.get(ref)
+        }
+        if entries.keys() & others.keys():
+            compared.locked.append(each)
+        elif not changed:
+            compared.unchanged.append(each)
+        elif all(state == State.LIVE for state, _ in changed.values()):
+            compared.half_live.append(each)
+            compared.live.update(changed)
+    return compared
 
 
 def _spelled(ref: ObjectRef) -> list[ObjectRef]:
@@ -761,9 +781,16 @@ def _marking_gone(ledger: Ledger, of: tuple[State, ...], *, only_due: bool) -> U
 
 
 def mark_refused(
-    connection: Connection, ledger: Ledger, refused: Mapping[ObjectRef, tuple[int, str]]
+    connection: Connection,
+    ledger: Ledger,
+    refused: Mapping[ObjectRef, tuple[int, str]],
+    *,
+    exact: bool = False,
 ) -> None:
-    """Note of each doomed key how often it was tried before and why it failed now, and when to try again."""
+    """Note of each doomed key how often it was tried before and why it failed now, and when to try again.
+
+    With *exact* under the given name of its storage, else under that which the ledger has for it.
+    """
     if not refused:
         return
     columns = ledger.table.c
@@ -781,7 +808,7 @@ def mark_refused(
         statement,
         [
             {
-                "at_backend": storages.name_in_ledger(backend),
+                "at_backend": backend if exact else storages.name_in_ledger(backend),
                 "at_key": key,
                 "attempts": attempts + 1,
                 "last_error": why[:MAX_ERROR],
@@ -827,7 +854,7 @@ def purge(engine: Engine, ledger: Ledger) -> int:
         until = time_of(connection)
     purged = since = 0
     while True:
-        with engine.connect() as connection:
+        with short_read(engine), engine.connect() as connection:
             page = _due_between(connection, ledger, since, until, PURGE_PAGE)
         count = sum(
             insist(engine, partial(_forget, ledger=ledger, refs=batch, until=until))
@@ -1044,12 +1071,19 @@ def note_referenced(engine: Engine, ledger: Ledger, refs: Collection[ObjectRef])
 
 def mark_shared(engine: Engine, ledger: Ledger, refs: Iterable[ObjectRef]) -> None:
     """Mark keys as unchecked: several rows reference them."""
-    _note(engine, ledger, refs, update(ledger.table).values(checked=False, fresh=False))
+    _note(engine, ledger, refs, update(ledger.table).values(checked=False, fresh=False), must=True)
 
 
-def _note(engine: Engine, ledger: Ledger, refs: Iterable[ObjectRef], statement: Update) -> None:
+def _note(
+    engine: Engine, ledger: Ledger, refs: Iterable[ObjectRef], statement: Update, *, must: bool = False
+) -> None:
     for batch in batches(sorted(refs), BATCH):
-        insist(engine, partial(change_keys, ledger=ledger, refs=batch, statement=statement))
+        change = partial(change_keys, ledger=ledger, refs=batch, statement=statement)
+        if must:
+            insist(engine, change)
+        else:
+            # what a transaction has locked is noted by the next run
+            attempt(engine, change)
 
 
 def note_column(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef], column: str) -> None:

@@ -125,13 +125,14 @@ def remember_statements(target: Target, dialect: Dialect) -> Iterator[str]:
 
 def column_of_fact(value: str) -> str:
     """Return the column of which a fact says that its triggers have been installed."""
-    return value.partition(_OF_VERSION)[0]
+    column, _, version = value.rpartition(_OF_VERSION)
+    return column if column and version.isdecimal() else value
 
 
 def is_older(value: str) -> bool:
     """Return whether a fact says that an older release installed the triggers, which do less than this one's."""
-    version = value.partition(_OF_VERSION)[2]
-    return not version.isdecimal() or int(version) < VERSION
+    version = value.removeprefix(column_of_fact(value)).removeprefix(_OF_VERSION)
+    return not version or int(version) < VERSION
 
 
 def forget_statements(target: Target, dialect: Dialect) -> Iterator[str]:

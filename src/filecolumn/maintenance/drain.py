@@ -82,7 +82,7 @@ class DrainReport:
     reasons: Mapping[str, int] = field(default_factory=dict[str, int])
     """Why objects were withheld, each with their number."""
     left: int = 0
-    """Keys that are due still: the time was over, or others had locked them."""
+    """Keys that the run was to delete and did not: the time was over, or others had locked them."""
     purged: int = 0
     """Keys that the ledger has forgotten, long after their objects were deleted."""
 
@@ -300,7 +300,8 @@ class _Drain:
     ) -> None:
         def note(connection: Connection) -> None:
             mark_gone(connection, self.ledger, done.keys() - refused.keys(), exact=True)
-            mark_refused(connection, self.ledger, {ref: (done[ref], why) for ref, why in refused.items()})
+            tried = {ref: (done[ref], why) for ref, why in refused.items()}
+            mark_refused(connection, self.ledger, tried, exact=True)
             mark_withheld(connection, self.ledger, withheld)
             failpoint("drain.before_gone")
 

@@ -55,7 +55,7 @@ def find_file_columns(
         assert ledger is not None  # noqa: S101 - else nothing is recorded
         column = read_name(connection, ledger, each.name)
         if (column.schema, column.table, column.column) not in known:
-            # one that is there under another name of its schema is read once (see `referenced`)
+            # one that is there under another name of its schema is read once (see `KeyLookup.read`)
             columns[column] = None
     hidden: dict[str, str] = {}
     for column in list(columns):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Generator, Iterable, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, literal_column, tuple_
 from sqlalchemy import column as bare_column
 
-from filecolumn.ledger.locks import begins_itself, giving_way
+from filecolumn.ledger.locks import has_begin_listener, short_read
 from filecolumn.maintenance.ground import FileColumns
 from filecolumn.maintenance.survey import Progress, expected_rows, no_progress
 from filecolumn.maintenance.temporary import PAGE, TemporaryTables, head_of, storable
@@ -155,10 +155,11 @@ def consistent_read(engine: Engine) -> Generator[Connection]:
 def _begin_reading(connection: Connection) -> None:
     """Begin a transaction that only reads; drivers do not BEGIN before a SELECT."""
     connection.exec_driver_sql("SELECT 1")
-    if begins_itself(connection.engine):
-        # with BEGIN IMMEDIATE, as many do, nobody could write meanwhile
+    driver = connection.connection.driver_connection
+    if has_begin_listener(connection.engine) and getattr(driver, "in_transaction", False):
+        # of one that says BEGIN IMMEDIATE, as many do: nobody could write meanwhile
         connection.exec_driver_sql("ROLLBACK")
-    if not getattr(connection.connection.driver_connection, "in_transaction", False):
+    if not getattr(driver, "in_transaction", False):
         connection.exec_driver_sql("BEGIN")
     # each attached file is read as it is when it is read first
     for row in connection.exec_driver_sql("PRAGMA database_list").all():
@@ -212,7 +213,7 @@ def _short_reads(
     ordered = query.add_columns(*key).order_by(*key).limit(PAGE)
     page_query = ordered
     while True:
-        with giving_way(connection.engine) if begins_itself(connection.engine) else nullcontext():
+        with short_read(connection.engine):
             page = connection.execute(page_query, execution_options=UNTRANSLATED).all()
             connection.rollback()
         if page:

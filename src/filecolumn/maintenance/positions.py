@@ -73,11 +73,21 @@ class Positions:
     def turns(
         self, backends: Iterable[tuple[str, StorageBackend]], limit: TimeLimit, is_over: Callable[[], bool]
     ) -> Iterator[tuple[str, StorageBackend]]:
-        """Yield the storages to list, one at least, until the time *is_over*; first one that was not finished."""
+        """Yield the storages to list, one at least, until the time *is_over*; first one that was not finished.
+
+        If none of those answers that are to go on, the others have their turn.
+        """
         named = list(backends)
         begun = [each for each in named if self._name(each[0]) in self._known] if limit.is_set else []
-        ordered = sorted(begun, key=lambda each: self.of(each[0]) is None) if begun else named
-        for number, (name, backend) in enumerate(ordered):
+        others = [each for each in named if each not in begun]
+        yield from self._in_time(sorted(begun, key=lambda each: self.of(each[0]) is None), is_over)
+        if not any(name in self.reached for name, _ in begun):
+            yield from self._in_time(others, is_over)
+
+    def _in_time(
+        self, named: Iterable[tuple[str, StorageBackend]], is_over: Callable[[], bool]
+    ) -> Iterator[tuple[str, StorageBackend]]:
+        for number, (name, backend) in enumerate(named):
             if number and is_over():
                 self.reached[name] = self.of(name) or _WAITING
             else:

@@ -72,7 +72,8 @@ JOIN referenced r ON r.storage = e.storage AND r.key = e.key WHERE e.state = 1 A
 """
 _KNOWN_ELSEWHERE = """
 CREATE INDEX entry_by_key ON entry (key);
-DELETE FROM suspect WHERE suspicion = 'orphan' AND EXISTS (SELECT 1 FROM entry e WHERE e.key = suspect.key);
+DELETE FROM suspect WHERE suspicion = 'orphan' AND EXISTS
+  (SELECT 1 FROM entry e WHERE e.key = suspect.key AND e.state = 1);
 """
 _FOLDED = """
 CREATE TABLE IF NOT EXISTS folded (key TEXT PRIMARY KEY) WITHOUT ROWID;

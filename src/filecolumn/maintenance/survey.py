@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -34,7 +34,7 @@ from filecolumn.files.facts import FileFacts, JsonObject, NotAList
 from filecolumn.files.file import FileObject, file_state
 from filecolumn.files.state import LOADED, AllowedBackends, FileState
 from filecolumn.ledger.keys import select_keys
-from filecolumn.ledger.locks import begins_itself, giving_way
+from filecolumn.ledger.locks import short_read
 from filecolumn.ledger.marks import place_id
 from filecolumn.ledger.table import Ledger, State, time_of
 from filecolumn.maintenance.snapshot import Entry, ReferencedFile, Snapshot
@@ -410,7 +410,7 @@ def pages_of(
     ordered = query.order_by(*keys).limit(PAGE)
     page_query = ordered
     while True:
-        with _page_read(engine) as connection:
+        with short_read(engine), engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 # without statistics it may take a table for small, and sort all of it for each page
                 connection.exec_driver_sql("SET LOCAL enable_sort = off")
@@ -421,13 +421,6 @@ def pages_of(
             return
         last = tuple(page[-1][position] for position in positions)
         page_query = ordered.where(rows.rows_behind(keys, last, engine.dialect))
-
-
-@contextmanager
-def _page_read(engine: Engine) -> Generator[Connection]:
-    """Connect to read a page; where the application takes the write lock to read, give way to others in between."""
-    with giving_way(engine) if begins_itself(engine) else nullcontext(), engine.connect() as connection:
-        yield connection
 
 
 def _streamed(engine: Engine, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
