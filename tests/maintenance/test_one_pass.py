@@ -18,7 +18,7 @@ from filecolumn._failpoints import set_hook
 from filecolumn.backends.base import StorageBackend
 from filecolumn.ledger.table import State
 from filecolumn.maintenance import drain
-from filecolumn.maintenance import lookup as lookup_module
+from filecolumn.maintenance.lookup import KeyLookup
 from filecolumn.testing.failpoints import failing
 from tests.maintenance.models import Base
 from tests.maintenance.test_drain import doom
@@ -185,7 +185,7 @@ def test_a_key_is_left_alone_that_changed_after_it_was_looked_up(
 def test_rows_are_looked_at_again_when_a_run_takes_long(
     database: World, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookup_module, "OLD", 0.0)
+    monkeypatch.setattr(KeyLookup, "is_old", True)
     doom(database, *(f"x/{number}" for number in range(350)), checked=False)
     for name in ("x/0", "x/349"):
         storage.put(name, [b"x"])
