@@ -57,10 +57,11 @@ def select_keys(
     *columns: Column[Any],
     where: ColumnElement[bool] | None = None,
     lock: Lock = "",
+    exact: bool = False,
 ) -> Iterator[Row[*tuple[Any, ...]]]:
-    """Yield *columns* of the entries of *refs*, also those under other names of the storages, in pages."""
-    pairs = sorted({(name, key) for backend, key in refs for name in names_of(backend)})
-    for batch in batches(pairs, BATCH):
+    """Yield *columns* of the entries of *refs*, in pages; with *exact* only under the names in *refs*."""
+    pairs = set(refs) if exact else {(name, key) for backend, key in refs for name in names_of(backend)}
+    for batch in batches(sorted(pairs), BATCH):
         yield from connection.execute(_selected(connection, ledger, batch, columns, where, lock)).all()
 
 

@@ -701,7 +701,7 @@ def _compare(connection: Connection, ledger: Ledger, listed: Sequence[DueKey]) -
 
     def look(refs: Collection[ObjectRef], lock: Lock) -> dict[ObjectRef, tuple[int, int | None]]:
         wanted = columns.backend, columns.key, columns.state, columns.due_at
-        found = select_keys(connection, ledger, refs, *wanted, lock=lock)
+        found = select_keys(connection, ledger, refs, *wanted, lock=lock, exact=True)
         return {(backend, key): (state, due_at) for backend, key, state, due_at in found}
 
     spelled = {each.ref: _spelled(each.ref) for each in listed}
