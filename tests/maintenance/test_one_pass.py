@@ -244,18 +244,22 @@ def test_a_key_that_others_have_locked_is_left_to_the_next_run(
     assert drain(database.engine, Base).left == 0
 
 
+def doom_under_two_names(database: World, storage: StorageBackend, **under_the_other: object) -> None:
+    """Store an object whose key is due as "docs", and has the same entry as "papers" but for what is given."""
+    storages.alias("papers", to="docs")
+    storage.put("x/1", [b"x"])
+    doom(database, "x/1", checked=False)
+    with database.engine.begin() as connection:
+        [entry] = connection.execute(select(TABLE)).mappings()
+        connection.execute(insert(TABLE).values({**entry, "backend": "papers", **under_the_other}))
+
+
 @pytest.mark.parametrize("name", ["docs", "papers"])
 def test_a_key_under_two_names_of_its_storage_is_one_object(
     database: World, storage: StorageBackend, name: str
 ) -> None:
     """What happens to it under one name counts for the other."""
-    storages.alias("papers", to="docs")
-    storage.put("x/1", [b"x"])
-    doom(database, "x/1", checked=False)
-    with database.engine.begin() as connection:
-        first = select(TABLE).where(TABLE.c.key == "x/1")
-        [entry] = connection.execute(first).mappings()
-        connection.execute(insert(TABLE).values({**entry, "backend": "papers"}))
+    doom_under_two_names(database, storage)
 
     def change() -> None:
         with database.engine.begin() as connection:
@@ -298,13 +302,8 @@ def test_an_object_that_was_given_up_under_one_of_its_names_is_not_due_for_ever(
     database: World, storage: StorageBackend, is_held: bool
 ) -> None:
     """As by a trigger, which sees the name in the row."""
-    storages.alias("papers", to="docs")
-    storage.put("x/1", [b"x"])
-    doom(database, "x/1", checked=False)
+    doom_under_two_names(database, storage, state=State.LIVE.value, due_at=None)
     with database.engine.begin() as connection:
-        [entry] = connection.execute(select(TABLE)).mappings()
-        live = {**entry, "backend": "papers", "state": State.LIVE.value, "due_at": None}
-        connection.execute(insert(TABLE).values(live))
         if is_held:
             connection.execute(
                 text("INSERT INTO documents (id, file, pages) VALUES (7, :file, '[]')"), {"file": row("x/1")}

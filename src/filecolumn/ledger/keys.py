@@ -9,7 +9,6 @@ parameters.  SQLite looks up lists.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Literal
 
@@ -27,7 +26,6 @@ from sqlalchemy import (
     bindparam,
     func,
     literal_column,
-    or_,
     select,
     true,
     tuple_,
@@ -37,9 +35,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from filecolumn.backends.registry import ObjectRef, names_of
 from filecolumn.backends.streams import batches
 from filecolumn.ledger.locks import short_read
-from filecolumn.ledger.table import MAX_BACKEND, MAX_KEY_MYSQL, Ledger
+from filecolumn.ledger.table import MAX_BACKEND, MAX_KEY_MYSQL, Ledger, keys_named
 
-__all__ = ("BATCH", "Lock", "change_keys", "select_keys", "slices")
+__all__ = ("BATCH", "Lock", "change_keys", "in_index_order", "select_keys", "slices")
 
 BATCH = 1000
 """Keys in one statement."""
@@ -60,8 +58,7 @@ def select_keys(
     exact: bool = False,
 ) -> Iterator[Row[*tuple[Any, ...]]]:
     """Yield *columns* of the entries of *refs*, in pages; with *exact* only under the names in *refs*."""
-    pairs = set(refs) if exact else {(name, key) for backend, key in refs for name in names_of(backend)}
-    for batch in batches(sorted(pairs), BATCH):
+    for batch in batches(_pairs(refs, exact=exact), BATCH):
         yield from connection.execute(_selected(connection, ledger, batch, columns, where, lock)).all()
 
 
@@ -77,15 +74,31 @@ def change_keys(
 
     With *exact* only under the names in *refs*.
     """
-    pairs = set(refs) if exact else {(name, key) for backend, key in refs for name in names_of(backend)}
+    pairs = _pairs(refs, exact=exact)
     columns = ledger.table.c
     if connection.dialect.name == "sqlite":
-        for batch in batches(sorted(pairs), BATCH):
-            connection.execute(statement.where(_listed(ledger, batch)))
+        for batch in batches(pairs, BATCH):
+            connection.execute(statement.where(keys_named(ledger, batch)))
         return
     of_one = statement.where(columns.backend == bindparam("at_backend"), columns.key == bindparam("at_key"))
-    for batch in batches(sorted(pairs), BATCH):
+    for batch in batches(pairs, BATCH):
         connection.execute(of_one, [{"at_backend": name, "at_key": key} for name, key in batch])
+
+
+def in_index_order(connection: Connection) -> None:
+    """Let PostgreSQL read in the order of an index for the rest of the transaction.
+
+    Without statistics it takes what there is for little, and sorts all of it for each page.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
+
+
+def _pairs(refs: Iterable[ObjectRef], *, exact: bool) -> list[ObjectRef]:
+    """Return what entries are looked for, by names and keys."""
+    return sorted(
+        set(refs) if exact else {(name, key) for backend, key in refs for name in names_of(backend)}
+    )
 
 
 def _selected(  # noqa: PLR0917 - of what, and how
@@ -116,16 +129,7 @@ def _selected(  # noqa: PLR0917 - of what, and how
             query = query.prefix_with("STRAIGHT_JOIN").select_from(listed, table).where(*is_it)
             return _locking(query, lock)
         case _:
-            return query.where(_listed(ledger, pairs))
-
-
-def _listed(ledger: Ledger, pairs: Iterable[ObjectRef]) -> ColumnElement[bool]:
-    """Match entries by the names that they have: one list of keys for each, as SQLite looks them up."""
-    by_name: defaultdict[str, list[str]] = defaultdict(list)
-    for name, key in pairs:
-        by_name[name].append(key)
-    columns = ledger.table.c
-    return or_(*(and_(columns.backend == name, columns.key.in_(keys)) for name, keys in by_name.items()))
+            return query.where(keys_named(ledger, pairs))
 
 
 def _array(name: str, values: list[str]) -> ColumnElement[Any]:

@@ -20,7 +20,6 @@ __all__ = (
     "attempt",
     "bounded",
     "brief",
-    "giving_way",
     "has_begin_listener",
     "insist",
     "lock_sqlite",
@@ -99,7 +98,7 @@ def patient(engine: Engine) -> AbstractContextManager[Connection]:
 def attempt(engine: Engine, change: Callable[[Connection], object]) -> bool:
     """Return whether *change* was committed: not if a key is taken, or locked for longer than a moment."""
     try:
-        with giving_way(engine), bounded(engine, LOCK_LIMIT) as connection:
+        with _giving_way(engine), bounded(engine, LOCK_LIMIT) as connection:
             change(connection)
     except IntegrityError:
         return False
@@ -114,7 +113,7 @@ def insist(engine: Engine, change: Callable[[Connection], T]) -> T:
     """Commit *change* and return its result; what the database undoes in favour of others is tried again."""
     for number in range(ATTEMPTS):
         try:
-            with giving_way(engine), engine.begin() as connection:
+            with _giving_way(engine), engine.begin() as connection:
                 return change(connection)
         except DBAPIError as error:
             if number == ATTEMPTS - 1 or error.connection_invalidated or not _is_wait(error):
@@ -126,7 +125,7 @@ def insist(engine: Engine, change: Callable[[Connection], T]) -> T:
 @contextmanager
 def short_read(engine: Engine) -> Generator[None]:
     """Read a little in a transaction that ends here; it may have SQLite's write lock, if a listener began it."""
-    with giving_way(engine) if has_begin_listener(engine) else nullcontext():
+    with _giving_way(engine) if has_begin_listener(engine) else nullcontext():
         yield
 
 
@@ -136,7 +135,7 @@ def has_begin_listener(engine: Engine) -> bool:
 
 
 @contextmanager
-def giving_way(engine: Engine) -> Generator[None]:
+def _giving_way(engine: Engine) -> Generator[None]:
     """Leave SQLite's write lock to others for a moment, when this process has had it for long enough.
 
     Who waits for it is in no queue: it asks again and again, in the first 0.1 seconds after 25 ms at most

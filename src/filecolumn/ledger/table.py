@@ -60,6 +60,7 @@ __all__ = (
     "has_ledgers",
     "keys_bound",
     "keys_in",
+    "keys_named",
     "ledger_of",
     "now_ms",
     "read_meta",
@@ -142,14 +143,21 @@ def keys_in(ledger: Ledger, refs: Iterable[ObjectRef]) -> ColumnElement[bool]:
 
     One list of keys for each name: for pairs SQLite reads the whole table.
     """
+    return _named(ledger, _by_name(refs))
+
+
+def keys_named(ledger: Ledger, pairs: Iterable[ObjectRef]) -> ColumnElement[bool]:
+    """Match entries as `keys_in` does, by exactly the names that are given."""
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for name, key in pairs:
+        by_name[name].append(key)
+    return _named(ledger, by_name)
+
+
+def _named(ledger: Ledger, by_name: Mapping[str, list[str]]) -> ColumnElement[bool]:
     columns = ledger.table.c
-    return or_(
-        false(),
-        *(
-            and_(columns.backend == name, is_one_of(columns.key, keys))
-            for name, keys in _by_name(refs).items()
-        ),
-    )
+    alike = (and_(columns.backend == name, is_one_of(columns.key, keys)) for name, keys in by_name.items())
+    return or_(false(), *alike)
 
 
 def keys_bound(ledger: Ledger, refs: Sized) -> ColumnElement[bool]:

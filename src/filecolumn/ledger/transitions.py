@@ -99,7 +99,7 @@ from filecolumn.errors import (
 from filecolumn.files.facts import FileFacts
 from filecolumn.files.grants import used_error
 from filecolumn.ledger.columns import has_triggers, licence_floor
-from filecolumn.ledger.keys import BATCH, Lock, change_keys, select_keys
+from filecolumn.ledger.keys import BATCH, Lock, change_keys, in_index_order, select_keys
 from filecolumn.ledger.locks import attempt, brief, insist, lock_sqlite, short_read
 from filecolumn.ledger.prepared import prepared
 from filecolumn.ledger.table import (
@@ -905,9 +905,7 @@ def _due_between(connection: Connection, ledger: Ledger, since: int, until: int,
             .limit(bindparam("most"))
         )
 
-    if connection.dialect.name == "postgresql":
-        # without statistics it expects few to be due, and sorts them all
-        connection.exec_driver_sql("SET LOCAL enable_sort = off")
+    in_index_order(connection)
     statement = prepared(ledger.table.metadata, _due_between, first)
     rows = connection.execute(statement, {"since": since, "until": until, "most": most})
     return [_Due(*row) for row in rows]

@@ -12,7 +12,7 @@ from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, literal_column, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, literal_column
 from sqlalchemy import column as bare_column
 
 from filecolumn.ledger.locks import has_begin_listener, short_read
@@ -29,6 +29,7 @@ from filecolumn.orm.catalogue import (
     readable_facts,
 )
 from filecolumn.orm.references import UNTRANSLATED, HeldKeys, complete, held_keys, key_query
+from filecolumn.orm.rows import rows_behind
 
 __all__ = ("KeyLookup",)
 
@@ -220,4 +221,4 @@ def _short_reads(
             yield page
         if len(page) < PAGE:
             return
-        page_query = ordered.where(tuple_(*key) > tuple_(*page[-1][2:]))
+        page_query = ordered.where(rows_behind(key, tuple(page[-1][2:]), connection.dialect))

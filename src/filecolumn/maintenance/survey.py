@@ -33,7 +33,7 @@ from filecolumn.files import execution
 from filecolumn.files.facts import FileFacts, JsonObject, NotAList
 from filecolumn.files.file import FileObject, file_state
 from filecolumn.files.state import LOADED, AllowedBackends, FileState
-from filecolumn.ledger.keys import select_keys
+from filecolumn.ledger.keys import in_index_order, select_keys
 from filecolumn.ledger.locks import short_read
 from filecolumn.ledger.marks import place_id
 from filecolumn.ledger.table import Ledger, State, time_of
@@ -411,9 +411,7 @@ def pages_of(
     page_query = ordered
     while True:
         with short_read(engine), engine.connect() as connection:
-            if connection.dialect.name == "postgresql":
-                # without statistics it may take a table for small, and sort all of it for each page
-                connection.exec_driver_sql("SET LOCAL enable_sort = off")
+            in_index_order(connection)
             page = connection.execute(page_query).all()
         if page:
             yield page
