@@ -1,0 +1,514 @@
+"""What rows say of files, in SQL: `Document.file.size > 10_000`, in queries, indexes and constraints.
+
+A fact is NULL where there is no file, where the file has no such fact, and where the row holds a value of
+another JSON type.  See `FIELDS` for the facts there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol, cast, overload
+
+from sqlalchemy import (
+    JSON,
+    BindParameter,
+    Column,
+    ColumnElement,
+    Computed,
+    Dialect,
+    Index,
+    Table,
+    TableValuedAlias,
+    Text,
+    and_,
+    event,
+    exists,
+    false,
+    func,
+    not_,
+    or_,
+    true,
+    type_coerce,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import MappedColumn, QueryableAttribute
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
+from sqlalchemy.sql.visitors import iterate
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from filecolumn.errors import NotSupportedError, PendingContentError
+from filecolumn.files.file import FileObject, file_state
+from filecolumn.files.state import Granted
+from filecolumn.orm.json_sql import (
+    INFO,
+    BooleanMember,
+    Elements,
+    ExistsMember,
+    FirstTextMember,
+    FloatMember,
+    IntegerMember,
+    Length,
+    Member,
+    ObjectMember,
+    PathStep,
+    TextMember,
+    TimeMember,
+    collation_of,
+    generated_column,
+    member_key,
+    step_of,
+)
+
+__all__ = (
+    "FIELDS",
+    "FactColumn",
+    "FileComparator",
+    "FileMetadata",
+    "LastModified",
+    "MetadataValue",
+    "fact",
+)
+
+FIELDS: Mapping[str, type] = MappingProxyType(
+    {
+        "filename": str,
+        "path": str,
+        "backend": str,
+        "content_type": str,
+        "checksum": str,
+        "etag": str,
+        "version_id": str,
+        "size": int,
+        "last_modified": float,
+        "metadata": dict,
+    }
+)
+"""The facts by name, and what their values are in Python; the path is the key in the storage."""
+
+TextField = Literal["filename", "path", "backend", "content_type", "checksum", "etag", "version_id"]
+
+
+class LastModified(FloatMember):
+    """When a file was last modified, in seconds since the epoch, UTC."""
+
+    inherit_cache = True
+
+    def as_datetime(self) -> ColumnElement[Any]:
+        """Return it as a datetime with a time zone, UTC; NULL before year 1 and after year 9999.
+
+        It is compared with datetimes that have a time zone; ValueError for others.
+        """
+        return TimeMember(self.document, *self.path)
+
+
+class MetadataValue(TextMember):
+    """A value in the metadata of a file: as it stands a string, and NULL if it is something else."""
+
+    inherit_cache = True
+
+    def __getitem__(self, step: PathStep) -> MetadataValue:  # type: ignore[override]
+        """Return a member of an object, by name, or an element of an array, by index from 0."""
+        return MetadataValue(self.document, *self.path, cast("ColumnElement[Any]", step_of(step)))
+
+    def as_string(self) -> ColumnElement[str]:
+        """Return a string; NULL for values of other types."""
+        return TextMember(self.document, *self.path)
+
+    def as_integer(self) -> ColumnElement[int]:
+        """Return a whole number of 64 bits, `3.0` included; NULL for `2.5`, and for values of other types."""
+        return IntegerMember(self.document, *self.path)
+
+    def as_float(self) -> ColumnElement[float]:
+        """Return a number; NULL for values of other types."""
+        return FloatMember(self.document, *self.path)
+
+    def as_boolean(self) -> ColumnElement[bool]:
+        """Return true or false; NULL for values of other types."""
+        return BooleanMember(self.document, *self.path)
+
+    def exists(self) -> ColumnElement[bool]:
+        """Return whether there is a value, of any type but null; never NULL."""
+        return ExistsMember(self.document, *self.path)
+
+
+class FileMetadata(ObjectMember):
+    """The metadata of a file; selected, a dictionary."""
+
+    inherit_cache = True
+
+    def __getitem__(self, step: PathStep) -> MetadataValue:  # type: ignore[override]
+        """Return the value under a name."""
+        return MetadataValue(self.document, *self.path, cast("ColumnElement[Any]", step_of(step)))
+
+
+class _HoldsFiles(Protocol):
+    """What is needed of `StoredObject`."""
+
+    multiple: bool
+    backend: str | None
+
+    def of_one(self) -> TypeEngine[Any]: ...
+
+
+class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
+    """What can be asked of a file column in SQL: the facts of its file, or of the files in its list."""
+
+    __slots__ = ()
+
+    @property
+    def filename(self) -> ColumnElement[str]:
+        """The name for people."""
+        return TextMember(self._file("filename"), step_of("filename"))
+
+    @property
+    def path(self) -> ColumnElement[str]:
+        """The key in the storage: where advanced-alchemy wrote the row, it is the name of the file."""
+        return FirstTextMember(self._file("path"), step_of("to_filename"), step_of("filename"))
+
+    @property
+    def backend(self) -> ColumnElement[str]:
+        """The key of the storage in the registry."""
+        return TextMember(self._file("backend"), step_of("backend"))
+
+    @property
+    def content_type(self) -> ColumnElement[str]:
+        """The media type."""
+        return TextMember(self._file("content_type"), step_of("content_type"))
+
+    @property
+    def checksum(self) -> ColumnElement[str]:
+        """`sha256:<hex>` of the content."""
+        return TextMember(self._file("checksum"), step_of("checksum"))
+
+    @property
+    def etag(self) -> ColumnElement[str]:
+        """The storage's own tag."""
+        return TextMember(self._file("etag"), step_of("etag"))
+
+    @property
+    def version_id(self) -> ColumnElement[str]:
+        """The storage's own version."""
+        return TextMember(self._file("version_id"), step_of("version_id"))
+
+    @property
+    def size(self) -> ColumnElement[int]:
+        """Bytes."""
+        return IntegerMember(self._file("size"), step_of("size"))
+
+    @property
+    def last_modified(self) -> LastModified:
+        """Seconds since the epoch, UTC."""
+        return LastModified(self._file("last_modified"), step_of("last_modified"))
+
+    @property
+    def metadata(self) -> FileMetadata:
+        """The user's own data."""
+        return FileMetadata(self._file("metadata"), step_of("metadata"))
+
+    def some(self, condition: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
+        """Return whether *condition* holds for a file of the list: `pages.some(lambda file: file.size > 10)`."""
+        files = self._files("some")
+        return and_(self.expr.is_not(None), exists().select_from(files.rows).where(condition(files.file)))
+
+    def every(self, condition: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
+        """Return whether *condition* holds for each file of the list; true for an empty one, and for NULL."""
+        files = self._files("every")
+        other = exists().select_from(files.rows).where(func.coalesce(condition(files.file), false()).is_(false()))
+        return and_(self.count().is_not(None), not_(other))
+
+    def count(self) -> ColumnElement[int]:
+        """Return how many files the list has; 0 for NULL, NULL for what is no list."""
+        self._files("count")
+        return Length(self.expr)
+
+    def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
+        """Compare places; the rest is for facts.
+
+        NotSupportedError for what cannot be asked of a file, PendingContentError for a file that is not saved.
+        """
+        if op is operators.getitem:
+            return type_coerce(self.expr, _STORED_JSON)[other[0]]
+        if op in _COMPARISONS:
+            found = self._compared(op, other[0])
+            return super().operate(op, *other, **options) if found is None else found
+        if op in _REFUSED:
+            raise _refused_error(self.expr, op, multiple=self._type.multiple)
+        return super().operate(op, *other, **options)
+
+    def reverse_operate(self, op: OperatorType, other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
+        """Refuse what `operate` does."""
+        if op in _REFUSED:
+            raise _refused_error(self.expr, op, multiple=self._type.multiple)
+        return super().reverse_operate(op, other, **options)
+
+    @property
+    def _type(self) -> _HoldsFiles:
+        return cast("_HoldsFiles", self.type)
+
+    def _file(self, name: str) -> ColumnElement[Any]:
+        if self._type.multiple:
+            raise AttributeError(
+                f"{self.expr} holds a list of files: write .some(lambda file: file.{name} == ...) or .every(...)"
+            )
+        return self.expr
+
+    def _files(self, name: str) -> _Files:
+        if not self._type.multiple:
+            raise AttributeError(f"{self.expr} holds one file, and .{name} is for lists: ask for its facts")
+        rows = Elements(self.expr).table_valued("value", name=None)
+        return _Files(rows, type_coerce(rows.c.value, self._type.of_one()))
+
+    def _compared(self, op: OperatorType, other: object) -> ColumnElement[bool] | None:
+        """Return the comparison of places; None if *other* is not of files."""
+        if op in {operators.in_op, operators.not_in_op}:
+            if not isinstance(other, list | tuple | set | frozenset):
+                return None
+            places = [self._same(each) for each in cast("Iterable[object]", other) if each is not None]
+            found = None if None in places else or_(false(), *cast("list[ColumnElement[bool]]", places))
+            return found if found is None or op is operators.in_op else not_(found)
+        same = self._same(other)
+        if same is None:
+            return None
+        if op in {operators.is_distinct_from, operators.is_not_distinct_from}:
+            same = func.coalesce(same, false()).is_(true())
+        return not_(same) if op in {operators.ne, operators.is_distinct_from} else same
+
+    def _same(self, other: object) -> ColumnElement[bool] | None:
+        """Return whether the row has *other*, a file or a list of them; None if it is neither."""
+        if self._type.multiple:
+            return self._same_list(cast("Sequence[object]", other)) if isinstance(other, list | tuple) else None
+        if isinstance(other, FileObject):
+            return self._same_file(other)
+        if isinstance(other, ColumnElement) and isinstance(other.comparator, FileComparator):
+            is_bound = isinstance(other, BindParameter)
+            theirs = other.comparator
+            return None if is_bound or theirs._type.multiple else and_(
+                self.path == theirs.path, self.backend.is_not_distinct_from(theirs.backend)
+            )
+        return None
+
+    def _same_file(self, file: FileObject) -> ColumnElement[bool]:
+        if not file.is_saved or isinstance(file_state(file).content, Granted):
+            raise PendingContentError(
+                f"the content of {file.filename!r} is not stored, so no row has it: compare with a file that is saved"
+            )
+        path, backend, of_column = self.path == file.path, file.backend_key, self._type.backend
+        if of_column is None or backend in {None, of_column}:
+            # a row that names no storage means that of the column
+            return and_(path, or_(self.backend == (backend or of_column), self.backend.is_(None)))
+        return and_(path, self.backend == backend)
+
+    def _same_list(self, files: Sequence[object]) -> ColumnElement[bool] | None:
+        type_ = self._type.of_one()
+        elements = [type_coerce(ObjectMember(self.expr, step_of(n)), type_) for n in range(len(files))]
+        same = [each.comparator._same(file) for each, file in zip(elements, files, strict=True)]
+        return None if None in same else and_(Length(self.expr) == len(files), *cast("list[ColumnElement[bool]]", same))
+
+
+class _Files(NamedTuple):
+    """The files of a list, in a query for them."""
+
+    rows: TableValuedAlias
+    file: ColumnElement[Any]
+
+
+_STORED_JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""What the column is in the database, without its files."""
+
+_COMPARISONS = frozenset(
+    {
+        operators.eq,
+        operators.ne,
+        operators.in_op,
+        operators.not_in_op,
+        operators.is_distinct_from,
+        operators.is_not_distinct_from,
+    }
+)
+_REFUSED: Mapping[object, str] = {
+    **dict.fromkeys(
+        (
+            operators.like_op,
+            operators.not_like_op,
+            operators.ilike_op,
+            operators.not_ilike_op,
+            operators.startswith_op,
+            operators.not_startswith_op,
+            operators.istartswith_op,
+            operators.not_istartswith_op,
+            operators.endswith_op,
+            operators.not_endswith_op,
+            operators.iendswith_op,
+            operators.not_iendswith_op,
+            operators.contains_op,
+            operators.not_contains_op,
+            operators.icontains_op,
+            operators.not_icontains_op,
+            operators.regexp_match_op,
+            operators.not_regexp_match_op,
+            operators.match_op,
+            operators.not_match_op,
+            operators.concat_op,
+        ),
+        "filename",
+    ),
+    **dict.fromkeys(
+        (
+            operators.lt,
+            operators.le,
+            operators.gt,
+            operators.ge,
+            operators.between_op,
+            operators.not_between_op,
+            operators.add,
+            operators.sub,
+            operators.mul,
+            operators.truediv,
+            operators.mod,
+        ),
+        "size",
+    ),
+}
+"""What is for text and numbers, and a fact to use it on."""
+
+
+def _refused_error(column: ColumnElement[Any], op: OperatorType, *, multiple: bool) -> NotSupportedError:
+    name, of_fact = op.__name__.removesuffix("_op"), _REFUSED[op]
+    holds = f".some(lambda file: file.{of_fact} ...)" if multiple else f".{of_fact}, or another fact"
+    return NotSupportedError(f"{column} holds files, which have no {name!r} in SQL: use it on {column}{holds}")
+
+
+# By name
+
+
+@overload
+def fact(column: FileExpression, name: TextField) -> ColumnElement[str]: ...
+@overload
+def fact(column: FileExpression, name: Literal["size"]) -> ColumnElement[int]: ...
+@overload
+def fact(column: FileExpression, name: Literal["last_modified"]) -> LastModified: ...
+@overload
+def fact(column: FileExpression, name: Literal["metadata"]) -> FileMetadata: ...
+@overload
+def fact(column: FileExpression, name: str) -> ColumnElement[Any]: ...
+def fact(column: FileExpression, name: str) -> ColumnElement[Any]:
+    """Return a fact of a file column: `fact(Document.file, "size")` is `Document.file.size`, typed.
+
+    *column* is a mapped attribute, that of an alias included, a column of a table or query, or a
+    `mapped_column()` in the body of its class.  LookupError if there is no such fact, TypeError for other columns.
+    """
+    if name not in FIELDS:
+        raise LookupError(f"there is no fact {name!r} of a file: {', '.join(FIELDS)}")
+    comparator = comparator_of(column)
+    if comparator is None:
+        raise TypeError(f"{column} is not a file column")
+    found: ColumnElement[Any] = getattr(comparator, name)
+    return found
+
+
+FileExpression = ColumnElement[Any] | QueryableAttribute[Any] | MappedColumn[Any]
+"""What facts can be asked of."""
+
+
+def comparator_of(column: FileExpression) -> FileComparator | None:
+    """Return what can be asked of a file column; None for other columns."""
+    element: object = column.column if isinstance(column, MappedColumn) else column
+    if isinstance(element, QueryableAttribute):
+        element = element.__clause_element__()
+    found = element.comparator if isinstance(element, ColumnElement) else None
+    return found if isinstance(found, FileComparator) else None
+
+
+# Generated columns
+
+
+class FactColumn(Column[Any]):
+    """A generated column that holds a fact, with an index: `FactColumn("size_bytes", Document.file.size)`.
+
+    It joins the table of the fact, after the model's class, so no model selects it.  Conditions on the fact use it:
+    MariaDB and MySQL have no other way to an index.  *index* is the name of the index, or false for none.
+
+    TypeError if *member* is not a fact of a table's column, ValueError for a value in metadata under a name
+    that is no identifier.
+    """
+
+    inherit_cache = True
+    _constructor = Column
+
+    def __init__(self, name: str, member: ColumnElement[Any], *, index: str | bool = True) -> None:
+        if not isinstance(member, Member):
+            raise TypeError(f"{name} is to hold a fact of a file column, such as Document.file.size")
+        key = member_key(member)
+        columns = [each for each in member.document.base_columns if isinstance(each, Column)]
+        table = columns[0].table if columns else None
+        if not isinstance(table, Table):
+            raise TypeError(f"{name} is to hold a fact of a table's column: declare it after the class or table")
+        if key is None:
+            raise ValueError(f"{name} is to hold what lies under a name that is no identifier, which is not indexed")
+        type_ = GeneratedText() if member.type.python_type is str else member.type
+        super().__init__(name, type_, Computed(_Definition(member)), info={INFO: key})
+        table.append_column(self)
+        if index:
+            length = {name: _INDEXED_CHARACTERS} if isinstance(type_, GeneratedText) else None
+            Index(index if isinstance(index, str) else None, self, mysql_length=length, mariadb_length=length)
+
+
+_INDEXED_CHARACTERS = 255
+"""As many as an index of MySQL's older row formats takes."""
+
+
+class GeneratedText(TypeDecorator[str]):
+    """Text of a generated column, compared as the fact itself is."""
+
+    impl = Text
+    cache_ok = True
+
+    @property
+    def comparator_factory(self) -> Any:
+        return TextMember.type.comparator_factory
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        collation = collation_of(dialect)
+        return Text() if collation is None else mysql.LONGTEXT(charset="utf8mb4", collation=collation)
+
+
+class _Definition(FunctionElement[Any]):
+    """What a generated column is generated from: never the column itself."""
+
+    inherit_cache = True
+    name = "definition"
+
+
+@compiles(_Definition)
+def _compile_definition(element: _Definition, compiler: SQLCompiler, **options: Any) -> str:
+    (member,) = element.clauses
+    return compiler.process(member, filecolumn_generated=False, **options)
+
+
+def _prepare_index(index: Index, table: object) -> None:
+    """Let an index on a fact be made where it can be."""
+    if any(isinstance(each, Member) for expression in index.expressions for each in iterate(expression)):
+        index.ddl_if(callable_=_can_be_made)
+
+
+def _can_be_made(ddl: object, target: object, bind: object, *, dialect: Dialect, **options: object) -> bool:
+    index = cast("Index", target)
+    if dialect.name not in {"mysql", "mariadb"}:
+        return True
+    (first, *others) = index.expressions
+    if not others and isinstance(first, Member) and generated_column(first) is not None:
+        # which has an index
+        return False
+    raise NotSupportedError(
+        f"{dialect.name} has no index on expressions for {index.name}: declare FactColumn(name, fact) after the model, "
+        "and put that column into the index, unless it is the only one"
+    )
+
+
+event.listen(Index, "after_parent_attach", _prepare_index)

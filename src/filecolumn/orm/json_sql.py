@@ -1,0 +1,800 @@
+"""Members of a JSON document as SQL values: strictly typed, the same rows on every database, and no value fails.
+
+A value of another JSON type is NULL.  Paths are literal text, so that indexes on them are used; only names that
+are no identifiers are bound.  Text is compared by code point.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar, TypeVar, cast
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Boolean,
+    Column,
+    ColumnElement,
+    DateTime,
+    Double,
+    Integer,
+    String,
+    Text,
+    TextClause,
+    and_,
+    bindparam,
+    func,
+    literal,
+    not_,
+    or_,
+    text,
+    true,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
+from sqlalchemy.types import JSON, TypeDecorator, TypeEngine
+
+__all__ = (
+    "BooleanMember",
+    "Elements",
+    "ExistsMember",
+    "FirstTextMember",
+    "FloatMember",
+    "IntegerMember",
+    "Length",
+    "Member",
+    "ObjectMember",
+    "PathStep",
+    "TextMember",
+    "TimeMember",
+    "step_of",
+)
+
+T = TypeVar("T")
+
+PathStep = str | int
+"""The name of a member of an object, or the index of an element of an array, from 0."""
+
+INFO = "filecolumn.member"
+"""In `Column.info`: which member of which column of the same table a generated column holds."""
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MAX_FLOAT = "1.7976931348623157e308"
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
+_FIRST_SECOND, _END_OF_SECONDS = -62135596800, 253402300800
+"""From year 1 to before year 10,000: what Python and every database have dates for."""
+
+
+# Values
+
+
+class _FactText(Text):
+    """Text that is compared by code point; `startswith`, `endswith` and `contains` take a string as it is."""
+
+    class Comparator(Text.Comparator[str]):  # noqa: D106 - as the type's
+        __slots__ = ()
+
+        def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
+            find = _TEXT_OPERATORS.get(op)
+            if find is not None and isinstance(other[0], str) and not options.get("escape"):
+                return find(self.expr, other[0])
+            if op in _LIKE and isinstance(other[0], str):
+                pattern = bindparam(None, other[0], _LikePattern(options.get("escape")), unique=True)
+                like = _Like(self.expr, pattern, *_escape(options.get("escape")))
+                return not_(like) if op is operators.not_like_op else like
+            return super().operate(op, *other, **options)
+
+    comparator_factory = Comparator
+
+
+def starts_with(value: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
+    """Return a range of texts, which an index finds, rather than a pattern."""
+    if not prefix:
+        return value.is_not(None)
+    end = _after(prefix)
+    return value >= prefix if end is None else and_(value >= prefix, value < end)
+
+
+def ends_with(value: ColumnElement[str], suffix: str) -> ColumnElement[bool]:
+    return _Right(value, literal(len(suffix), Integer)) == suffix if suffix else value.is_not(None)
+
+
+def contains(value: ColumnElement[str], part: str) -> ColumnElement[bool]:
+    return _Position(value, literal(part, Text)) > 0
+
+
+def _after(prefix: str) -> str | None:
+    """Return the first text, by code points, after all that begin with *prefix*; None if there is none."""
+    head = prefix.rstrip("\U0010ffff")
+    if not head:
+        return None
+    following = ord(head[-1]) + 1
+    # no text has surrogates
+    return head[:-1] + chr(0xE000 if following == 0xD800 else following)
+
+
+_TEXT_OPERATORS: dict[object, Callable[[Any, str], ColumnElement[bool]]] = {
+    operators.startswith_op: starts_with,
+    operators.endswith_op: ends_with,
+    operators.contains_op: contains,
+    operators.not_startswith_op: lambda value, part: not_(starts_with(value, part)),
+    operators.not_endswith_op: lambda value, part: not_(ends_with(value, part)),
+    operators.not_contains_op: lambda value, part: not_(contains(value, part)),
+}
+_LIKE = frozenset({operators.like_op, operators.not_like_op})
+
+
+class _Right(FunctionElement[str]):
+    """The last characters of a text; all of them if there are fewer."""
+
+    name = "right"
+    inherit_cache = True
+    type: TypeEngine[str] = Text()
+
+
+class _Position(FunctionElement[int]):
+    """Where a text contains another one, from 1; 0 if it does not."""
+
+    name = "position"
+    inherit_cache = True
+    type: TypeEngine[int] = Integer()
+
+
+class _Like(FunctionElement[bool]):
+    """A text that matches a pattern, by code points: SQLite's LIKE takes `a` for `A`."""
+
+    name = "like"
+    inherit_cache = True
+    type: TypeEngine[bool] = Boolean()
+
+
+class _LikePattern(TypeDecorator[str]):
+    """A pattern of LIKE; SQLite gets one of GLOB."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, escape: str | None) -> None:
+        super().__init__()
+        self.escape = escape
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return _glob(value, self.escape or "\\")
+
+
+def _glob(pattern: str, escape: str) -> str:
+    parts: list[str] = []
+    characters = iter(pattern)
+    for character in characters:
+        if character == escape:
+            character = next(characters, escape)  # noqa: PLW2901 - what is escaped
+        elif character in "%_":
+            parts.append("*" if character == "%" else "?")
+            continue
+        parts.append(f"[{character}]" if character in "*?[" else character)
+    return "".join(parts)
+
+
+def _escape(escape: str | None) -> tuple[ColumnElement[str], ...]:
+    return () if escape is None else (literal(escape, Text),)
+
+
+class _FactTime(TypeDecorator[datetime]):
+    """A time zone aware datetime, UTC; with another one it is compared as seconds, so that an index is used."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    class Comparator(TypeDecorator.Comparator[datetime]):  # noqa: D106 - as the type's
+        def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
+            seconds = [_seconds(each) for each in other]
+            if isinstance(self.expr, TimeMember) and None not in seconds and operators.is_comparison(op):
+                return cast("ColumnElement[Any]", op(self.expr.seconds, *seconds))
+            return super().operate(op, *other, **options)
+
+    comparator_factory = Comparator
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name in {"mysql", "mariadb"}:
+            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+        return super().load_dialect_impl(dialect)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        moment = datetime.fromtimestamp(_timestamp(value), UTC)
+        return moment if dialect.name == "postgresql" else moment.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _seconds(value: object) -> object:
+    """Return the seconds of a datetime, or of each in a list; None for what is neither."""
+    if isinstance(value, datetime):
+        return _timestamp(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        found = [_seconds(each) for each in cast("Sequence[object]", value)]
+        return None if None in found else found
+    return None
+
+
+def _timestamp(value: datetime) -> float:
+    if value.tzinfo is None:
+        raise ValueError(
+            f"{value.isoformat()} has no time zone, so it is no moment: write datetime(..., tzinfo=UTC)"
+        )
+    return value.timestamp()
+
+
+# Members
+
+
+class Member(FunctionElement[T]):
+    """A member of a JSON document: a column, or an element of a list of files."""
+
+    inherit_cache = True
+    name = "member"
+    write: ClassVar[str]
+    """The method of `_Writer` for its type."""
+
+    def __init__(self, document: ColumnElement[Any], *path: ColumnElement[Any] | TextClause) -> None:
+        super().__init__(document, *cast("Sequence[ColumnElement[Any]]", path))
+
+    @property
+    def document(self) -> ColumnElement[Any]:
+        """Where it is a member of."""
+        return list(self.clauses)[0]
+
+    @property
+    def path(self) -> Sequence[ColumnElement[Any]]:
+        """The steps to it."""
+        return list(self.clauses)[1:]
+
+
+class TextMember(Member[str]):
+    """A JSON string."""
+
+    inherit_cache = True
+    write = "text"
+    type: TypeEngine[str] = _FactText()
+
+
+class FirstTextMember(Member[str]):
+    """The first JSON string of several members of an object."""
+
+    inherit_cache = True
+    write = "first_text"
+    type: TypeEngine[str] = _FactText()
+
+
+class IntegerMember(Member[int]):
+    """A JSON number that is whole, and has 64 bits."""
+
+    inherit_cache = True
+    write = "integer"
+    type: TypeEngine[int] = BigInteger()
+
+
+class FloatMember(Member[float]):
+    """A JSON number that is finite as a double."""
+
+    inherit_cache = True
+    write = "float"
+    type: TypeEngine[float] = Double()
+
+
+class BooleanMember(Member[bool]):
+    """A JSON true or false."""
+
+    inherit_cache = True
+    write = "boolean"
+    type: TypeEngine[bool] = Boolean()
+
+
+class TimeMember(Member[datetime]):
+    """A JSON number of seconds since the epoch, UTC, as a point in time of the years 1 to 9999."""
+
+    inherit_cache = True
+    write = "time"
+    type: TypeEngine[datetime] = _FactTime()
+
+    @property
+    def seconds(self) -> FloatMember:
+        """The number itself."""
+        return FloatMember(self.document, *self.path)
+
+
+class ObjectMember(Member[dict[str, Any]]):
+    """A JSON object."""
+
+    inherit_cache = True
+    write = "object"
+    type: TypeEngine[dict[str, Any]] = JSON()
+
+
+class ExistsMember(Member[bool]):
+    """Whether there is such a member, and it is not null; never NULL."""
+
+    inherit_cache = True
+    write = "exists"
+    type: TypeEngine[bool] = Boolean()
+
+
+class Length(Member[int]):
+    """How many elements a JSON array has; 0 for NULL, NULL for anything else than an array."""
+
+    inherit_cache = True
+    name = "length"
+    write = "length"
+    type: TypeEngine[int] = Integer()
+
+
+class Elements(FunctionElement[Any]):
+    """The elements of a JSON array, as rows with a column `value`; none for anything else."""
+
+    inherit_cache = True
+    name = "elements"
+
+
+def step_of(step: PathStep) -> ColumnElement[Any] | TextClause:
+    """Return a step of a path; ValueError for a negative index."""
+    if isinstance(step, int):
+        if isinstance(step, bool) or step < 0:
+            raise ValueError(f"{step!r} is no index of a JSON array: give one from 0")
+        return text(str(step))
+    return text(step) if _IDENTIFIER.fullmatch(step) else _BoundName(step)
+
+
+class _BoundName(FunctionElement[str]):
+    """A name of a member that is bound: with characters beyond ASCII as they are, and in escapes."""
+
+    inherit_cache = True
+    name = "name"
+    type: TypeEngine[str] = Text()
+
+    def __init__(self, name: str) -> None:
+        forms = [False] if name.isascii() else [False, True]
+        binds = [bindparam(None, name, _MemberName(is_escaped), unique=True) for is_escaped in forms]
+        super().__init__(*binds)
+
+
+class _MemberName(TypeDecorator[str]):
+    """The name of a member; MySQL and MariaDB get it as a path."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, is_escaped: bool) -> None:
+        super().__init__()
+        self.is_escaped = is_escaped
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None or dialect.name not in {"mysql", "mariadb"}:
+            return value
+        return f"$.{json.dumps(value, ensure_ascii=self.is_escaped)}"
+
+
+# SQL
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step of a path: literal text, or the SQL of what is bound in its place."""
+
+    name: str
+    bound: Sequence[str] = ()
+
+    @property
+    def is_index(self) -> bool:
+        return not self.bound and self.name.isdigit()
+
+
+class _Writer(ABC):
+    """The SQL of one kind of database: members by JSON type, of a document and a path in SQL."""
+
+    @abstractmethod
+    def text(self, document: str, path: Sequence[_Step]) -> str: ...
+    @abstractmethod
+    def integer(self, document: str, path: Sequence[_Step]) -> str: ...
+    @abstractmethod
+    def float(self, document: str, path: Sequence[_Step]) -> str: ...
+    @abstractmethod
+    def boolean(self, document: str, path: Sequence[_Step]) -> str: ...
+    @abstractmethod
+    def object(self, document: str, path: Sequence[_Step]) -> str: ...
+    @abstractmethod
+    def exists(self, document: str, path: Sequence[_Step]) -> str: ...
+    @abstractmethod
+    def length(self, document: str, path: Sequence[_Step]) -> str: ...
+    @abstractmethod
+    def elements(self, document: str) -> str: ...
+    @abstractmethod
+    def moment(self, seconds: str) -> str: ...
+    @abstractmethod
+    def right(self, value: str, count: str) -> str: ...
+    @abstractmethod
+    def position(self, value: str, part: str) -> str: ...
+
+    def first_text(self, document: str, path: Sequence[_Step]) -> str:
+        return f"coalesce({', '.join(self.text(document, [step]) for step in path)})"
+
+    def time(self, document: str, path: Sequence[_Step]) -> str:
+        seconds = self.float(document, path)
+        within = f"{seconds} >= {_FIRST_SECOND} AND {seconds} < {_END_OF_SECONDS}"
+        return f"(CASE WHEN {within} THEN {self.moment(seconds)} END)"
+
+    def like(self, value: str, pattern: str, escape: str | None) -> str:
+        return f"({value} LIKE {pattern}{'' if escape is None else f' ESCAPE {escape}'})"
+
+
+class _SQLite(_Writer):
+    """A column may hold text that is not JSON, on which all functions but json_valid fail."""
+
+    def text(self, document: str, path: Sequence[_Step]) -> str:
+        return self._member(document, path, lambda kind, value: f"CASE {kind} WHEN 'text' THEN {value} END")
+
+    def integer(self, document: str, path: Sequence[_Step]) -> str:
+        def whole(kind: str, value: str) -> str:
+            # what does not fit is clamped, and so is another number
+            cast_ = f"CAST({value} AS INTEGER)"
+            return f"CASE WHEN {kind} IN ('integer', 'real') AND {value} = {cast_} THEN {cast_} END"
+
+        return self._member(document, path, whole)
+
+    def float(self, document: str, path: Sequence[_Step]) -> str:
+        def finite(kind: str, value: str) -> str:
+            is_finite = f"{value} BETWEEN -{_MAX_FLOAT} AND {_MAX_FLOAT}"
+            return f"CASE WHEN {kind} IN ('integer', 'real') AND {is_finite} THEN CAST({value} AS REAL) END"
+
+        return self._member(document, path, finite)
+
+    def boolean(self, document: str, path: Sequence[_Step]) -> str:
+        return self._member(
+            document, path, lambda kind, _: f"CASE {kind} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END"
+        )
+
+    def object(self, document: str, path: Sequence[_Step]) -> str:
+        return self._member(document, path, lambda kind, value: f"CASE {kind} WHEN 'object' THEN {value} END")
+
+    def exists(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path, lambda kind, _: f"{kind} <> 'null'")
+        return f"coalesce({member}, 0)"
+
+    def length(self, document: str, path: Sequence[_Step]) -> str:
+        whole = self._array(document)
+        return f"(CASE WHEN {document} IS NULL THEN 0 ELSE json_array_length({whole}) END)"
+
+    def elements(self, document: str) -> str:
+        # a string with JSON in it is no document
+        value = "CASE type WHEN 'object' THEN value END AS value"
+        return f"(SELECT {value} FROM json_each({self._array(document)}))"
+
+    def moment(self, seconds: str) -> str:
+        micros = f"CAST(round({seconds} * 1000000.0) AS INTEGER)"
+        fraction = f"(({micros} % 1000000 + 1000000) % 1000000)"
+        date = f"strftime('%Y-%m-%d %H:%M:%S', ({micros} - {fraction}) / 1000000, 'unixepoch')"
+        return f"{date} || printf('.%06d', {fraction})"
+
+    def right(self, value: str, count: str) -> str:
+        return f"substr({value}, -{count})"
+
+    def position(self, value: str, part: str) -> str:
+        return f"instr({value}, {part})"
+
+    def like(self, value: str, pattern: str, escape: str | None) -> str:
+        return f"({value} GLOB {pattern})"
+
+    @staticmethod
+    def _array(document: str) -> str:
+        is_array = f"CASE WHEN json_valid({document}) THEN json_type({document}) = 'array' END"
+        return f"CASE WHEN {is_array} THEN {document} END"
+
+    @staticmethod
+    def _member(document: str, path: Sequence[_Step], value_of: Callable[[str, str], str]) -> str:
+        """Write what *value_of* makes of the SQL of a member's type and value."""
+        *steps, last = path or [None]
+        inner = "$"
+        for step in steps:
+            if step.bound:
+                # escapes in a name and in a path differ: only this compares names
+                container = "CASE WHEN type IN ('object', 'array') THEN value END"
+                document, inner = _SQLite._each(container, document, inner, step.bound[0]), "$"
+            else:
+                inner += f"[{step.name}]" if step.is_index else f".{step.name}"
+        if last is not None and last.bound:
+            return _SQLite._each(value_of("type", "value"), document, inner, last.bound[0])
+        if last is not None:
+            inner += f"[{last.name}]" if last.is_index else f".{last.name}"
+        member = value_of(f"json_type({document}, '{inner}')", f"json_extract({document}, '{inner}')")
+        return f"(CASE WHEN json_valid({document}) THEN {member} END)"
+
+    @staticmethod
+    def _each(selected: str, document: str, path: str, name: str) -> str:
+        valid = f"CASE WHEN json_valid({document}) THEN {document} END"
+        return f"(SELECT {selected} FROM json_each({valid}, '{path}') WHERE key = {name} LIMIT 1)"
+
+
+class _PostgreSQL(_Writer):
+    """JSONB is valid, and has numbers of any size, which casts fail on."""
+
+    def text(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path)
+        is_text = f"jsonb_typeof({member}) = 'string'"
+        return f"(CASE WHEN {is_text} THEN {member} #>> '{{}}' END COLLATE \"C\")"
+
+    def integer(self, document: str, path: Sequence[_Step]) -> str:
+        def whole(number: str) -> str:
+            fits = f"{number} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
+            return f"CASE WHEN {fits} AND trunc({number}) = {number} THEN {number}::bigint END"
+
+        return self._number(document, path, whole)
+
+    def float(self, document: str, path: Sequence[_Step]) -> str:
+        def finite(number: str) -> str:
+            too_small = f"WHEN abs({number}) < 1e-323 THEN 0"
+            return f"CASE {too_small} WHEN abs({number}) <= {_MAX_FLOAT} THEN {number}::float8 END"
+
+        return self._number(document, path, finite)
+
+    def boolean(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path)
+        return f"(CASE WHEN jsonb_typeof({member}) = 'boolean' THEN {member}::boolean END)"
+
+    def object(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path)
+        return f"(CASE WHEN jsonb_typeof({member}) = 'object' THEN {member} END)"
+
+    def exists(self, document: str, path: Sequence[_Step]) -> str:
+        return f"coalesce(jsonb_typeof({self._member(document, path)}) <> 'null', false)"
+
+    def length(self, document: str, path: Sequence[_Step]) -> str:
+        is_array = f"WHEN jsonb_typeof({document}) = 'array' THEN jsonb_array_length({document})"
+        return f"(CASE WHEN {document} IS NULL THEN 0 {is_array} END)"
+
+    def elements(self, document: str) -> str:
+        is_array = f"jsonb_typeof({document}) = 'array'"
+        return f"jsonb_array_elements(CASE WHEN {is_array} THEN {document} ELSE '[]'::jsonb END)"
+
+    def moment(self, seconds: str) -> str:
+        return f"to_timestamp({seconds})"
+
+    def right(self, value: str, count: str) -> str:
+        return f"right({value}, {count})"
+
+    def position(self, value: str, part: str) -> str:
+        return f"strpos({value}, {part})"
+
+    def like(self, value: str, pattern: str, escape: str | None) -> str:
+        return super().like(value, pattern, escape)
+
+    def _number(self, document: str, path: Sequence[_Step], value_of: Callable[[str], str]) -> str:
+        member = self._member(document, path)
+        number = f"({member})::numeric"
+        # one CASE in the other: the cast must not be tried on anything else
+        return f"(CASE WHEN jsonb_typeof({member}) = 'number' THEN {value_of(number)} END)"
+
+    @staticmethod
+    def _member(document: str, path: Sequence[_Step]) -> str:
+        for step in path:
+            if step.bound:
+                document += f" -> CAST({step.bound[0]} AS TEXT)"
+            else:
+                document += f" -> {step.name}" if step.is_index else f" -> '{step.name}'"
+        return f"({document})"
+
+
+class _MySQL(_Writer):
+    """MySQL: a value of the type JSON is valid, and its numbers fit."""
+
+    collation = "utf8mb4_0900_bin"
+    """The one that takes text by code point, and `a` and `a ` for different."""
+    integer_types = "('INTEGER', 'UNSIGNED INTEGER', 'DOUBLE', 'DECIMAL')"
+
+    def text(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path)
+        is_text = f"json_type({member}) = 'STRING'"
+        return f"(CASE WHEN {is_text} THEN json_unquote({member}) END COLLATE {self.collation})"
+
+    def integer(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path)
+        number = f"CAST(json_unquote({member}) AS DOUBLE)"
+        exact = f"CAST(json_unquote({member}) AS SIGNED)"
+        fits = f"{number} >= {_MIN_INTEGER} AND {number} < {_MAX_INTEGER + 1} AND floor({number}) = {number}"
+        return (
+            f"(CASE json_type({member}) WHEN 'INTEGER' THEN {exact} "
+            f"WHEN 'DOUBLE' THEN CASE WHEN {fits} THEN CAST({number} AS SIGNED) END "
+            f"WHEN 'DECIMAL' THEN CASE WHEN {fits} THEN CAST({number} AS SIGNED) END END)"
+        )
+
+    def float(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path)
+        is_number = f"json_type({member}) IN {self.integer_types}"
+        return f"(CASE WHEN {is_number} THEN CAST(json_unquote({member}) AS DOUBLE) END)"
+
+    def boolean(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path)
+        is_boolean = f"json_type({member}) = 'BOOLEAN'"
+        return f"(CASE WHEN {is_boolean} THEN json_unquote({member}) = 'true' END)"
+
+    def object(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path)
+        return f"(CASE WHEN json_type({member}) = 'OBJECT' THEN {member} END)"
+
+    def exists(self, document: str, path: Sequence[_Step]) -> str:
+        return f"coalesce(json_type({self._member(document, path)}) <> 'NULL', 0)"
+
+    def length(self, document: str, path: Sequence[_Step]) -> str:
+        is_array = f"WHEN json_type({document}) = 'ARRAY' THEN json_length({document})"
+        return f"(CASE WHEN {document} IS NULL THEN 0 {is_array} END)"
+
+    def elements(self, document: str) -> str:
+        array = f"CASE WHEN json_type({document}) = 'ARRAY' THEN {document} ELSE '[]' END"
+        return f"JSON_TABLE({array}, '$[*]' COLUMNS (value JSON PATH '$'))"
+
+    def moment(self, seconds: str) -> str:
+        micros = f"CAST(round({seconds} * 1000000) AS SIGNED)"
+        return f"TIMESTAMPADD(MICROSECOND, {micros}, TIMESTAMP '1970-01-01 00:00:00.000000')"
+
+    def right(self, value: str, count: str) -> str:
+        return f"right({value}, {count})"
+
+    def position(self, value: str, part: str) -> str:
+        return f"locate({part}, {value})"
+
+    @staticmethod
+    def _member(document: str, path: Sequence[_Step]) -> str:
+        inner = "$"
+        for step in path:
+            if step.bound:
+                outer = document if inner == "$" else f"json_extract({document}, '{inner}')"
+                forms = ", ".join(f"json_extract({outer}, {name})" for name in step.bound)
+                document, inner = f"coalesce({forms})" if len(step.bound) > 1 else forms, "$"
+            elif step.is_index:
+                # an index of anything else than an array is the thing itself
+                outer = document if inner == "$" else f"json_extract({document}, '{inner}')"
+                document = f"CASE WHEN json_type({outer}) = 'ARRAY' THEN json_extract({outer}, '$[{step.name}]') END"
+                inner = "$"
+            else:
+                inner += f".{step.name}"
+        return document if inner == "$" and path else f"json_extract({document}, '{inner}')"
+
+
+class _MariaDB(_MySQL):
+    """JSON is text, with numbers of any size: a cast of one that does not fit is an error in a strict INSERT."""
+
+    collation = "utf8mb4_nopad_bin"
+
+    def integer(self, document: str, path: Sequence[_Step]) -> str:
+        def whole(number: str) -> str:
+            exact, real = f"CAST({number} AS DECIMAL(20, 0))", f"CAST({number} AS DOUBLE)"
+            fits = f"{exact} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
+            is_whole = f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
+            return (
+                f"CASE WHEN {number} REGEXP '^-?[0-9]{{1,19}}$' "
+                f"THEN CASE WHEN {fits} THEN CAST({exact} AS SIGNED) END "
+                f"WHEN {number} REGEXP '^-?[0-9]{{1,19}}([.][0-9]+)?([eE][-+]?[0-9]{{1,2}})?$' "
+                f"THEN CASE WHEN {is_whole} THEN CAST({real} AS SIGNED) END END"
+            )
+
+        return self._number(document, path, whole)
+
+    def float(self, document: str, path: Sequence[_Step]) -> str:
+        return self._number(
+            document, path, lambda number: f"CASE WHEN {number} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END"
+        )
+
+    def _number(self, document: str, path: Sequence[_Step], value_of: Callable[[str], str]) -> str:
+        member = self._member(document, path)
+        is_number = f"json_type({member}) IN {self.integer_types}"
+        return f"(CASE WHEN {is_number} THEN {value_of(f'json_unquote({member})')} END)"
+
+
+_FITS = (
+    "^-?([0-9]{1,308}([.][0-9]+)?([eE]-[0-9]{1,2})?"
+    "|[0-9]([.][0-9]+)?[eE][+]?([0-9]{1,2}|[12][0-9]{2}|30[0-7])"
+    "|[0-9]([.][0-9]+)?[eE]-[0-9]{1,3}"
+    "|1([.]([0-6][0-9]*|7[0-8][0-9]*|79[0-6][0-9]*|7|79|797[0-5][0-9]*|7976931348623157))?[eE][+]?308)$"
+)
+"""Numbers that fit into a double for certain; all that Python writes."""
+
+_WRITERS: dict[str, _Writer] = {"sqlite": _SQLite(), "postgresql": _PostgreSQL(), "mysql": _MySQL(), "mariadb": _MariaDB()}
+
+
+def collation_of(dialect: Dialect) -> str | None:
+    """Return the collation of texts, where the column's own would be another one."""
+    writer = _writer(dialect)
+    return writer.collation if isinstance(writer, _MySQL) else None
+
+
+def _writer(dialect: Dialect) -> _Writer | None:
+    name = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
+    return _WRITERS.get(name)
+
+
+@compiles(Member)
+def _compile_member(element: Member[Any], compiler: SQLCompiler, **options: Any) -> str:
+    if options.pop("filecolumn_generated", True):
+        generated = generated_column(element)
+        if generated is not None:
+            return compiler.process(generated, **options)
+    document = compiler.process(element.document, **options)
+    path = [_written(step, compiler, options) for step in element.path]
+    writer = _writer(compiler.dialect)
+    if writer is None:
+        # only to be read, as in `str(statement)`
+        return ".".join((document, *(step.name for step in path)))
+    return getattr(writer, element.write)(document, path)
+
+
+def _written(step: ColumnElement[Any], compiler: SQLCompiler, options: dict[str, Any]) -> _Step:
+    if isinstance(step, _BoundName):
+        return _Step("?", [compiler.process(bind, **options) for bind in step.clauses])
+    return _Step(cast("TextClause", step).text)
+
+
+def generated_column(element: Member[Any]) -> ColumnElement[Any] | None:
+    """Return the column of the same table that holds the member, if one does."""
+    document = element.document
+    table = document.table if isinstance(document, Column) else None
+    if table is None:
+        return None
+    member = member_key(element)
+    for column in table.c:
+        if any(base.info.get(INFO) == member for base in column.base_columns if isinstance(base, Column)):
+            return column
+    return None
+
+
+def member_key(element: Member[Any]) -> tuple[str, ...] | None:
+    """Return what identifies a member within its table; None if its path has names that are bound."""
+    document = element.document
+    names = [base.name for base in document.base_columns if isinstance(base, Column)]
+    path = element.path
+    if len(names) != 1 or any(isinstance(step, _BoundName) for step in path):
+        return None
+    return (element.write, names[0], *(cast("TextClause", step).text for step in path))
+
+
+@compiles(Elements)
+def _compile_elements(element: Elements, compiler: SQLCompiler, **options: Any) -> str:
+    (document,) = (compiler.process(each, **options) for each in element.clauses)
+    writer = _writer(compiler.dialect)
+    return f"elements({document})" if writer is None else writer.elements(document)
+
+
+@compiles(_Right)
+def _compile_right(element: _Right, compiler: SQLCompiler, **options: Any) -> str:
+    value, count = (compiler.process(each, **options) for each in element.clauses)
+    writer = _writer(compiler.dialect)
+    return f"right({value}, {count})" if writer is None else writer.right(value, count)
+
+
+@compiles(_Position)
+def _compile_position(element: _Position, compiler: SQLCompiler, **options: Any) -> str:
+    value, part = (compiler.process(each, **options) for each in element.clauses)
+    writer = _writer(compiler.dialect)
+    return f"position({part} IN {value})" if writer is None else writer.position(value, part)
+
+
+@compiles(_Like)
+def _compile_like(element: _Like, compiler: SQLCompiler, **options: Any) -> str:
+    value, pattern, *escape = (compiler.process(each, **options) for each in element.clauses)
+    writer = _writer(compiler.dialect)
+    if writer is None:
+        return f"{value} LIKE {pattern}"
+    return writer.like(value, pattern, escape[0] if escape else None)
