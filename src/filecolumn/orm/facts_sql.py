@@ -227,13 +227,15 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
         self._files("count")
         return Length(self.expr)
 
+    def __getitem__(self, index: Any) -> ColumnElement[Any]:  # noqa: ANN401 - as JSON's
+        """Return what SQLAlchemy's JSON has for an index: JSON, not a file."""
+        return cast("ColumnElement[Any]", type_coerce(self.expr, _STORED_JSON)[index])
+
     def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
         """Compare places; the rest is for facts.
 
         NotSupportedError for what cannot be asked of a file, PendingContentError for a file that is not saved.
         """
-        if op is operators.getitem:
-            return type_coerce(self.expr, _STORED_JSON)[other[0]]
         if op in _COMPARISONS:
             found = self._compared(op, other[0])
             return super().operate(op, *other, **options) if found is None else found

@@ -99,14 +99,12 @@ class _FactText(Text):
 
 def starts_with(value: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
     """Return a range of texts, which an index finds, rather than a pattern."""
-    if not prefix:
-        return value.is_not(None)
     end = _after(prefix)
     return value >= prefix if end is None else and_(value >= prefix, value < end)
 
 
 def ends_with(value: ColumnElement[str], suffix: str) -> ColumnElement[bool]:
-    return _Right(value, literal(len(suffix), Integer)) == suffix if suffix else value.is_not(None)
+    return _Right(value, literal(len(suffix), Integer)) == suffix if suffix else value >= ""
 
 
 def contains(value: ColumnElement[str], part: str) -> ColumnElement[bool]:
@@ -336,7 +334,7 @@ class ExistsMember(Member[bool]):
 
 
 class Length(Member[int]):
-    """How many elements a JSON array has; 0 for NULL, NULL for anything else than an array."""
+    """How many elements a JSON array has; 0 for null and NULL, NULL for anything else than an array."""
 
     inherit_cache = True
     name = "length"
@@ -476,8 +474,8 @@ class _SQLite(_Writer):
         return f"coalesce({member}, 0)"
 
     def length(self, document: str, path: Sequence[_Step]) -> str:
-        whole = self._array(document)
-        return f"(CASE WHEN {document} IS NULL THEN 0 ELSE json_array_length({whole}) END)"
+        kind = f"CASE json_type({document}) WHEN 'null' THEN 0 WHEN 'array' THEN json_array_length({document}) END"
+        return f"(CASE WHEN {document} IS NULL THEN 0 WHEN json_valid({document}) THEN {kind} END)"
 
     def elements(self, document: str) -> str:
         # a string with JSON in it is no document
@@ -546,7 +544,7 @@ class _PostgreSQL(_Writer):
 
     def float(self, document: str, path: Sequence[_Step]) -> str:
         def finite(number: str) -> str:
-            too_small = f"WHEN abs({number}) < 1e-323 THEN 0"
+            too_small = f"WHEN abs({number}) < 3e-324 THEN 0"
             return f"CASE {too_small} WHEN abs({number}) <= {_MAX_FLOAT} THEN {number}::float8 END"
 
         return self._number(document, path, finite)
@@ -563,8 +561,8 @@ class _PostgreSQL(_Writer):
         return f"coalesce(jsonb_typeof({self._member(document, path)}) <> 'null', false)"
 
     def length(self, document: str, path: Sequence[_Step]) -> str:
-        is_array = f"WHEN jsonb_typeof({document}) = 'array' THEN jsonb_array_length({document})"
-        return f"(CASE WHEN {document} IS NULL THEN 0 {is_array} END)"
+        kinds = f"WHEN 'null' THEN 0 WHEN 'array' THEN jsonb_array_length({document})"
+        return f"(CASE coalesce(jsonb_typeof({document}), 'null') {kinds} END)"
 
     def elements(self, document: str) -> str:
         is_array = f"jsonb_typeof({document}) = 'array'"
@@ -593,8 +591,12 @@ class _PostgreSQL(_Writer):
         for step in path:
             if step.bound:
                 document += f" -> CAST({step.bound[0]} AS TEXT)"
+            elif step.is_index:
+                # element 0 of a string or number is the thing itself
+                is_array = f"jsonb_typeof({document}) = 'array'"
+                document = f"CASE WHEN {is_array} THEN ({document}) -> {step.name} END"
             else:
-                document += f" -> {step.name}" if step.is_index else f" -> '{step.name}'"
+                document = f"({document}) -> '{step.name}'" if document.startswith("CASE") else f"{document} -> '{step.name}'"
         return f"({document})"
 
 
@@ -639,8 +641,8 @@ class _MySQL(_Writer):
         return f"coalesce(json_type({self._member(document, path)}) <> 'NULL', 0)"
 
     def length(self, document: str, path: Sequence[_Step]) -> str:
-        is_array = f"WHEN json_type({document}) = 'ARRAY' THEN json_length({document})"
-        return f"(CASE WHEN {document} IS NULL THEN 0 {is_array} END)"
+        kinds = f"WHEN 'NULL' THEN 0 WHEN 'ARRAY' THEN json_length({document})"
+        return f"(CASE WHEN {document} IS NULL THEN 0 ELSE CASE json_type({document}) {kinds} END END)"
 
     def elements(self, document: str) -> str:
         array = f"CASE WHEN json_type({document}) = 'ARRAY' THEN {document} ELSE '[]' END"
@@ -751,9 +753,9 @@ def generated_column(element: Member[Any]) -> ColumnElement[Any] | None:
     """Return the column of the same table that holds the member, if one does."""
     document = element.document
     table = document.table if isinstance(document, Column) else None
-    if table is None:
-        return None
     member = member_key(element)
+    if table is None or member is None:
+        return None
     for column in table.c:
         if any(base.info.get(INFO) == member for base in column.base_columns if isinstance(base, Column)):
             return column
