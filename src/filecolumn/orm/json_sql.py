@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, TypeVar, cast
 
 from sqlalchemy import (
+    Alias,
     BigInteger,
     Boolean,
     Column,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     Integer,
+    Table,
     Text,
     TextClause,
     and_,
@@ -43,6 +45,7 @@ __all__ = (
     "BooleanMember",
     "Elements",
     "ExistsMember",
+    "FactText",
     "FirstTextMember",
     "FloatMember",
     "IntegerMember",
@@ -73,7 +76,7 @@ _FIRST_SECOND, _END_OF_SECONDS = -62135596800, 253402300800
 # Values
 
 
-class _FactText(Text):
+class FactText(Text):
     """Text that is compared by code point; `startswith`, `endswith` and `contains` take a string as it is."""
 
     class Comparator(Text.Comparator[str]):
@@ -264,7 +267,7 @@ class TextMember(Member[str]):
 
     inherit_cache = True
     write = "text"
-    type: TypeEngine[str] = _FactText()
+    type: TypeEngine[str] = FactText()
 
 
 class FirstTextMember(Member[str]):
@@ -272,7 +275,7 @@ class FirstTextMember(Member[str]):
 
     inherit_cache = True
     write = "first_text"
-    type: TypeEngine[str] = _FactText()
+    type: TypeEngine[str] = FactText()
 
 
 class IntegerMember(Member[int]):
@@ -757,14 +760,15 @@ def _written(step: ColumnElement[Any], compiler: SQLCompiler, options: dict[str,
 def generated_column(element: Member[Any]) -> ColumnElement[Any] | None:
     """Return the column of the same table that holds the member, if one does."""
     document = element.document
-    table = document.table if isinstance(document, Column) else None
+    rows = document.table if isinstance(document, Column) else None
+    # a query has columns of several tables
+    table = rows.element if isinstance(rows, Alias) else rows
     member = member_key(element)
-    if table is None or member is None:
+    if not isinstance(table, Table) or member is None:
         return None
-    for column in table.c:
-        if any(base.info.get(INFO) == member for base in column.base_columns if isinstance(base, Column)):
-            return column
-    return None
+    key = next((column.key for column in table.c if column.info.get(INFO) == member), None)
+    # an alias that is older than the column does not have it
+    return None if rows is None or key is None else rows.c.get(key)
 
 
 def member_key(element: Member[Any]) -> tuple[str, ...] | None:
