@@ -135,8 +135,6 @@ def can_be_made(index: Index, dialect: Dialect) -> bool:
 
     NotSupportedError where it can not be made.
     """
-    if dialect.name not in _WITHOUT_EXPRESSIONS:
-        return True
     expressions = list(index.expressions)
     first = expressions[0]
     while isinstance(first, UnaryExpression):
@@ -144,6 +142,8 @@ def can_be_made(index: Index, dialect: Dialect) -> bool:
         first = first.element
     if len(expressions) == 1 and isinstance(first, Member) and not index.unique and _is_indexed(first):
         return False
+    if dialect.name not in _WITHOUT_EXPRESSIONS:
+        return True
     raise NotSupportedError(
         f"{index.name} cannot be on a fact, as {dialect.name} has no such indexes: "
         "declare FactColumn(name, fact) after the model; "
