@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, ColumnElement, Computed, Dialect, Index, Inspector, Table, TextClause, text
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import SAWarning
-from sqlalchemy.schema import CreateIndex
+from sqlalchemy.schema import CreateColumn, CreateIndex
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from filecolumn.orm.fact_columns import Generated, can_be_made, has_facts
 from filecolumn.orm.json_sql import Member, generated_column
 
-__all__ = ("include_object", "indexes_to_make", "is_as_generated", "prepare", "with_columns")
+__all__ = ("include_object", "indexes_to_make", "is_as_generated", "is_in_table", "prepare", "with_columns")
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
@@ -131,23 +131,31 @@ def indexes_to_make(
     context: AutogenContext, schema: str | None, table: Table, found: Table | None
 ) -> Iterator[tuple[Index, bool]]:
     """Yield the indexes on facts that *found*, the table in SQLite, has not as *table* has them, and whether it has others."""
-    texts = {} if found is None else _texts_of_indexes(context, schema, found.name)
+    statements = {} if found is None else _statements(context, schema, "index", found.name)
     ours = [each for each in table.indexes if has_facts(each) and can_be_made(each, context.dialect)]
     for index in sorted(ours, key=lambda each: str(each.name)):
-        known = texts.get(str(index.name))
-        if known != _text_of(str(CreateIndex(index).compile(dialect=context.dialect))):
+        known = statements.get(str(index.name))
+        if known is None or _text_of(known) != _text_of(str(CreateIndex(index).compile(dialect=context.dialect))):
             yield index, known is not None
 
 
-def _texts_of_indexes(context: AutogenContext, schema: str | None, table: str) -> dict[str, tuple[bool, str]]:
+def is_in_table(context: AutogenContext, schema: str | None, column: Column[Any]) -> bool:
+    """Return whether a table in SQLite has the column of a fact as it is: reflection takes it for another's."""
+    if not isinstance(column.server_default, Generated):
+        return False
+    ours = re.sub(r'[\s"]', "", str(CreateColumn(column).compile(dialect=context.dialect)))
+    (table,) = _statements(context, schema, "table", column.table.name).values()
+    return re.search(f"[(,]{re.escape(ours)}[),]", re.sub(r'[\s"]', "", table)) is not None
+
+
+def _statements(context: AutogenContext, schema: str | None, kind: str, table: str) -> dict[str, str]:
+    """Return what a table, or its indexes, were made by."""
     assert context.connection is not None  # noqa: S101 - autogenerate has one
     quote = context.dialect.identifier_preparer.quote
     master = f"{quote(schema)}.sqlite_master" if schema else "sqlite_master"
-    found = context.connection.execute(
-        text(f"SELECT name, sql FROM {master} WHERE type = 'index' AND tbl_name = :name AND sql IS NOT NULL"),  # noqa: S608 - quoted
-        {"name": table},
-    )
-    return {name: _text_of(sql) for name, sql in found}
+    query = f"SELECT name, sql FROM {master} WHERE type = :kind AND tbl_name = :table AND sql IS NOT NULL"  # noqa: S608 - quoted
+    found = context.connection.execute(text(query), {"kind": kind, "table": table})
+    return {name: sql for name, sql in found}
 
 
 def _text_of(statement: str) -> tuple[bool, str]:

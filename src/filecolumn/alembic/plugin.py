@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from alembic.operations.ops import CreateIndexOp, DropIndexOp, OpContainer
 from alembic.util import DispatchPriority, PriorityDispatchResult
 
-from filecolumn.alembic.comparing import indexes_to_make, is_as_generated, prepare, with_columns
+from filecolumn.alembic.comparing import indexes_to_make, is_as_generated, is_in_table, prepare, with_columns
 from filecolumn.alembic.rendering import Rendered, RenderItem, render_item
 
 __all__ = ("setup",)
@@ -67,7 +67,10 @@ def _compare_generated(
     column: Column[Any],
 ) -> PriorityDispatchResult:
     """End the comparison of how a column of a fact is generated if only the spelling differs."""
-    same = is_as_generated(column, found, context.dialect)
+    if context.dialect.name == "sqlite":
+        same = is_in_table(context, schema, column)
+    else:
+        same = is_as_generated(column, found, context.dialect)
     return PriorityDispatchResult.STOP if same else PriorityDispatchResult.CONTINUE
 
 
