@@ -272,7 +272,7 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
             if not isinstance(other, list | tuple | set | frozenset):
                 return None
             places = [self._same(each) for each in cast("Iterable[object]", other) if each is not None]
-            found = None if None in places else or_(false(), *cast("list[ColumnElement[bool]]", places))
+            found = None if any(each is None for each in places) else or_(false(), *cast("list[ColumnElement[bool]]", places))
             return found if found is None or op is operators.in_op else not_(found)
         same = self._same(other)
         if same is None:
@@ -310,7 +310,9 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
         type_ = self._type.of_one()
         elements = [type_coerce(ObjectMember(self.expr, step_of(n)), type_) for n in range(len(files))]
         same = [each.comparator._same(file) for each, file in zip(elements, files, strict=True)]
-        return None if None in same else and_(Length(self.expr) == len(files), *cast("list[ColumnElement[bool]]", same))
+        if any(each is None for each in same):
+            return None
+        return and_(Length(self.expr) == len(files), *cast("list[ColumnElement[bool]]", same))
 
 
 class _Files(NamedTuple):
