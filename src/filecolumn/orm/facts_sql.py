@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import MappedColumn, QueryableAttribute
+from sqlalchemy.orm import Mapped, MappedColumn, QueryableAttribute
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -272,8 +272,10 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
             if not isinstance(other, list | tuple | set | frozenset):
                 return None
             places = [self._same(each) for each in cast("Iterable[object]", other) if each is not None]
-            found = None if any(each is None for each in places) else or_(false(), *cast("list[ColumnElement[bool]]", places))
-            return found if found is None or op is operators.in_op else not_(found)
+            if any(each is None for each in places):
+                return None
+            found = or_(false(), *cast("list[ColumnElement[bool]]", places))
+            return found if op is operators.in_op else not_(found)
         same = self._same(other)
         if same is None:
             return None
@@ -416,7 +418,7 @@ def fact(column: FileExpression, name: str) -> ColumnElement[Any]:
     return found
 
 
-FileExpression = ColumnElement[Any] | QueryableAttribute[Any] | MappedColumn[Any]
+FileExpression = ColumnElement[Any] | Mapped[Any]
 """What facts can be asked of."""
 
 
