@@ -443,9 +443,11 @@ class _SQLite(_Writer):
 
     def integer(self, document: str, path: Sequence[_Step]) -> str:
         def whole(kind: str, value: str) -> str:
-            # what does not fit is clamped, and so is another number
+            # an integer of more than 64 bits is extracted as a real; what a cast clamps is another number
+            exact = f"CASE typeof({value}) WHEN 'integer' THEN {value} END"
             cast_ = f"CAST({value} AS INTEGER)"
-            return f"CASE WHEN {kind} IN ('integer', 'real') AND {value} = {cast_} THEN {cast_} END"
+            real = f"CASE WHEN {value} = {cast_} THEN {cast_} END"
+            return f"CASE {kind} WHEN 'integer' THEN {exact} WHEN 'real' THEN {real} END"
 
         return self._member(document, path, whole)
 
@@ -705,11 +707,19 @@ class _MariaDB(_MySQL):
         return f"(CASE WHEN {is_number} THEN {value_of(f'json_unquote({member})')} END)"
 
 
+def _up_to(digits: str) -> str:
+    """Return a pattern of the digits of a fraction that is not larger."""
+    if not digits:
+        return ""
+    first, rest = digits[0], _up_to(digits[1:])
+    smaller = f"[0-{int(first) - 1}][0-9]*|" if first != "0" else ""
+    return f"({smaller}{first}{rest})?"
+
+
 _FITS = (
-    "^-?([0-9]{1,308}([.][0-9]+)?([eE]-[0-9]{1,2})?"
+    "^-?([0-9]{1,308}([.][0-9]+)?([eE]-[0-9]{1,3})?"
     "|[0-9]([.][0-9]+)?[eE][+]?([0-9]{1,2}|[12][0-9]{2}|30[0-7])"
-    "|[0-9]([.][0-9]+)?[eE]-[0-9]{1,3}"
-    "|1([.]([0-6][0-9]*|7[0-8][0-9]*|79[0-6][0-9]*|7|79|797[0-5][0-9]*|7976931348623157))?[eE][+]?308)$"
+    f"|1([.]{_up_to('7976931348623157')})?[eE][+]?308)$"
 )
 """Numbers that fit into a double for certain; all that Python writes."""
 
