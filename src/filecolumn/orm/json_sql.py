@@ -16,24 +16,19 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from sqlalchemy import (
     BigInteger,
-    BindParameter,
     Boolean,
     Column,
     ColumnElement,
     DateTime,
     Double,
     Integer,
-    String,
     Text,
     TextClause,
     and_,
     bindparam,
-    func,
     literal,
     not_,
-    or_,
     text,
-    true,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
@@ -81,7 +76,7 @@ _FIRST_SECOND, _END_OF_SECONDS = -62135596800, 253402300800
 class _FactText(Text):
     """Text that is compared by code point; `startswith`, `endswith` and `contains` take a string as it is."""
 
-    class Comparator(Text.Comparator[str]):  # noqa: D106 - as the type's
+    class Comparator(Text.Comparator[str]):
         __slots__ = ()
 
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
@@ -195,14 +190,14 @@ class _FactTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    class Comparator(TypeDecorator.Comparator[datetime]):  # noqa: D106 - as the type's
+    class Comparator(TypeDecorator.Comparator[datetime]):
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
             seconds = [_seconds(each) for each in other]
             if isinstance(self.expr, TimeMember) and None not in seconds and operators.is_comparison(op):
-                return cast("ColumnElement[Any]", op(self.expr.seconds, *seconds))
+                return op(self.expr.seconds, *seconds)
             return super().operate(op, *other, **options)
 
-    comparator_factory = Comparator
+    comparator_factory = Comparator  # pyright: ignore[reportAssignmentType] - as its documentation has it
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name in {"mysql", "mariadb"}:
@@ -256,7 +251,7 @@ class Member(FunctionElement[T]):
     @property
     def document(self) -> ColumnElement[Any]:
         """Where it is a member of."""
-        return list(self.clauses)[0]
+        return next(iter(self.clauses))
 
     @property
     def path(self) -> Sequence[ColumnElement[Any]]:
@@ -448,9 +443,11 @@ class _SQLite(_Writer):
 
     def integer(self, document: str, path: Sequence[_Step]) -> str:
         def whole(kind: str, value: str) -> str:
-            # what does not fit is clamped, and so is another number
+            # an integer of more than 64 bits is extracted as a real; what a cast clamps is another number
+            exact = f"CASE typeof({value}) WHEN 'integer' THEN {value} END"
             cast_ = f"CAST({value} AS INTEGER)"
-            return f"CASE WHEN {kind} IN ('integer', 'real') AND {value} = {cast_} THEN {cast_} END"
+            real = f"CASE WHEN {value} = {cast_} THEN {cast_} END"
+            return f"CASE {kind} WHEN 'integer' THEN {exact} WHEN 'real' THEN {real} END"
 
         return self._member(document, path, whole)
 
@@ -505,19 +502,16 @@ class _SQLite(_Writer):
     @staticmethod
     def _member(document: str, path: Sequence[_Step], value_of: Callable[[str, str], str]) -> str:
         """Write what *value_of* makes of the SQL of a member's type and value."""
-        *steps, last = path or [None]
         inner = "$"
-        for step in steps:
+        for number, step in enumerate(path, 1):
+            if step.bound and number == len(path):
+                return _SQLite._each(value_of("type", "value"), document, inner, step.bound[0])
             if step.bound:
                 # escapes in a name and in a path differ: only this compares names
                 container = "CASE WHEN type IN ('object', 'array') THEN value END"
                 document, inner = _SQLite._each(container, document, inner, step.bound[0]), "$"
             else:
                 inner += f"[{step.name}]" if step.is_index else f".{step.name}"
-        if last is not None and last.bound:
-            return _SQLite._each(value_of("type", "value"), document, inner, last.bound[0])
-        if last is not None:
-            inner += f"[{last.name}]" if last.is_index else f".{last.name}"
         member = value_of(f"json_type({document}, '{inner}')", f"json_extract({document}, '{inner}')")
         return f"(CASE WHEN json_valid({document}) THEN {member} END)"
 
@@ -577,9 +571,6 @@ class _PostgreSQL(_Writer):
     def position(self, value: str, part: str) -> str:
         return f"strpos({value}, {part})"
 
-    def like(self, value: str, pattern: str, escape: str | None) -> str:
-        return super().like(value, pattern, escape)
-
     def _number(self, document: str, path: Sequence[_Step], value_of: Callable[[str], str]) -> str:
         member = self._member(document, path)
         number = f"({member})::numeric"
@@ -596,7 +587,11 @@ class _PostgreSQL(_Writer):
                 is_array = f"jsonb_typeof({document}) = 'array'"
                 document = f"CASE WHEN {is_array} THEN ({document}) -> {step.name} END"
             else:
-                document = f"({document}) -> '{step.name}'" if document.startswith("CASE") else f"{document} -> '{step.name}'"
+                document = (
+                    f"({document}) -> '{step.name}'"
+                    if document.startswith("CASE")
+                    else f"{document} -> '{step.name}'"
+                )
         return f"({document})"
 
 
@@ -669,7 +664,9 @@ class _MySQL(_Writer):
             elif step.is_index:
                 # an index of anything else than an array is the thing itself
                 outer = document if inner == "$" else f"json_extract({document}, '{inner}')"
-                document = f"CASE WHEN json_type({outer}) = 'ARRAY' THEN json_extract({outer}, '$[{step.name}]') END"
+                document = (
+                    f"CASE WHEN json_type({outer}) = 'ARRAY' THEN json_extract({outer}, '$[{step.name}]') END"
+                )
                 inner = "$"
             else:
                 inner += f".{step.name}"
@@ -685,7 +682,9 @@ class _MariaDB(_MySQL):
         def whole(number: str) -> str:
             exact, real = f"CAST({number} AS DECIMAL(20, 0))", f"CAST({number} AS DOUBLE)"
             fits = f"{exact} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
-            is_whole = f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
+            is_whole = (
+                f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
+            )
             return (
                 f"CASE WHEN {number} REGEXP '^-?[0-9]{{1,19}}$' "
                 f"THEN CASE WHEN {fits} THEN CAST({exact} AS SIGNED) END "
@@ -697,7 +696,9 @@ class _MariaDB(_MySQL):
 
     def float(self, document: str, path: Sequence[_Step]) -> str:
         return self._number(
-            document, path, lambda number: f"CASE WHEN {number} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END"
+            document,
+            path,
+            lambda number: f"CASE WHEN {number} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END",
         )
 
     def _number(self, document: str, path: Sequence[_Step], value_of: Callable[[str], str]) -> str:
@@ -706,15 +707,28 @@ class _MariaDB(_MySQL):
         return f"(CASE WHEN {is_number} THEN {value_of(f'json_unquote({member})')} END)"
 
 
+def _up_to(digits: str) -> str:
+    """Return a pattern of the digits of a fraction that is not larger."""
+    if not digits:
+        return ""
+    first, rest = digits[0], _up_to(digits[1:])
+    smaller = f"[0-{int(first) - 1}][0-9]*|" if first != "0" else ""
+    return f"({smaller}{first}{rest})?"
+
+
 _FITS = (
-    "^-?([0-9]{1,308}([.][0-9]+)?([eE]-[0-9]{1,2})?"
+    "^-?([0-9]{1,308}([.][0-9]+)?([eE]-[0-9]{1,3})?"
     "|[0-9]([.][0-9]+)?[eE][+]?([0-9]{1,2}|[12][0-9]{2}|30[0-7])"
-    "|[0-9]([.][0-9]+)?[eE]-[0-9]{1,3}"
-    "|1([.]([0-6][0-9]*|7[0-8][0-9]*|79[0-6][0-9]*|7|79|797[0-5][0-9]*|7976931348623157))?[eE][+]?308)$"
+    f"|1([.]{_up_to('7976931348623157')})?[eE][+]?308)$"
 )
 """Numbers that fit into a double for certain; all that Python writes."""
 
-_WRITERS: dict[str, _Writer] = {"sqlite": _SQLite(), "postgresql": _PostgreSQL(), "mysql": _MySQL(), "mariadb": _MariaDB()}
+_WRITERS: dict[str, _Writer] = {
+    "sqlite": _SQLite(),
+    "postgresql": _PostgreSQL(),
+    "mysql": _MySQL(),
+    "mariadb": _MariaDB(),
+}
 
 
 def collation_of(dialect: Dialect) -> str | None:
@@ -729,7 +743,7 @@ def _writer(dialect: Dialect) -> _Writer | None:
 
 
 @compiles(Member)
-def _compile_member(element: Member[Any], compiler: SQLCompiler, **options: Any) -> str:
+def _compile_member(element: Member[Any], compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     if options.pop("filecolumn_generated", True):
         generated = generated_column(element)
         if generated is not None:
@@ -740,7 +754,8 @@ def _compile_member(element: Member[Any], compiler: SQLCompiler, **options: Any)
     if writer is None:
         # only to be read, as in `str(statement)`
         return ".".join((document, *(step.name for step in path)))
-    return getattr(writer, element.write)(document, path)
+    write: Callable[[str, Sequence[_Step]], str] = getattr(writer, element.write)
+    return write(document, path)
 
 
 def _written(step: ColumnElement[Any], compiler: SQLCompiler, options: dict[str, Any]) -> _Step:
@@ -773,28 +788,28 @@ def member_key(element: Member[Any]) -> tuple[str, ...] | None:
 
 
 @compiles(Elements)
-def _compile_elements(element: Elements, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_elements(element: Elements, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     (document,) = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     return f"elements({document})" if writer is None else writer.elements(document)
 
 
 @compiles(_Right)
-def _compile_right(element: _Right, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_right(element: _Right, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     value, count = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     return f"right({value}, {count})" if writer is None else writer.right(value, count)
 
 
 @compiles(_Position)
-def _compile_position(element: _Position, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_position(element: _Position, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     value, part = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     return f"position({part} IN {value})" if writer is None else writer.position(value, part)
 
 
 @compiles(_Like)
-def _compile_like(element: _Like, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_like(element: _Like, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     value, pattern, *escape = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     if writer is None:
