@@ -35,7 +35,9 @@ def session() -> Iterator[Session]:
 def test_typed_facts_are_asked_for(session: Session) -> None:
     check_types(session.get_one(Document, 1).file)
     assert largest(session) == [(3, 8), (1, 4), (2, 4)]
-    assert largest(session, among=[*conditions("text/", 4, "ann", datetime(2026, 1, 1, tzinfo=UTC))]) == [(1, 4)]
+    assert largest(session, among=[*conditions("text/", 4, "ann", datetime(2026, 1, 1, tzinfo=UTC))]) == [
+        (1, 4)
+    ]
     assert used(session) == 16
     assert ids(session, "filename", Document.file.is_not(None)) == [2, 1, 3]
     assert ids(session, "size", with_pages(1)) == [1, 2, 3, 4, 5]

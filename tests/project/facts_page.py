@@ -35,30 +35,30 @@ class Document(Base):
     pages: Mapped[FileObjectList] = mapped_column(StoredObject(backend="documents", multiple=True))
 
 
-FILE: Any = Document.file
-PAGES: Any = Document.pages
-NAME = FILE.filename
+file: Any = Document.file
+pages: Any = Document.pages
+NAME = file.filename
 PLACE = {"filename": "a.txt", "to_filename": "2f/a.txt", "backend": "documents", "size": 1}
 
 FACTS: dict[str, ColumnElement[Any]] = {
     "filename": NAME,
-    "path": FILE.path,
-    "size": FILE.size,
-    "last_modified": FILE.last_modified,
-    "last_modified.as_datetime()": FILE.last_modified.as_datetime(),
-    "metadata": FILE.metadata,
-    'metadata["a"]["b"]': FILE.metadata["a"]["b"],
-    'metadata["a"][0]': FILE.metadata["a"][0],
-    'metadata["a"].as_integer()': FILE.metadata["a"].as_integer(),
-    'metadata["a"].as_float()': FILE.metadata["a"].as_float(),
-    'metadata["a"].as_boolean()': FILE.metadata["a"].as_boolean(),
-    'metadata["a"].exists()': FILE.metadata["a"].exists(),
-    'metadata["not an identifier"]': FILE.metadata["not an identifier"],
+    "path": file.path,
+    "size": file.size,
+    "last_modified": file.last_modified,
+    "last_modified.as_datetime()": file.last_modified.as_datetime(),
+    "metadata": file.metadata,
+    'metadata["a"]["b"]': file.metadata["a"]["b"],
+    'metadata["a"][0]': file.metadata["a"][0],
+    'metadata["a"].as_integer()': file.metadata["a"].as_integer(),
+    'metadata["a"].as_float()': file.metadata["a"].as_float(),
+    'metadata["a"].as_boolean()': file.metadata["a"].as_boolean(),
+    'metadata["a"].exists()': file.metadata["a"].exists(),
+    'metadata["not an identifier"]': file.metadata["not an identifier"],
 }
 LISTS: dict[str, ColumnElement[Any]] = {
-    "count()": PAGES.count(),
-    "some(lambda file: file.size > 10)": PAGES.some(lambda file: file.size > 10),
-    "every(lambda file: file.size > 10)": PAGES.every(lambda file: file.size > 10),
+    "count()": pages.count(),
+    "some(lambda file: file.size > 10)": pages.some(lambda file: file.size > 10),
+    "every(lambda file: file.size > 10)": pages.every(lambda file: file.size > 10),
 }
 OPERATORS: dict[str, ColumnElement[Any]] = {
     'filename == "a"': NAME == "a",
@@ -71,12 +71,15 @@ OPERATORS: dict[str, ColumnElement[Any]] = {
     'filename.ilike("a%")': NAME.ilike("a%"),
     'filename.icontains("ab")': NAME.icontains("ab"),
     'filename.regexp_match("^a")': NAME.regexp_match("^a"),
-    "size > 10": FILE.size > 10,
-    "file == saved": FILE == FileObject.from_dict(PLACE),
+    "size > 10": file.size > 10,
+    "file == saved": file == FileObject.from_dict(PLACE),
 }
 SHORT = ("path", "filename", "backend", "size", "last_modified")
 """Facts that stand by their names in the SQL of others, where they are not shown themselves."""
-START, END = "<!-- the SQL: written by `python -m tests.project.facts_page` -->\n", "<!-- the end of the SQL -->\n"
+START, END = (
+    "<!-- the SQL: written by `python -m tests.project.facts_page` -->\n",
+    "<!-- the end of the SQL -->\n",
+)
 
 
 def current() -> str:
@@ -105,7 +108,7 @@ def _sql(call: str, expression: ColumnElement[Any], dialect: Dialect) -> str:
     of_element = type_coerce(column("value", _selectable=table("anon_1")), StoredObject())
     for name in SHORT:
         if name != call:
-            found = found.replace(_compiled(getattr(FILE, name), dialect), name)
+            found = found.replace(_compiled(getattr(file, name), dialect), name)
             found = found.replace(_compiled(getattr(of_element.comparator, name), dialect), f"file.{name}")
     return found
 

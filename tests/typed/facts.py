@@ -26,33 +26,35 @@ class Document(Base):
     __table_args__ = (Index("ix_typed_documents_checksum", fact(file, "checksum")),)
 
 
-SIZE = fact(Document.file, "size")
-METADATA = fact(Document.file, "metadata")
-Index("ix_typed_documents_size", SIZE, Document.id)
+size = fact(Document.file, "size")
+metadata = fact(Document.file, "metadata")
+Index("ix_typed_documents_size", size, Document.id)
 TYPE_COLUMN = FactColumn("file_type", fact(Document.file, "content_type"))
 
 
-def conditions(kind: str | None, least: int | None, owner: str | None, since: datetime | None) -> Iterator[ColumnElement[bool]]:
+def conditions(
+    kind: str | None, least: int | None, owner: str | None, since: datetime | None
+) -> Iterator[ColumnElement[bool]]:
     """Yield what a request asks for."""
     if kind is not None:
         yield fact(Document.file, "content_type").startswith(kind)
     if least is not None:
-        yield assert_type(SIZE >= least, ColumnElement[bool])
+        yield assert_type(size >= least, ColumnElement[bool])
     if owner is not None:
-        yield METADATA["owner"] == owner
+        yield metadata["owner"] == owner
     if since is not None:
         yield fact(Document.file, "last_modified").as_datetime() >= since
 
 
 def largest(session: Session, *, among: Sequence[ColumnElement[bool]] = ()) -> list[tuple[int, int]]:
     """Return the rows with a file by size, as their types are known."""
-    statement = select(Document.id, SIZE.label("size")).where(SIZE.is_not(None), *among)
-    return [(row.id, row.size) for row in session.execute(statement.order_by(SIZE.desc(), Document.id))]
+    statement = select(Document.id, size.label("size")).where(size.is_not(None), *among)
+    return [(row.id, row.size) for row in session.execute(statement.order_by(size.desc(), Document.id))]
 
 
 def used(session: Session) -> int:
     """Return the sum of all sizes."""
-    return session.scalars(select(func.coalesce(func.sum(SIZE), 0))).one()
+    return session.scalars(select(func.coalesce(func.sum(size), 0))).one()
 
 
 def ids(session: Session, sort: Sort, condition: ColumnElement[bool]) -> Sequence[int]:
@@ -79,14 +81,14 @@ def with_pages(least: int) -> ColumnElement[bool]:
 
 def check_types(saved: FileObject) -> None:
     """Say what the checkers know; `Document.file.size` itself is `Any`."""
-    assert_type(SIZE, ColumnElement[int])
+    assert_type(size, ColumnElement[int])
     assert_type(fact(Document.file, "filename"), ColumnElement[str])
     assert_type(fact(Document.file, "last_modified") < 0, ColumnElement[bool])
-    assert_type(METADATA["width"]["unit"].as_string(), ColumnElement[str])
-    assert_type(METADATA["width"].as_integer(), ColumnElement[int])
-    assert_type(METADATA["width"].as_float(), ColumnElement[float])
-    assert_type(METADATA["tags"][0].as_boolean(), ColumnElement[bool])
-    assert_type(METADATA["tags"].exists(), ColumnElement[bool])
+    assert_type(metadata["width"]["unit"].as_string(), ColumnElement[str])
+    assert_type(metadata["width"].as_integer(), ColumnElement[int])
+    assert_type(metadata["width"].as_float(), ColumnElement[float])
+    assert_type(metadata["tags"][0].as_boolean(), ColumnElement[bool])
+    assert_type(metadata["tags"].exists(), ColumnElement[bool])
     assert_type(fact(Document.__table__.c.file, "size"), ColumnElement[int])
     assert_type(Document.file == saved, ColumnElement[bool])
     assert_type(Document.file.size, Any)
