@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar, TypeVar, cast
@@ -26,8 +26,10 @@ from sqlalchemy import (
     TextClause,
     and_,
     bindparam,
+    false,
     literal,
     not_,
+    or_,
     text,
 )
 from sqlalchemy.dialects import mysql
@@ -185,17 +187,18 @@ def _escape(escape: str | None) -> tuple[ColumnElement[str], ...]:
 
 
 class _FactTime(TypeDecorator[datetime]):
-    """A time zone aware datetime, UTC; with another one it is compared as seconds, so that an index is used."""
+    """A datetime with a time zone, UTC, to the microsecond; compared as seconds, so that an index is used."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     class Comparator(TypeDecorator.Comparator[datetime]):
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
-            seconds = [_seconds(each) for each in other]
-            if isinstance(self.expr, TimeMember) and None not in seconds and operators.is_comparison(op):
-                return op(self.expr.seconds, *seconds)
-            return super().operate(op, *other, **options)
+            compare = _TIME_OPERATORS.get(op)
+            moments = _moments(other[0] if op in _TIME_LISTS else other) if compare is not None else None
+            if compare is None or moments is None or not isinstance(self.expr, TimeMember):
+                return super().operate(op, *other, **options)
+            return compare(self.expr.seconds, *map(_timestamp, moments))
 
     comparator_factory = Comparator  # pyright: ignore[reportAssignmentType] - as its documentation has it
 
@@ -216,14 +219,12 @@ class _FactTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _seconds(value: object) -> object:
-    """Return the seconds of a datetime, or of each in a list; None for what is neither."""
-    if isinstance(value, datetime):
-        return _timestamp(value)
-    if isinstance(value, list | tuple | set | frozenset):
-        found = [_seconds(each) for each in cast("Sequence[object]", value)]
-        return None if None in found else found
-    return None
+def _moments(values: object) -> list[datetime] | None:
+    """Return the datetimes in a collection; None if there is anything else."""
+    if not isinstance(values, list | tuple | set | frozenset):
+        return None
+    found = [each for each in cast("Iterable[object]", values) if isinstance(each, datetime)]
+    return found if len(found) == len(cast("Sized", values)) else None
 
 
 def _timestamp(value: datetime) -> float:
@@ -232,6 +233,35 @@ def _timestamp(value: datetime) -> float:
             f"{value.isoformat()} has no time zone, so it is no moment: write datetime(..., tzinfo=UTC)"
         )
     return value.timestamp()
+
+
+_TOLERANCE = 1e-6
+"""Seconds: databases round to microseconds in ways of their own, and what was read is to be found again."""
+
+
+def _at(seconds: ColumnElement[float], *moments: float) -> ColumnElement[bool]:
+    return or_(
+        false(), *(and_(seconds >= each - _TOLERANCE, seconds < each + _TOLERANCE) for each in moments)
+    )
+
+
+def _within(seconds: ColumnElement[float], first: float, last: float) -> ColumnElement[bool]:
+    return and_(seconds >= first - _TOLERANCE, seconds < last + _TOLERANCE)
+
+
+_TIME_OPERATORS: dict[object, Callable[..., ColumnElement[bool]]] = {
+    operators.eq: _at,
+    operators.ne: lambda seconds, moment: not_(_at(seconds, moment)),
+    operators.lt: lambda seconds, moment: seconds < moment - _TOLERANCE,
+    operators.le: lambda seconds, moment: seconds < moment + _TOLERANCE,
+    operators.gt: lambda seconds, moment: seconds >= moment + _TOLERANCE,
+    operators.ge: lambda seconds, moment: seconds >= moment - _TOLERANCE,
+    operators.between_op: _within,
+    operators.not_between_op: lambda seconds, first, last: not_(_within(seconds, first, last)),
+    operators.in_op: _at,
+    operators.not_in_op: lambda seconds, *moments: not_(_at(seconds, *moments)),
+}
+_TIME_LISTS = frozenset({operators.in_op, operators.not_in_op})
 
 
 # Members
