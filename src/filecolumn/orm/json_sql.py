@@ -48,6 +48,7 @@ __all__ = (
     "FirstTextMember",
     "FloatMember",
     "IntegerMember",
+    "LastSegmentMember",
     "Length",
     "Member",
     "ObjectMember",
@@ -305,6 +306,14 @@ class FirstTextMember(Member[str]):
     type: TypeEngine[str] = _FactText()
 
 
+class LastSegmentMember(Member[str]):
+    """What follows the last slash of a JSON string."""
+
+    inherit_cache = True
+    write = "last_segment"
+    type: TypeEngine[str] = _FactText()
+
+
 class IntegerMember(Member[int]):
     """A JSON number that is whole, and has 64 bits."""
 
@@ -447,6 +456,8 @@ class _Writer(ABC):
     @abstractmethod
     def elements(self, document: str) -> str: ...
     @abstractmethod
+    def last_segment(self, document: str, path: Sequence[_Step]) -> str: ...
+    @abstractmethod
     def moment(self, seconds: str) -> str: ...
     @abstractmethod
     def right(self, value: str, count: str) -> str: ...
@@ -470,6 +481,13 @@ class _SQLite(_Writer):
 
     def text(self, document: str, path: Sequence[_Step]) -> str:
         return self._member(document, path, lambda kind, value: f"CASE {kind} WHEN 'text' THEN {value} END")
+
+    def last_segment(self, document: str, path: Sequence[_Step]) -> str:
+        def segment(kind: str, value: str) -> str:
+            folders = f"rtrim({value}, replace({value}, '/', ''))"
+            return f"CASE {kind} WHEN 'text' THEN replace({value}, {folders}, '') END"
+
+        return self._member(document, path, segment)
 
     def integer(self, document: str, path: Sequence[_Step]) -> str:
         def whole(kind: str, value: str) -> str:
@@ -559,6 +577,11 @@ class _PostgreSQL(_Writer):
         is_text = f"jsonb_typeof({member}) = 'string'"
         return f"(CASE WHEN {is_text} THEN {member} #>> '{{}}' END COLLATE \"C\")"
 
+    def last_segment(self, document: str, path: Sequence[_Step]) -> str:
+        # not a regular expression: its dot and its end of line depend on settings
+        value = self.text(document, path)
+        return f"(reverse(split_part(reverse({value}), '/', 1)))"
+
     def integer(self, document: str, path: Sequence[_Step]) -> str:
         def whole(number: str) -> str:
             fits = f"{number} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
@@ -636,6 +659,9 @@ class _MySQL(_Writer):
         member = self._member(document, path)
         is_text = f"json_type({member}) = 'STRING'"
         return f"(CASE WHEN {is_text} THEN json_unquote({member}) END COLLATE {self.collation})"
+
+    def last_segment(self, document: str, path: Sequence[_Step]) -> str:
+        return f"substring_index({self.text(document, path)}, '/', -1)"
 
     def integer(self, document: str, path: Sequence[_Step]) -> str:
         member = self._member(document, path)
