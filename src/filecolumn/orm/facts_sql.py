@@ -52,6 +52,7 @@ from filecolumn.orm.json_sql import (
     FirstTextMember,
     FloatMember,
     IntegerMember,
+    LastSegmentMember,
     Length,
     Member,
     ObjectMember,
@@ -160,8 +161,8 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
 
     @property
     def filename(self) -> ColumnElement[str]:
-        """The name for people."""
-        return TextMember(self._file("filename"), step_of("filename"))
+        """The name for people, without folders."""
+        return LastSegmentMember(self._file("filename"), step_of("filename"))
 
     @property
     def path(self) -> ColumnElement[str]:

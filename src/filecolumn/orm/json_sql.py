@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar, TypeVar, cast
@@ -26,8 +26,10 @@ from sqlalchemy import (
     TextClause,
     and_,
     bindparam,
+    false,
     literal,
     not_,
+    or_,
     text,
 )
 from sqlalchemy.dialects import mysql
@@ -46,6 +48,7 @@ __all__ = (
     "FirstTextMember",
     "FloatMember",
     "IntegerMember",
+    "LastSegmentMember",
     "Length",
     "Member",
     "ObjectMember",
@@ -185,17 +188,18 @@ def _escape(escape: str | None) -> tuple[ColumnElement[str], ...]:
 
 
 class _FactTime(TypeDecorator[datetime]):
-    """A time zone aware datetime, UTC; with another one it is compared as seconds, so that an index is used."""
+    """A datetime with a time zone, UTC, to the microsecond; compared as seconds, so that an index is used."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     class Comparator(TypeDecorator.Comparator[datetime]):
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
-            seconds = [_seconds(each) for each in other]
-            if isinstance(self.expr, TimeMember) and None not in seconds and operators.is_comparison(op):
-                return op(self.expr.seconds, *seconds)
-            return super().operate(op, *other, **options)
+            compare = _TIME_OPERATORS.get(op)
+            moments = _moments(other[0] if op in _TIME_LISTS else other) if compare is not None else None
+            if compare is None or moments is None or not isinstance(self.expr, TimeMember):
+                return super().operate(op, *other, **options)
+            return compare(self.expr.seconds, *map(_timestamp, moments))
 
     comparator_factory = Comparator  # pyright: ignore[reportAssignmentType] - as its documentation has it
 
@@ -216,14 +220,12 @@ class _FactTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _seconds(value: object) -> object:
-    """Return the seconds of a datetime, or of each in a list; None for what is neither."""
-    if isinstance(value, datetime):
-        return _timestamp(value)
-    if isinstance(value, list | tuple | set | frozenset):
-        found = [_seconds(each) for each in cast("Sequence[object]", value)]
-        return None if None in found else found
-    return None
+def _moments(values: object) -> list[datetime] | None:
+    """Return the datetimes in a collection; None if there is anything else."""
+    if not isinstance(values, list | tuple | set | frozenset):
+        return None
+    found = [each for each in cast("Iterable[object]", values) if isinstance(each, datetime)]
+    return found if len(found) == len(cast("Sized", values)) else None
 
 
 def _timestamp(value: datetime) -> float:
@@ -232,6 +234,35 @@ def _timestamp(value: datetime) -> float:
             f"{value.isoformat()} has no time zone, so it is no moment: write datetime(..., tzinfo=UTC)"
         )
     return value.timestamp()
+
+
+_TOLERANCE = 1e-6
+"""Seconds: databases round to microseconds in ways of their own, and what was read is to be found again."""
+
+
+def _at(seconds: ColumnElement[float], *moments: float) -> ColumnElement[bool]:
+    return or_(
+        false(), *(and_(seconds >= each - _TOLERANCE, seconds < each + _TOLERANCE) for each in moments)
+    )
+
+
+def _within(seconds: ColumnElement[float], first: float, last: float) -> ColumnElement[bool]:
+    return and_(seconds >= first - _TOLERANCE, seconds < last + _TOLERANCE)
+
+
+_TIME_OPERATORS: dict[object, Callable[..., ColumnElement[bool]]] = {
+    operators.eq: _at,
+    operators.ne: lambda seconds, moment: not_(_at(seconds, moment)),
+    operators.lt: lambda seconds, moment: seconds < moment - _TOLERANCE,
+    operators.le: lambda seconds, moment: seconds < moment + _TOLERANCE,
+    operators.gt: lambda seconds, moment: seconds >= moment + _TOLERANCE,
+    operators.ge: lambda seconds, moment: seconds >= moment - _TOLERANCE,
+    operators.between_op: _within,
+    operators.not_between_op: lambda seconds, first, last: not_(_within(seconds, first, last)),
+    operators.in_op: _at,
+    operators.not_in_op: lambda seconds, *moments: not_(_at(seconds, *moments)),
+}
+_TIME_LISTS = frozenset({operators.in_op, operators.not_in_op})
 
 
 # Members
@@ -272,6 +303,14 @@ class FirstTextMember(Member[str]):
 
     inherit_cache = True
     write = "first_text"
+    type: TypeEngine[str] = _FactText()
+
+
+class LastSegmentMember(Member[str]):
+    """What follows the last slash of a JSON string."""
+
+    inherit_cache = True
+    write = "last_segment"
     type: TypeEngine[str] = _FactText()
 
 
@@ -417,6 +456,8 @@ class _Writer(ABC):
     @abstractmethod
     def elements(self, document: str) -> str: ...
     @abstractmethod
+    def last_segment(self, document: str, path: Sequence[_Step]) -> str: ...
+    @abstractmethod
     def moment(self, seconds: str) -> str: ...
     @abstractmethod
     def right(self, value: str, count: str) -> str: ...
@@ -440,6 +481,13 @@ class _SQLite(_Writer):
 
     def text(self, document: str, path: Sequence[_Step]) -> str:
         return self._member(document, path, lambda kind, value: f"CASE {kind} WHEN 'text' THEN {value} END")
+
+    def last_segment(self, document: str, path: Sequence[_Step]) -> str:
+        def segment(kind: str, value: str) -> str:
+            folders = f"rtrim({value}, replace({value}, '/', ''))"
+            return f"CASE {kind} WHEN 'text' THEN replace({value}, {folders}, '') END"
+
+        return self._member(document, path, segment)
 
     def integer(self, document: str, path: Sequence[_Step]) -> str:
         def whole(kind: str, value: str) -> str:
@@ -529,6 +577,11 @@ class _PostgreSQL(_Writer):
         is_text = f"jsonb_typeof({member}) = 'string'"
         return f"(CASE WHEN {is_text} THEN {member} #>> '{{}}' END COLLATE \"C\")"
 
+    def last_segment(self, document: str, path: Sequence[_Step]) -> str:
+        # not a regular expression: its dot and its end of line depend on settings
+        value = self.text(document, path)
+        return f"(reverse(split_part(reverse({value}), '/', 1)))"
+
     def integer(self, document: str, path: Sequence[_Step]) -> str:
         def whole(number: str) -> str:
             fits = f"{number} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
@@ -606,6 +659,9 @@ class _MySQL(_Writer):
         member = self._member(document, path)
         is_text = f"json_type({member}) = 'STRING'"
         return f"(CASE WHEN {is_text} THEN json_unquote({member}) END COLLATE {self.collation})"
+
+    def last_segment(self, document: str, path: Sequence[_Step]) -> str:
+        return f"substring_index({self.text(document, path)}, '/', -1)"
 
     def integer(self, document: str, path: Sequence[_Step]) -> str:
         member = self._member(document, path)
