@@ -21,6 +21,7 @@ WITHOUT = "without filecolumn"
 INDEX, NO_INDEX, PLAIN_JSON = "filecolumn, index", "filecolumn, no index", "plain JSON functions"
 FACTS = (
     "text",
+    "filename",
     "prefix",
     "path",
     "integer",

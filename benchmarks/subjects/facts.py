@@ -15,13 +15,15 @@ from benchmarks.measuring import Measure, Sample, sampled
 
 ROWS = 20_000
 START = 1_700_000_000
+SUM = f"sha256:{77:064x}"
 MOMENT = datetime.fromtimestamp(START + 77, UTC)
 
 Condition = Callable[[Any], Any]
 """Makes a condition that at most ten rows meet, or an order, of what can be asked of a file column."""
 
 CONDITIONS: Mapping[str, tuple[str, Condition]] = {
-    "text": ("a file name", lambda file: file.filename == "report 77.txt"),
+    "text": ("a checksum", lambda file: file.checksum == SUM),
+    "filename": ("a file name", lambda file: file.filename == "report 77.txt"),
     "prefix": ("the beginning of a file name", lambda file: file.filename.startswith("report 777")),
     "path": ("a path", lambda file: file.path == "2026/00077"),
     "integer": ("a size", lambda file: file.size == 770),
@@ -34,6 +36,7 @@ CONDITIONS: Mapping[str, tuple[str, Condition]] = {
     "metadata-boolean": ("true in metadata", lambda file: file.metadata["rare"].as_boolean()),
 }
 INDEXED: Mapping[str, Condition] = {
+    "checksum": lambda file: file.checksum,
     "filename": lambda file: file.filename,
     "path": lambda file: file.path,
     "size": lambda file: file.size,
@@ -43,15 +46,15 @@ INDEXED: Mapping[str, Condition] = {
     "x": lambda file: file.metadata["x"].as_float(),
     "rare": lambda file: file.metadata["rare"].as_boolean(),
 }
-_TEXT, _SIZE = "= 'report 77.txt'", "= 770"
+_TEXT, _SIZE = f"= '{SUM}'", "= 770"
 PLAIN: Mapping[str, Mapping[str, str]] = {
     "sqlite": {
-        "text": f"json_extract(file, '$.filename') {_TEXT}",
+        "text": f"json_extract(file, '$.checksum') {_TEXT}",
         "integer": f"json_extract(file, '$.size') {_SIZE}",
     },
-    "postgresql": {"text": f"file ->> 'filename' {_TEXT}", "integer": f"(file ->> 'size')::numeric {_SIZE}"},
+    "postgresql": {"text": f"file ->> 'checksum' {_TEXT}", "integer": f"(file ->> 'size')::numeric {_SIZE}"},
     "mariadb": {
-        "text": f"json_value(file, '$.filename') {_TEXT}",
+        "text": f"json_value(file, '$.checksum') {_TEXT}",
         "integer": f"CAST(json_value(file, '$.size') AS SIGNED) {_SIZE}",
     },
 }

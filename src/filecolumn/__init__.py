@@ -32,6 +32,7 @@ from filecolumn.errors import (
 from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.orm.column import StoredObject
+from filecolumn.orm.facts_sql import FactColumn, fact
 
 __all__ = (
     "BackendAlreadyRegisteredError",
@@ -44,6 +45,7 @@ __all__ = (
     "ContentRejectedError",
     "ContentTypeRejectedError",
     "CorruptFileMetadataError",
+    "FactColumn",
     "FileColumnError",
     "FileObject",
     "FileObjectList",
@@ -64,5 +66,6 @@ __all__ = (
     "StorageError",
     "StorageRegistry",
     "StoredObject",
+    "fact",
     "storages",
 )

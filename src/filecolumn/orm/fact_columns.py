@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from sqlalchemy import Column, ColumnElement, Computed, Connection, Dialect, Index, Table, Text, event
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Computed,
+    Connection,
+    Dialect,
+    Double,
+    Index,
+    Table,
+    Text,
+    event,
+)
 from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import DDLCompiler, SQLCompiler
@@ -52,7 +64,7 @@ class FactColumn(Column[Any]):
     that is no identifier.
     """
 
-    inherit_cache = True
+    inherit_cache: bool = True
     # copies have another signature
     _constructor = Column
 
@@ -67,12 +79,24 @@ class FactColumn(Column[Any]):
         if key is None:
             raise ValueError(f"{name} is to hold what is under a name that is no identifier, which has no index")
         is_text = isinstance(member.type, FactText)
-        type_ = GeneratedText() if is_text else member.type
-        super().__init__(name, type_, Generated(_Definition(member)), info={INFO: key})
+        super().__init__(name, _column_type(member.type), Generated(_Definition(member)), info={INFO: key})
         table.append_column(self)
         if index:
             options = _text_options(name) if is_text else {}
             Index(index if isinstance(index, str) else None, self, **options)
+
+
+def _column_type(of_fact: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return what a fact is in the database, without what a fact refuses."""
+    match of_fact:
+        case FactText():
+            return GeneratedText()
+        case BigInteger():
+            return BigInteger()
+        case Double():
+            return Double()
+        case _:
+            return of_fact
 
 
 def _text_options(name: str) -> dict[str, Any]:
@@ -85,7 +109,7 @@ class GeneratedText(TypeDecorator[str]):
     """Text of a generated column, compared as the fact itself is."""
 
     impl = FactText
-    cache_ok = True
+    cache_ok: bool | None = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         # not adapted to the dialect, which would make a VARCHAR of it
@@ -112,8 +136,8 @@ def _compile_generated(element: Generated, compiler: DDLCompiler, **_options: An
 class _Definition(FunctionElement[Any]):
     """What a column is generated from: written without the column itself."""
 
-    inherit_cache = True
-    name = "definition"
+    inherit_cache: bool | None = True
+    name: str = "definition"
 
 
 @compiles(_Definition)
@@ -127,7 +151,9 @@ def _compile_definition(element: _Definition, compiler: SQLCompiler, **options: 
 
 def has_facts(index: Index) -> bool:
     """Return whether an index is on a fact."""
-    return any(isinstance(each, Member) for expression in index.expressions for each in iterate(expression))
+    # names of columns that it waits for are strings
+    expressions = [each for each in index.expressions if not isinstance(each, str)]
+    return any(isinstance(part, Member) for each in expressions for part in iterate(each))
 
 
 def can_be_made(index: Index, dialect: Dialect) -> bool:
