@@ -38,7 +38,12 @@ from tests.scenarios.fixtures import on_servers
 from tests.servers.databases import own_database
 
 DATABASES = ["sqlite", *on_servers(["postgresql", "mariadb"])]
-DIALECTS: list[Dialect] = [sqlite.dialect(), postgresql.dialect(), mysql.dialect(is_mariadb=True), mysql.dialect()]
+DIALECTS: list[Dialect] = [
+    sqlite.dialect(),
+    postgresql.dialect(),
+    mysql.dialect(is_mariadb=True),
+    mysql.dialect(),
+]
 TEXTS = ("filename", "path", "backend", "content_type", "checksum", "etag", "version_id")
 
 
@@ -92,10 +97,44 @@ LONG = "".join(map(chr, Random(1).choices(range(0x4E00, 0x9FFF), k=33_000)))
 """100 kB that cannot be compressed."""
 VALUES = [
     *("null", "true", "false", "[]", "[1]", "{}", '{"value": 1}'),
-    *('""', '"a"', '"A"', '"a "', '"ü"', '"\\ud83d\\ude00 x"', '"1"', '"true"', '"50%_a"', '"a\\\\b"', '"\\""'),
-    *("0", "-0", "1", "-1", "1.5", "-1.25", "3.0", "1e3", "1E5", "0.1e1", "1764528000.123457", "253402300800"),
+    *(
+        '""',
+        '"a"',
+        '"A"',
+        '"a "',
+        '"ü"',
+        '"\\ud83d\\ude00 x"',
+        '"1"',
+        '"true"',
+        '"50%_a"',
+        '"a\\\\b"',
+        '"\\""',
+    ),
+    *(
+        "0",
+        "-0",
+        "1",
+        "-1",
+        "1.5",
+        "-1.25",
+        "3.0",
+        "1e3",
+        "1E5",
+        "0.1e1",
+        "1764528000.123457",
+        "253402300800",
+    ),
     *("9007199254740993", "9223372036854775807", "9223372036854775808", "-9223372036854775808"),
-    *("-9223372036854775809", "1e18", "9.3e18", "1e300", "1.7976931348623157e308", "1.8e308", "5e-324", "1e-400"),
+    *(
+        "-9223372036854775809",
+        "1e18",
+        "9.3e18",
+        "1e300",
+        "1.7976931348623157e308",
+        "1.8e308",
+        "5e-324",
+        "1e-400",
+    ),
     *("1e400", "-1e400", "1" + "0" * 400, "0." + "1" * 400, "9" * 308 + ".5"),
     json.dumps(LONG),
     json.dumps("x" * 100_000),
@@ -152,7 +191,9 @@ def test_sessions_write_files_and_never_select_the_columns(engine: Engine, stora
     assert keys(storage) == []
 
 
-@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda each: f"{each.name} {getattr(each, 'is_mariadb', '')}")
+@pytest.mark.parametrize(
+    "dialect", DIALECTS, ids=lambda each: f"{each.name} {getattr(each, 'is_mariadb', '')}"
+)
 def test_statements_use_the_column_of_the_row_that_the_fact_is_of(dialect: Dialect) -> None:
     other = aliased(Document)
     core = TABLE.alias("core")
@@ -165,7 +206,10 @@ def test_statements_use_the_column_of_the_row_that_the_fact_is_of(dialect: Diale
         (select(other.id).join(Document, Document.file.path == other.file.path), "documents_1.path_fact"),
         (update(Document).where(Document.file.size > 1).values(id=2), "size_fact >"),
         (delete(Document).where(VALUE.as_integer() > 1), "documents.whole >"),
-        (select(Document.id).where(Document.file.metadata["value"].as_string() == "a"), "documents.text_value ="),
+        (
+            select(Document.id).where(Document.file.metadata["value"].as_string() == "a"),
+            "documents.text_value =",
+        ),
         (select(whole_rows.c.file.size), "$.size" if dialect.name != "postgresql" else "'size'"),
     ):
         assert expected in str(statement.compile(dialect=dialect))
@@ -173,8 +217,13 @@ def test_statements_use_the_column_of_the_row_that_the_fact_is_of(dialect: Diale
 
 def test_a_query_of_two_tables_does_not_take_the_column_of_the_other_one() -> None:
     plain = plain_table()
-    rows = select(plain.c.file, TABLE.c.size_fact).join_from(plain, TABLE, plain.c.id == TABLE.c.id).subquery()
-    assert "size_fact" not in str(select(rows.c.file.size).compile(dialect=sqlite.dialect())).partition("FROM")[0]
+    rows = (
+        select(plain.c.file, TABLE.c.size_fact).join_from(plain, TABLE, plain.c.id == TABLE.c.id).subquery()
+    )
+    assert (
+        "size_fact"
+        not in str(select(rows.c.file.size).compile(dialect=sqlite.dialect())).partition("FROM")[0]
+    )
 
 
 def test_a_table_in_another_metadata_and_schema_has_the_columns_and_their_indexes() -> None:

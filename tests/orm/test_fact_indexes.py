@@ -99,7 +99,9 @@ def row_of(n: int) -> str:
 
 
 @pytest.fixture(scope="module", params=["sqlite", *on_servers(["postgresql", "mariadb"])])
-def connection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+def connection(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Connection]:
     """A database with the rows."""
     with (
         own_database(request.param, tmp_path_factory.mktemp("indexes"), Base.metadata) as engine,

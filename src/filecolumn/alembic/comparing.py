@@ -135,7 +135,9 @@ def indexes_to_make(
     ours = [each for each in table.indexes if has_facts(each) and can_be_made(each, context.dialect)]
     for index in sorted(ours, key=lambda each: str(each.name)):
         known = statements.get(str(index.name))
-        if known is None or _text_of(known) != _text_of(str(CreateIndex(index).compile(dialect=context.dialect))):
+        if known is None or _text_of(known) != _text_of(
+            str(CreateIndex(index).compile(dialect=context.dialect))
+        ):
             yield index, known is not None
 
 

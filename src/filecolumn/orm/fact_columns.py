@@ -73,11 +73,15 @@ class FactColumn(Column[Any]):
             raise TypeError(f"{name} is to hold a fact of a file column, such as Document.file.size")
         columns = [each for each in fact.document.base_columns if isinstance(each, Column)]
         if len(columns) != 1 or not isinstance(table := columns[0].table, Table):
-            raise TypeError(f"{name} is to hold a fact of a table's column: declare it after the class or table")
+            raise TypeError(
+                f"{name} is to hold a fact of a table's column: declare it after the class or table"
+            )
         member = type(fact)(columns[0], *fact.path)
         key = member_key(member)
         if key is None:
-            raise ValueError(f"{name} is to hold what is under a name that is no identifier, which has no index")
+            raise ValueError(
+                f"{name} is to hold what is under a name that is no identifier, which has no index"
+            )
         is_text = isinstance(member.type, FactText)
         super().__init__(name, _column_type(member.type), Generated(_Definition(member)), info={INFO: key})
         table.append_column(self)

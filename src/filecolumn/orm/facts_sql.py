@@ -13,17 +13,10 @@ from typing import Any, Literal, NamedTuple, Protocol, cast, overload
 
 from sqlalchemy import (
     JSON,
-    Column,
     ColumnElement,
-    Computed,
-    Dialect,
-    Index,
-    Table,
     TableValuedAlias,
-    Text,
     TextClause,
     and_,
-    event,
     exists,
     false,
     func,
@@ -32,16 +25,11 @@ from sqlalchemy import (
     true,
     type_coerce,
 )
-from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapped, MappedColumn, QueryableAttribute
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
-from sqlalchemy.sql.visitors import iterate
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator
 
 from filecolumn.errors import NotSupportedError, PendingContentError
 from filecolumn.files.file import FileObject, file_state
@@ -56,7 +44,6 @@ from filecolumn.orm.json_sql import (
     IntegerMember,
     LastSegmentMember,
     Length,
-    Member,
     ObjectMember,
     PathStep,
     TextMember,

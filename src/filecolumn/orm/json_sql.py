@@ -743,7 +743,7 @@ class _PostgreSQL(_Writer):
     def text(self, document: str, path: Sequence[_Step]) -> str:
         member = self._member(document, path)
         is_text = f"jsonb_typeof({member}) = 'string'"
-        return f"(CASE WHEN {is_text} THEN {member} #>> '{{}}' END COLLATE \"C\")"
+        return f"(CASE WHEN {is_text} THEN {self._text_of(document, path)} END COLLATE \"C\")"
 
     def last_segment(self, document: str, path: Sequence[_Step]) -> str:
         # not a regular expression: its dot and its end of line depend on settings
@@ -804,6 +804,14 @@ class _PostgreSQL(_Writer):
         # one CASE in the other: the cast must not be tried on anything else
         return f"(CASE WHEN jsonb_typeof({member}) = 'number' THEN {value_of(number)} END)"
 
+    @classmethod
+    def _text_of(cls, document: str, path: Sequence[_Step]) -> str:
+        *steps, last = path
+        if last.bound or last.is_index:
+            return f"{cls._member(document, path)} #>> '{{}}'"
+        # which is faster
+        return f"{cls._member(document, steps)} ->> '{last.name}'"
+
     @staticmethod
     def _member(document: str, path: Sequence[_Step]) -> str:
         for step in path:
@@ -832,7 +840,7 @@ class _MySQL(_Writer):
     def text(self, document: str, path: Sequence[_Step]) -> str:
         member = self._member(document, path)
         is_text = f"json_type({member}) = 'STRING'"
-        return f"(CASE WHEN {is_text} THEN json_unquote({member}) END COLLATE {self.collation})"
+        return f"(CASE WHEN {is_text} THEN {self._value(document, path)} END COLLATE {self.collation})"
 
     def last_segment(self, document: str, path: Sequence[_Step]) -> str:
         return f"substring_index({self.text(document, path)}, '/', -1)"
@@ -889,8 +897,18 @@ class _MySQL(_Writer):
     def position(self, value: str, part: str) -> str:
         return f"locate({part}, {value})"
 
+    def _value(self, document: str, path: Sequence[_Step]) -> str:
+        """Return what a string or number is, as text."""
+        return f"json_unquote({self._member(document, path)})"
+
+    @classmethod
+    def _member(cls, document: str, path: Sequence[_Step]) -> str:
+        document, inner = cls._place(document, path)
+        return document if inner == "$" and path else f"json_extract({document}, '{inner}')"
+
     @staticmethod
-    def _member(document: str, path: Sequence[_Step]) -> str:
+    def _place(document: str, path: Sequence[_Step]) -> tuple[str, str]:
+        """Return a document, and the path in it."""
         inner = "$"
         for step in path:
             if step.bound:
@@ -906,7 +924,7 @@ class _MySQL(_Writer):
                 inner = "$"
             else:
                 inner += f".{step.name}"
-        return document if inner == "$" and path else f"json_extract({document}, '{inner}')"
+        return document, inner
 
 
 class _MariaDB(_MySQL):
@@ -914,33 +932,27 @@ class _MariaDB(_MySQL):
 
     collation = "utf8mb4_nopad_bin"
 
+    def _value(self, document: str, path: Sequence[_Step]) -> str:
+        # which is faster, and for MySQL at most 512 characters
+        document, inner = self._place(document, path)
+        return f"json_value({document}, '{inner}')"
+
     def integer(self, document: str, path: Sequence[_Step]) -> str:
-        def whole(number: str) -> str:
-            exact, real = f"CAST({number} AS DECIMAL(20, 0))", f"CAST({number} AS DOUBLE)"
-            fits = f"{exact} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
-            is_whole = (
-                f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
-            )
-            return (
-                f"CASE WHEN {number} REGEXP '^-?[0-9]{{1,19}}$' "
-                f"THEN CASE WHEN {fits} THEN CAST({exact} AS SIGNED) END "
-                f"WHEN {number} REGEXP '^-?[0-9]{{1,19}}([.][0-9]+)?([eE][-+]?[0-9]{{1,2}})?$' "
-                f"THEN CASE WHEN {is_whole} THEN CAST({real} AS SIGNED) END END"
-            )
-
-        return self._number(document, path, whole)
-
-    def float(self, document: str, path: Sequence[_Step]) -> str:
-        return self._number(
-            document,
-            path,
-            lambda number: f"CASE WHEN {number} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END",
+        member, number = self._member(document, path), self._value(document, path)
+        exact, real = f"CAST({number} AS DECIMAL(20, 0))", f"CAST({number} AS DOUBLE)"
+        fits = f"{exact} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
+        is_whole = f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
+        # a string has its quotes there, so all that matches is a number
+        return (
+            f"(CASE WHEN {member} REGEXP '^-?[0-9]{{1,18}}$' THEN CAST({number} AS SIGNED) "
+            f"WHEN {member} REGEXP '^-?[0-9]{{19}}$' THEN CASE WHEN {fits} THEN CAST({exact} AS SIGNED) END "
+            f"WHEN {member} REGEXP '^-?[0-9]{{1,19}}([.][0-9]+)?([eE][-+]?[0-9]{{1,2}})?$' "
+            f"THEN CASE WHEN {is_whole} THEN CAST({real} AS SIGNED) END END)"
         )
 
-    def _number(self, document: str, path: Sequence[_Step], value_of: Callable[[str], str]) -> str:
-        member = self._member(document, path)
-        is_number = f"json_type({member}) IN {self.integer_types}"
-        return f"(CASE WHEN {is_number} THEN {value_of(f'json_unquote({member})')} END)"
+    def float(self, document: str, path: Sequence[_Step]) -> str:
+        member, number = self._member(document, path), self._value(document, path)
+        return f"(CASE WHEN {member} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END)"
 
 
 def _up_to(digits: str) -> str:
