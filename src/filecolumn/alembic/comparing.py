@@ -43,11 +43,15 @@ def include_object(
 
     For `include_object` of `context.configure`, where Alembic is older than 1.18.
     """
-    dialects = (sqlite.dialect(), postgresql.dialect(), mysql.dialect(is_mariadb=True), mysql.dialect())
-    if type_ == "index" and isinstance(object_, Index) and isinstance(compare_to, Index):
-        return not (has_facts(object_) and _is_same_index(object_, compare_to, postgresql.dialect()))
+    if type_ == "index" and isinstance(object_, Index) and has_facts(object_):
+        # the only one that tells of its indexes on expressions
+        dialect = postgresql.dialect()
+        if isinstance(compare_to, Index):
+            return not _is_same_index(object_, compare_to, dialect)
+        return can_be_made(object_, dialect)
     if type_ == "column" and isinstance(object_, Column) and isinstance(compare_to, Column):
-        return not any(is_as_generated(object_, compare_to, dialect) for dialect in dialects)
+        dialects = (sqlite.dialect(), postgresql.dialect(), mysql.dialect(is_mariadb=True), mysql.dialect())
+        return not any(is_as_generated(object_, compare_to, each) for each in dialects)
     return True
 
 

@@ -743,7 +743,7 @@ class _PostgreSQL(_Writer):
     def text(self, document: str, path: Sequence[_Step]) -> str:
         member = self._member(document, path)
         is_text = f"jsonb_typeof({member}) = 'string'"
-        return f"(CASE WHEN {is_text} THEN {self._text_of(document, path)} END COLLATE \"C\")"
+        return f'(CASE WHEN {is_text} THEN {self._text_of(document, path)} END COLLATE "C")'
 
     def last_segment(self, document: str, path: Sequence[_Step]) -> str:
         # not a regular expression: its dot and its end of line depend on settings
