@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Delete, Index, Select, Table, Update, delete, insert, select, text, update
+from sqlalchemy import Connection, Delete, Index, Select, Update, delete, select, text, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 from filecolumn import FileObject, StoredObject

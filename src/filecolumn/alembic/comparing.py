@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Column, ColumnElement, Computed, Dialect, Index, Inspector, Table, TextClause, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Computed,
+    Dialect,
+    Index,
+    Inspector,
+    Table,
+    TextClause,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.schema import CreateColumn, CreateIndex
@@ -26,6 +37,9 @@ __all__ = ("include_object", "indexes_to_make", "is_as_generated", "is_in_table"
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
+
+Expression = str | TextClause | ColumnElement[Any]
+"""What an operation has of an index: a column or its name, or an expression."""
 
 _TOLD_APART = re.compile(r"::(?:double precision|timestamp with time zone|\w+)(?:\[\])?|\bcollate \"c\"")
 """What PostgreSQL adds, and what it keeps beside an index."""
@@ -45,19 +59,24 @@ def include_object(
     """
     if type_ == "index" and isinstance(object_, Index) and has_facts(object_):
         # the only one that tells of its indexes on expressions
-        dialect = postgresql.dialect()
+        dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
         if isinstance(compare_to, Index):
             return not _is_same_index(object_, compare_to, dialect)
         return can_be_made(object_, dialect)
-    if type_ == "column" and isinstance(object_, Column) and isinstance(compare_to, Column):
-        dialects = (sqlite.dialect(), postgresql.dialect(), mysql.dialect(is_mariadb=True), mysql.dialect())
+    if type_ == "column":
+        dialects = (
+            sqlite.dialect(),
+            postgresql.dialect(),  # type: ignore[no-untyped-call]
+            mysql.dialect(is_mariadb=True),
+            mysql.dialect(),
+        )
         return not any(is_as_generated(object_, compare_to, each) for each in dialects)
     return True
 
 
-def is_as_generated(column: Column[Any], found: Column[Any], dialect: Dialect) -> bool:
+def is_as_generated(column: object, found: object, dialect: Dialect) -> bool:
     """Return whether a column of a fact is generated as *found*, that of the database, is."""
-    ours, theirs = column.server_default, found.server_default
+    ours, theirs = getattr(column, "server_default", None), getattr(found, "server_default", None)
     if not isinstance(ours, Generated) or not isinstance(theirs, Computed):
         return False
     return _fingerprint(ours.sqltext, dialect) == _fingerprint(theirs.sqltext, dialect)
@@ -68,28 +87,34 @@ def prepare(context: AutogenContext) -> None:
     impl = context.migration_context.impl
     correct = impl.correct_for_autogen_constraints
 
-    def correct_for_autogen_constraints(
-        found_unique: Any, found_indexes: set[Index], our_unique: Any, our_indexes: set[Index]
+    def correct_indexes(
+        found_constraints: set[UniqueConstraint],
+        found: set[Index],
+        constraints: set[UniqueConstraint],
+        indexes: set[Index],
     ) -> None:
-        for index in [each for each in our_indexes if has_facts(each)]:
-            _leave_out(index, our_indexes, found_indexes, context.dialect)
-        correct(found_unique, found_indexes, our_unique, our_indexes)
+        for index in [each for each in indexes if has_facts(each)]:
+            _leave_out(index, indexes, found, context.dialect)
+        correct(found_constraints, found, constraints, indexes)
 
-    impl.correct_for_autogen_constraints = correct_for_autogen_constraints  # type: ignore[method-assign]
+    # there is no hook for it
+    impl.correct_for_autogen_constraints = correct_indexes  # type: ignore[method-assign, assignment]
     if context.dialect.name == "sqlite":
         names = [index.name for table in context.sorted_tables for index in table.indexes if has_facts(index)]
         context.inspector.__class__ = _quiet(type(context.inspector), [str(name) for name in names])
 
 
-def with_columns(expression: Any) -> Any:
+def with_columns(expression: Expression) -> Expression:
     """Return an expression of an index with the columns that hold its facts."""
-    if not isinstance(expression, ClauseElement):
+    if not isinstance(expression, ColumnElement):
         return expression
 
-    def column_of(element: object, **_options: Any) -> ColumnElement[Any] | None:
-        return generated_column(element) if isinstance(element, Member) else None
+    def column_of(element: object, **_options: object) -> ColumnElement[Any] | None:
+        if not isinstance(element, Member):
+            return None
+        return generated_column(element)  # pyright: ignore[reportUnknownArgumentType] - of any type
 
-    return replacement_traverse(expression, {}, column_of)
+    return cast("Expression", replacement_traverse(expression, {}, column_of))
 
 
 def _leave_out(index: Index, ours: set[Index], found: set[Index], dialect: Dialect) -> None:
@@ -134,7 +159,7 @@ def _is_limit(token: str) -> bool:
 def indexes_to_make(
     context: AutogenContext, schema: str | None, table: Table, found: Table | None
 ) -> Iterator[tuple[Index, bool]]:
-    """Yield the indexes on facts that *found*, the table in SQLite, has not as *table* has them, and whether it has others."""
+    """Yield the indexes on facts that *found*, a table in SQLite, lacks, and whether it has others of their names."""
     statements = {} if found is None else _statements(context, schema, "index", found.name)
     ours = [each for each in table.indexes if has_facts(each) and can_be_made(each, context.dialect)]
     for index in sorted(ours, key=lambda each: str(each.name)):
@@ -161,7 +186,7 @@ def _statements(context: AutogenContext, schema: str | None, kind: str, table: s
     master = f"{quote(schema)}.sqlite_master" if schema else "sqlite_master"
     query = f"SELECT name, sql FROM {master} WHERE type = :kind AND tbl_name = :table AND sql IS NOT NULL"  # noqa: S608 - quoted
     found = context.connection.execute(text(query), {"kind": kind, "table": table})
-    return {name: sql for name, sql in found}
+    return {row.name: row.sql for row in found}
 
 
 def _text_of(statement: str) -> tuple[bool, str]:
@@ -183,19 +208,18 @@ _READING_INDEXES = (
 def _quiet(class_: type[Inspector], names: Sequence[str]) -> type[Inspector]:
     """Return an inspector that does not warn of indexes that are not compared by what it tells."""
 
-    def quietly(name: str) -> Callable[..., Any]:
-        def call(self: Inspector, *arguments: Any, **options: Any) -> Any:
+    def quietly(read: Callable[..., object]) -> Callable[..., object]:
+        def call(self: Inspector, *arguments: object, **options: object) -> object:
             with _without_warnings(names):
-                return getattr(super(quiet, self), name)(*arguments, **options)
+                return read(self, *arguments, **options)
 
         return call
 
-    quiet = type("Quiet", (class_,), {name: quietly(name) for name in _READING_INDEXES})
-    return quiet
+    return type("Quiet", (class_,), {name: quietly(getattr(class_, name)) for name in _READING_INDEXES})
 
 
 @contextmanager
-def _without_warnings(names: Sequence[str]) -> Iterator[None]:
+def _without_warnings(names: Sequence[str]) -> Generator[None]:
     known = "|".join(map(re.escape, names))
     with warnings.catch_warnings():
         if known:

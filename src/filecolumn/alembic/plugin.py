@@ -57,7 +57,7 @@ def _put_columns(operations: OpContainer) -> None:
             operation.columns = [with_columns(each) for each in operation.columns]
 
 
-def _compare_generated(
+def _compare_generated(  # noqa: PLR0917 - as Alembic calls it
     context: AutogenContext,
     operation: AlterColumnOp,
     schema: str | None,
@@ -74,7 +74,7 @@ def _compare_generated(
     return PriorityDispatchResult.STOP if same else PriorityDispatchResult.CONTINUE
 
 
-def _compare_indexes(
+def _compare_indexes(  # noqa: PLR0917 - as Alembic calls it
     context: AutogenContext,
     operations: ModifyTableOps,
     schema: str | None,
@@ -84,7 +84,7 @@ def _compare_indexes(
 ) -> PriorityDispatchResult:
     """Add what makes the indexes on facts, which Alembic does not compare."""
     for index, replaces in () if table is None else indexes_to_make(context, schema, table, found):
-        if context.run_object_filters(index, str(index.name), "index", False, None):
+        if context.run_object_filters(index, str(index.name), "index", False, None):  # noqa: FBT003 - Alembic's order
             if replaces:
                 operations.ops.append(DropIndexOp.from_index(index))
             operations.ops.append(CreateIndexOp.from_index(index))

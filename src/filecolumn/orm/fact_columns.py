@@ -6,6 +6,7 @@ A condition on a fact that a table has a column for is written as one on that co
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Double,
+    FromClause,
     Index,
     Table,
     Text,
@@ -24,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import DDLCompiler, SQLCompiler
-from sqlalchemy.sql.ddl import DDLIf
+from sqlalchemy.sql.ddl import DDLIfCallable
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import iterate
@@ -66,13 +68,14 @@ class FactColumn(Column[Any]):
 
     inherit_cache: bool = True
     # copies have another signature
-    _constructor = Column
+    _constructor = Column  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride] - as Column's
 
     def __init__(self, name: str, fact: ColumnElement[Any], *, index: str | bool = True) -> None:
         if not isinstance(fact, Member) or isinstance(fact, ObjectMember | TimeMember):
             raise TypeError(f"{name} is to hold a fact of a file column, such as Document.file.size")
         columns = [each for each in fact.document.base_columns if isinstance(each, Column)]
-        if len(columns) != 1 or not isinstance(table := columns[0].table, Table):
+        table = cast("FromClause", columns[0].table) if len(columns) == 1 else None
+        if not isinstance(table, Table):
             raise TypeError(
                 f"{name} is to hold a fact of a table's column: declare it after the class or table"
             )
@@ -126,12 +129,12 @@ class GeneratedText(TypeDecorator[str]):
 class Generated(Computed):
     """How a column is generated: stored on PostgreSQL, which has no other indexes, and virtual elsewhere."""
 
-    def _copy(self, *, target_table: Table | None = None, **options: Any) -> Generated:  # noqa: ARG002 - as SQLAlchemy's
-        return cast("Generated", self._schema_item_copy(Generated(self.sqltext)))
+    def _copy(self, *, target_table: Table | None = None, **options: object) -> Generated:
+        return self._schema_item_copy(Generated(self.sqltext))
 
 
 @compiles(Generated)
-def _compile_generated(element: Generated, compiler: DDLCompiler, **_options: Any) -> str:
+def _compile_generated(element: Generated, compiler: DDLCompiler, **_options: object) -> str:
     definition = compiler.sql_compiler.process(element.sqltext, include_table=False, literal_binds=True)
     stored = " STORED" if compiler.dialect.name == "postgresql" else ""
     return f"GENERATED ALWAYS AS ({definition}){stored}"
@@ -145,7 +148,7 @@ class _Definition(FunctionElement[Any]):
 
 
 @compiles(_Definition)
-def _compile_definition(element: _Definition, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_definition(element: _Definition, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     (member,) = element.clauses
     return compiler.process(member, filecolumn_generated=False, **options)
 
@@ -184,31 +187,32 @@ def can_be_made(index: Index, dialect: Dialect) -> bool:
 def _is_indexed(member: Member[Any]) -> bool:
     """Return whether a generated column with an index of its own holds the member."""
     column = generated_column(member)
-    indexes = column.table.indexes if isinstance(column, Column) and isinstance(column.table, Table) else ()
-    return any(list(index.expressions)[0] is column for index in indexes)
+    table = cast("FromClause", column.table) if isinstance(column, Column) else None
+    indexes: Iterable[Index] = table.indexes if isinstance(table, Table) else ()
+    return any(next(iter(index.expressions)) is column for index in indexes)
 
 
-def _conditions(index: Index) -> DDLIf | None:
+def _condition(index: Index) -> object:
+    """Return what decides, in the end, whether an index is made."""
     return getattr(index, "_ddl_if", None)
 
 
 def _on_attach(index: Index, _table: object) -> None:
     # who has set conditions of their own decides by them
-    if _conditions(index) is None and has_facts(index):
-        index.ddl_if(callable_=_is_to_be_made)
+    if _condition(index) is None and has_facts(index):
+        index.ddl_if(callable_=cast("DDLIfCallable", _is_to_be_made))
 
 
 def _is_to_be_made(
-    _ddl: object, index: object, _bind: object, *, dialect: Dialect, **_options: object
+    _ddl: object, target: object, bind: object, *_arguments: object, dialect: Dialect, **_options: object
 ) -> bool:
-    return can_be_made(cast("Index", index), dialect)
+    return can_be_made(cast("Index", target), dialect)
 
 
 def _on_create(table: Table, connection: Connection, **_options: object) -> None:
     """Refuse what cannot be made while there is no table yet, which would be left without it."""
     for index in table.indexes:
-        conditions = _conditions(index)
-        if conditions is not None and conditions.callable_ is _is_to_be_made:
+        if getattr(_condition(index), "callable_", None) is _is_to_be_made:
             can_be_made(index, connection.dialect)
 
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Double,
+    FromClause,
     Integer,
     Table,
     Text,
@@ -90,6 +91,8 @@ class FactText(Text):
     """Text that is compared by code point; `startswith`, `endswith` and `contains` take a string as it is."""
 
     class Comparator(Text.Comparator[str]):
+        """Conditions that are the same on every database."""
+
         __slots__ = ()
 
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
@@ -1015,15 +1018,21 @@ def _written(step: ColumnElement[Any], compiler: SQLCompiler, options: dict[str,
 def generated_column(element: Member[Any]) -> ColumnElement[Any] | None:
     """Return the column of the same table that holds the member, if one does."""
     document = element.document
-    rows = document.table if isinstance(document, Column) else None
-    # a query has columns of several tables
-    table = rows.element if isinstance(rows, Alias) else rows
     member = member_key(element)
-    if not isinstance(table, Table) or member is None:
+    if not isinstance(document, Column) or member is None:
         return None
-    key = next((column.key for column in table.c if column.info.get(INFO) == member), None)
+    rows = cast("FromClause", document.table)
+    table = _table_of(rows)
+    columns = () if table is None else table.columns
+    key = next((column.key for column in columns if column.info.get(INFO) == member), None)
     # an alias that is older than the column does not have it
-    return None if rows is None or key is None else rows.c.get(key)
+    return None if key is None else rows.c.get(key)
+
+
+def _table_of(rows: FromClause) -> Table | None:
+    """Return the table that rows are of, by an alias too: a query has columns of several tables."""
+    named: FromClause = rows.element if isinstance(rows, Alias) else rows
+    return cast("Table", named) if isinstance(named, Table) else None  # type: ignore[redundant-cast]
 
 
 def member_key(element: Member[Any]) -> tuple[str, ...] | None:
