@@ -1032,7 +1032,7 @@ def generated_column(element: Member[Any]) -> ColumnElement[Any] | None:
 def _table_of(rows: FromClause) -> Table | None:
     """Return the table that rows are of, by an alias too: a query has columns of several tables."""
     named: FromClause = rows.element if isinstance(rows, Alias) else rows
-    return cast("Table", named) if isinstance(named, Table) else None  # type: ignore[redundant-cast]
+    return cast("Table", named) if isinstance(named, Table) else None
 
 
 def member_key(element: Member[Any]) -> tuple[str, ...] | None:
