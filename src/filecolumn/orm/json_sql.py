@@ -166,7 +166,7 @@ def _after(prefix: str) -> str | None:
     return head[:-1] + chr(0xE000 if following == 0xD800 else following)
 
 
-_TEXT_OPERATORS: dict[object, Callable[[Any, str], ColumnElement[bool]]] = {
+_TEXT_OPERATORS: dict[object, Callable[[Any, Any], ColumnElement[bool]]] = {
     operators.startswith_op: starts_with,
     operators.endswith_op: ends_with,
     operators.contains_op: contains,
@@ -273,11 +273,12 @@ class _FactTime(TypeDecorator[datetime]):
                     "databases count with dates in ways of their own: add to, or subtract, seconds"
                 )
             _check(op, other, datetime, "a time", "give a datetime with a time zone")
-            compare = _TIME_OPERATORS.get(op)
-            moments = _moments(other[0] if op in _LISTS else other) if compare is not None else None
+            compare = _TIME_OPERATORS.get(_OPPOSITES.get(op, op))
+            moments = None if compare is None else _moments(other[0] if op in _LISTS else other)
             if compare is None or moments is None or not isinstance(self.expr, TimeMember):
                 return super().operate(op, *other, **options)
-            return compare(self.expr.seconds, *map(_timestamp, moments))
+            found = compare(self.expr.seconds, [_timestamp(each) for each in moments])
+            return not_(found) if op in _OPPOSITES else found
 
     comparator_factory = Comparator  # pyright: ignore[reportAssignmentType] - as its documentation has it
 
@@ -318,27 +319,39 @@ _TOLERANCE = 1e-6
 """Seconds: databases round to microseconds in ways of their own, and what was read is to be found again."""
 
 
-def _at(seconds: ColumnElement[float], *moments: float) -> ColumnElement[bool]:
-    return or_(
-        false(), *(and_(seconds >= each - _TOLERANCE, seconds < each + _TOLERANCE) for each in moments)
-    )
+Seconds = ColumnElement[float]
 
 
-def _within(seconds: ColumnElement[float], first: float, last: float) -> ColumnElement[bool]:
+def _at(seconds: Seconds, moments: Sequence[float]) -> ColumnElement[bool]:
+    return or_(false(), *(_within(seconds, (each, each)) for each in moments))
+
+
+def _within(seconds: Seconds, moments: Sequence[float]) -> ColumnElement[bool]:
+    first, last = moments
     return and_(seconds >= first - _TOLERANCE, seconds < last + _TOLERANCE)
 
 
-_TIME_OPERATORS: dict[object, Callable[..., ColumnElement[bool]]] = {
+def _before(seconds: Seconds, moments: Sequence[float]) -> ColumnElement[bool]:
+    return seconds < moments[0] - _TOLERANCE
+
+
+def _until(seconds: Seconds, moments: Sequence[float]) -> ColumnElement[bool]:
+    return seconds < moments[0] + _TOLERANCE
+
+
+_TIME_OPERATORS: dict[object, Callable[[Seconds, Sequence[float]], ColumnElement[bool]]] = {
     operators.eq: _at,
-    operators.ne: lambda seconds, moment: not_(_at(seconds, moment)),
-    operators.lt: lambda seconds, moment: seconds < moment - _TOLERANCE,
-    operators.le: lambda seconds, moment: seconds < moment + _TOLERANCE,
-    operators.gt: lambda seconds, moment: seconds >= moment + _TOLERANCE,
-    operators.ge: lambda seconds, moment: seconds >= moment - _TOLERANCE,
-    operators.between_op: _within,
-    operators.not_between_op: lambda seconds, first, last: not_(_within(seconds, first, last)),
     operators.in_op: _at,
-    operators.not_in_op: lambda seconds, *moments: not_(_at(seconds, *moments)),
+    operators.between_op: _within,
+    operators.lt: _before,
+    operators.le: _until,
+}
+_OPPOSITES: dict[object, object] = {
+    operators.ne: operators.eq,
+    operators.not_in_op: operators.in_op,
+    operators.not_between_op: operators.between_op,
+    operators.ge: operators.lt,
+    operators.gt: operators.le,
 }
 _ARITHMETIC = frozenset({operators.add, operators.sub})
 
