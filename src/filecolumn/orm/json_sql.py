@@ -45,7 +45,9 @@ from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import JSON, TypeDecorator, TypeEngine
 
 __all__ = (
+    "ArrayMember",
     "BooleanMember",
+    "CodePoints",
     "Elements",
     "ExistsMember",
     "FirstTextMember",
@@ -57,6 +59,7 @@ __all__ = (
     "PathStep",
     "TextMember",
     "TimeMember",
+    "Values",
     "step_of",
 )
 
@@ -130,6 +133,14 @@ _TEXT_OPERATORS: dict[object, Callable[[Any, str], ColumnElement[bool]]] = {
     operators.not_contains_op: lambda value, part: not_(contains(value, part)),
 }
 _LIKE = frozenset({operators.like_op, operators.not_like_op})
+
+
+class CodePoints(FunctionElement[str]):
+    """Any text, compared by code point whatever its own collation is."""
+
+    name = "code_points"
+    inherit_cache = True
+    type: TypeEngine[str] = _FactText()
 
 
 class _Right(FunctionElement[str]):
@@ -325,6 +336,14 @@ class ObjectMember(Member[dict[str, Any]]):
     type: TypeEngine[dict[str, Any]] = JSON()
 
 
+class ArrayMember(Member[list[Any]]):
+    """A JSON array."""
+
+    inherit_cache = True
+    write = "array"
+    type: TypeEngine[list[Any]] = JSON()
+
+
 class ExistsMember(Member[bool]):
     """Whether there is such a member, and it is not null; never NULL."""
 
@@ -347,6 +366,13 @@ class Elements(FunctionElement[Any]):
 
     inherit_cache = True
     name = "elements"
+
+
+class Values(FunctionElement[Any]):
+    """The elements of a JSON array of any type, as rows with a column `value` of JSON; none for anything else."""
+
+    inherit_cache = True
+    name = "values"
 
 
 def step_of(step: PathStep) -> ColumnElement[Any] | TextClause:
@@ -416,6 +442,8 @@ class _Writer(ABC):
     @abstractmethod
     def object(self, document: str, path: Sequence[_Step]) -> str: ...
     @abstractmethod
+    def array(self, document: str, path: Sequence[_Step]) -> str: ...
+    @abstractmethod
     def exists(self, document: str, path: Sequence[_Step]) -> str: ...
     @abstractmethod
     def length(self, document: str, path: Sequence[_Step]) -> str: ...
@@ -424,9 +452,14 @@ class _Writer(ABC):
     @abstractmethod
     def moment(self, seconds: str) -> str: ...
     @abstractmethod
+    def code_points(self, value: str) -> str: ...
+    @abstractmethod
     def right(self, value: str, count: str) -> str: ...
     @abstractmethod
     def position(self, value: str, part: str) -> str: ...
+
+    def values(self, document: str) -> str:
+        return self.elements(document)
 
     def first_text(self, document: str, path: Sequence[_Step]) -> str:
         return f"coalesce({', '.join(self.text(document, [step]) for step in path)})"
@@ -469,6 +502,9 @@ class _SQLite(_Writer):
     def object(self, document: str, path: Sequence[_Step]) -> str:
         return self._member(document, path, lambda kind, value: f"CASE {kind} WHEN 'object' THEN {value} END")
 
+    def array(self, document: str, path: Sequence[_Step]) -> str:
+        return self._member(document, path, lambda kind, value: f"CASE {kind} WHEN 'array' THEN {value} END")
+
     def exists(self, document: str, path: Sequence[_Step]) -> str:
         member = self._member(document, path, lambda kind, _: f"{kind} <> 'null'")
         return f"coalesce({member}, 0)"
@@ -482,11 +518,19 @@ class _SQLite(_Writer):
         value = "CASE type WHEN 'object' THEN value END AS value"
         return f"(SELECT {value} FROM json_each({self._array(document)}))"
 
+    def values(self, document: str) -> str:
+        words = "WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' WHEN 'null' THEN 'null'"
+        value = f"CASE type {words} WHEN 'object' THEN value WHEN 'array' THEN value ELSE json_quote(value) END AS value"
+        return f"(SELECT {value} FROM json_each({self._array(document)}))"
+
     def moment(self, seconds: str) -> str:
         micros = f"CAST(round({seconds} * 1000000.0) AS INTEGER)"
         fraction = f"(({micros} % 1000000 + 1000000) % 1000000)"
         date = f"strftime('%Y-%m-%d %H:%M:%S', ({micros} - {fraction}) / 1000000, 'unixepoch')"
         return f"{date} || printf('.%06d', {fraction})"
+
+    def code_points(self, value: str) -> str:
+        return f"({value} COLLATE BINARY)"
 
     def right(self, value: str, count: str) -> str:
         return f"substr({value}, -{count})"
@@ -557,6 +601,10 @@ class _PostgreSQL(_Writer):
         member = self._member(document, path)
         return f"(CASE WHEN jsonb_typeof({member}) = 'object' THEN {member} END)"
 
+    def array(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path)
+        return f"(CASE WHEN jsonb_typeof({member}) = 'array' THEN {member} END)"
+
     def exists(self, document: str, path: Sequence[_Step]) -> str:
         return f"coalesce(jsonb_typeof({self._member(document, path)}) <> 'null', false)"
 
@@ -570,6 +618,9 @@ class _PostgreSQL(_Writer):
 
     def moment(self, seconds: str) -> str:
         return f"to_timestamp({seconds})"
+
+    def code_points(self, value: str) -> str:
+        return f'(CAST({value} AS TEXT) COLLATE "C")'
 
     def right(self, value: str, count: str) -> str:
         return f"right({value}, {count})"
@@ -596,7 +647,11 @@ class _PostgreSQL(_Writer):
                 is_array = f"jsonb_typeof({document}) = 'array'"
                 document = f"CASE WHEN {is_array} THEN ({document}) -> {step.name} END"
             else:
-                document = f"({document}) -> '{step.name}'" if document.startswith("CASE") else f"{document} -> '{step.name}'"
+                document = (
+                    f"({document}) -> '{step.name}'"
+                    if document.startswith("CASE")
+                    else f"{document} -> '{step.name}'"
+                )
         return f"({document})"
 
 
@@ -637,6 +692,10 @@ class _MySQL(_Writer):
         member = self._member(document, path)
         return f"(CASE WHEN json_type({member}) = 'OBJECT' THEN {member} END)"
 
+    def array(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path)
+        return f"(CASE WHEN json_type({member}) = 'ARRAY' THEN {member} END)"
+
     def exists(self, document: str, path: Sequence[_Step]) -> str:
         return f"coalesce(json_type({self._member(document, path)}) <> 'NULL', 0)"
 
@@ -651,6 +710,9 @@ class _MySQL(_Writer):
     def moment(self, seconds: str) -> str:
         micros = f"CAST(round({seconds} * 1000000) AS SIGNED)"
         return f"TIMESTAMPADD(MICROSECOND, {micros}, TIMESTAMP '1970-01-01 00:00:00.000000')"
+
+    def code_points(self, value: str) -> str:
+        return f"(CONVERT({value} USING utf8mb4) COLLATE {self.collation})"
 
     def right(self, value: str, count: str) -> str:
         return f"right({value}, {count})"
@@ -669,7 +731,9 @@ class _MySQL(_Writer):
             elif step.is_index:
                 # an index of anything else than an array is the thing itself
                 outer = document if inner == "$" else f"json_extract({document}, '{inner}')"
-                document = f"CASE WHEN json_type({outer}) = 'ARRAY' THEN json_extract({outer}, '$[{step.name}]') END"
+                document = (
+                    f"CASE WHEN json_type({outer}) = 'ARRAY' THEN json_extract({outer}, '$[{step.name}]') END"
+                )
                 inner = "$"
             else:
                 inner += f".{step.name}"
@@ -685,7 +749,9 @@ class _MariaDB(_MySQL):
         def whole(number: str) -> str:
             exact, real = f"CAST({number} AS DECIMAL(20, 0))", f"CAST({number} AS DOUBLE)"
             fits = f"{exact} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
-            is_whole = f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
+            is_whole = (
+                f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
+            )
             return (
                 f"CASE WHEN {number} REGEXP '^-?[0-9]{{1,19}}$' "
                 f"THEN CASE WHEN {fits} THEN CAST({exact} AS SIGNED) END "
@@ -697,7 +763,9 @@ class _MariaDB(_MySQL):
 
     def float(self, document: str, path: Sequence[_Step]) -> str:
         return self._number(
-            document, path, lambda number: f"CASE WHEN {number} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END"
+            document,
+            path,
+            lambda number: f"CASE WHEN {number} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END",
         )
 
     def _number(self, document: str, path: Sequence[_Step], value_of: Callable[[str], str]) -> str:
@@ -714,7 +782,12 @@ _FITS = (
 )
 """Numbers that fit into a double for certain; all that Python writes."""
 
-_WRITERS: dict[str, _Writer] = {"sqlite": _SQLite(), "postgresql": _PostgreSQL(), "mysql": _MySQL(), "mariadb": _MariaDB()}
+_WRITERS: dict[str, _Writer] = {
+    "sqlite": _SQLite(),
+    "postgresql": _PostgreSQL(),
+    "mysql": _MySQL(),
+    "mariadb": _MariaDB(),
+}
 
 
 def collation_of(dialect: Dialect) -> str | None:
@@ -777,6 +850,20 @@ def _compile_elements(element: Elements, compiler: SQLCompiler, **options: Any) 
     (document,) = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     return f"elements({document})" if writer is None else writer.elements(document)
+
+
+@compiles(Values)
+def _compile_values(element: Values, compiler: SQLCompiler, **options: Any) -> str:
+    (document,) = (compiler.process(each, **options) for each in element.clauses)
+    writer = _writer(compiler.dialect)
+    return f"values({document})" if writer is None else writer.values(document)
+
+
+@compiles(CodePoints)
+def _compile_code_points(element: CodePoints, compiler: SQLCompiler, **options: Any) -> str:
+    (value,) = (compiler.process(each, **options) for each in element.clauses)
+    writer = _writer(compiler.dialect)
+    return value if writer is None else writer.code_points(value)
 
 
 @compiles(_Right)

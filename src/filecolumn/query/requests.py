@@ -1,0 +1,58 @@
+"""Conditions from the query string of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from filecolumn.errors import InvalidConditionError
+from filecolumn.query.fields import Fields
+from filecolumn.query.kinds import TRUTH, WHOLE_NUMBER, Kind, text_of
+from filecolumn.query.lookups import LookupManager
+
+__all__ = ("MAX_VALUES", "Parameters", "parse")
+
+MAX_VALUES = 500
+"""Of a request: databases limit how many conditions a query has, and how many values."""
+_LISTS = frozenset({"in", "between", "contains_any"})
+_REPEATED = frozenset({*_LISTS, "contains"})
+
+Parameters = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+def parse(fields: Fields, lookups: LookupManager, params: Parameters) -> dict[str, object]:
+    """Return the conditions of a request; see `FileStore.parse`."""
+    texts: dict[str, list[str]] = {}
+    for name, text in params.items() if isinstance(params, Mapping) else params:
+        texts.setdefault(name, []).append(text)
+    conditions: dict[str, object] = {}
+    values = 0
+    for name, given in texts.items():
+        field, operation = fields.asked(name, lookups)
+        try:
+            values += len(given := _split(operation, given))
+            if values > MAX_VALUES:
+                raise InvalidConditionError(f"a request has {MAX_VALUES} values at most")
+            conditions[name] = _read(_kind(fields.kind(field), operation), operation, given)
+        except InvalidConditionError as error:
+            raise InvalidConditionError(f"{name}: {error}") from None
+    return conditions
+
+
+def _split(operation: str | None, texts: list[str]) -> list[str]:
+    """Return the values of a parameter: a list is separated by commas, or a parameter that is repeated."""
+    if len(texts) > 1 and operation not in _REPEATED:
+        raise InvalidConditionError("it is given more than once, and takes one value")
+    if len(texts) == 1 and operation in _LISTS:
+        return texts[0].split(",")
+    return texts
+
+
+def _kind(kind: Kind, operation: str | None) -> Kind:
+    return {"exists": TRUTH, "year": WHOLE_NUMBER, "month": WHOLE_NUMBER, "day": WHOLE_NUMBER}.get(
+        operation or "", kind
+    )
+
+
+def _read(kind: Kind, operation: str | None, texts: list[str]) -> object:
+    values = [kind.read(text_of(text)) for text in texts]
+    return values if operation in _LISTS or len(values) > 1 else values[0]
