@@ -219,9 +219,7 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
     def every(self, condition: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
         """Return whether *condition* holds for each file of the list; true for an empty one, and for NULL."""
         files = self._files("every")
-        other = (
-            exists().select_from(files.rows).where(func.coalesce(condition(files.file), false()).is_(false()))
-        )
+        other = exists().select_from(files.rows).where(func.coalesce(condition(files.file), false()).is_(false()))
         return and_(self.count().is_not(None), not_(other))
 
     def count(self) -> ColumnElement[int]:
@@ -286,18 +284,14 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
     def _same(self, other: object) -> ColumnElement[bool] | None:
         """Return whether the row has *other*, a file or a list of them; None if it is neither."""
         if self._type.multiple:
-            return (
-                self._same_list(cast("Sequence[object]", other)) if isinstance(other, list | tuple) else None
-            )
+            return self._same_list(cast("Sequence[object]", other)) if isinstance(other, list | tuple) else None
         if isinstance(other, FileObject):
             return self._same_file(other)
         if isinstance(other, ColumnElement) and isinstance(other.comparator, FileComparator):
             is_bound = isinstance(other, BindParameter)
             theirs = other.comparator
-            return (
-                None
-                if is_bound or theirs._type.multiple
-                else and_(self.path == theirs.path, self.backend.is_not_distinct_from(theirs.backend))
+            return None if is_bound or theirs._type.multiple else and_(
+                self.path == theirs.path, self.backend.is_not_distinct_from(theirs.backend)
             )
         return None
 
@@ -316,11 +310,7 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
         type_ = self._type.of_one()
         elements = [type_coerce(ObjectMember(self.expr, step_of(n)), type_) for n in range(len(files))]
         same = [each.comparator._same(file) for each, file in zip(elements, files, strict=True)]
-        return (
-            None
-            if None in same
-            else and_(Length(self.expr) == len(files), *cast("list[ColumnElement[bool]]", same))
-        )
+        return None if None in same else and_(Length(self.expr) == len(files), *cast("list[ColumnElement[bool]]", same))
 
 
 class _Files(NamedTuple):
@@ -393,9 +383,7 @@ _REFUSED: Mapping[object, str] = {
 def _refused_error(column: ColumnElement[Any], op: OperatorType, *, multiple: bool) -> NotSupportedError:
     name, of_fact = op.__name__.removesuffix("_op"), _REFUSED[op]
     holds = f".some(lambda file: file.{of_fact} ...)" if multiple else f".{of_fact}, or another fact"
-    return NotSupportedError(
-        f"{column} holds files, which have no {name!r} in SQL: use it on {column}{holds}"
-    )
+    return NotSupportedError(f"{column} holds files, which have no {name!r} in SQL: use it on {column}{holds}")
 
 
 # By name
@@ -462,13 +450,9 @@ class FactColumn(Column[Any]):
         columns = [each for each in member.document.base_columns if isinstance(each, Column)]
         table = columns[0].table if columns else None
         if not isinstance(table, Table):
-            raise TypeError(
-                f"{name} is to hold a fact of a table's column: declare it after the class or table"
-            )
+            raise TypeError(f"{name} is to hold a fact of a table's column: declare it after the class or table")
         if key is None:
-            raise ValueError(
-                f"{name} is to hold what lies under a name that is no identifier, which is not indexed"
-            )
+            raise ValueError(f"{name} is to hold what lies under a name that is no identifier, which is not indexed")
         type_ = GeneratedText() if member.type.python_type is str else member.type
         super().__init__(name, type_, Computed(_Definition(member)), info={INFO: key})
         table.append_column(self)

@@ -520,8 +520,8 @@ class _SQLite(_Writer):
 
     def values(self, document: str) -> str:
         words = "WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' WHEN 'null' THEN 'null'"
-        value = f"CASE type {words} WHEN 'object' THEN value WHEN 'array' THEN value ELSE json_quote(value) END AS value"
-        return f"(SELECT {value} FROM json_each({self._array(document)}))"
+        value = f"CASE type {words} WHEN 'object' THEN value WHEN 'array' THEN value ELSE json_quote(value) END"
+        return f"(SELECT {value} AS value FROM json_each({self._array(document)}))"
 
     def moment(self, seconds: str) -> str:
         micros = f"CAST(round({seconds} * 1000000.0) AS INTEGER)"
@@ -647,11 +647,7 @@ class _PostgreSQL(_Writer):
                 is_array = f"jsonb_typeof({document}) = 'array'"
                 document = f"CASE WHEN {is_array} THEN ({document}) -> {step.name} END"
             else:
-                document = (
-                    f"({document}) -> '{step.name}'"
-                    if document.startswith("CASE")
-                    else f"{document} -> '{step.name}'"
-                )
+                document = f"({document}) -> '{step.name}'" if document.startswith("CASE") else f"{document} -> '{step.name}'"
         return f"({document})"
 
 
@@ -731,9 +727,7 @@ class _MySQL(_Writer):
             elif step.is_index:
                 # an index of anything else than an array is the thing itself
                 outer = document if inner == "$" else f"json_extract({document}, '{inner}')"
-                document = (
-                    f"CASE WHEN json_type({outer}) = 'ARRAY' THEN json_extract({outer}, '$[{step.name}]') END"
-                )
+                document = f"CASE WHEN json_type({outer}) = 'ARRAY' THEN json_extract({outer}, '$[{step.name}]') END"
                 inner = "$"
             else:
                 inner += f".{step.name}"
@@ -749,9 +743,7 @@ class _MariaDB(_MySQL):
         def whole(number: str) -> str:
             exact, real = f"CAST({number} AS DECIMAL(20, 0))", f"CAST({number} AS DOUBLE)"
             fits = f"{exact} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
-            is_whole = (
-                f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
-            )
+            is_whole = f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
             return (
                 f"CASE WHEN {number} REGEXP '^-?[0-9]{{1,19}}$' "
                 f"THEN CASE WHEN {fits} THEN CAST({exact} AS SIGNED) END "
@@ -763,9 +755,7 @@ class _MariaDB(_MySQL):
 
     def float(self, document: str, path: Sequence[_Step]) -> str:
         return self._number(
-            document,
-            path,
-            lambda number: f"CASE WHEN {number} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END",
+            document, path, lambda number: f"CASE WHEN {number} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END"
         )
 
     def _number(self, document: str, path: Sequence[_Step], value_of: Callable[[str], str]) -> str:
@@ -782,12 +772,7 @@ _FITS = (
 )
 """Numbers that fit into a double for certain; all that Python writes."""
 
-_WRITERS: dict[str, _Writer] = {
-    "sqlite": _SQLite(),
-    "postgresql": _PostgreSQL(),
-    "mysql": _MySQL(),
-    "mariadb": _MariaDB(),
-}
+_WRITERS: dict[str, _Writer] = {"sqlite": _SQLite(), "postgresql": _PostgreSQL(), "mysql": _MySQL(), "mariadb": _MariaDB()}
 
 
 def collation_of(dialect: Dialect) -> str | None:

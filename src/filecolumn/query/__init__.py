@@ -12,8 +12,9 @@ from filecolumn.errors import (
 )
 from filecolumn.query.converters import Converter, ConverterManager
 from filecolumn.query.lookups import LookupManager
-from filecolumn.query.queries import AsyncFileQuery, FileQuery
-from filecolumn.query.stores import AsyncFileStore, FileStore
+from filecolumn.query.queries import FileQuery
+from filecolumn.query.stores import FileStore
+from filecolumn.query.twins import AsyncFileQuery, AsyncFileStore
 
 __all__ = (
     "AsyncFileQuery",

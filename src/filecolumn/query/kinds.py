@@ -12,6 +12,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     ColumnElement,
@@ -61,7 +62,21 @@ from filecolumn.orm.json_sql import (
     Values,
 )
 
-__all__ = ("Condition", "Expression", "Kind", "Metadata", "Operator", "Text", "kind_of")
+__all__ = (
+    "REAL_NUMBER",
+    "TEXT",
+    "TRUTH",
+    "WHOLE_NUMBER",
+    "Condition",
+    "Expression",
+    "Kind",
+    "Metadata",
+    "Operator",
+    "WholeNumber",
+    "fits",
+    "kind_of",
+    "text_of",
+)
 
 Expression = ColumnElement[Any]
 Condition = ColumnElement[bool]
@@ -513,6 +528,12 @@ class Files(_Unordered):
         return found
 
 
+class Document(_Unordered):
+    """A column of JSON that is not of files."""
+
+    says = "JSON"
+
+
 class WholeMetadata(_Unordered):
     """The metadata of a file."""
 
@@ -539,7 +560,7 @@ class Metadata(Kind):
     def contains(self, field: Expression, part: object) -> Condition:
         rows = Values(_member(ArrayMember, field)).table_valued("value", name=None)
         element = MetadataValue(rows.c.value)
-        same = _NULL_ELEMENT(element) if part is None else self.compare(element, operators.eq, part)
+        same = self.compare(element, operators.eq, part)
         found = exists().select_from(rows).where(same)
         return or_(found, self.text(field).contains(text_of(part))) if isinstance(part, str) else found
 
@@ -583,10 +604,6 @@ def _member(type_: type[Member[Any]], field: Expression) -> Expression:
     return type_(value.document, *value.path)
 
 
-def _NULL_ELEMENT(element: MetadataValue) -> Condition:  # noqa: N802
-    return not_(element.exists())
-
-
 class _Utc(FunctionElement[datetime]):
     """A point in time as a datetime without a time zone, UTC, whatever zone the session has."""
 
@@ -609,6 +626,7 @@ _KINDS_OF_ELEMENTS: Sequence[tuple[type[Expression], Kind]] = (
 )
 _KINDS: Sequence[tuple[type[TypeEngine[Any]], Callable[[Any], Kind]]] = (
     (StoredObject, lambda _: Files()),
+    (JSON, lambda _: Document()),
     (Enum, Choice),
     (Boolean, lambda _: TRUTH),
     (Integer, lambda _: WHOLE_NUMBER),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 from sqlalchemy import ColumnElement, Text, bindparam
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -129,9 +130,7 @@ class _Writer:
     def _set(self, text: str) -> str:
         negated = "^" if text[1] == "^" else ""
         body = text[1 + len(negated) : -1]
-        parts: list[str] = []
-        for token in _SET_TOKEN.finditer(body):
-            parts.append(self._member(token))
+        parts = [self._member(token) for token in _SET_TOKEN.finditer(body)]
         return f"[{negated}{self._ranges(parts)}]"
 
     def _member(self, token: re.Match[str]) -> str:
@@ -143,7 +142,7 @@ class _Writer:
         plain = token["plain"]
         if plain == "\0":
             raise self._refused("NUL")
-        return f"\\{plain}" if plain in "[]^&~|" and plain in "[]^" else plain
+        return f"\\{plain}" if plain in "[]^" else plain
 
     def _ranges(self, parts: list[str]) -> str:
         """Write the members of a set; a hyphen that is no range is escaped."""

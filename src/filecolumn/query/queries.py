@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 from sqlalchemy import ColumnElement, Select, and_, delete, false, func, literal, not_, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper, Session, undefer
 
 from filecolumn.query.fields import Field, Fields
 from filecolumn.query.kinds import Condition, kind_of
 
-__all__ = ("AsyncFileQuery", "FileQuery")
+__all__ = ("FileQuery", "Storage")
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _MAX_OFFSET = 2**63
 
@@ -47,12 +45,29 @@ class FileQuery(Generic[T]):
     `a | b` has the rows of both, `a - b` those of `a` that `b` has not.
     """
 
-    def __init__(self, storage: Storage, doc_class: type[T] | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        doc_class: type[T] | None = None,
+        *,
+        criteria: tuple[Condition, ...] = (),
+        order: tuple[_Order, ...] = (),
+    ) -> None:
         self._store = storage
         self._doc_class: type[Any] | None = doc_class
-        self._criteria: tuple[Condition, ...] = ()
-        self._order: tuple[_Order, ...] = ()
+        self._criteria = criteria
+        self._order = order
         self._read: list[T] | None = None
+
+    @property
+    def storage(self) -> Storage:
+        """The store that it is a query of."""
+        return self._store
+
+    @property
+    def criteria(self) -> tuple[Condition, ...]:
+        """Its conditions, in SQL."""
+        return self._criteria
 
     def where(self, *criteria: ColumnElement[bool], **conditions: object) -> FileQuery[T]:
         """Return the rows that all conditions hold for, besides those of this query.
@@ -83,9 +98,7 @@ class FileQuery(Generic[T]):
         )
         for each in found:
             kind_of(each.field.expression).sort_keys(each.field.expression)
-        changed = self._changed(self._criteria)
-        changed._order = found
-        return changed
+        return FileQuery(self._store, self._doc_class, criteria=self._criteria, order=found)
 
     def values(self, name: str) -> list[Any]:
         """Return the values that a field has in these rows, each once, without None, sorted.
@@ -117,10 +130,7 @@ class FileQuery(Generic[T]):
         are deleted one by one, others by one statement, without the cascades of relationships.
         """
         store = self._store
-        if any(
-            each.local_table is not store.mapper.local_table or each.inherits
-            for each in store.mapper.self_and_descendants
-        ):
+        if _has_several_tables(store.mapper):
             found = store.session.scalars(select(store.mapper).where(*self._criteria)).unique().all()
             for instance in found:
                 store.session.delete(instance)
@@ -192,22 +202,19 @@ class FileQuery(Generic[T]):
         """Return the rows of both queries, each once, in the order of this one."""
         if not self._is_like(other):
             return NotImplemented
-        return self._changed((or_(and_(_ALL, *self._criteria), and_(_ALL, *other._criteria)),))
+        return self._changed((or_(and_(_ALL, *self._criteria), and_(_ALL, *other.criteria)),))
 
     def __sub__(self, other: FileQuery[T]) -> FileQuery[T]:
         """Return the rows of this query that *other* has not."""
         if not self._is_like(other):
             return NotImplemented
-        return self._changed((*self._criteria, _complement(and_(_ALL, *other._criteria))))
+        return self._changed((*self._criteria, _complement(and_(_ALL, *other.criteria))))
 
     def _is_like(self, other: object) -> bool:
-        return isinstance(other, FileQuery) and other._store.mapper is self._store.mapper
+        return isinstance(other, FileQuery) and other.storage.mapper is self._store.mapper
 
     def _changed(self, criteria: tuple[Condition, ...]) -> FileQuery[T]:
-        changed: FileQuery[T] = FileQuery(self._store, self._doc_class)
-        changed._criteria = criteria
-        changed._order = self._order
-        return changed
+        return FileQuery(self._store, self._doc_class, criteria=criteria, order=self._order)
 
     def _fetched(self, start: int, stop: int | None) -> list[T]:
         if self._read is not None:
@@ -233,81 +240,13 @@ class FileQuery(Generic[T]):
 
 
 _ALL = literal(1) == literal(1)
-_ = (Callable, Sequence, replace)
+
+
+def _has_several_tables(mapper: Mapper[Any]) -> bool:
+    """Return whether a row of a class, or of one that inherits from it, is in several tables."""
+    return any(len(each.tables) > 1 for each in mapper.self_and_descendants)
 
 
 def _complement(condition: Condition) -> Condition:
     """Return whether a condition does not hold: also where it is NULL."""
     return not_(func.coalesce(condition, false()))
-
-
-class AsyncFileQuery(Generic[T]):
-    """The twin of `FileQuery` for an asynchronous session: it is awaited, and iterated with `async for`."""
-
-    def __init__(self, session: AsyncSession, query: FileQuery[T]) -> None:
-        self._session = session
-        self._query = query
-
-    def where(self, *criteria: ColumnElement[bool], **conditions: object) -> AsyncFileQuery[T]:
-        """Return the rows that all conditions hold for; see `FileQuery.where`."""
-        return AsyncFileQuery(self._session, self._query.where(*criteria, **conditions))
-
-    def where_not(self, *criteria: ColumnElement[bool], **conditions: object) -> AsyncFileQuery[T]:
-        """Return the rows that none of the conditions holds for; see `FileQuery.where_not`."""
-        return AsyncFileQuery(self._session, self._query.where_not(*criteria, **conditions))
-
-    def order_by(self, names: str | Iterable[str], reverse: bool = False) -> AsyncFileQuery[T]:
-        """Return the same rows in another order; see `FileQuery.order_by`."""
-        return AsyncFileQuery(self._session, self._query.order_by(names, reverse))
-
-    def statement(self) -> Select[Any]:
-        """Return the query as SQLAlchemy's."""
-        return self._query.statement()
-
-    async def values(self, name: str) -> list[Any]:
-        """Return the values that a field has in these rows; see `FileQuery.values`."""
-        return await self._run(lambda query: query.values(name))
-
-    async def count(self) -> int:
-        """Return how many rows there are, counted by the database."""
-        return await self._run(lambda query: query.count())
-
-    async def exists(self) -> bool:
-        """Return whether there is a row; one is read at most."""
-        return await self._run(bool)
-
-    async def delete(self) -> int:
-        """Delete these rows, and return how many they were; see `FileQuery.delete`."""
-        return await self._run(lambda query: query.delete())
-
-    async def first(self) -> T | None:
-        """Return the first row, None if there is none."""
-        return await self._run(lambda query: query.first())
-
-    async def all(self) -> list[T]:
-        """Return all rows."""
-        return await self._run(lambda query: query.all())
-
-    @overload
-    async def get(self, index: int) -> T: ...
-    @overload
-    async def get(self, index: slice) -> list[T]: ...
-    async def get(self, index: int | slice) -> T | list[T]:
-        """Return a row, or the rows of a slice; see `FileQuery.__getitem__`."""
-        return await self._run(lambda query: query[index])
-
-    async def __aiter__(self) -> AsyncIterator[T]:
-        """Iterate over the rows, which are read at once."""
-        for each in await self.all():
-            yield each
-
-    def __or__(self, other: AsyncFileQuery[T]) -> AsyncFileQuery[T]:
-        """Return the rows of both queries, each once, in the order of this one."""
-        return AsyncFileQuery(self._session, self._query | other._query)
-
-    def __sub__(self, other: AsyncFileQuery[T]) -> AsyncFileQuery[T]:
-        """Return the rows of this query that *other* has not."""
-        return AsyncFileQuery(self._session, self._query - other._query)
-
-    async def _run(self, call: Callable[[FileQuery[T]], R]) -> R:
-        return await self._session.run_sync(lambda _: call(self._query))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from filecolumn.errors import InvalidConditionError
-from filecolumn.query.fields import Fields
 from filecolumn.query.kinds import TRUTH, WHOLE_NUMBER, Kind, text_of
 from filecolumn.query.lookups import LookupManager
+from filecolumn.query.queries import Storage
 
 __all__ = ("MAX_VALUES", "Parameters", "parse")
 
@@ -19,31 +19,34 @@ _REPEATED = frozenset({*_LISTS, "contains"})
 Parameters = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
-def parse(fields: Fields, lookups: LookupManager, params: Parameters) -> dict[str, object]:
+def parse(store: Storage, lookups: LookupManager, params: Parameters) -> dict[str, object]:
     """Return the conditions of a request; see `FileStore.parse`."""
     texts: dict[str, list[str]] = {}
     for name, text in params.items() if isinstance(params, Mapping) else params:
         texts.setdefault(name, []).append(text)
     conditions: dict[str, object] = {}
-    values = 0
+    left = MAX_VALUES
     for name, given in texts.items():
-        field, operation = fields.asked(name, lookups)
+        field, operation = store.fields.asked(name, lookups)
         try:
-            values += len(given := _split(operation, given))
-            if values > MAX_VALUES:
-                raise InvalidConditionError(f"a request has {MAX_VALUES} values at most")
-            conditions[name] = _read(_kind(fields.kind(field), operation), operation, given)
+            values = _split(operation, given, left)
+            conditions[name] = _read(_kind(store.fields.kind(field), operation), operation, values)
         except InvalidConditionError as error:
             raise InvalidConditionError(f"{name}: {error}") from None
+        left -= len(values)
+        # InvalidConditionError for a lookup that is not for this field
+        store.condition(name, conditions[name])
     return conditions
 
 
-def _split(operation: str | None, texts: list[str]) -> list[str]:
+def _split(operation: str | None, texts: list[str], left: int) -> list[str]:
     """Return the values of a parameter: a list is separated by commas, or a parameter that is repeated."""
     if len(texts) > 1 and operation not in _REPEATED:
         raise InvalidConditionError("it is given more than once, and takes one value")
     if len(texts) == 1 and operation in _LISTS:
-        return texts[0].split(",")
+        texts = texts[0].split(",")
+    if len(texts) > left:
+        raise InvalidConditionError(f"a request has {MAX_VALUES} values at most")
     return texts
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, cast, overload
 
 from sqlalchemy import Column, ColumnElement, func, inspect, literal, select, tuple_
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper, QueryableAttribute, Session, undefer
 
 from filecolumn.errors import (
@@ -23,10 +22,10 @@ from filecolumn.query.converters import ConverterManager
 from filecolumn.query.fields import Fields, Target
 from filecolumn.query.kinds import Condition, Metadata, WholeNumber, fits, kind_of
 from filecolumn.query.lookups import LookupManager
-from filecolumn.query.queries import AsyncFileQuery, FileQuery
+from filecolumn.query.queries import FileQuery
 from filecolumn.query.requests import Parameters
 
-__all__ = ("AsyncFileStore", "FileStore")
+__all__ = ("FileStore", "Pair")
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -82,8 +81,6 @@ class FileStore(Generic[M]):
         self.lookups: LookupManager = _LOOKUPS if lookups is None else lookups
         self.converters: ConverterManager = _CONVERTERS if converters is None else converters
         self._is_connected = True
-        self._face: object = self
-        """What `from_storage` is given."""
 
     @property
     def model(self) -> type[M]:
@@ -286,9 +283,14 @@ class FileStore(Generic[M]):
         UnknownFieldError, LookupProcessorDoesNotExist, and InvalidConditionError, a ValueError, which names the
         parameter that cannot be read.
         """
-        return requests.parse(self._fields, self.lookups, params)
+        return requests.parse(self, self.lookups, params)
 
     # For queries
+
+    @property
+    def _face(self) -> object:
+        """What `from_storage` and converters are given."""
+        return self
 
     def condition(self, name: str, value: object) -> Condition:
         """Return the condition that a name and a value say; it raises what `FileQuery.where` does."""
@@ -451,143 +453,3 @@ def _with(outer: object, path: Iterable[str], value: object) -> object:
         return value
     members = dict(outer) if isinstance(outer, Mapping) else {}
     return {**members, first: _with(members.get(first), rest, value)}
-
-
-class AsyncFileStore(Generic[M]):
-    """The twin of `FileStore` for an asynchronous session: what reaches the database is awaited."""
-
-    @overload
-    def __init__(
-        self: AsyncFileStore[M],
-        session: AsyncSession,
-        target: type[M],
-        *,
-        fields: Iterable[str] | Mapping[str, type] | None = None,
-        lookups: LookupManager | None = None,
-        converters: ConverterManager | None = None,
-    ) -> None: ...
-    @overload
-    def __init__(
-        self: AsyncFileStore[Any],
-        session: AsyncSession,
-        target: QueryableAttribute[Any],
-        *,
-        fields: Iterable[str] | Mapping[str, type] | None = None,
-        lookups: LookupManager | None = None,
-        converters: ConverterManager | None = None,
-    ) -> None: ...
-    def __init__(
-        self,
-        session: AsyncSession,
-        target: Any,
-        *,
-        fields: Iterable[str] | Mapping[str, type] | None = None,
-        lookups: LookupManager | None = None,
-        converters: ConverterManager | None = None,
-    ) -> None:
-        self._session = session
-        self._store: FileStore[M] = FileStore(
-            session.sync_session, target, fields=fields, lookups=lookups, converters=converters
-        )
-        self._store._face = self
-
-    @property
-    def model(self) -> type[M]:
-        """The mapped class."""
-        return self._store.model
-
-    async def connect(self) -> None:
-        """Use the session again; see `FileStore.connect`."""
-        self._store.connect()
-
-    async def disconnect(self) -> None:
-        """Close the session; see `FileStore.disconnect`."""
-        await self._run(lambda store: store.disconnect())
-
-    async def reconnect(self) -> None:
-        """Close the session if it is not closed yet, and use it again."""
-        await self._run(lambda store: store.reconnect())
-
-    async def sync(self) -> None:
-        """Send what is pending to the database."""
-        await self._run(lambda store: store.sync())
-
-    @overload
-    def find(self, doc_class: None = None, /, **conditions: object) -> AsyncFileQuery[M]: ...
-    @overload
-    def find(self, doc_class: type[dict[Any, Any]], /, **conditions: object) -> AsyncFileQuery[Pair]: ...
-    @overload
-    def find(self, doc_class: type[T], /, **conditions: object) -> AsyncFileQuery[T]: ...
-    def find(self, doc_class: type[Any] | None = None, /, **conditions: object) -> AsyncFileQuery[Any]:
-        """Return the rows that all conditions hold for, as a query that is not sent yet; see `FileStore.find`."""
-        return AsyncFileQuery(self._session, self._store.find(cast("Any", doc_class), **conditions))
-
-    @overload
-    async def get(self, key: object, doc_class: None = None, /) -> M: ...
-    @overload
-    async def get(self, key: object, doc_class: type[dict[Any, Any]], /) -> Pair: ...
-    @overload
-    async def get(self, key: object, doc_class: type[T], /) -> T: ...
-    async def get(self, key: object, doc_class: type[Any] | None = None, /) -> object:
-        """Return the row of a key; see `FileStore.get`."""
-        return await self._run(lambda store: store.get(key, cast("Any", doc_class)))
-
-    @overload
-    async def get_many(self, keys: Iterable[object], doc_class: None = None, /) -> list[M]: ...
-    @overload
-    async def get_many(self, keys: Iterable[object], doc_class: type[dict[Any, Any]], /) -> list[Pair]: ...
-    @overload
-    async def get_many(self, keys: Iterable[object], doc_class: type[T], /) -> list[T]: ...
-    async def get_many(self, keys: Iterable[object], doc_class: type[Any] | None = None, /) -> list[Any]:
-        """Return the rows of keys, in the order of the keys, by one SELECT; see `FileStore.get_many`."""
-        return await self._run(lambda store: store.get_many(keys, cast("Any", doc_class)))
-
-    @overload
-    async def get_or_create(self, doc_class: None = None, /, **conditions: object) -> tuple[M, bool]: ...
-    @overload
-    async def get_or_create(
-        self, doc_class: type[dict[Any, Any]], /, **conditions: object
-    ) -> tuple[Pair, bool]: ...
-    @overload
-    async def get_or_create(self, doc_class: type[T], /, **conditions: object) -> tuple[T, bool]: ...
-    async def get_or_create(
-        self, doc_class: type[Any] | None = None, /, **conditions: object
-    ) -> tuple[Any, bool]:
-        """Return a row that the conditions hold for, and whether it was made for this; see `FileStore.get_or_create`."""
-        return await self._run(lambda store: store.get_or_create(cast("Any", doc_class), **conditions))
-
-    async def contains(self, key: object) -> bool:
-        """Return whether there is a row of this key."""
-        return await self._run(lambda store: key in store)
-
-    async def count(self) -> int:
-        """Count the rows."""
-        return await self._run(len)
-
-    def __bool__(self) -> bool:
-        """Return whether the store is connected."""
-        return bool(self._store)
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        """Iterate over the keys, in their order."""
-        for key in await self._run(lambda store: [*iter(store)]):
-            yield key
-
-    async def save(self, key: object, data: Mapping[str, object]) -> Any:  # noqa: ANN401 - as the model has it
-        """Write values to the row of a key, or to a new row, and return its key; see `FileStore.save`."""
-        return await self._run(lambda store: store.save(key, data))
-
-    async def delete(self, key: object) -> None:
-        """Delete the row of a key, and after the commit its content; see `FileStore.delete`."""
-        await self._run(lambda store: store.delete(key))
-
-    async def clear(self) -> int:
-        """Delete all rows, and after the commit their content; return how many they were."""
-        return await self._run(lambda store: store.clear())
-
-    def parse(self, params: Parameters) -> dict[str, object]:
-        """Return the conditions of a request's query string; see `FileStore.parse`."""
-        return self._store.parse(params)
-
-    async def _run(self, call: Callable[[FileStore[M]], T]) -> T:
-        return await self._session.run_sync(lambda _: call(self._store))
