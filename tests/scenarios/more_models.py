@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, ForeignKey, String, UniqueConstraint, event
-from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Mapper, mapped_column
+from typing import Any
+
+from sqlalchemy import Connection, ForeignKey, String, UniqueConstraint, event, func
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Mapper, column_property, mapped_column
 
 from filecolumn import FileObject, FileObjectList, StoredObject
+from filecolumn.orm.facts_sql import fact
 from tests.scenarios import models
 from tests.scenarios.drivers import Driver
 
@@ -230,3 +234,23 @@ class Remade(Made):
     )
 
     __mapper_args__ = {"polymorphic_identity": "remade"}
+
+
+class Sized(Base):
+    """Facts as attributes of the model."""
+
+    __tablename__ = "sized"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs"))
+    size: Mapped[int | None] = column_property(fact(file, "size"))
+
+    @hybrid_property
+    def is_large(self) -> bool:
+        """Whether it has more than three bytes."""
+        return self.file is not None and (self.file.size or 0) > 3
+
+    @is_large.inplace.expression
+    @classmethod
+    def _is_large_in_sql(cls) -> Any:
+        return func.coalesce(fact(cls.file, "size"), 0) > 3

@@ -95,7 +95,7 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     impl: TypeEngine[Any] | type[TypeEngine[Any]] = JSON
     cache_ok: bool | None = True
     hashable: bool = False
-    comparator_factory = FileComparator
+    comparator_factory = FileComparator  # pyright: ignore[reportAssignmentType] - as its documentation has it
 
     def __init__(
         self,
@@ -129,12 +129,6 @@ class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     def storage_key(self) -> str | None:
         """The key of the storage, under the name that advanced-alchemy gives it."""
         return self.backend
-
-    def of_one(self) -> StoredObject:
-        """Return the type of one file of the column's list."""
-        one = StoredObject(self.backend, reads=self.reads, ledger=False)
-        one.allowed_backends = self.allowed_backends
-        return one
 
     @property
     def python_type(self) -> type[FileObject | FileObjectList]:

@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple, Protocol, cast, overload
 
 from sqlalchemy import (
     JSON,
-    BindParameter,
     Column,
     ColumnElement,
     Computed,
@@ -112,7 +111,7 @@ class MetadataValue(TextMember):
 
     inherit_cache = True
 
-    def __getitem__(self, step: PathStep) -> MetadataValue:  # type: ignore[override]
+    def __getitem__(self, step: PathStep) -> MetadataValue:
         """Return a member of an object, by name, or an element of an array, by index from 0."""
         return MetadataValue(self.document, *self.path, cast("ColumnElement[Any]", step_of(step)))
 
@@ -142,7 +141,7 @@ class FileMetadata(ObjectMember):
 
     inherit_cache = True
 
-    def __getitem__(self, step: PathStep) -> MetadataValue:  # type: ignore[override]
+    def __getitem__(self, step: PathStep) -> MetadataValue:
         """Return the value under a name."""
         return MetadataValue(self.document, *self.path, cast("ColumnElement[Any]", step_of(step)))
 
@@ -152,8 +151,6 @@ class _HoldsFiles(Protocol):
 
     multiple: bool
     backend: str | None
-
-    def of_one(self) -> TypeEngine[Any]: ...
 
 
 class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
@@ -219,7 +216,9 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
     def every(self, condition: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
         """Return whether *condition* holds for each file of the list; true for an empty one, and for NULL."""
         files = self._files("every")
-        other = exists().select_from(files.rows).where(func.coalesce(condition(files.file), false()).is_(false()))
+        other = (
+            exists().select_from(files.rows).where(func.coalesce(condition(files.file), false()).is_(false()))
+        )
         return and_(self.count().is_not(None), not_(other))
 
     def count(self) -> ColumnElement[int]:
@@ -229,7 +228,7 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
 
     def __getitem__(self, index: Any) -> ColumnElement[Any]:  # noqa: ANN401 - as JSON's
         """Return what SQLAlchemy's JSON has for an index: JSON, not a file."""
-        return cast("ColumnElement[Any]", type_coerce(self.expr, _STORED_JSON)[index])
+        return type_coerce(self.expr, _STORED_JSON)[index]
 
     def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
         """Compare places; the rest is for facts.
@@ -264,36 +263,29 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
         if not self._type.multiple:
             raise AttributeError(f"{self.expr} holds one file, and .{name} is for lists: ask for its facts")
         rows = Elements(self.expr).table_valued("value", name=None)
-        return _Files(rows, type_coerce(rows.c.value, self._type.of_one()))
+        return _Files(rows, type_coerce(rows.c.value, _OneOfList(self._type.backend)))
 
     def _compared(self, op: OperatorType, other: object) -> ColumnElement[bool] | None:
-        """Return the comparison of places; None if *other* is not of files."""
+        """Return the comparison of places; None if *other* is not of files: columns are compared as JSON."""
         if op in {operators.in_op, operators.not_in_op}:
             if not isinstance(other, list | tuple | set | frozenset):
                 return None
-            places = [self._same(each) for each in cast("Iterable[object]", other) if each is not None]
-            found = None if None in places else or_(false(), *cast("list[ColumnElement[bool]]", places))
-            return found if found is None or op is operators.in_op else not_(found)
-        same = self._same(other)
+            same = _any_of(self._same(each) for each in cast("Iterable[object]", other) if each is not None)
+        else:
+            same = self._same(other)
         if same is None:
             return None
         if op in {operators.is_distinct_from, operators.is_not_distinct_from}:
             same = func.coalesce(same, false()).is_(true())
-        return not_(same) if op in {operators.ne, operators.is_distinct_from} else same
+        return not_(same) if op in {operators.ne, operators.not_in_op, operators.is_distinct_from} else same
 
     def _same(self, other: object) -> ColumnElement[bool] | None:
         """Return whether the row has *other*, a file or a list of them; None if it is neither."""
         if self._type.multiple:
-            return self._same_list(cast("Sequence[object]", other)) if isinstance(other, list | tuple) else None
-        if isinstance(other, FileObject):
-            return self._same_file(other)
-        if isinstance(other, ColumnElement) and isinstance(other.comparator, FileComparator):
-            is_bound = isinstance(other, BindParameter)
-            theirs = other.comparator
-            return None if is_bound or theirs._type.multiple else and_(
-                self.path == theirs.path, self.backend.is_not_distinct_from(theirs.backend)
+            return (
+                self._same_list(cast("Sequence[object]", other)) if isinstance(other, list | tuple) else None
             )
-        return None
+        return self._same_file(other) if isinstance(other, FileObject) else None
 
     def _same_file(self, file: FileObject) -> ColumnElement[bool]:
         if not file.is_saved or isinstance(file_state(file).content, Granted):
@@ -307,10 +299,34 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
         return and_(path, self.backend == backend)
 
     def _same_list(self, files: Sequence[object]) -> ColumnElement[bool] | None:
-        type_ = self._type.of_one()
-        elements = [type_coerce(ObjectMember(self.expr, step_of(n)), type_) for n in range(len(files))]
-        same = [each.comparator._same(file) for each, file in zip(elements, files, strict=True)]
-        return None if None in same else and_(Length(self.expr) == len(files), *cast("list[ColumnElement[bool]]", same))
+        if not all(isinstance(file, FileObject) for file in files):
+            return None
+        one = _OneOfList(self._type.backend)
+        elements = [
+            type_coerce(ObjectMember(self.expr, step_of(number)), one) for number in range(len(files))
+        ]
+        same = [element == file for element, file in zip(elements, files, strict=True)]
+        return and_(Length(self.expr) == len(files), *same)
+
+
+def _any_of(conditions: Iterable[ColumnElement[bool] | None]) -> ColumnElement[bool] | None:
+    """Return whether one of *conditions* holds; None if one of them is None."""
+    found = list(conditions)
+    known = [each for each in found if each is not None]
+    return or_(false(), *known) if len(known) == len(found) else None
+
+
+class _OneOfList(TypeDecorator[Any]):
+    """One file of a list, whose facts are asked for."""
+
+    impl = JSON
+    cache_ok = True
+    comparator_factory = FileComparator  # pyright: ignore[reportAssignmentType] - as its documentation has it
+    multiple = False
+
+    def __init__(self, backend: str | None) -> None:
+        super().__init__()
+        self.backend = backend
 
 
 class _Files(NamedTuple):
@@ -383,7 +399,9 @@ _REFUSED: Mapping[object, str] = {
 def _refused_error(column: ColumnElement[Any], op: OperatorType, *, multiple: bool) -> NotSupportedError:
     name, of_fact = op.__name__.removesuffix("_op"), _REFUSED[op]
     holds = f".some(lambda file: file.{of_fact} ...)" if multiple else f".{of_fact}, or another fact"
-    return NotSupportedError(f"{column} holds files, which have no {name!r} in SQL: use it on {column}{holds}")
+    return NotSupportedError(
+        f"{column} holds files, which have no {name!r} in SQL: use it on {column}{holds}"
+    )
 
 
 # By name
@@ -420,10 +438,10 @@ FileExpression = ColumnElement[Any] | QueryableAttribute[Any] | MappedColumn[Any
 
 def comparator_of(column: FileExpression) -> FileComparator | None:
     """Return what can be asked of a file column; None for other columns."""
-    element: object = column.column if isinstance(column, MappedColumn) else column
+    element = column.column if isinstance(column, MappedColumn) else column
     if isinstance(element, QueryableAttribute):
         element = element.__clause_element__()
-    found = element.comparator if isinstance(element, ColumnElement) else None
+    found = getattr(element, "comparator", None)
     return found if isinstance(found, FileComparator) else None
 
 
@@ -450,9 +468,13 @@ class FactColumn(Column[Any]):
         columns = [each for each in member.document.base_columns if isinstance(each, Column)]
         table = columns[0].table if columns else None
         if not isinstance(table, Table):
-            raise TypeError(f"{name} is to hold a fact of a table's column: declare it after the class or table")
+            raise TypeError(
+                f"{name} is to hold a fact of a table's column: declare it after the class or table"
+            )
         if key is None:
-            raise ValueError(f"{name} is to hold what lies under a name that is no identifier, which is not indexed")
+            raise ValueError(
+                f"{name} is to hold what lies under a name that is no identifier, which is not indexed"
+            )
         type_ = GeneratedText() if member.type.python_type is str else member.type
         super().__init__(name, type_, Computed(_Definition(member)), info={INFO: key})
         table.append_column(self)
@@ -488,14 +510,15 @@ class _Definition(FunctionElement[Any]):
 
 
 @compiles(_Definition)
-def _compile_definition(element: _Definition, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_definition(element: _Definition, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     (member,) = element.clauses
     return compiler.process(member, filecolumn_generated=False, **options)
 
 
 def _prepare_index(index: Index, table: object) -> None:
     """Let an index on a fact be made where it can be."""
-    if any(isinstance(each, Member) for expression in index.expressions for each in iterate(expression)):
+    expressions = [each for each in index.expressions if not isinstance(each, str)]
+    if any(isinstance(part, Member) for each in expressions for part in iterate(each)):
         index.ddl_if(callable_=_can_be_made)
 
 

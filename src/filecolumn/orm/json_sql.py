@@ -9,31 +9,28 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar, TypeVar, cast
 
 from sqlalchemy import (
     BigInteger,
-    BindParameter,
     Boolean,
     Column,
     ColumnElement,
     DateTime,
     Double,
     Integer,
-    String,
     Text,
     TextClause,
     and_,
     bindparam,
-    func,
+    false,
     literal,
     not_,
     or_,
     text,
-    true,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
@@ -84,7 +81,7 @@ _FIRST_SECOND, _END_OF_SECONDS = -62135596800, 253402300800
 class _FactText(Text):
     """Text that is compared by code point; `startswith`, `endswith` and `contains` take a string as it is."""
 
-    class Comparator(Text.Comparator[str]):  # noqa: D106 - as the type's
+    class Comparator(Text.Comparator[str]):
         __slots__ = ()
 
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
@@ -201,19 +198,20 @@ def _escape(escape: str | None) -> tuple[ColumnElement[str], ...]:
 
 
 class _FactTime(TypeDecorator[datetime]):
-    """A time zone aware datetime, UTC; with another one it is compared as seconds, so that an index is used."""
+    """A datetime with a time zone, UTC, to the microsecond; compared as seconds, so that an index is used."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    class Comparator(TypeDecorator.Comparator[datetime]):  # noqa: D106 - as the type's
+    class Comparator(TypeDecorator.Comparator[datetime]):
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
-            seconds = [_seconds(each) for each in other]
-            if isinstance(self.expr, TimeMember) and None not in seconds and operators.is_comparison(op):
-                return cast("ColumnElement[Any]", op(self.expr.seconds, *seconds))
-            return super().operate(op, *other, **options)
+            compare = _TIME_OPERATORS.get(op)
+            moments = _moments(other[0] if op in _TIME_LISTS else other) if compare is not None else None
+            if compare is None or moments is None or not isinstance(self.expr, TimeMember):
+                return super().operate(op, *other, **options)
+            return compare(self.expr.seconds, *map(_timestamp, moments))
 
-    comparator_factory = Comparator
+    comparator_factory = Comparator  # pyright: ignore[reportAssignmentType] - as its documentation has it
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name in {"mysql", "mariadb"}:
@@ -232,14 +230,12 @@ class _FactTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _seconds(value: object) -> object:
-    """Return the seconds of a datetime, or of each in a list; None for what is neither."""
-    if isinstance(value, datetime):
-        return _timestamp(value)
-    if isinstance(value, list | tuple | set | frozenset):
-        found = [_seconds(each) for each in cast("Sequence[object]", value)]
-        return None if None in found else found
-    return None
+def _moments(values: object) -> list[datetime] | None:
+    """Return the datetimes in a collection; None if there is anything else."""
+    if not isinstance(values, list | tuple | set | frozenset):
+        return None
+    found = [each for each in cast("Iterable[object]", values) if isinstance(each, datetime)]
+    return found if len(found) == len(cast("Sized", values)) else None
 
 
 def _timestamp(value: datetime) -> float:
@@ -248,6 +244,35 @@ def _timestamp(value: datetime) -> float:
             f"{value.isoformat()} has no time zone, so it is no moment: write datetime(..., tzinfo=UTC)"
         )
     return value.timestamp()
+
+
+_TOLERANCE = 1e-6
+"""Seconds: databases round to microseconds in ways of their own, and what was read is to be found again."""
+
+
+def _at(seconds: ColumnElement[float], *moments: float) -> ColumnElement[bool]:
+    return or_(
+        false(), *(and_(seconds >= each - _TOLERANCE, seconds < each + _TOLERANCE) for each in moments)
+    )
+
+
+def _within(seconds: ColumnElement[float], first: float, last: float) -> ColumnElement[bool]:
+    return and_(seconds >= first - _TOLERANCE, seconds < last + _TOLERANCE)
+
+
+_TIME_OPERATORS: dict[object, Callable[..., ColumnElement[bool]]] = {
+    operators.eq: _at,
+    operators.ne: lambda seconds, moment: not_(_at(seconds, moment)),
+    operators.lt: lambda seconds, moment: seconds < moment - _TOLERANCE,
+    operators.le: lambda seconds, moment: seconds < moment + _TOLERANCE,
+    operators.gt: lambda seconds, moment: seconds >= moment + _TOLERANCE,
+    operators.ge: lambda seconds, moment: seconds >= moment - _TOLERANCE,
+    operators.between_op: _within,
+    operators.not_between_op: lambda seconds, first, last: not_(_within(seconds, first, last)),
+    operators.in_op: _at,
+    operators.not_in_op: lambda seconds, *moments: not_(_at(seconds, *moments)),
+}
+_TIME_LISTS = frozenset({operators.in_op, operators.not_in_op})
 
 
 # Members
@@ -267,7 +292,7 @@ class Member(FunctionElement[T]):
     @property
     def document(self) -> ColumnElement[Any]:
         """Where it is a member of."""
-        return list(self.clauses)[0]
+        return next(iter(self.clauses))
 
     @property
     def path(self) -> Sequence[ColumnElement[Any]]:
@@ -481,9 +506,11 @@ class _SQLite(_Writer):
 
     def integer(self, document: str, path: Sequence[_Step]) -> str:
         def whole(kind: str, value: str) -> str:
-            # what does not fit is clamped, and so is another number
+            # an integer of more than 64 bits is extracted as a real; what a cast clamps is another number
+            exact = f"CASE typeof({value}) WHEN 'integer' THEN {value} END"
             cast_ = f"CAST({value} AS INTEGER)"
-            return f"CASE WHEN {kind} IN ('integer', 'real') AND {value} = {cast_} THEN {cast_} END"
+            real = f"CASE WHEN {value} = {cast_} THEN {cast_} END"
+            return f"CASE {kind} WHEN 'integer' THEN {exact} WHEN 'real' THEN {real} END"
 
         return self._member(document, path, whole)
 
@@ -549,19 +576,16 @@ class _SQLite(_Writer):
     @staticmethod
     def _member(document: str, path: Sequence[_Step], value_of: Callable[[str, str], str]) -> str:
         """Write what *value_of* makes of the SQL of a member's type and value."""
-        *steps, last = path or [None]
         inner = "$"
-        for step in steps:
+        for number, step in enumerate(path, 1):
+            if step.bound and number == len(path):
+                return _SQLite._each(value_of("type", "value"), document, inner, step.bound[0])
             if step.bound:
                 # escapes in a name and in a path differ: only this compares names
                 container = "CASE WHEN type IN ('object', 'array') THEN value END"
                 document, inner = _SQLite._each(container, document, inner, step.bound[0]), "$"
             else:
                 inner += f"[{step.name}]" if step.is_index else f".{step.name}"
-        if last is not None and last.bound:
-            return _SQLite._each(value_of("type", "value"), document, inner, last.bound[0])
-        if last is not None:
-            inner += f"[{last.name}]" if last.is_index else f".{last.name}"
         member = value_of(f"json_type({document}, '{inner}')", f"json_extract({document}, '{inner}')")
         return f"(CASE WHEN json_valid({document}) THEN {member} END)"
 
@@ -628,9 +652,6 @@ class _PostgreSQL(_Writer):
     def position(self, value: str, part: str) -> str:
         return f"strpos({value}, {part})"
 
-    def like(self, value: str, pattern: str, escape: str | None) -> str:
-        return super().like(value, pattern, escape)
-
     def _number(self, document: str, path: Sequence[_Step], value_of: Callable[[str], str]) -> str:
         member = self._member(document, path)
         number = f"({member})::numeric"
@@ -647,7 +668,11 @@ class _PostgreSQL(_Writer):
                 is_array = f"jsonb_typeof({document}) = 'array'"
                 document = f"CASE WHEN {is_array} THEN ({document}) -> {step.name} END"
             else:
-                document = f"({document}) -> '{step.name}'" if document.startswith("CASE") else f"{document} -> '{step.name}'"
+                document = (
+                    f"({document}) -> '{step.name}'"
+                    if document.startswith("CASE")
+                    else f"{document} -> '{step.name}'"
+                )
         return f"({document})"
 
 
@@ -727,7 +752,9 @@ class _MySQL(_Writer):
             elif step.is_index:
                 # an index of anything else than an array is the thing itself
                 outer = document if inner == "$" else f"json_extract({document}, '{inner}')"
-                document = f"CASE WHEN json_type({outer}) = 'ARRAY' THEN json_extract({outer}, '$[{step.name}]') END"
+                document = (
+                    f"CASE WHEN json_type({outer}) = 'ARRAY' THEN json_extract({outer}, '$[{step.name}]') END"
+                )
                 inner = "$"
             else:
                 inner += f".{step.name}"
@@ -743,7 +770,9 @@ class _MariaDB(_MySQL):
         def whole(number: str) -> str:
             exact, real = f"CAST({number} AS DECIMAL(20, 0))", f"CAST({number} AS DOUBLE)"
             fits = f"{exact} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
-            is_whole = f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
+            is_whole = (
+                f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
+            )
             return (
                 f"CASE WHEN {number} REGEXP '^-?[0-9]{{1,19}}$' "
                 f"THEN CASE WHEN {fits} THEN CAST({exact} AS SIGNED) END "
@@ -755,7 +784,9 @@ class _MariaDB(_MySQL):
 
     def float(self, document: str, path: Sequence[_Step]) -> str:
         return self._number(
-            document, path, lambda number: f"CASE WHEN {number} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END"
+            document,
+            path,
+            lambda number: f"CASE WHEN {number} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END",
         )
 
     def _number(self, document: str, path: Sequence[_Step], value_of: Callable[[str], str]) -> str:
@@ -764,15 +795,28 @@ class _MariaDB(_MySQL):
         return f"(CASE WHEN {is_number} THEN {value_of(f'json_unquote({member})')} END)"
 
 
+def _up_to(digits: str) -> str:
+    """Return a pattern of the digits of a fraction that is not larger."""
+    if not digits:
+        return ""
+    first, rest = digits[0], _up_to(digits[1:])
+    smaller = f"[0-{int(first) - 1}][0-9]*|" if first != "0" else ""
+    return f"({smaller}{first}{rest})?"
+
+
 _FITS = (
-    "^-?([0-9]{1,308}([.][0-9]+)?([eE]-[0-9]{1,2})?"
+    "^-?([0-9]{1,308}([.][0-9]+)?([eE]-[0-9]{1,3})?"
     "|[0-9]([.][0-9]+)?[eE][+]?([0-9]{1,2}|[12][0-9]{2}|30[0-7])"
-    "|[0-9]([.][0-9]+)?[eE]-[0-9]{1,3}"
-    "|1([.]([0-6][0-9]*|7[0-8][0-9]*|79[0-6][0-9]*|7|79|797[0-5][0-9]*|7976931348623157))?[eE][+]?308)$"
+    f"|1([.]{_up_to('7976931348623157')})?[eE][+]?308)$"
 )
 """Numbers that fit into a double for certain; all that Python writes."""
 
-_WRITERS: dict[str, _Writer] = {"sqlite": _SQLite(), "postgresql": _PostgreSQL(), "mysql": _MySQL(), "mariadb": _MariaDB()}
+_WRITERS: dict[str, _Writer] = {
+    "sqlite": _SQLite(),
+    "postgresql": _PostgreSQL(),
+    "mysql": _MySQL(),
+    "mariadb": _MariaDB(),
+}
 
 
 def collation_of(dialect: Dialect) -> str | None:
@@ -787,7 +831,7 @@ def _writer(dialect: Dialect) -> _Writer | None:
 
 
 @compiles(Member)
-def _compile_member(element: Member[Any], compiler: SQLCompiler, **options: Any) -> str:
+def _compile_member(element: Member[Any], compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     if options.pop("filecolumn_generated", True):
         generated = generated_column(element)
         if generated is not None:
@@ -798,7 +842,8 @@ def _compile_member(element: Member[Any], compiler: SQLCompiler, **options: Any)
     if writer is None:
         # only to be read, as in `str(statement)`
         return ".".join((document, *(step.name for step in path)))
-    return getattr(writer, element.write)(document, path)
+    write: Callable[[str, Sequence[_Step]], str] = getattr(writer, element.write)
+    return write(document, path)
 
 
 def _written(step: ColumnElement[Any], compiler: SQLCompiler, options: dict[str, Any]) -> _Step:
@@ -831,7 +876,7 @@ def member_key(element: Member[Any]) -> tuple[str, ...] | None:
 
 
 @compiles(Elements)
-def _compile_elements(element: Elements, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_elements(element: Elements, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     (document,) = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     return f"elements({document})" if writer is None else writer.elements(document)
@@ -852,21 +897,21 @@ def _compile_code_points(element: CodePoints, compiler: SQLCompiler, **options: 
 
 
 @compiles(_Right)
-def _compile_right(element: _Right, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_right(element: _Right, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     value, count = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     return f"right({value}, {count})" if writer is None else writer.right(value, count)
 
 
 @compiles(_Position)
-def _compile_position(element: _Position, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_position(element: _Position, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     value, part = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     return f"position({part} IN {value})" if writer is None else writer.position(value, part)
 
 
 @compiles(_Like)
-def _compile_like(element: _Like, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_like(element: _Like, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     value, pattern, *escape = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     if writer is None:
