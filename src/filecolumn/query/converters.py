@@ -52,8 +52,8 @@ class ConverterManager:
         manager._converters[dict] = _Dicts(manager)
         return manager
 
-    def register(self, type: type) -> Callable[[type[C]], type[C]]:  # noqa: A002 - Doqu's name
-        """Return a decorator of a class with `to_db` and `from_db`, for values of *type*.
+    def register(self, datatype: type) -> Callable[[type[C]], type[C]]:
+        """Return a decorator of a class with `to_db` and `from_db`, for values of *datatype*.
 
         LookupAlreadyRegisteredError, a RuntimeError, if the type has one; TypeError if the class lacks a method.
         """
@@ -62,26 +62,28 @@ class ConverterManager:
             missing = [name for name in ("to_db", "from_db") if not callable(getattr(converter, name, None))]
             if missing:
                 raise TypeError(f"{converter.__name__} has no {' and no '.join(missing)}")
-            if type in self._converters:
-                raise LookupAlreadyRegisteredError(f"{type.__name__} has a converter: unregister it first")
-            self._converters[type] = cast("Converter", converter())
+            if datatype in self._converters:
+                raise LookupAlreadyRegisteredError(
+                    f"{datatype.__name__} has a converter: unregister it first"
+                )
+            self._converters[datatype] = cast("Converter", converter())
             return converter
 
         return decorate
 
-    def unregister(self, type: type) -> Converter:  # noqa: A002 - as above
+    def unregister(self, datatype: type) -> Converter:
         """Remove the converter of a type, and return it; DataProcessorDoesNotExist if there is none."""
         try:
-            return self._converters.pop(type)
+            return self._converters.pop(datatype)
         except KeyError:
-            raise self._missing_error(type) from None
+            raise self._missing_error(datatype) from None
 
-    def get_processor(self, type: type) -> Converter:  # noqa: A002 - as above
+    def get_processor(self, datatype: type) -> Converter:
         """Return the converter of a type or of its nearest base; DataProcessorDoesNotExist if there is none."""
-        for base in type.__mro__:
+        for base in datatype.__mro__:
             if base in self._converters:
                 return self._converters[base]
-        raise self._missing_error(type)
+        raise self._missing_error(datatype)
 
     def to_db(self, value: object, storage: object = None) -> object:
         """Return a value as JSON, for *storage*, which is a store.
@@ -137,7 +139,7 @@ class _Lists:
         return [self._manager.to_db(each, storage) for each in value]
 
     def from_db(self, value: object) -> object:
-        return _of(list, value)
+        return cast("object", _of(list, value))
 
 
 class _Dicts:
@@ -152,7 +154,7 @@ class _Dicts:
         return {name: self._manager.to_db(each, storage) for name, each in value.items()}
 
     def from_db(self, value: object) -> object:
-        return _of(dict, value)
+        return cast("object", _of(dict, value))
 
 
 def _of(type_: type[C], value: object) -> C:

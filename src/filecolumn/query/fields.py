@@ -119,11 +119,11 @@ class Fields:
 
     def column(self, name: str) -> Expression:
         """Return the expression of an attribute of the model."""
-        return cast("Expression", self.attributes[name].__clause_element__())
+        return self.attributes[name].__clause_element__()
 
     def field(self, name: str) -> Field:
         """Return the field of a name; UnknownFieldError if there is none, or it is not allowed."""
-        found, rest = self._found(name, lambda step: False)
+        found, rest = self._found(name, lambda _: False)
         if len(rest) == 1 and rest[0] in PARTS:
             found = self._part(found, rest[0])
         elif rest:
@@ -237,13 +237,12 @@ def _picked(file: Expression, name: str, path: Sequence[str]) -> Expression:
 
 def _inspected(target: Target) -> tuple[Mapper[Any], str | None]:
     """Return the mapper of a store's target, and the name of its file attribute if it is one."""
-    if isinstance(target, type):
-        mapper: Any = inspect(target, raiseerr=False)
-        if isinstance(mapper, Mapper):
-            return mapper, None
-    elif isinstance(target, QueryableAttribute) and isinstance(target.parent, Mapper):
-        if comparator_of(target) is not None:
-            return target.parent, target.key
+    if not isinstance(target, QueryableAttribute):
+        found: object = inspect(target, raiseerr=False)
+        if isinstance(found, Mapper):
+            return cast("Mapper[Any]", found), None
+    elif isinstance(target.parent, Mapper) and comparator_of(target) is not None:
+        return target.parent, target.key
     raise TypeError(
         f"{target!r} is neither a mapped class nor a file attribute of one, such as Document.file"
     )

@@ -83,7 +83,7 @@ Condition = ColumnElement[bool]
 Operator = Callable[[Any, Any], Any]
 """One of `operator`'s: eq, lt, le, gt, ge."""
 
-_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
+_MAX_INTEGER = 2**63
 _MAX_EXACT = 2**53
 """Up to here each whole number is a double."""
 _MAX_FLOAT = 1.7976931348623157e308
@@ -184,14 +184,16 @@ class _Number(Kind):
     def _compared(self, field: Expression, op: Operator, value: object) -> Condition:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self._refused(value)
-        if value != value:  # noqa: PLR0124 - what is not a number equals nothing
+        number = cast("float", value)
+        if math.isnan(number):
+            # it equals nothing
             return false()
-        if abs(value) > _MAX_FLOAT:
-            is_true = op in ({operators.lt, operators.le} if value > 0 else {operators.gt, operators.ge})
+        if abs(number) > _MAX_FLOAT:
+            is_true = op in ({operators.lt, operators.le} if number > 0 else {operators.gt, operators.ge})
             return field.is_not(None) if is_true else false()
-        return self._ordered(field, op, int(value) if value == int(value) else value)
+        return self._ordered(field, op, int(number) if number == int(number) else number)
 
-    def _ordered(self, field: Expression, op: Operator, value: float | Decimal) -> Condition:
+    def _ordered(self, field: Expression, op: Operator, value: float) -> Condition:
         """Return a comparison with a finite number, which is an int if it is whole."""
         return cast("Condition", op(field, self.bound(field, value)))
 
@@ -201,8 +203,8 @@ class WholeNumber(_Number):
 
     says = "a whole number"
 
-    def bound(self, field: Expression, value: object) -> Expression:
-        if isinstance(value, int) and _MIN_INTEGER <= value <= _MAX_INTEGER:
+    def bound(self, field: Expression, value: Any) -> Expression:  # noqa: ANN401 - a number
+        if isinstance(value, int) and value.bit_length() < 64:
             # not of the field's type: a number beyond it is no error
             return literal(value, BigInteger)
         return literal(float(cast("float", value)), Double)
@@ -212,7 +214,7 @@ class WholeNumber(_Number):
             raise InvalidConditionError(f"{text!r:.100} is no whole number")
         return int(text)
 
-    def _ordered(self, field: Expression, op: Operator, value: float | Decimal) -> Condition:
+    def _ordered(self, field: Expression, op: Operator, value: float) -> Condition:
         if isinstance(value, int):
             return super()._ordered(field, op, value)
         if op is operators.eq:
@@ -519,13 +521,19 @@ class Files(_Unordered):
         return comparator.path.is_not(None)
 
     def _compared(self, field: Expression, op: Operator, value: object) -> Condition:
-        if op is not operators.eq or not isinstance(value, FileObject | list | tuple):
+        is_list = cast("StoredObject", field.type).multiple
+        is_of_shape = isinstance(value, list | tuple) if is_list else isinstance(value, FileObject)
+        files = cast("Sequence[object]", value) if is_list and is_of_shape else [value]
+        if (
+            not is_of_shape
+            or op is not operators.eq
+            or not all(isinstance(each, FileObject) for each in files)
+        ):
             raise self._refused(value)
         try:
-            found = cast("Condition", field == value)
+            return field == value
         except PendingContentError as error:
             raise InvalidConditionError(str(error)) from error
-        return found
 
 
 class Document(_Unordered):
@@ -582,15 +590,15 @@ class Metadata(Kind):
         if isinstance(value, str):
             return TEXT.compare(_member(TextMember, field), op, value)
         if isinstance(value, int | float | Decimal):
-            return self._number(field, op, value)
+            return self._number(field, op, cast("float", value))
         raise self._refused(value)
 
     @staticmethod
-    def _number(field: Expression, op: Operator, value: float | Decimal) -> Condition:
+    def _number(field: Expression, op: Operator, value: float) -> Condition:
         whole, real = _member(IntegerMember, field), _member(FloatMember, field)
         if abs(value) < _MAX_EXACT and op is not operators.eq:
             return REAL_NUMBER.compare(real, op, value)
-        if not _MIN_INTEGER <= value <= _MAX_INTEGER or value != int(value):
+        if abs(value) >= _MAX_INTEGER or value != int(value):
             return REAL_NUMBER.compare(real, op, value)
         same = WHOLE_NUMBER.compare(whole, op, value)
         if op is operators.eq:
@@ -662,4 +670,4 @@ def fits(type_: TypeEngine[Any], value: int) -> bool:
     """Return whether a column of integers can hold a value."""
     plain = plain_type(type_)
     bits = next((bits for base, bits in _BITS if isinstance(plain, base)), 64)
-    return -(2 ** (bits - 1)) <= value < 2 ** (bits - 1)
+    return value.bit_length() < bits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar, cast
 
 from sqlalchemy import BinaryExpression, ColumnElement, and_, false, not_, or_
 from sqlalchemy.orm import QueryableAttribute
@@ -104,7 +104,8 @@ class LookupManager:
         for a value that it cannot be asked with.
         """
         processor = self.get_processor(operation)
-        field = name.__clause_element__() if isinstance(name, QueryableAttribute) else name
+        is_attribute = isinstance(name, QueryableAttribute)
+        field = cast("Any", name).__clause_element__() if is_attribute else name
         found = processor(field, value)
         return found if isinstance(found, ColumnElement) else and_(*found)
 
@@ -120,8 +121,12 @@ _equals = _comparison(operators.eq)
 _at_least, _at_most = _comparison(operators.ge), _comparison(operators.le)
 
 
+def _is_list(value: object) -> TypeGuard[Collection[object]]:
+    return isinstance(value, list | tuple | set | frozenset)
+
+
 def _values(value: object) -> Collection[object]:
-    if not isinstance(value, list | tuple | set | frozenset):
+    if not _is_list(value):
         raise InvalidConditionError(f"{value!r:.100} is no list of values")
     return value
 
@@ -142,18 +147,18 @@ def _in(field: Expression, value: object) -> Condition:
 
 def _between(field: Expression, value: object) -> Condition:
     """Return whether a value is between two others, or one of them."""
-    if not isinstance(value, list | tuple) or len(value) != 2:
+    if isinstance(value, set | frozenset) or len(_values(value)) != 2:
         raise InvalidConditionError(f"{value!r:.100} is no pair of the least and the greatest value")
     kind = kind_of(field)
-    least, most = value
+    least, most = _values(value)
     return and_(kind.compare(field, operators.ge, least), kind.compare(field, operators.le, most))
 
 
 def _contains(field: Expression, value: object) -> Condition:
     """Return whether a value contains another one; for a list, each of it."""
     kind = kind_of(field)
-    if isinstance(value, list | tuple | set | frozenset):
-        return and_(_exists(field, True), *(kind.contains(field, each) for each in value))
+    if _is_list(value):
+        return and_(kind.exists(field), *(kind.contains(field, each) for each in value))
     return kind.contains(field, value)
 
 

@@ -6,7 +6,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
-from sqlalchemy import ColumnElement, Select, and_, delete, false, func, literal, not_, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Select,
+    and_,
+    delete,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Mapper, Session, undefer
 
 from filecolumn.query.fields import Field, Fields
@@ -136,7 +148,8 @@ class FileQuery(Generic[T]):
                 store.session.delete(instance)
             store.session.flush()
             return len(found)
-        return cast("int", store.session.execute(delete(store.mapper).where(*self._criteria)).rowcount)
+        result = store.session.execute(delete(store.mapper.class_).where(*self._criteria))
+        return cast("CursorResult[Any]", result).rowcount
 
     def statement(self) -> Select[Any]:
         """Return the query as SQLAlchemy's, to be changed and run by its session."""

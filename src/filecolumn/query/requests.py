@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 from filecolumn.errors import InvalidConditionError
 from filecolumn.query.kinds import TRUTH, WHOLE_NUMBER, Kind, text_of
@@ -22,14 +23,15 @@ Parameters = Mapping[str, str] | Iterable[tuple[str, str]]
 def parse(store: Storage, lookups: LookupManager, params: Parameters) -> dict[str, object]:
     """Return the conditions of a request; see `FileStore.parse`."""
     texts: dict[str, list[str]] = {}
-    for name, text in params.items() if isinstance(params, Mapping) else params:
+    given = cast("Mapping[str, str]", params).items() if isinstance(params, Mapping) else params
+    for name, text in given:
         texts.setdefault(name, []).append(text)
     conditions: dict[str, object] = {}
     left = MAX_VALUES
-    for name, given in texts.items():
+    for name, repeated in texts.items():
         field, operation = store.fields.asked(name, lookups)
         try:
-            values = _split(operation, given, left)
+            values = _split(operation, repeated, left)
             conditions[name] = _read(_kind(store.fields.kind(field), operation), operation, values)
         except InvalidConditionError as error:
             raise InvalidConditionError(f"{name}: {error}") from None

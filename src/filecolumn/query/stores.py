@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast, overload
 
-from sqlalchemy import Column, ColumnElement, func, inspect, literal, select, tuple_
+from sqlalchemy import ColumnElement, func, inspect, literal, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapper, QueryableAttribute, Session, undefer
 
@@ -49,7 +49,7 @@ class FileStore(Generic[M]):
 
     @overload
     def __init__(
-        self: FileStore[M],
+        self,
         session: Session,
         target: type[M],
         *,
@@ -321,7 +321,7 @@ class FileStore(Generic[M]):
 
     def _converted(self, value: object) -> object:
         if isinstance(value, list | tuple | set | frozenset):
-            return [self.converters.to_db(each, self._face) for each in value]
+            return [self.converters.to_db(each, self._face) for each in cast("Iterable[object]", value)]
         return self.converters.to_db(value, self._face)
 
     # Keys
@@ -329,7 +329,7 @@ class FileStore(Generic[M]):
     def _identity(self, key: object) -> tuple[Any, ...]:
         """Return a key as a tuple of values that the columns can have; RecordNotFoundError if they cannot."""
         columns = self.mapper.primary_key
-        parts: tuple[Any, ...] = key if isinstance(key, tuple) else (key,)
+        parts = _parts(key)
         if len(parts) != len(columns):
             raise self._missing_error(key)
         try:
@@ -423,11 +423,15 @@ class FileStore(Generic[M]):
         return self.session.scalars(statement).unique().first()
 
 
+def _parts(key: object) -> tuple[object, ...]:
+    return cast("tuple[object, ...]", key) if isinstance(key, tuple) else (key,)
+
+
 def _key(identity: tuple[Any, ...]) -> Any:  # noqa: ANN401
     return identity[0] if len(identity) == 1 else identity
 
 
-def _checked(column: Column[Any], value: object) -> object:
+def _checked(column: ColumnElement[Any], value: object) -> object:
     """Return a value of a primary key; InvalidConditionError if the column can have no such value."""
     kind = kind_of(column)
     if isinstance(kind, WholeNumber):
@@ -442,14 +446,14 @@ def _checked(column: Column[Any], value: object) -> object:
 def _is_pending(value: object) -> bool:
     if isinstance(value, FileObject):
         return not value.is_saved
-    files = value if isinstance(value, FileObjectList | list | tuple) else ()
+    files = cast("Iterable[object]", value) if isinstance(value, FileObjectList | list | tuple) else ()
     return any(isinstance(each, FileObject) and not each.is_saved for each in files)
 
 
-def _with(outer: object, path: Iterable[str], value: object) -> object:
+def _with(outer: object, path: Sequence[str], value: object) -> object:
     """Return a copy of JSON with a value under a path."""
-    first, *rest = [*path] or [None]
-    if first is None:
+    if not path:
         return value
-    members = dict(outer) if isinstance(outer, Mapping) else {}
+    first, *rest = path
+    members = dict(cast("Mapping[str, object]", outer)) if isinstance(outer, Mapping) else {}
     return {**members, first: _with(members.get(first), rest, value)}

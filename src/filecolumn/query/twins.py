@@ -1,4 +1,4 @@
-"""The twins of a store and its queries for an asynchronous session: each call is run in a greenlet, so it is written once."""
+"""A store and its queries for an asynchronous session: each call runs in a greenlet, so it is written once."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class AsyncFileStore(Generic[M]):
 
     @overload
     def __init__(
-        self: AsyncFileStore[M],
+        self,
         session: AsyncSession,
         target: type[M],
         *,
@@ -134,7 +134,9 @@ class AsyncFileStore(Generic[M]):
         converters: ConverterManager | None = None,
     ) -> None:
         self._session = session
-        self._store: FileStore[M] = _Inner(self, session.sync_session, target, fields, lookups, converters)
+        self._store: FileStore[M] = _Inner(
+            self, session.sync_session, target, fields=fields, lookups=lookups, converters=converters
+        )
 
     @property
     def model(self) -> type[M]:
@@ -175,7 +177,7 @@ class AsyncFileStore(Generic[M]):
     def find(self, doc_class: type[T], /, **conditions: object) -> AsyncFileQuery[T]: ...
     def find(self, doc_class: type[Any] | None = None, /, **conditions: object) -> AsyncFileQuery[Any]:
         """Return the rows that all conditions hold for, as a query that is not sent yet; see `FileStore.find`."""
-        return AsyncFileQuery(self._session, self._store.find(cast("Any", doc_class), **conditions))
+        return AsyncFileQuery(self._session, self._store.find(cast("type[object]", doc_class), **conditions))
 
     @overload
     async def get(self, key: object, doc_class: None = None, /) -> M: ...
@@ -185,7 +187,7 @@ class AsyncFileStore(Generic[M]):
     async def get(self, key: object, doc_class: type[T], /) -> T: ...
     async def get(self, key: object, doc_class: type[Any] | None = None, /) -> object:
         """Return the row of a key; see `FileStore.get`."""
-        return await self._run(lambda store: store.get(key, cast("Any", doc_class)))
+        return await self._run(lambda store: store.get(key, cast("type[object]", doc_class)))
 
     @overload
     async def get_many(self, keys: Iterable[object], doc_class: None = None, /) -> list[M]: ...
@@ -195,7 +197,7 @@ class AsyncFileStore(Generic[M]):
     async def get_many(self, keys: Iterable[object], doc_class: type[T], /) -> list[T]: ...
     async def get_many(self, keys: Iterable[object], doc_class: type[Any] | None = None, /) -> list[Any]:
         """Return the rows of keys, in the order of the keys, by one SELECT; see `FileStore.get_many`."""
-        return await self._run(lambda store: store.get_many(keys, cast("Any", doc_class)))
+        return await self._run(lambda store: store.get_many(keys, cast("type[object]", doc_class)))
 
     @overload
     async def get_or_create(self, doc_class: None = None, /, **conditions: object) -> tuple[M, bool]: ...
@@ -209,7 +211,9 @@ class AsyncFileStore(Generic[M]):
         self, doc_class: type[Any] | None = None, /, **conditions: object
     ) -> tuple[Any, bool]:
         """Return a row, and whether it was made for this; see `FileStore.get_or_create`."""
-        return await self._run(lambda store: store.get_or_create(cast("Any", doc_class), **conditions))
+        return await self._run(
+            lambda store: store.get_or_create(cast("type[object]", doc_class), **conditions)
+        )
 
     async def contains(self, key: object) -> bool:
         """Return whether there is a row of this key."""
@@ -260,11 +264,9 @@ class _Inner(FileStore[M]):
         face: AsyncFileStore[M],
         session: Session,
         target: Target,
-        fields: Iterable[str] | Mapping[str, type] | None,
-        lookups: LookupManager | None,
-        converters: ConverterManager | None,
+        **options: Any,  # noqa: ANN401 - of the store
     ) -> None:
-        super().__init__(session, cast("Any", target), fields=fields, lookups=lookups, converters=converters)
+        super().__init__(session, cast("Any", target), **options)
         self._twin = face
 
     @property
