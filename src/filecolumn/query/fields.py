@@ -40,6 +40,9 @@ _TYPES: Mapping[type, Kind] = {str: TEXT, int: WHOLE_NUMBER, float: REAL_NUMBER,
 """Of what a request gives for a value of metadata."""
 
 
+_ONE_FILE = StoredObject(ledger=False)
+
+
 def _itself(column: Expression) -> Expression:
     return column
 
@@ -73,7 +76,7 @@ class Field:
         """What it holds."""
         column = self.column
         if self.of_files:
-            column = type_coerce(column, cast("StoredObject", column.type).of_one())
+            column = type_coerce(column, _ONE_FILE)
         return kind_of(self._of(column))
 
     def condition(self, lookups: LookupManager, operation: str | None, value: object) -> Condition:
@@ -240,7 +243,7 @@ def _inspected(target: Target) -> tuple[Mapper[Any], str | None]:
     if not isinstance(target, QueryableAttribute):
         found: object = inspect(target, raiseerr=False)
         if isinstance(found, Mapper):
-            return cast("Mapper[Any]", found), None
+            return found, None
     elif isinstance(target.parent, Mapper) and comparator_of(target) is not None:
         return target.parent, target.key
     raise TypeError(

@@ -185,8 +185,7 @@ class _Number(Kind):
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self._refused(value)
         number = cast("float", value)
-        if math.isnan(number):
-            # it equals nothing
+        if number != number:  # noqa: PLR0124 - not a number, which equals nothing; isnan() takes no long ones
             return false()
         if abs(number) > _MAX_FLOAT:
             is_true = op in ({operators.lt, operators.le} if number > 0 else {operators.gt, operators.ge})
