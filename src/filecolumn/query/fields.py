@@ -241,7 +241,7 @@ def _picked(file: Expression, name: str, path: Sequence[str]) -> Expression:
 def _inspected(target: Target) -> tuple[Mapper[Any], str | None]:
     """Return the mapper of a store's target, and the name of its file attribute if it is one."""
     if not isinstance(target, QueryableAttribute):
-        found: object = inspect(target, raiseerr=False)
+        found = cast("Mapper[Any] | None", inspect(target, raiseerr=False))
         if isinstance(found, Mapper):
             return found, None
     elif isinstance(target.parent, Mapper) and comparator_of(target) is not None:

@@ -83,7 +83,7 @@ Condition = ColumnElement[bool]
 Operator = Callable[[Any, Any], Any]
 """One of `operator`'s: eq, lt, le, gt, ge."""
 
-_MAX_INTEGER = 2**63
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 _MAX_EXACT = 2**53
 """Up to here each whole number is a double."""
 _MAX_FLOAT = 1.7976931348623157e308
@@ -181,13 +181,17 @@ class Text(Kind):
 
 
 class _Number(Kind):
+    least: float = -_MAX_FLOAT
+    greatest: float = _MAX_FLOAT
+
     def _compared(self, field: Expression, op: Operator, value: object) -> Condition:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self._refused(value)
         number = cast("float", value)
         if number != number:  # noqa: PLR0124 - not a number, which equals nothing; isnan() takes no long ones
             return false()
-        if abs(number) > _MAX_FLOAT:
+        if not self.least <= number <= self.greatest:
+            # no driver takes it, and no field holds it
             is_true = op in ({operators.lt, operators.le} if number > 0 else {operators.gt, operators.ge})
             return field.is_not(None) if is_true else false()
         return self._ordered(field, op, int(number) if number == int(number) else number)
@@ -201,12 +205,11 @@ class WholeNumber(_Number):
     """A whole number."""
 
     says = "a whole number"
+    least, greatest = _MIN_INTEGER, _MAX_INTEGER
 
-    def bound(self, field: Expression, value: Any) -> Expression:  # noqa: ANN401 - a number
-        if isinstance(value, int) and value.bit_length() < 64:
-            # not of the field's type: a number beyond it is no error
-            return literal(value, BigInteger)
-        return literal(float(cast("float", value)), Double)
+    def bound(self, field: Expression, value: object) -> Expression:
+        # not of the field's type: a number beyond it is no error
+        return literal(value, BigInteger)
 
     def read(self, text: str) -> object:
         if not _INTEGER.fullmatch(text):
@@ -597,13 +600,15 @@ class Metadata(Kind):
         whole, real = _member(IntegerMember, field), _member(FloatMember, field)
         if abs(value) < _MAX_EXACT and op is not operators.eq:
             return REAL_NUMBER.compare(real, op, value)
-        if abs(value) >= _MAX_INTEGER or value != int(value):
-            return REAL_NUMBER.compare(real, op, value)
+        is_whole = _MIN_INTEGER <= value <= _MAX_INTEGER and value == int(value)
         same = WHOLE_NUMBER.compare(whole, op, value)
-        if op is operators.eq:
+        if op is operators.eq and is_whole:
             return same
-        # whole numbers of 64 bits are not all doubles
-        return or_(same, and_(whole.is_(None), REAL_NUMBER.compare(real, op, value)))
+        if op is operators.eq and abs(value) < _MAX_EXACT:
+            return REAL_NUMBER.compare(real, op, value)
+        # whole numbers of 64 bits are not all doubles, and none of them is to be rounded up to what is beyond them
+        nearest = math.nextafter(2.0**63, 0) if is_whole and float(value) == 2.0**63 else value
+        return or_(same, and_(whole.is_(None), REAL_NUMBER.compare(real, op, nearest)))
 
 
 def _member(type_: type[Member[Any]], field: Expression) -> Expression:
