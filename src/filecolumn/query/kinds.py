@@ -15,6 +15,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
+    Column,
     ColumnElement,
     Date,
     DateTime,
@@ -135,6 +136,9 @@ class Kind(ABC):
 
     def sort_keys(self, field: Expression) -> Sequence[Expression]:
         """Return what rows are sorted by; rows without a value come first."""
+        if isinstance(field, Column) and not field.nullable:
+            # so that its index is used
+            return [field]
         return [case((field.is_(None), 0), else_=1), field]
 
     def selected(self, field: Expression) -> Sequence[Expression]:

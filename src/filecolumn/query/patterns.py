@@ -59,11 +59,12 @@ def portable(pattern: str) -> str:
     """Return a pattern as every database takes it; InvalidConditionError for what one of them does not."""
     if len(pattern) > MAX_LENGTH:
         raise InvalidConditionError(f"a regular expression has {MAX_LENGTH} characters at most")
+    written = _Writer(pattern).written()
     try:
-        re.compile(pattern)
+        re.compile(written)
     except (re.error, OverflowError, RecursionError) as error:
         raise InvalidConditionError(f"{pattern!r:.100} is no regular expression: {error}") from None
-    return _Writer(pattern).written()
+    return written
 
 
 class _Writer:
@@ -72,37 +73,40 @@ class _Writer:
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         self.repeats = 1
-        self.quantified = False
-        """Whether the last token was a quantifier."""
+        self.last = "start"
+        """What came last: an `atom`, which may be repeated, a `quantifier`, or the `start` of something."""
 
     def written(self) -> str:
-        parts = [self._token(token) for token in _TOKEN.finditer(self.pattern)]
-        return "".join(parts)
+        return "".join([self._token(token) for token in _TOKEN.finditer(self.pattern)])
 
     def _token(self, token: re.Match[str]) -> str:
-        was_quantified, self.quantified = self.quantified, False
+        last, self.last = self.last, "atom"
         match token.lastgroup:
             case "escape":
                 return self._escape(token["escaped"])
             case "set":
                 return self._set(token["set"])
             case "bounds":
-                return self._bounds(token, was_quantified=was_quantified)
+                return self._bounds(token, last)
             case "group":
+                self.last = "start"
                 if token["kind"] not in {None, ":"} or token["group"] == "(?":
                     raise self._refused(token["group"])
                 return token["group"]
             case _:
-                return self._plain(token["plain"], was_quantified=was_quantified)
+                return self._plain(token["plain"], last)
 
-    def _plain(self, character: str, *, was_quantified: bool) -> str:
+    def _plain(self, character: str, last: str) -> str:
         if character in "*+?":
-            self.quantified = not was_quantified
-            if was_quantified and character != "?":
-                raise self._refused(f"{character} after a quantifier")
+            is_lazy = character == "?" and last == "quantifier"
+            if last != "atom" and not is_lazy:
+                raise self._refused(f"{character} after nothing that may be repeated")
+            self.last = "start" if is_lazy else "quantifier"
             return character
-        if character in "{}[]\\" or (character == "\0"):
+        if character in "{}[]\\\0":
             raise self._refused(f"{character} without a backslash before it")
+        if character in "^$|":
+            self.last = "start"
         return {"$": _END, ".": "[^\n]"}.get(character, character)
 
     def _escape(self, character: str) -> str:
@@ -117,14 +121,14 @@ class _Writer:
             raise self._refused(f"\\{character}")
         return f"\\{character}" if character in r"\.[]{}()*+?^$|-" else character
 
-    def _bounds(self, token: re.Match[str], *, was_quantified: bool) -> str:
-        if was_quantified:
-            raise self._refused("two quantifiers")
+    def _bounds(self, token: re.Match[str], last: str) -> str:
+        if last != "atom":
+            raise self._refused(f"{token['bounds']} after nothing that may be repeated")
         most = token["most"] or token["least"]
         self.repeats *= max(1, int(most) if len(most) <= 3 else MAX_REPEATS + 1)
         if self.repeats > MAX_REPEATS:
             raise self._refused(f"more than {MAX_REPEATS} repeats, bounds in bounds multiplied")
-        self.quantified = True
+        self.last = "quantifier"
         return token["bounds"]
 
     def _set(self, text: str) -> str:
@@ -142,7 +146,7 @@ class _Writer:
         plain = token["plain"]
         if plain == "\0":
             raise self._refused("NUL")
-        return f"\\{plain}" if plain in "[]^" else plain
+        return f"\\{plain}" if plain in "[]^&~|" else plain
 
     def _ranges(self, parts: list[str]) -> str:
         """Write the members of a set; a hyphen that is no range is escaped."""
@@ -150,10 +154,10 @@ class _Writer:
         index = 0
         while index < len(parts):
             if index + 2 < len(parts) and parts[index + 1] == "-":
-                written.append(f"{parts[index]}-{parts[index + 2]}")
+                written.append(f"{_literal_hyphen(parts[index])}-{_literal_hyphen(parts[index + 2])}")
                 index += 3
                 continue
-            written.append("\\-" if parts[index] == "-" else parts[index])
+            written.append(_literal_hyphen(parts[index]))
             index += 1
         return "".join(written)
 
@@ -161,3 +165,7 @@ class _Writer:
         return InvalidConditionError(
             f"{self.pattern!r:.100} has {what!r}, which not every database takes in a regular expression"
         )
+
+
+def _literal_hyphen(part: str) -> str:
+    return "\\-" if part == "-" else part

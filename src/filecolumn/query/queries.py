@@ -81,7 +81,7 @@ class FileQuery(Generic[T]):
         """Its conditions, in SQL."""
         return self._criteria
 
-    def where(self, *criteria: ColumnElement[bool], **conditions: object) -> FileQuery[T]:
+    def where(self, /, *criteria: ColumnElement[bool], **conditions: object) -> FileQuery[T]:
         """Return the rows that all conditions hold for, besides those of this query.
 
         A condition is a field, or `field__lookup`, and a value; *criteria* are SQLAlchemy's own.
@@ -90,7 +90,7 @@ class FileQuery(Generic[T]):
         found = (self._store.condition(name, value) for name, value in conditions.items())
         return self._changed((*self._criteria, *criteria, *found))
 
-    def where_not(self, *criteria: ColumnElement[bool], **conditions: object) -> FileQuery[T]:
+    def where_not(self, /, *criteria: ColumnElement[bool], **conditions: object) -> FileQuery[T]:
         """Return the rows that none of the conditions holds for, those without a value included.
 
         It raises what `where` does.

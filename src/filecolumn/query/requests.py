@@ -12,7 +12,7 @@ from filecolumn.query.queries import Storage
 
 __all__ = ("MAX_VALUES", "Parameters", "parse")
 
-MAX_VALUES = 500
+MAX_VALUES = 200
 """Of a request: databases limit how many conditions a query has, and how many values."""
 _LISTS = frozenset({"in", "between", "contains_any"})
 _REPEATED = frozenset({*_LISTS, "contains"})

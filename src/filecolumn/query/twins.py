@@ -36,11 +36,11 @@ class AsyncFileQuery(Generic[T]):
         """The query itself, for `AsyncSession.run_sync`."""
         return self._query
 
-    def where(self, *criteria: ColumnElement[bool], **conditions: object) -> AsyncFileQuery[T]:
+    def where(self, /, *criteria: ColumnElement[bool], **conditions: object) -> AsyncFileQuery[T]:
         """Return the rows that all conditions hold for; see `FileQuery.where`."""
         return AsyncFileQuery(self._session, self._query.where(*criteria, **conditions))
 
-    def where_not(self, *criteria: ColumnElement[bool], **conditions: object) -> AsyncFileQuery[T]:
+    def where_not(self, /, *criteria: ColumnElement[bool], **conditions: object) -> AsyncFileQuery[T]:
         """Return the rows that none of the conditions holds for; see `FileQuery.where_not`."""
         return AsyncFileQuery(self._session, self._query.where_not(*criteria, **conditions))
 
