@@ -40,6 +40,7 @@ from filecolumn.errors import (
 from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.orm.column import StoredObject
+from filecolumn.orm.facts_sql import FactColumn, fact
 
 __all__ = (
     "BackendAlreadyRegisteredError",
@@ -52,7 +53,11 @@ __all__ = (
     "ContentRejectedError",
     "ContentTypeRejectedError",
     "CorruptFileMetadataError",
+<<<<<<< HEAD
     "DataProcessorDoesNotExist",
+=======
+    "FactColumn",
+>>>>>>> 908b4a9ce4ea9f53e319ef9bf49043603d0b0055
     "FileColumnError",
     "FileObject",
     "FileObjectList",
@@ -79,6 +84,10 @@ __all__ = (
     "StorageRegistry",
     "StoreConnectionError",
     "StoredObject",
+<<<<<<< HEAD
     "UnknownFieldError",
+=======
+    "fact",
+>>>>>>> 908b4a9ce4ea9f53e319ef9bf49043603d0b0055
     "storages",
 )

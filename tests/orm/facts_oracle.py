@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
 from filecolumn.files.facts import Json
 
@@ -14,6 +14,7 @@ __all__ = (
     "Reader",
     "boolean",
     "exists",
+    "filename",
     "integer",
     "member",
     "moment",
@@ -80,6 +81,11 @@ def path_of(row: object) -> str | None:
     return string(member(row, "filename")) if key is None else key
 
 
+def filename(row: object) -> str | None:
+    name = string(member(row, "filename"))
+    return None if name is None else name.rpartition("/")[2]
+
+
 def write_rows(engine: Engine, table: str, rows: Sequence[tuple[Json, Json]]) -> None:
     """Write the JSON of *rows* into the columns `file` and `pages`; ids are from 1."""
     value = "CAST(:{} AS JSONB)" if engine.dialect.name == "postgresql" else ":{}"
@@ -92,8 +98,3 @@ def write_rows(engine: Engine, table: str, rows: Sequence[tuple[Json, Json]]) ->
                 for number, (file, pages) in enumerate(rows, 1)
             ],
         )
-
-
-def ids(connection: Connection, statement: object) -> list[int]:
-    """Return what a query for ids finds."""
-    return list(connection.execute(statement).scalars())  # type: ignore[call-overload]

@@ -30,6 +30,7 @@ from tests.orm.facts_oracle import (
     Reader,
     boolean,
     exists,
+    filename,
     integer,
     member,
     moment,
@@ -52,6 +53,7 @@ ROWS = Table(
 FILE: Any = ROWS.c.file
 PAGES: Any = ROWS.c.pages
 TEXTS = [
+    "a/b", "/", "a/", "/a", "a//b", "ab/ab", "b/b/b", "a/b\nc/d", "a.b/a",
     "", "a", "A", "a ", "ab", "b", "ü", "ü", "😀 x", "50%_a", "50%", "_", "*", "[a]", "?", "\\", "a\\b", 'a"b', "'",
     "1", "true", "null", "[1]", '{"size": 1}', "image/png", "\ud7ff", "\ue000", "\U0010ffff", "a\nb", "$.size", ":x",
 ]  # fmt: skip
@@ -88,8 +90,9 @@ def facts() -> dict[ColumnElement[Any], Reader]:
     found: dict[ColumnElement[Any], Reader] = {
         fact(FILE, name): lambda row, name=name: string(member(row, name))
         for name in FIELDS
-        if name not in {"path", "size", "last_modified", "metadata"}
+        if name not in {"filename", "path", "size", "last_modified", "metadata"}
     }
+    found[FILE.filename] = filename
     found[FILE.path] = path_of
     found[FILE.size] = lambda row: integer(member(row, "size"))
     found[FILE.last_modified] = lambda row: number(member(row, "last_modified"))
@@ -193,27 +196,25 @@ TEXT_CONDITIONS: dict[str, Any] = {
 @pytest.mark.parametrize("name", TEXT_CONDITIONS)
 def test_texts_are_compared_by_code_point_and_as_they_are(engine: Engine, name: str) -> None:
     condition, holds = TEXT_CONDITIONS[name]
-    rows = [{"filename": value, "metadata": {"k": value, "a b": value}} for value in VALUES]
+    rows = [{"etag": value, "metadata": {"k": value, "a b": value}} for value in VALUES]
     refill(engine, rows)
     for value in TEXTS:
-        for column in (FILE.filename, FILE.metadata["k"], FILE.metadata["a b"]):
+        for column in (FILE.etag, FILE.metadata["k"], FILE.metadata["a b"]):
             chosen = condition(column, value)
             assert found(engine, chosen) == expected(
                 rows,
-                lambda row, value=value: isinstance(row["filename"], str) and holds(row["filename"], value),
+                lambda row, value=value: isinstance(row["etag"], str) and holds(row["etag"], value),
             ), (name, value)
             assert found(engine, not_(chosen)) == expected(
                 rows,
-                lambda row, value=value: (
-                    isinstance(row["filename"], str) and not holds(row["filename"], value)
-                ),
+                lambda row, value=value: isinstance(row["etag"], str) and not holds(row["etag"], value),
             ), (name, value)
 
 
 def test_a_pattern_of_like_is_compared_by_code_point(engine: Engine) -> None:
-    rows = [{"filename": value} for value in VALUES]
+    rows = [{"etag": value} for value in VALUES]
     refill(engine, rows)
-    names = [row["filename"] if isinstance(row["filename"], str) else None for row in rows]
+    names = [row["etag"] if isinstance(row["etag"], str) else None for row in rows]
     for pattern, options, holds in (
         ("a%", {}, lambda name: name.startswith("a")),
         ("%b", {}, lambda name: name.endswith("b")),
@@ -224,15 +225,24 @@ def test_a_pattern_of_like_is_compared_by_code_point(engine: Engine) -> None:
         ("50!%!_a", {"escape": "!"}, lambda name: name == "50%_a"),
     ):
         wanted = {number for number, name in enumerate(names, 1) if name is not None and holds(name)}
-        assert found(engine, FILE.filename.like(pattern, **options)) == wanted, pattern
+        assert found(engine, FILE.etag.like(pattern, **options)) == wanted, pattern
         others = {number for number, name in enumerate(names, 1) if name is not None} - wanted
-        assert found(engine, FILE.filename.not_like(pattern, **options)) == others, pattern
+        assert found(engine, FILE.etag.not_like(pattern, **options)) == others, pattern
+
+
+def test_a_filename_is_compared_without_its_folders(engine: Engine) -> None:
+    rows = [{"filename": value} for value in VALUES]
+    refill(engine, rows)
+    for value in TEXTS:
+        assert found(engine, FILE.filename == value) == expected(
+            rows, lambda row, value=value: filename(row) == value
+        )
 
 
 def test_startswith_with_an_escape_is_a_pattern(engine: Engine) -> None:
-    refill(engine, [{"filename": "50%_a"}, {"filename": "50xya"}])
-    assert found(engine, FILE.filename.startswith("50__", escape="!")) == {1, 2}
-    assert found(engine, FILE.filename.startswith("50__")) == set()
+    refill(engine, [{"etag": "50%_a"}, {"etag": "50xya"}])
+    assert found(engine, FILE.etag.startswith("50__", escape="!")) == {1, 2}
+    assert found(engine, FILE.etag.startswith("50__")) == set()
 
 
 def test_numbers_are_compared_as_numbers(engine: Engine) -> None:

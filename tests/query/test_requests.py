@@ -54,6 +54,10 @@ class Form(Base):
     file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs", ledger=False))
 
 
+NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
+NOTED = datetime(2024, 1, 2, tzinfo=UTC).replace(tzinfo=None)
+
+
 @pytest.fixture(params=["sqlite", *on_servers(SERVERS)], scope="module")
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder: Path = tmp_path_factory.mktemp("requests")
@@ -61,7 +65,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         Papers.metadata.create_all(made)
         with Session(made) as session:
             session.add(Form(id=UUID(int=1), colour=Colour.RED, price=1.5, small=7, raw=b"a", data={"a": 1},
-                             text_id=str(UUID(int=2)), is_open=True, on=date(2024, 1, 2), noted=datetime(2024, 1, 2)))  # fmt: skip
+                             text_id=str(UUID(int=2)), is_open=True, on=date(2024, 1, 2), noted=NOTED))  # fmt: skip
             session.commit()
         yield made
 
@@ -72,29 +76,34 @@ def store(engine: Engine) -> Iterator[FileStore[Any]]:
         yield FileStore(session, Form.file)
 
 
-NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 READ: list[tuple[str, str, object]] = [
-    ("size__gt", "10", 10), ("size__in", "1,2", [1, 2]), ("size__between", "-1,+2", [-1, 2]), ("size", "9" * 30, int("9" * 30)),
+    ("size__gt", "10", 10), ("size__in", "1,2", [1, 2]), ("size__between", "-1,+2", [-1, 2]), ("size",
+    "9" * 30, int("9" * 30)),
     ("filename", "a,b", "a,b"), ("filename__in", "a,b", ["a", "b"]), ("filename__contains_any", "a", ["a"]),
     ("filename__contains", "a,b", "a,b"), ("filename__in", "", [""]), ("filename__exists", "false", False),
     ("last_modified__gte", "2024-02-29T12:00:00Z", NOON), ("last_modified__lt", "1.5", 1.5),
-    ("last_modified__year", "2024", 2024), ("last_modified__year__gte", "2024", 2024), ("last_modified__month", "2", 2),
+    ("last_modified__year", "2024", 2024), ("last_modified__year__gte", "2024", 2024), ("last_modified__month",
+    "2", 2),
     ("metadata__k", "10", "10"), ("metadata__k__exists", "true", True), ("file__exists", "true", True),
-    ("colour", "RED", Colour.RED), ("colour__in", "RED,BLUE", [Colour.RED, Colour.BLUE]), ("price", "1.50", Decimal("1.50")),
+    ("colour", "RED", Colour.RED), ("colour__in", "RED,BLUE", [Colour.RED, Colour.BLUE]), ("price", "1.50",
+    Decimal("1.50")),
     ("id", str(UUID(int=1)), UUID(int=1)), ("text_id", str(UUID(int=2)), UUID(int=2)), ("is_open", "true", True),
-    ("on__gt", "2024-01-01", date(2024, 1, 1)), ("on__year", "2024", 2024), ("noted", "2024-01-02", datetime(2024, 1, 2)),
+    ("on__gt", "2024-01-01", date(2024, 1, 1)), ("on__year", "2024", 2024), ("noted", "2024-01-02", NOTED),
     ("noted__lt", "2024-02-29T12:00:00Z", NOON), ("data__exists", "true", True), ("raw__exists", "true", True),
     ("small__lt", "99999999999", 99999999999), ("filename__matches", "^a", "^a"), ("file__size", "1", 1),
 ]  # fmt: skip
 WRONG = [
-    ("size", "ten"), ("size", ""), ("size", "1_0"), ("size", " 1"), ("size", "1.0"), ("size", "１"), ("size", "9" * 5_000),
-    ("size__between", "1"), ("size__between", "1,2,3"), ("size__in", "1,,2"), ("size__contains", "1"), ("size__year", "1"),
+    ("size", "ten"), ("size", ""), ("size", "1_0"), ("size", " 1"), ("size", "1.0"), ("size", "\uff11"),
+    ("size", "9" * 5_000),
+    ("size__between", "1"), ("size__between", "1,2,3"), ("size__in", "1,,2"), ("size__contains", "1"),
+    ("size__year", "1"),
     ("filename", "a\0"), ("filename", "\ud800"), ("filename__exists", "yes"), ("filename__matches", "("),
     ("filename__matches", "(?=a)"), ("filename__matches", "a" * 300), ("filename__month", "1"),
     ("last_modified", "2024-02-29T12:00:00"), ("last_modified", "2024-02-29T12:00:00 01:00"), ("last_modified", "nan"),
     ("last_modified", "1e999"), ("last_modified__year", "1.5"), ("metadata", "a"), ("metadata__k__exists", "1"),
     ("metadata__k__between", "a"), ("colour", "GREEN"), ("colour__gt", "RED"), ("price", "1,5"), ("price", "nan"),
-    ("id", "1"), ("is_open", "1"), ("is_open__gt", "true"), ("on", "today"), ("noted", "x"), ("data", "a"), ("raw", "a"),
+    ("id", "1"), ("is_open", "1"), ("is_open__gt", "true"), ("on", "today"), ("noted", "x"), ("data", "a"),
+    ("raw", "a"),
     ("file", "a.txt"), ("last_modified__gt", "9" * 400), ("id__contains", "1"), ("data__contains", "a"),
 ]  # fmt: skip
 
@@ -116,7 +125,8 @@ def test_a_parameter_that_cannot_be_read_is_named(store: FileStore[Any], name: s
 
 def test_a_column_of_each_type_is_found_by_what_a_request_says(store: FileStore[Any]) -> None:
     found = {
-        "colour": "RED", "price": "1.5", "small": "7", "text_id": str(UUID(int=2)), "is_open": "true", "on": "2024-01-02",
+        "colour": "RED", "price": "1.5", "small": "7", "text_id": str(UUID(int=2)), "is_open": "true",
+        "on": "2024-01-02",
         "noted": "2024-01-02T01:00:00+01:00", "id__in": str(UUID(int=1)), "data__exists": "true", "price__lt": "1.51",
         "on__month": "1", "noted__day": "2", "noted__year": "2024",
     }  # fmt: skip
@@ -135,7 +145,7 @@ def test_a_parameter_may_be_repeated_where_it_is_a_list(store: FileStore[Any]) -
         "size__gt": 1,
         "filename__contains": ["a", "b"],
     }
-    with pytest.raises(InvalidConditionError, match="^size: it is given more than once"):
+    with pytest.raises(InvalidConditionError, match=r"^size: it is given more than once"):
         store.parse([("size", "1"), ("size", "2")])
 
 
@@ -157,7 +167,7 @@ def test_values_of_metadata_are_read_as_the_types_that_the_store_says(engine: En
         )
         params = {"metadata__n__in": "1,2", "metadata__x__gt": "1.5", "metadata__b": "true"}
         assert store.parse(params) == {"metadata__n__in": [1, 2], "metadata__x__gt": 1.5, "metadata__b": True}
-        with pytest.raises(InvalidConditionError, match="^metadata__n: "):
+        with pytest.raises(InvalidConditionError, match=r"^metadata__n: "):
             store.parse({"metadata__n": "a"})
         with pytest.raises(UnknownFieldError):
             store.parse({"metadata__m": "1"})
@@ -169,7 +179,7 @@ def test_a_request_has_a_limited_number_of_values_which_every_database_takes(sto
     most = ",".join("a" * MAX_VALUES)
     for name in ("metadata__k__in", "metadata__k__contains_any", "filename__contains_any"):
         assert store.find(**store.parse({name: most})).count() == 0
-        with pytest.raises(InvalidConditionError, match=f"^{name}: .* {MAX_VALUES} values"):
+        with pytest.raises(InvalidConditionError, match=rf"^{name}: .* {MAX_VALUES} values"):
             store.parse({name: f"{most},a"})
     with pytest.raises(InvalidConditionError, match=f"{MAX_VALUES} values"):
         store.parse([(f"metadata__k{number}", "a") for number in range(MAX_VALUES + 1)])
@@ -184,7 +194,8 @@ NAMES = st.sampled_from(
      "pages_read", "price", "is_open", "at", "noted", "day", "id", "file", "metadata", "at__year", "metadata__'"]
 )  # fmt: skip
 LOOKUPS = st.sampled_from(
-    ["", "equals", "in", "gt", "lte", "between", "contains", "contains_any", "startswith", "endswith", "exists", "matches",
+    ["", "equals", "in", "gt", "lte", "between", "contains", "contains_any", "startswith", "endswith",
+    "exists", "matches",
      "matches_caseless", "year", "month", "day"]
 )  # fmt: skip
 SOMETHING = st.one_of(

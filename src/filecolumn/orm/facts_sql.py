@@ -7,6 +7,7 @@ another JSON type.  See `FIELDS` for the facts there are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, cast, overload
 
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Table,
     TableValuedAlias,
     Text,
+    TextClause,
     and_,
     event,
     exists,
@@ -33,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import MappedColumn, QueryableAttribute
+from sqlalchemy.orm import Mapped, MappedColumn, QueryableAttribute
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -52,6 +54,7 @@ from filecolumn.orm.json_sql import (
     FirstTextMember,
     FloatMember,
     IntegerMember,
+    LastSegmentMember,
     Length,
     Member,
     ObjectMember,
@@ -60,6 +63,7 @@ from filecolumn.orm.json_sql import (
     TimeMember,
     collation_of,
     generated_column,
+    is_sql,
     member_key,
     step_of,
 )
@@ -96,9 +100,9 @@ TextField = Literal["filename", "path", "backend", "content_type", "checksum", "
 class LastModified(FloatMember):
     """When a file was last modified, in seconds since the epoch, UTC."""
 
-    inherit_cache = True
+    inherit_cache: bool | None = True
 
-    def as_datetime(self) -> ColumnElement[Any]:
+    def as_datetime(self) -> ColumnElement[datetime]:
         """Return it as a datetime with a time zone, UTC; NULL before year 1 and after year 9999.
 
         It is compared with datetimes that have a time zone; ValueError for others.
@@ -109,7 +113,7 @@ class LastModified(FloatMember):
 class MetadataValue(TextMember):
     """A value in the metadata of a file: as it stands a string, and NULL if it is something else."""
 
-    inherit_cache = True
+    inherit_cache: bool | None = True
 
     def __getitem__(self, step: PathStep) -> MetadataValue:
         """Return a member of an object, by name, or an element of an array, by index from 0."""
@@ -136,10 +140,21 @@ class MetadataValue(TextMember):
         return ExistsMember(self.document, *self.path)
 
 
+class _Path(FirstTextMember):
+    """The key in the storage: `to_filename`, or `filename` where advanced-alchemy wrote the row."""
+
+    inherit_cache: bool | None = True
+    name: str = "path"
+
+    def __init__(self, document: ColumnElement[Any], *path: ColumnElement[Any] | TextClause) -> None:
+        super().__init__(document, *path)
+        self.name = "path"
+
+
 class FileMetadata(ObjectMember):
     """The metadata of a file; selected, a dictionary."""
 
-    inherit_cache = True
+    inherit_cache: bool | None = True
 
     def __getitem__(self, step: PathStep) -> MetadataValue:
         """Return the value under a name."""
@@ -160,13 +175,13 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
 
     @property
     def filename(self) -> ColumnElement[str]:
-        """The name for people."""
-        return TextMember(self._file("filename"), step_of("filename"))
+        """The name for people, without folders."""
+        return LastSegmentMember(self._file("filename"), step_of("filename"))
 
     @property
     def path(self) -> ColumnElement[str]:
         """The key in the storage: where advanced-alchemy wrote the row, it is the name of the file."""
-        return FirstTextMember(self._file("path"), step_of("to_filename"), step_of("filename"))
+        return _Path(self._file("path"), step_of("to_filename"), step_of("filename"))
 
     @property
     def backend(self) -> ColumnElement[str]:
@@ -211,14 +226,14 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
     def some(self, condition: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
         """Return whether *condition* holds for a file of the list: `pages.some(lambda file: file.size > 10)`."""
         files = self._files("some")
-        return and_(self.expr.is_not(None), exists().select_from(files.rows).where(condition(files.file)))
+        holds = _condition(condition, files.file)
+        return and_(self.expr.is_not(None), exists().select_from(files.rows).where(holds))
 
     def every(self, condition: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
         """Return whether *condition* holds for each file of the list; true for an empty one, and for NULL."""
         files = self._files("every")
-        other = (
-            exists().select_from(files.rows).where(func.coalesce(condition(files.file), false()).is_(false()))
-        )
+        holds = func.coalesce(_condition(condition, files.file), false())
+        other = exists().select_from(files.rows).where(holds.is_(false()))
         return and_(self.count().is_not(None), not_(other))
 
     def count(self) -> ColumnElement[int]:
@@ -280,7 +295,13 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
         return not_(same) if op in {operators.ne, operators.not_in_op, operators.is_distinct_from} else same
 
     def _same(self, other: object) -> ColumnElement[bool] | None:
-        """Return whether the row has *other*, a file or a list of them; None if it is neither."""
+        """Return whether the row has *other*, a file or a list of them; None for NULL and for what is SQL."""
+        if (
+            other is not None
+            and not is_sql(other)
+            and not isinstance(other, list | tuple if self._type.multiple else FileObject)
+        ):
+            raise _not_a_file_error(self.expr, other, multiple=self._type.multiple)
         if self._type.multiple:
             return (
                 self._same_list(cast("Sequence[object]", other)) if isinstance(other, list | tuple) else None
@@ -316,11 +337,19 @@ def _any_of(conditions: Iterable[ColumnElement[bool] | None]) -> ColumnElement[b
     return or_(false(), *known) if len(known) == len(found) else None
 
 
+def _condition(
+    condition: Callable[[Any], ColumnElement[bool]], file: ColumnElement[Any]
+) -> ColumnElement[bool]:
+    if not callable(condition):
+        raise TypeError("the condition is a function of one file of the list: lambda file: file.size > 10")
+    return condition(file)
+
+
 class _OneOfList(TypeDecorator[Any]):
     """One file of a list, whose facts are asked for."""
 
     impl = JSON
-    cache_ok = True
+    cache_ok: bool | None = True
     comparator_factory = FileComparator  # pyright: ignore[reportAssignmentType] - as its documentation has it
     multiple = False
 
@@ -404,6 +433,17 @@ def _refused_error(column: ColumnElement[Any], op: OperatorType, *, multiple: bo
     )
 
 
+def _not_a_file_error(column: ColumnElement[Any], other: object, *, multiple: bool) -> TypeError:
+    held, of_fact = (
+        ("a list of files", ".some(lambda file: file.filename == ...)")
+        if multiple
+        else ("a file", ".filename")
+    )
+    return TypeError(
+        f"{column} holds {held}, and {other!r} is none: compare a fact of it, such as {column}{of_fact}"
+    )
+
+
 # By name
 
 
@@ -432,7 +472,7 @@ def fact(column: FileExpression, name: str) -> ColumnElement[Any]:
     return found
 
 
-FileExpression = ColumnElement[Any] | QueryableAttribute[Any] | MappedColumn[Any]
+FileExpression = ColumnElement[Any] | Mapped[Any]
 """What facts can be asked of."""
 
 
@@ -458,7 +498,7 @@ class FactColumn(Column[Any]):
     that is no identifier.
     """
 
-    inherit_cache = True
+    inherit_cache: bool = True
     _constructor = Column
 
     def __init__(self, name: str, member: ColumnElement[Any], *, index: str | bool = True) -> None:
@@ -491,7 +531,7 @@ class GeneratedText(TypeDecorator[str]):
     """Text of a generated column, compared as the fact itself is."""
 
     impl = Text
-    cache_ok = True
+    cache_ok: bool | None = True
 
     @property
     def comparator_factory(self) -> Any:
@@ -505,8 +545,8 @@ class GeneratedText(TypeDecorator[str]):
 class _Definition(FunctionElement[Any]):
     """What a generated column is generated from: never the column itself."""
 
-    inherit_cache = True
-    name = "definition"
+    inherit_cache: bool | None = True
+    name: str = "definition"
 
 
 @compiles(_Definition)

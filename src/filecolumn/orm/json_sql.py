@@ -12,11 +12,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import blake2b
+from math import isfinite
 from typing import Any, ClassVar, TypeVar, cast
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ClauseElement,
     Column,
     ColumnElement,
     DateTime,
@@ -41,6 +45,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import JSON, TypeDecorator, TypeEngine
 
+from filecolumn.errors import NotSupportedError
+
 __all__ = (
     "ArrayMember",
     "BooleanMember",
@@ -50,6 +56,7 @@ __all__ = (
     "FirstTextMember",
     "FloatMember",
     "IntegerMember",
+    "LastSegmentMember",
     "Length",
     "Member",
     "ObjectMember",
@@ -69,6 +76,7 @@ INFO = "filecolumn.member"
 """In `Column.info`: which member of which column of the same table a generated column holds."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _MAX_FLOAT = "1.7976931348623157e308"
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 _FIRST_SECOND, _END_OF_SECONDS = -62135596800, 253402300800
@@ -85,30 +93,70 @@ class _FactText(Text):
         __slots__ = ()
 
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
+            _check(
+                op, other, str, "text", "for a value in metadata ask as_integer(), as_float() or as_boolean()"
+            )
+            escape: str | None = options.get("escape")
             find = _TEXT_OPERATORS.get(op)
-            if find is not None and isinstance(other[0], str) and not options.get("escape"):
+            if find is not None and escape is None:
                 return find(self.expr, other[0])
-            if op in _LIKE and isinstance(other[0], str):
-                pattern = bindparam(None, other[0], _LikePattern(options.get("escape")), unique=True)
-                like = _Like(self.expr, pattern, *_escape(options.get("escape")))
-                return not_(like) if op is operators.not_like_op else like
-            return super().operate(op, *other, **options)
+            pattern = _PATTERNS.get(op)
+            if pattern is None or not isinstance(other[0], str):
+                return super().operate(op, *other, **options)
+            like = _like(self.expr, pattern.format(other[0]), escape)
+            return not_(like) if op.__name__.startswith("not_") else like
 
     comparator_factory = Comparator
 
 
-def starts_with(value: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
+def _check(
+    op: OperatorType, other: Sequence[object], kinds: type | tuple[type, ...], what: str, hint: str
+) -> None:
+    """Raise TypeError for a value that is compared and of another type: databases differ in what they make of it."""
+    if not operators.is_comparison(op) and op not in _ORDERED:
+        return
+    values = other[0] if op in _LISTS else other
+    if not isinstance(values, list | tuple | set | frozenset):
+        return
+    for value in cast("Iterable[object]", values):
+        is_of_kind = isinstance(value, kinds) and not isinstance(value, bool)
+        if not is_of_kind and value is not None and not is_sql(value):
+            raise TypeError(
+                f"this is {what} in SQL, and {value!r} is {_article(type(value).__name__)}: {hint}"
+            )
+
+
+def is_sql(value: object) -> bool:
+    """Return whether SQLAlchemy takes a value for an expression rather than for data."""
+    return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
+
+
+def _article(name: str) -> str:
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
+
+
+_LISTS = frozenset({operators.in_op, operators.not_in_op})
+_ORDERED = frozenset({operators.between_op, operators.not_between_op})
+
+
+def starts_with(value: ColumnElement[str], prefix: str | ColumnElement[str]) -> ColumnElement[bool]:
     """Return a range of texts, which an index finds, rather than a pattern."""
+    if not isinstance(prefix, str):
+        return _Left(value, _Characters(prefix)) == prefix
     end = _after(prefix)
     return value >= prefix if end is None else and_(value >= prefix, value < end)
 
 
-def ends_with(value: ColumnElement[str], suffix: str) -> ColumnElement[bool]:
-    return _Right(value, literal(len(suffix), Integer)) == suffix if suffix else value >= ""
+def ends_with(value: ColumnElement[str], suffix: str | ColumnElement[str]) -> ColumnElement[bool]:
+    """Return whether the last characters of a text are *suffix*."""
+    if not isinstance(suffix, str):
+        return _Right(value, _Characters(suffix)) == suffix
+    return _Right(value, literal(len(suffix), Integer)) == suffix
 
 
-def contains(value: ColumnElement[str], part: str) -> ColumnElement[bool]:
-    return _Position(value, literal(part, Text)) > 0
+def contains(value: ColumnElement[str], part: str | ColumnElement[str]) -> ColumnElement[bool]:
+    """Return whether a text has *part* somewhere."""
+    return _Position(value, literal(part, Text) if isinstance(part, str) else part) > 0
 
 
 def _after(prefix: str) -> str | None:
@@ -121,7 +169,7 @@ def _after(prefix: str) -> str | None:
     return head[:-1] + chr(0xE000 if following == 0xD800 else following)
 
 
-_TEXT_OPERATORS: dict[object, Callable[[Any, str], ColumnElement[bool]]] = {
+_TEXT_OPERATORS: dict[object, Callable[[Any, Any], ColumnElement[bool]]] = {
     operators.startswith_op: starts_with,
     operators.endswith_op: ends_with,
     operators.contains_op: contains,
@@ -129,7 +177,24 @@ _TEXT_OPERATORS: dict[object, Callable[[Any, str], ColumnElement[bool]]] = {
     operators.not_endswith_op: lambda value, part: not_(ends_with(value, part)),
     operators.not_contains_op: lambda value, part: not_(contains(value, part)),
 }
-_LIKE = frozenset({operators.like_op, operators.not_like_op})
+_PATTERNS: dict[object, str] = {
+    operators.like_op: "{}",
+    operators.not_like_op: "{}",
+    operators.startswith_op: "{}%",
+    operators.not_startswith_op: "{}%",
+    operators.endswith_op: "%{}",
+    operators.not_endswith_op: "%{}",
+    operators.contains_op: "%{}%",
+    operators.not_contains_op: "%{}%",
+}
+
+
+class _Left(FunctionElement[str]):
+    """The first characters of a text; all of them if there are fewer."""
+
+    name: str = "left"
+    inherit_cache: bool | None = True
+    type: TypeEngine[str] = Text()
 
 
 class CodePoints(FunctionElement[str]):
@@ -143,24 +208,32 @@ class CodePoints(FunctionElement[str]):
 class _Right(FunctionElement[str]):
     """The last characters of a text; all of them if there are fewer."""
 
-    name = "right"
-    inherit_cache = True
+    name: str = "right"
+    inherit_cache: bool | None = True
     type: TypeEngine[str] = Text()
+
+
+class _Characters(FunctionElement[int]):
+    """How many characters a text has."""
+
+    name: str = "characters"
+    inherit_cache: bool | None = True
+    type: TypeEngine[int] = Integer()
 
 
 class _Position(FunctionElement[int]):
     """Where a text contains another one, from 1; 0 if it does not."""
 
-    name = "position"
-    inherit_cache = True
+    name: str = "position"
+    inherit_cache: bool | None = True
     type: TypeEngine[int] = Integer()
 
 
 class _Like(FunctionElement[bool]):
     """A text that matches a pattern, by code points: SQLite's LIKE takes `a` for `A`."""
 
-    name = "like"
-    inherit_cache = True
+    name: str = "like"
+    inherit_cache: bool | None = True
     type: TypeEngine[bool] = Boolean()
 
 
@@ -168,7 +241,7 @@ class _LikePattern(TypeDecorator[str]):
     """A pattern of LIKE; SQLite gets one of GLOB."""
 
     impl = Text
-    cache_ok = True
+    cache_ok: bool | None = True
 
     def __init__(self, escape: str | None) -> None:
         super().__init__()
@@ -193,23 +266,30 @@ def _glob(pattern: str, escape: str) -> str:
     return "".join(parts)
 
 
-def _escape(escape: str | None) -> tuple[ColumnElement[str], ...]:
-    return () if escape is None else (literal(escape, Text),)
+def _like(value: ColumnElement[str], pattern: str, escape: str | None) -> ColumnElement[bool]:
+    bound = bindparam(None, pattern, _LikePattern(escape), unique=True)
+    return _Like(value, bound) if escape is None else _Like(value, bound, literal(escape, Text))
 
 
 class _FactTime(TypeDecorator[datetime]):
     """A datetime with a time zone, UTC, to the microsecond; compared as seconds, so that an index is used."""
 
     impl = DateTime(timezone=True)
-    cache_ok = True
+    cache_ok: bool | None = True
 
     class Comparator(TypeDecorator.Comparator[datetime]):
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
-            compare = _TIME_OPERATORS.get(op)
-            moments = _moments(other[0] if op in _TIME_LISTS else other) if compare is not None else None
+            if op in _ARITHMETIC:
+                raise NotSupportedError(
+                    "databases count with dates in ways of their own: add to, or subtract, seconds"
+                )
+            _check(op, other, datetime, "a time", "give a datetime with a time zone")
+            compare = _TIME_OPERATORS.get(_OPPOSITES.get(op, op))
+            moments = None if compare is None else _moments(other[0] if op in _LISTS else other)
             if compare is None or moments is None or not isinstance(self.expr, TimeMember):
                 return super().operate(op, *other, **options)
-            return compare(self.expr.seconds, *map(_timestamp, moments))
+            found = compare(self.expr.seconds, [_timestamp(each) for each in moments])
+            return not_(found) if op in _OPPOSITES else found
 
     comparator_factory = Comparator  # pyright: ignore[reportAssignmentType] - as its documentation has it
 
@@ -250,29 +330,109 @@ _TOLERANCE = 1e-6
 """Seconds: databases round to microseconds in ways of their own, and what was read is to be found again."""
 
 
-def _at(seconds: ColumnElement[float], *moments: float) -> ColumnElement[bool]:
-    return or_(
-        false(), *(and_(seconds >= each - _TOLERANCE, seconds < each + _TOLERANCE) for each in moments)
-    )
+Seconds = ColumnElement[float]
 
 
-def _within(seconds: ColumnElement[float], first: float, last: float) -> ColumnElement[bool]:
+def _at(seconds: Seconds, moments: Sequence[float]) -> ColumnElement[bool]:
+    return or_(false(), *(_within(seconds, (each, each)) for each in moments))
+
+
+def _within(seconds: Seconds, moments: Sequence[float]) -> ColumnElement[bool]:
+    first, last = moments
     return and_(seconds >= first - _TOLERANCE, seconds < last + _TOLERANCE)
 
 
-_TIME_OPERATORS: dict[object, Callable[..., ColumnElement[bool]]] = {
+def _before(seconds: Seconds, moments: Sequence[float]) -> ColumnElement[bool]:
+    return seconds < moments[0] - _TOLERANCE
+
+
+def _until(seconds: Seconds, moments: Sequence[float]) -> ColumnElement[bool]:
+    return seconds < moments[0] + _TOLERANCE
+
+
+_TIME_OPERATORS: dict[object, Callable[[Seconds, Sequence[float]], ColumnElement[bool]]] = {
     operators.eq: _at,
-    operators.ne: lambda seconds, moment: not_(_at(seconds, moment)),
-    operators.lt: lambda seconds, moment: seconds < moment - _TOLERANCE,
-    operators.le: lambda seconds, moment: seconds < moment + _TOLERANCE,
-    operators.gt: lambda seconds, moment: seconds >= moment + _TOLERANCE,
-    operators.ge: lambda seconds, moment: seconds >= moment - _TOLERANCE,
-    operators.between_op: _within,
-    operators.not_between_op: lambda seconds, first, last: not_(_within(seconds, first, last)),
     operators.in_op: _at,
-    operators.not_in_op: lambda seconds, *moments: not_(_at(seconds, *moments)),
+    operators.between_op: _within,
+    operators.lt: _before,
+    operators.le: _until,
 }
-_TIME_LISTS = frozenset({operators.in_op, operators.not_in_op})
+_OPPOSITES: dict[object, object] = {
+    operators.ne: operators.eq,
+    operators.not_in_op: operators.in_op,
+    operators.not_between_op: operators.between_op,
+    operators.ge: operators.lt,
+    operators.gt: operators.le,
+}
+_ARITHMETIC = frozenset({operators.add, operators.sub})
+
+
+class _FactInteger(BigInteger):
+    """A whole number of 64 bits; a real number is compared as such."""
+
+    class Comparator(BigInteger.Comparator[int]):
+        __slots__ = ()
+
+        def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
+            _check(op, other, (int, float, Decimal), "a number", "give a number")
+            values = [_whole(other[0])] if op in _LISTS else [_bound_number(each) for each in other]
+            return super().operate(op, *values, **options)
+
+    comparator_factory = Comparator
+
+
+class _FactFloat(Double[float]):
+    """A real number."""
+
+    class Comparator(Double.Comparator[float]):
+        __slots__ = ()
+
+        def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
+            _check(op, other, (int, float, Decimal), "a number", "give a number, or compare as_datetime()")
+            return super().operate(op, *other, **options)
+
+    comparator_factory = Comparator
+
+
+def _whole(values: object) -> object:
+    """Leave out of a list what no integer of 64 bits is equal to; drivers refuse it."""
+    if not isinstance(values, list | tuple | set | frozenset):
+        return values
+    found = [_integer(each) for each in cast("Iterable[object]", values)]
+    return [each for each in found if not isinstance(each, int) or _MIN_INTEGER <= each <= _MAX_INTEGER]
+
+
+def _integer(value: object) -> object:
+    if not isinstance(value, float | Decimal):
+        return value
+    return int(value) if isfinite(value) and value == int(value) else _MAX_INTEGER + 1
+
+
+def _bound_number(value: object) -> object:
+    """Bind what drivers take for no integer of 64 bits as a real number."""
+    if isinstance(value, float) or (isinstance(value, int) and not _MIN_INTEGER <= value <= _MAX_INTEGER):
+        return literal(_as_float(value), Double)
+    return value
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float(_MAX_FLOAT) if value > 0 else -float(_MAX_FLOAT)
+
+
+class _FactObject(JSON):
+    """A JSON object, of which single values are compared."""
+
+    class Comparator(JSON.Comparator[Any]):
+        __slots__ = ()
+
+        def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
+            _check(op, other, (), "a JSON object", 'compare a value in it: metadata["name"] == "x"')
+            return super().operate(op, *other, **options)
+
+    comparator_factory = Comparator
 
 
 # Members
@@ -281,13 +441,15 @@ _TIME_LISTS = frozenset({operators.in_op, operators.not_in_op})
 class Member(FunctionElement[T]):
     """A member of a JSON document: a column, or an element of a list of files."""
 
-    inherit_cache = True
-    name = "member"
+    inherit_cache: bool | None = True
+    name: str = "member"
     write: ClassVar[str]
     """The method of `_Writer` for its type."""
 
     def __init__(self, document: ColumnElement[Any], *path: ColumnElement[Any] | TextClause) -> None:
         super().__init__(document, *cast("Sequence[ColumnElement[Any]]", path))
+        if path and isinstance(path[-1], TextClause) and not path[-1].text.isdigit():
+            self.name = path[-1].text
 
     @property
     def document(self) -> ColumnElement[Any]:
@@ -303,48 +465,56 @@ class Member(FunctionElement[T]):
 class TextMember(Member[str]):
     """A JSON string."""
 
-    inherit_cache = True
-    write = "text"
+    inherit_cache: bool | None = True
+    write: ClassVar[str] = "text"
     type: TypeEngine[str] = _FactText()
 
 
 class FirstTextMember(Member[str]):
     """The first JSON string of several members of an object."""
 
-    inherit_cache = True
-    write = "first_text"
+    inherit_cache: bool | None = True
+    write: ClassVar[str] = "first_text"
+    type: TypeEngine[str] = _FactText()
+
+
+class LastSegmentMember(Member[str]):
+    """What follows the last slash of a JSON string."""
+
+    inherit_cache: bool | None = True
+    write: ClassVar[str] = "last_segment"
     type: TypeEngine[str] = _FactText()
 
 
 class IntegerMember(Member[int]):
     """A JSON number that is whole, and has 64 bits."""
 
-    inherit_cache = True
-    write = "integer"
-    type: TypeEngine[int] = BigInteger()
+    inherit_cache: bool | None = True
+    write: ClassVar[str] = "integer"
+    type: TypeEngine[int] = _FactInteger()
 
 
 class FloatMember(Member[float]):
     """A JSON number that is finite as a double."""
 
-    inherit_cache = True
-    write = "float"
-    type: TypeEngine[float] = Double()
+    inherit_cache: bool | None = True
+    write: ClassVar[str] = "float"
+    type: TypeEngine[float] = _FactFloat()
 
 
 class BooleanMember(Member[bool]):
     """A JSON true or false."""
 
-    inherit_cache = True
-    write = "boolean"
+    inherit_cache: bool | None = True
+    write: ClassVar[str] = "boolean"
     type: TypeEngine[bool] = Boolean()
 
 
 class TimeMember(Member[datetime]):
     """A JSON number of seconds since the epoch, UTC, as a point in time of the years 1 to 9999."""
 
-    inherit_cache = True
-    write = "time"
+    inherit_cache: bool | None = True
+    write: ClassVar[str] = "time"
     type: TypeEngine[datetime] = _FactTime()
 
     @property
@@ -356,9 +526,9 @@ class TimeMember(Member[datetime]):
 class ObjectMember(Member[dict[str, Any]]):
     """A JSON object."""
 
-    inherit_cache = True
-    write = "object"
-    type: TypeEngine[dict[str, Any]] = JSON()
+    inherit_cache: bool | None = True
+    write: ClassVar[str] = "object"
+    type: TypeEngine[Any] = _FactObject()
 
 
 class ArrayMember(Member[list[Any]]):
@@ -372,25 +542,25 @@ class ArrayMember(Member[list[Any]]):
 class ExistsMember(Member[bool]):
     """Whether there is such a member, and it is not null; never NULL."""
 
-    inherit_cache = True
-    write = "exists"
+    inherit_cache: bool | None = True
+    write: ClassVar[str] = "exists"
     type: TypeEngine[bool] = Boolean()
 
 
 class Length(Member[int]):
     """How many elements a JSON array has; 0 for null and NULL, NULL for anything else than an array."""
 
-    inherit_cache = True
-    name = "length"
-    write = "length"
+    inherit_cache: bool | None = True
+    name: str = "count"
+    write: ClassVar[str] = "length"
     type: TypeEngine[int] = Integer()
 
 
 class Elements(FunctionElement[Any]):
     """The elements of a JSON array, as rows with a column `value`; none for anything else."""
 
-    inherit_cache = True
-    name = "elements"
+    inherit_cache: bool | None = True
+    name: str = "elements"
 
 
 class Values(FunctionElement[Any]):
@@ -401,24 +571,31 @@ class Values(FunctionElement[Any]):
 
 
 def step_of(step: PathStep) -> ColumnElement[Any] | TextClause:
-    """Return a step of a path; ValueError for a negative index."""
+    """Return a step of a path; ValueError for a negative index, and for a name that no database stores."""
     if isinstance(step, int):
         if isinstance(step, bool) or step < 0:
-            raise ValueError(f"{step!r} is no index of a JSON array: give one from 0")
+            raise ValueError(f"{step!r} is not an index of a JSON array: give one from 0")
         return text(str(step))
+    if _UNSTORABLE.search(step):
+        raise ValueError(
+            f"{step!r} is not a name in JSON that databases store: U+0000 and unpaired surrogates are not"
+        )
     return text(step) if _IDENTIFIER.fullmatch(step) else _BoundName(step)
 
 
 class _BoundName(FunctionElement[str]):
     """A name of a member that is bound: with characters beyond ASCII as they are, and in escapes."""
 
-    inherit_cache = True
-    name = "name"
+    inherit_cache: bool | None = True
+    name: str = "name"
     type: TypeEngine[str] = Text()
 
     def __init__(self, name: str) -> None:
-        forms = [False] if name.isascii() else [False, True]
-        binds = [bindparam(None, name, _MemberName(is_escaped), unique=True) for is_escaped in forms]
+        # one name has one parameter: PostgreSQL groups only by what is the same expression as is selected
+        key = f"name_{blake2b(name.encode(), digest_size=8).hexdigest()}"
+        binds = [bindparam(key, name, _MemberName(is_escaped=False))]
+        if not name.isascii():
+            binds.append(bindparam(f"{key}_escaped", name, _MemberName(is_escaped=True)))
         super().__init__(*binds)
 
 
@@ -426,9 +603,9 @@ class _MemberName(TypeDecorator[str]):
     """The name of a member; MySQL and MariaDB get it as a path."""
 
     impl = Text
-    cache_ok = True
+    cache_ok: bool | None = True
 
-    def __init__(self, is_escaped: bool) -> None:
+    def __init__(self, *, is_escaped: bool) -> None:
         super().__init__()
         self.is_escaped = is_escaped
 
@@ -475,11 +652,17 @@ class _Writer(ABC):
     @abstractmethod
     def elements(self, document: str) -> str: ...
     @abstractmethod
+    def last_segment(self, document: str, path: Sequence[_Step]) -> str: ...
+    @abstractmethod
     def moment(self, seconds: str) -> str: ...
+    @abstractmethod
+    def left(self, value: str, count: str) -> str: ...
     @abstractmethod
     def code_points(self, value: str) -> str: ...
     @abstractmethod
     def right(self, value: str, count: str) -> str: ...
+    @abstractmethod
+    def characters(self, value: str) -> str: ...
     @abstractmethod
     def position(self, value: str, part: str) -> str: ...
 
@@ -503,6 +686,13 @@ class _SQLite(_Writer):
 
     def text(self, document: str, path: Sequence[_Step]) -> str:
         return self._member(document, path, lambda kind, value: f"CASE {kind} WHEN 'text' THEN {value} END")
+
+    def last_segment(self, document: str, path: Sequence[_Step]) -> str:
+        def segment(kind: str, value: str) -> str:
+            folders = f"rtrim({value}, replace({value}, '/', ''))"
+            return f"CASE {kind} WHEN 'text' THEN replace({value}, {folders}, '') END"
+
+        return self._member(document, path, segment)
 
     def integer(self, document: str, path: Sequence[_Step]) -> str:
         def whole(kind: str, value: str) -> str:
@@ -556,11 +746,17 @@ class _SQLite(_Writer):
         date = f"strftime('%Y-%m-%d %H:%M:%S', ({micros} - {fraction}) / 1000000, 'unixepoch')"
         return f"{date} || printf('.%06d', {fraction})"
 
+    def left(self, value: str, count: str) -> str:
+        return f"substr({value}, 1, {count})"
+
     def code_points(self, value: str) -> str:
         return f"({value} COLLATE BINARY)"
 
     def right(self, value: str, count: str) -> str:
-        return f"substr({value}, -{count})"
+        return f"substr({value}, length({value}) - {count} + 1)"
+
+    def characters(self, value: str) -> str:
+        return f"length({value})"
 
     def position(self, value: str, part: str) -> str:
         return f"instr({value}, {part})"
@@ -603,6 +799,11 @@ class _PostgreSQL(_Writer):
         is_text = f"jsonb_typeof({member}) = 'string'"
         return f"(CASE WHEN {is_text} THEN {member} #>> '{{}}' END COLLATE \"C\")"
 
+    def last_segment(self, document: str, path: Sequence[_Step]) -> str:
+        # not a regular expression: its dot and its end of line depend on settings
+        value = self.text(document, path)
+        return f"(reverse(split_part(reverse({value}), '/', 1)))"
+
     def integer(self, document: str, path: Sequence[_Step]) -> str:
         def whole(number: str) -> str:
             fits = f"{number} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
@@ -643,11 +844,17 @@ class _PostgreSQL(_Writer):
     def moment(self, seconds: str) -> str:
         return f"to_timestamp({seconds})"
 
+    def left(self, value: str, count: str) -> str:
+        return f"left({value}, {count})"
+
     def code_points(self, value: str) -> str:
         return f'(CAST({value} AS TEXT) COLLATE "C")'
 
     def right(self, value: str, count: str) -> str:
         return f"right({value}, {count})"
+
+    def characters(self, value: str) -> str:
+        return f"char_length({value})"
 
     def position(self, value: str, part: str) -> str:
         return f"strpos({value}, {part})"
@@ -687,6 +894,9 @@ class _MySQL(_Writer):
         member = self._member(document, path)
         is_text = f"json_type({member}) = 'STRING'"
         return f"(CASE WHEN {is_text} THEN json_unquote({member}) END COLLATE {self.collation})"
+
+    def last_segment(self, document: str, path: Sequence[_Step]) -> str:
+        return f"substring_index({self.text(document, path)}, '/', -1)"
 
     def integer(self, document: str, path: Sequence[_Step]) -> str:
         member = self._member(document, path)
@@ -732,11 +942,17 @@ class _MySQL(_Writer):
         micros = f"CAST(round({seconds} * 1000000) AS SIGNED)"
         return f"TIMESTAMPADD(MICROSECOND, {micros}, TIMESTAMP '1970-01-01 00:00:00.000000')"
 
+    def left(self, value: str, count: str) -> str:
+        return f"left({value}, {count})"
+
     def code_points(self, value: str) -> str:
         return f"(CONVERT({value} USING utf8mb4) COLLATE {self.collation})"
 
     def right(self, value: str, count: str) -> str:
         return f"right({value}, {count})"
+
+    def characters(self, value: str) -> str:
+        return f"char_length({value})"
 
     def position(self, value: str, part: str) -> str:
         return f"locate({part}, {value})"
@@ -826,7 +1042,7 @@ def collation_of(dialect: Dialect) -> str | None:
 
 
 def _writer(dialect: Dialect) -> _Writer | None:
-    name = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
+    name: str = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
     return _WRITERS.get(name)
 
 
@@ -901,6 +1117,20 @@ def _compile_right(element: _Right, compiler: SQLCompiler, **options: Any) -> st
     value, count = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     return f"right({value}, {count})" if writer is None else writer.right(value, count)
+
+
+@compiles(_Left)
+def _compile_left(element: _Left, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
+    value, count = (compiler.process(each, **options) for each in element.clauses)
+    writer = _writer(compiler.dialect)
+    return f"left({value}, {count})" if writer is None else writer.left(value, count)
+
+
+@compiles(_Characters)
+def _compile_characters(element: _Characters, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    (value,) = (compiler.process(each, **options) for each in element.clauses)
+    writer = _writer(compiler.dialect)
+    return f"char_length({value})" if writer is None else writer.characters(value)
 
 
 @compiles(_Position)
