@@ -53,11 +53,8 @@ __all__ = (
     "ContentRejectedError",
     "ContentTypeRejectedError",
     "CorruptFileMetadataError",
-<<<<<<< HEAD
     "DataProcessorDoesNotExist",
-=======
     "FactColumn",
->>>>>>> 908b4a9ce4ea9f53e319ef9bf49043603d0b0055
     "FileColumnError",
     "FileObject",
     "FileObjectList",
@@ -84,10 +81,7 @@ __all__ = (
     "StorageRegistry",
     "StoreConnectionError",
     "StoredObject",
-<<<<<<< HEAD
     "UnknownFieldError",
-=======
     "fact",
->>>>>>> 908b4a9ce4ea9f53e319ef9bf49043603d0b0055
     "storages",
 )
