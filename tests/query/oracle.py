@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 
 from filecolumn.query.patterns import portable
-from tests.orm.facts_oracle import exists, integer, member, moment, number, path_of, string
+from tests.orm.facts_oracle import exists, filename, integer, member, moment, number, path_of, string
 
 __all__ = ("LOOKUPS", "finds", "value_of")
 
@@ -18,17 +18,15 @@ def value_of(row: Row, name: str) -> object:
     """Return the value of a field of a row, of any type for metadata; None if it has none."""
     first, *rest = name.split("__")
     file = row["file"]
-    if first == "path":
-        return path_of(file)
-    if first == "size":
-        return integer(member(file, "size"))
-    if first == "last_modified":
-        return number(member(file, "last_modified"))
-    if first == "metadata":
-        return member(file, "metadata", *rest)
-    if first in {"filename", "content_type", "backend", "checksum", "etag", "version_id"}:
-        return string(member(file, first))
-    return row[first]
+    readers: Mapping[str, Callable[[], object]] = {
+        "path": lambda: path_of(file),
+        "filename": lambda: filename(file),
+        "size": lambda: integer(member(file, "size")),
+        "last_modified": lambda: number(member(file, "last_modified")),
+        "metadata": lambda: member(file, "metadata", *rest),
+        "content_type": lambda: string(member(file, "content_type")),
+    }
+    return readers[first]() if first in readers else row[first]
 
 
 def finds(row: Row, name: str, lookup: str, value: object) -> bool:

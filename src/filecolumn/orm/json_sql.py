@@ -200,8 +200,8 @@ class _Left(FunctionElement[str]):
 class CodePoints(FunctionElement[str]):
     """Any text, compared by code point whatever its own collation is."""
 
-    name = "code_points"
-    inherit_cache = True
+    name: str = "code_points"
+    inherit_cache: bool | None = True
     type: TypeEngine[str] = _FactText()
 
 
@@ -534,8 +534,8 @@ class ObjectMember(Member[dict[str, Any]]):
 class ArrayMember(Member[list[Any]]):
     """A JSON array."""
 
-    inherit_cache = True
-    write = "array"
+    inherit_cache: bool | None = True
+    write: ClassVar[str] = "array"
     type: TypeEngine[list[Any]] = JSON()
 
 
@@ -566,8 +566,8 @@ class Elements(FunctionElement[Any]):
 class Values(FunctionElement[Any]):
     """The elements of a JSON array of any type, as rows with a column `value` of JSON; none for anything else."""
 
-    inherit_cache = True
-    name = "values"
+    inherit_cache: bool | None = True
+    name: str = "values"
 
 
 def step_of(step: PathStep) -> ColumnElement[Any] | TextClause:
@@ -1099,14 +1099,14 @@ def _compile_elements(element: Elements, compiler: SQLCompiler, **options: Any) 
 
 
 @compiles(Values)
-def _compile_values(element: Values, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_values(element: Values, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     (document,) = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     return f"values({document})" if writer is None else writer.values(document)
 
 
 @compiles(CodePoints)
-def _compile_code_points(element: CodePoints, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_code_points(element: CodePoints, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - as above
     (value,) = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     return value if writer is None else writer.code_points(value)

@@ -34,6 +34,7 @@ class ConverterManager:
     """Converters by type; a subclass of a type has that of its nearest base."""
 
     exception = DataProcessorDoesNotExist
+    """What it raises for a type that has no converter."""
 
     def __init__(self) -> None:
         self._converters: dict[type, Converter] = {}

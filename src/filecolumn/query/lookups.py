@@ -29,6 +29,7 @@ class LookupManager:
     """Lookups by name."""
 
     exception = LookupProcessorDoesNotExist
+    """What it raises for a lookup that is not there."""
 
     def __init__(self) -> None:
         self._processors: dict[str, Processor] = {}
