@@ -23,10 +23,14 @@ __all__ = (
     "ContentRejectedError",
     "ContentTypeRejectedError",
     "CorruptFileMetadataError",
+    "DataProcessorDoesNotExist",
     "FileColumnError",
     "FileTooLargeError",
+    "InvalidConditionError",
     "InvalidGrantError",
     "InvalidKeyError",
+    "LookupAlreadyRegisteredError",
+    "LookupProcessorDoesNotExist",
     "MaintenanceRefusedError",
     "MissingDependencyError",
     "MissingLedgerError",
@@ -35,10 +39,14 @@ __all__ = (
     "ObjectNotFoundError",
     "OwnedFileError",
     "PendingContentError",
+    "ProcessorDoesNotExist",
+    "RecordNotFoundError",
     "SourceConsumedError",
     "SourceReadError",
     "StaleUploadError",
     "StorageError",
+    "StoreConnectionError",
+    "UnknownFieldError",
 )
 
 ResolveAsync = Callable[[], Awaitable[bool]]
@@ -200,3 +208,39 @@ class MissingLedgerError(FileColumnError, RuntimeError):
 
 class MissingDependencyError(FileColumnError, ImportError):
     """An optional package is not installed; the message has the command."""
+
+
+class UnknownFieldError(FileColumnError, LookupError):
+    """A store has no such field, or its `fields` do not allow it; the message names those that may be asked for."""
+
+
+class InvalidConditionError(FileColumnError, ValueError):
+    """A value cannot be compared with its field, or read or written as its type; the message names the condition."""
+
+
+class ProcessorDoesNotExist(FileColumnError, LookupError):  # noqa: N818 - Doqu's name
+    """A manager has no processor: of one of the two kinds below."""
+
+
+class LookupProcessorDoesNotExist(ProcessorDoesNotExist):
+    """There is no such lookup; the message names those that there are."""
+
+
+class DataProcessorDoesNotExist(ProcessorDoesNotExist):
+    """There is no converter for the type of a value."""
+
+
+class LookupAlreadyRegisteredError(FileColumnError, RuntimeError):
+    """A lookup or converter is registered under the name already, or there is another default lookup."""
+
+
+class StoreConnectionError(FileColumnError, RuntimeError):
+    """A store is disconnected, or connected already."""
+
+
+class RecordNotFoundError(FileColumnError, KeyError):
+    """There is no row under the key."""
+
+    def __str__(self) -> str:
+        """Return the message as it is: KeyError quotes it."""
+        return str(self.args[0])

@@ -44,6 +44,14 @@ BUILTINS: dict[str, type[Exception]] = {
     "MissingDependencyError": ImportError,
     "CommitOutcomeUnknownError": ConnectionError,
     "MissingLedgerError": RuntimeError,
+    "UnknownFieldError": LookupError,
+    "InvalidConditionError": ValueError,
+    "ProcessorDoesNotExist": LookupError,
+    "LookupProcessorDoesNotExist": LookupError,
+    "DataProcessorDoesNotExist": LookupError,
+    "LookupAlreadyRegisteredError": RuntimeError,
+    "StoreConnectionError": RuntimeError,
+    "RecordNotFoundError": KeyError,
 }
 
 

@@ -30,6 +30,7 @@ PUBLIC = (
     "filecolumn.litestar",
     "filecolumn.maintenance",
     "filecolumn.alembic.operations",
+    "filecolumn.query",
     "filecolumn.testing",
     "filecolumn.testing.failpoints",
 )

@@ -51,7 +51,9 @@ from sqlalchemy.types import JSON, TypeDecorator, TypeEngine
 from filecolumn.errors import NotSupportedError
 
 __all__ = (
+    "ArrayMember",
     "BooleanMember",
+    "CodePoints",
     "Elements",
     "ExistsMember",
     "FactText",
@@ -65,6 +67,7 @@ __all__ = (
     "PathStep",
     "TextMember",
     "TimeMember",
+    "Values",
     "step_of",
 )
 
@@ -172,7 +175,7 @@ def _after(prefix: str) -> str | None:
     return head[:-1] + chr(0xE000 if following == 0xD800 else following)
 
 
-_TEXT_OPERATORS: dict[object, Callable[[Any, str], ColumnElement[bool]]] = {
+_TEXT_OPERATORS: dict[object, Callable[[Any, Any], ColumnElement[bool]]] = {
     operators.startswith_op: starts_with,
     operators.endswith_op: ends_with,
     operators.contains_op: contains,
@@ -198,6 +201,14 @@ class _Left(FunctionElement[str]):
     name: str = "left"
     inherit_cache: bool | None = True
     type: TypeEngine[str] = Text()
+
+
+class CodePoints(FunctionElement[str]):
+    """Any text, compared by code point whatever its own collation is."""
+
+    name: str = "code_points"
+    inherit_cache: bool | None = True
+    type: TypeEngine[str] = _FactText()
 
 
 class _Right(FunctionElement[str]):
@@ -279,11 +290,12 @@ class _FactTime(TypeDecorator[datetime]):
                     "databases count with dates in ways of their own: add to, or subtract, seconds"
                 )
             _check(op, other, datetime, "a time", "give a datetime with a time zone")
-            compare = _TIME_OPERATORS.get(op)
-            moments = _moments(other[0] if op in _LISTS else other) if compare is not None else None
+            compare = _TIME_OPERATORS.get(_OPPOSITES.get(op, op))
+            moments = None if compare is None else _moments(other[0] if op in _LISTS else other)
             if compare is None or moments is None or not isinstance(self.expr, TimeMember):
                 return super().operate(op, *other, **options)
-            return compare(self.expr.seconds, *map(_timestamp, moments))
+            found = compare(self.expr.seconds, [_timestamp(each) for each in moments])
+            return not_(found) if op in _OPPOSITES else found
 
     comparator_factory = Comparator  # pyright: ignore[reportAssignmentType] - as its documentation has it
 
@@ -324,27 +336,39 @@ _TOLERANCE = 1e-6
 """Seconds: databases round to microseconds in ways of their own, and what was read is to be found again."""
 
 
-def _at(seconds: ColumnElement[float], *moments: float) -> ColumnElement[bool]:
-    return or_(
-        false(), *(and_(seconds >= each - _TOLERANCE, seconds < each + _TOLERANCE) for each in moments)
-    )
+Seconds = ColumnElement[float]
 
 
-def _within(seconds: ColumnElement[float], first: float, last: float) -> ColumnElement[bool]:
+def _at(seconds: Seconds, moments: Sequence[float]) -> ColumnElement[bool]:
+    return or_(false(), *(_within(seconds, (each, each)) for each in moments))
+
+
+def _within(seconds: Seconds, moments: Sequence[float]) -> ColumnElement[bool]:
+    first, last = moments
     return and_(seconds >= first - _TOLERANCE, seconds < last + _TOLERANCE)
 
 
-_TIME_OPERATORS: dict[object, Callable[..., ColumnElement[bool]]] = {
+def _before(seconds: Seconds, moments: Sequence[float]) -> ColumnElement[bool]:
+    return seconds < moments[0] - _TOLERANCE
+
+
+def _until(seconds: Seconds, moments: Sequence[float]) -> ColumnElement[bool]:
+    return seconds < moments[0] + _TOLERANCE
+
+
+_TIME_OPERATORS: dict[object, Callable[[Seconds, Sequence[float]], ColumnElement[bool]]] = {
     operators.eq: _at,
-    operators.ne: lambda seconds, moment: not_(_at(seconds, moment)),
-    operators.lt: lambda seconds, moment: seconds < moment - _TOLERANCE,
-    operators.le: lambda seconds, moment: seconds < moment + _TOLERANCE,
-    operators.gt: lambda seconds, moment: seconds >= moment + _TOLERANCE,
-    operators.ge: lambda seconds, moment: seconds >= moment - _TOLERANCE,
-    operators.between_op: _within,
-    operators.not_between_op: lambda seconds, first, last: not_(_within(seconds, first, last)),
     operators.in_op: _at,
-    operators.not_in_op: lambda seconds, *moments: not_(_at(seconds, *moments)),
+    operators.between_op: _within,
+    operators.lt: _before,
+    operators.le: _until,
+}
+_OPPOSITES: dict[object, object] = {
+    operators.ne: operators.eq,
+    operators.not_in_op: operators.in_op,
+    operators.not_between_op: operators.between_op,
+    operators.ge: operators.lt,
+    operators.gt: operators.le,
 }
 _ARITHMETIC = frozenset({operators.add, operators.sub})
 
@@ -513,6 +537,14 @@ class ObjectMember(Member[dict[str, Any]]):
     type: TypeEngine[Any] = _FactObject()
 
 
+class ArrayMember(Member[list[Any]]):
+    """A JSON array."""
+
+    inherit_cache: bool | None = True
+    write: ClassVar[str] = "array"
+    type: TypeEngine[list[Any]] = JSON()
+
+
 class ExistsMember(Member[bool]):
     """Whether there is such a member, and it is not null; never NULL."""
 
@@ -535,6 +567,13 @@ class Elements(FunctionElement[Any]):
 
     inherit_cache: bool | None = True
     name: str = "elements"
+
+
+class Values(FunctionElement[Any]):
+    """The elements of a JSON array of any type, as rows with a column `value` of JSON; none for anything else."""
+
+    inherit_cache: bool | None = True
+    name: str = "values"
 
 
 def step_of(step: PathStep) -> ColumnElement[Any] | TextClause:
@@ -611,6 +650,8 @@ class _Writer(ABC):
     @abstractmethod
     def object(self, document: str, path: Sequence[_Step]) -> str: ...
     @abstractmethod
+    def array(self, document: str, path: Sequence[_Step]) -> str: ...
+    @abstractmethod
     def exists(self, document: str, path: Sequence[_Step]) -> str: ...
     @abstractmethod
     def length(self, document: str, path: Sequence[_Step]) -> str: ...
@@ -623,11 +664,16 @@ class _Writer(ABC):
     @abstractmethod
     def left(self, value: str, count: str) -> str: ...
     @abstractmethod
+    def code_points(self, value: str) -> str: ...
+    @abstractmethod
     def right(self, value: str, count: str) -> str: ...
     @abstractmethod
     def characters(self, value: str) -> str: ...
     @abstractmethod
     def position(self, value: str, part: str) -> str: ...
+
+    def values(self, document: str) -> str:
+        return self.elements(document)
 
     def first_text(self, document: str, path: Sequence[_Step]) -> str:
         return f"coalesce({', '.join(self.text(document, [step]) for step in path)})"
@@ -679,6 +725,9 @@ class _SQLite(_Writer):
     def object(self, document: str, path: Sequence[_Step]) -> str:
         return self._member(document, path, lambda kind, value: f"CASE {kind} WHEN 'object' THEN {value} END")
 
+    def array(self, document: str, path: Sequence[_Step]) -> str:
+        return self._member(document, path, lambda kind, value: f"CASE {kind} WHEN 'array' THEN {value} END")
+
     def exists(self, document: str, path: Sequence[_Step]) -> str:
         member = self._member(document, path, lambda kind, _: f"{kind} <> 'null'")
         return f"coalesce({member}, 0)"
@@ -692,6 +741,11 @@ class _SQLite(_Writer):
         value = "CASE type WHEN 'object' THEN value END AS value"
         return f"(SELECT {value} FROM json_each({self._array(document)}))"
 
+    def values(self, document: str) -> str:
+        words = "WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' WHEN 'null' THEN 'null'"
+        value = f"CASE type {words} WHEN 'object' THEN value WHEN 'array' THEN value ELSE json_quote(value) END"
+        return f"(SELECT {value} AS value FROM json_each({self._array(document)}))"
+
     def moment(self, seconds: str) -> str:
         micros = f"CAST(round({seconds} * 1000000.0) AS INTEGER)"
         fraction = f"(({micros} % 1000000 + 1000000) % 1000000)"
@@ -700,6 +754,9 @@ class _SQLite(_Writer):
 
     def left(self, value: str, count: str) -> str:
         return f"substr({value}, 1, {count})"
+
+    def code_points(self, value: str) -> str:
+        return f"({value} COLLATE BINARY)"
 
     def right(self, value: str, count: str) -> str:
         return f"substr({value}, length({value}) - {count} + 1)"
@@ -775,6 +832,10 @@ class _PostgreSQL(_Writer):
         member = self._member(document, path)
         return f"(CASE WHEN jsonb_typeof({member}) = 'object' THEN {member} END)"
 
+    def array(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path)
+        return f"(CASE WHEN jsonb_typeof({member}) = 'array' THEN {member} END)"
+
     def exists(self, document: str, path: Sequence[_Step]) -> str:
         return f"coalesce(jsonb_typeof({self._member(document, path)}) <> 'null', false)"
 
@@ -791,6 +852,9 @@ class _PostgreSQL(_Writer):
 
     def left(self, value: str, count: str) -> str:
         return f"left({value}, {count})"
+
+    def code_points(self, value: str) -> str:
+        return f'(CAST({value} AS TEXT) COLLATE "C")'
 
     def right(self, value: str, count: str) -> str:
         return f"right({value}, {count})"
@@ -873,6 +937,10 @@ class _MySQL(_Writer):
         member = self._member(document, path)
         return f"(CASE WHEN json_type({member}) = 'OBJECT' THEN {member} END)"
 
+    def array(self, document: str, path: Sequence[_Step]) -> str:
+        member = self._member(document, path)
+        return f"(CASE WHEN json_type({member}) = 'ARRAY' THEN {member} END)"
+
     def exists(self, document: str, path: Sequence[_Step]) -> str:
         return f"coalesce(json_type({self._member(document, path)}) <> 'NULL', 0)"
 
@@ -890,6 +958,9 @@ class _MySQL(_Writer):
 
     def left(self, value: str, count: str) -> str:
         return f"left({value}, {count})"
+
+    def code_points(self, value: str) -> str:
+        return f"(CONVERT({value} USING utf8mb4) COLLATE {self.collation})"
 
     def right(self, value: str, count: str) -> str:
         return f"right({value}, {count})"
@@ -1050,6 +1121,20 @@ def _compile_elements(element: Elements, compiler: SQLCompiler, **options: Any) 
     (document,) = (compiler.process(each, **options) for each in element.clauses)
     writer = _writer(compiler.dialect)
     return f"elements({document})" if writer is None else writer.elements(document)
+
+
+@compiles(Values)
+def _compile_values(element: Values, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
+    (document,) = (compiler.process(each, **options) for each in element.clauses)
+    writer = _writer(compiler.dialect)
+    return f"values({document})" if writer is None else writer.values(document)
+
+
+@compiles(CodePoints)
+def _compile_code_points(element: CodePoints, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - as above
+    (value,) = (compiler.process(each, **options) for each in element.clauses)
+    writer = _writer(compiler.dialect)
+    return value if writer is None else writer.code_points(value)
 
 
 @compiles(_Right)

@@ -1,0 +1,265 @@
+"""Queries of a store: lazy, and each a value of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, cast, overload
+
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Select,
+    and_,
+    delete,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+)
+from sqlalchemy.orm import Mapper, Session, undefer
+
+from filecolumn.query.fields import Field, Fields
+from filecolumn.query.kinds import Condition, kind_of
+
+__all__ = ("FileQuery", "Storage")
+
+T = TypeVar("T")
+
+_MAX_OFFSET = 2**63
+
+
+class Storage(Protocol):
+    """What a query needs of its store."""
+
+    @property
+    def fields(self) -> Fields: ...
+    @property
+    def mapper(self) -> Mapper[Any]: ...
+    @property
+    def session(self) -> Session: ...
+    def condition(self, name: str, value: object) -> Condition: ...
+    def wrapped(self, instance: object, doc_class: type[Any] | None) -> object: ...
+
+
+@dataclass(frozen=True)
+class _Order:
+    field: Field
+    is_reversed: bool
+
+
+class FileQuery(Generic[T]):
+    """The rows of a store that conditions hold for; nothing is sent before they are read, counted or deleted.
+
+    Its methods return new queries.  What was read whole, by `list()` or `len()`, is kept: a new query reads anew.
+    `a | b` has the rows of both, `a - b` those of `a` that `b` has not.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        doc_class: type[T] | None = None,
+        *,
+        criteria: tuple[Condition, ...] = (),
+        order: tuple[_Order, ...] = (),
+    ) -> None:
+        self._store = storage
+        self._doc_class: type[Any] | None = doc_class
+        self._criteria = criteria
+        self._order = order
+        self._read: list[T] | None = None
+
+    @property
+    def storage(self) -> Storage:
+        """The store that it is a query of."""
+        return self._store
+
+    @property
+    def criteria(self) -> tuple[Condition, ...]:
+        """Its conditions, in SQL."""
+        return self._criteria
+
+    def where(self, /, *criteria: ColumnElement[bool], **conditions: object) -> FileQuery[T]:
+        """Return the rows that all conditions hold for, besides those of this query.
+
+        A condition is a field, or `field__lookup`, and a value; *criteria* are SQLAlchemy's own.
+        UnknownFieldError, LookupProcessorDoesNotExist, or InvalidConditionError if a value does not fit its field.
+        """
+        found = (self._store.condition(name, value) for name, value in conditions.items())
+        return self._changed((*self._criteria, *criteria, *found))
+
+    def where_not(self, /, *criteria: ColumnElement[bool], **conditions: object) -> FileQuery[T]:
+        """Return the rows that none of the conditions holds for, those without a value included.
+
+        It raises what `where` does.
+        """
+        found = (self._store.condition(name, value) for name, value in conditions.items())
+        return self._changed((*self._criteria, *(_complement(each) for each in (*criteria, *found))))
+
+    def order_by(self, names: str | Iterable[str], reverse: bool = False) -> FileQuery[T]:
+        """Return the same rows in the order of a field, or of several, the first one before the others.
+
+        Rows without a value come first, and last if *reverse*; equal ones in the order of their keys.
+        UnknownFieldError, or InvalidConditionError for fields that have no order, such as metadata as a whole.
+        """
+        found = tuple(
+            _Order(self._store.fields.field(name), reverse)
+            for name in ([names] if isinstance(names, str) else names)
+        )
+        for each in found:
+            kind_of(each.field.expression).sort_keys(each.field.expression)
+        return FileQuery(self._store, self._doc_class, criteria=self._criteria, order=found)
+
+    def values(self, name: str) -> list[Any]:
+        """Return the values that a field has in these rows, each once, without None, sorted.
+
+        UnknownFieldError, or InvalidConditionError for a field of many values.
+        """
+        expression = self._store.fields.field(name).expression
+        kind = kind_of(expression)
+        columns = [each.label(f"value_{number}") for number, each in enumerate(kind.selected(expression))]
+        statement = (
+            select(*columns)
+            .select_from(self._store.mapper)
+            .where(*self._criteria, kind.exists(expression))
+            .distinct()
+            .order_by(*columns)
+        )
+        found = [kind.value(row) for row in self._store.session.execute(statement)]
+        return list({(type(value), value): value for value in found if value is not None}.values())
+
+    def count(self) -> int:
+        """Return how many rows there are, counted by the database."""
+        statement = select(func.count()).select_from(self._store.mapper).where(*self._criteria)
+        return self._store.session.scalars(statement).one()
+
+    def delete(self) -> int:
+        """Delete these rows with the session, and return how many they were.
+
+        Content goes with its rows after the commit; a rollback keeps both.  Loaded rows of models in several tables
+        are deleted one by one, others by one statement, without the cascades of relationships.
+        """
+        store = self._store
+        if _has_several_tables(store.mapper):
+            found = store.session.scalars(select(store.mapper).where(*self._criteria)).unique().all()
+            for instance in found:
+                store.session.delete(instance)
+            store.session.flush()
+            return len(found)
+        result = store.session.execute(delete(store.mapper.class_).where(*self._criteria))
+        return cast("CursorResult[Any]", result).rowcount
+
+    def statement(self) -> Select[Any]:
+        """Return the query as SQLAlchemy's, to be changed and run by its session."""
+        keys: list[ColumnElement[Any]] = []
+        is_reversed = False
+        for each in self._order:
+            expression = each.field.expression
+            is_reversed = each.is_reversed
+            keys += [key.desc() if is_reversed else key for key in kind_of(expression).sort_keys(expression)]
+        primary = self._store.mapper.primary_key
+        keys += [key.desc() if is_reversed else key.asc() for key in primary]
+        return select(self._store.mapper).where(*self._criteria).order_by(*keys)
+
+    def first(self) -> T | None:
+        """Return the first row, None if there is none."""
+        found = self._fetched(0, 1)
+        return found[0] if found else None
+
+    def all(self) -> list[T]:
+        """Return all rows."""
+        if self._read is None:
+            self._read = self._run(self.statement())
+        return list(self._read)
+
+    def __iter__(self) -> Iterator[T]:
+        """Iterate over the rows."""
+        if self._read is not None:
+            yield from self._read
+            return
+        for instance in self._instances(self.statement()):
+            yield self._wrapped(instance)
+
+    def __len__(self) -> int:
+        """Read all rows, and return how many they are."""
+        return len(self.all())
+
+    def __bool__(self) -> bool:
+        """Return whether there is a row; one is read at most."""
+        if self._read is not None:
+            return bool(self._read)
+        statement = select(literal(1)).select_from(self._store.mapper).where(*self._criteria).limit(1)
+        return self._store.session.scalars(statement).first() is not None
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        """Return a row, or the rows of a slice as a list, by LIMIT and OFFSET; IndexError if there is no such row."""
+        if isinstance(index, slice):
+            start, stop = index.start or 0, index.stop
+            if index.step not in {None, 1} or start < 0 or (stop is not None and stop < 0):
+                return self.all()[index]
+            return self._fetched(start, stop)
+        if index < 0:
+            return self.all()[index]
+        found = self._fetched(index, index + 1)
+        if not found:
+            raise IndexError(f"the query has no row {index}")
+        return found[0]
+
+    def __or__(self, other: FileQuery[T]) -> FileQuery[T]:
+        """Return the rows of both queries, each once, in the order of this one."""
+        if not self._is_like(other):
+            return NotImplemented
+        return self._changed((or_(and_(_ALL, *self._criteria), and_(_ALL, *other.criteria)),))
+
+    def __sub__(self, other: FileQuery[T]) -> FileQuery[T]:
+        """Return the rows of this query that *other* has not."""
+        if not self._is_like(other):
+            return NotImplemented
+        return self._changed((*self._criteria, _complement(and_(_ALL, *other.criteria))))
+
+    def _is_like(self, other: object) -> bool:
+        return isinstance(other, FileQuery) and other.storage.mapper is self._store.mapper
+
+    def _changed(self, criteria: tuple[Condition, ...]) -> FileQuery[T]:
+        return FileQuery(self._store, self._doc_class, criteria=criteria, order=self._order)
+
+    def _fetched(self, start: int, stop: int | None) -> list[T]:
+        if self._read is not None:
+            return self._read[start:stop]
+        if start >= _MAX_OFFSET or (stop is not None and stop <= start):
+            return []
+        statement = self.statement()
+        if stop is not None:
+            statement = statement.limit(min(stop - start, _MAX_OFFSET - 1))
+        return self._run(statement.offset(start) if start else statement)
+
+    def _run(self, statement: Select[Any]) -> list[T]:
+        return [self._wrapped(instance) for instance in self._instances(statement)]
+
+    def _instances(self, statement: Select[Any]) -> Iterable[object]:
+        if self._doc_class not in {None, self._store.mapper.class_}:
+            # a dictionary has each value
+            statement = statement.options(undefer("*"))
+        return self._store.session.scalars(statement).unique()
+
+    def _wrapped(self, instance: object) -> T:
+        return cast("T", self._store.wrapped(instance, self._doc_class))
+
+
+_ALL = literal(1) == literal(1)
+
+
+def _has_several_tables(mapper: Mapper[Any]) -> bool:
+    """Return whether a row of a class, or of one that inherits from it, is in several tables."""
+    return any(len(each.tables) > 1 for each in mapper.self_and_descendants)
+
+
+def _complement(condition: Condition) -> Condition:
+    """Return whether a condition does not hold: also where it is NULL."""
+    return not_(func.coalesce(condition, false()))
