@@ -208,7 +208,7 @@ class CodePoints(FunctionElement[str]):
 
     name: str = "code_points"
     inherit_cache: bool | None = True
-    type: TypeEngine[str] = _FactText()
+    type: TypeEngine[str] = FactText()
 
 
 class _Right(FunctionElement[str]):
