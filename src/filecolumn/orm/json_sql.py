@@ -208,7 +208,7 @@ class CodePoints(FunctionElement[str]):
 
     name: str = "code_points"
     inherit_cache: bool | None = True
-    type: TypeEngine[str] = _FactText()
+    type: TypeEngine[str] = FactText()
 
 
 class _Right(FunctionElement[str]):
@@ -743,7 +743,9 @@ class _SQLite(_Writer):
 
     def values(self, document: str) -> str:
         words = "WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' WHEN 'null' THEN 'null'"
-        value = f"CASE type {words} WHEN 'object' THEN value WHEN 'array' THEN value ELSE json_quote(value) END"
+        value = (
+            f"CASE type {words} WHEN 'object' THEN value WHEN 'array' THEN value ELSE json_quote(value) END"
+        )
         return f"(SELECT {value} AS value FROM json_each({self._array(document)}))"
 
     def moment(self, seconds: str) -> str:
@@ -1103,7 +1105,7 @@ def generated_column(element: Member[Any]) -> ColumnElement[Any] | None:
 def _table_of(rows: FromClause) -> Table | None:
     """Return the table that rows are of, by an alias too: a query has columns of several tables."""
     named: FromClause = rows.element if isinstance(rows, Alias) else rows
-    return cast("Table", named) if isinstance(named, Table) else None  # type: ignore[redundant-cast]
+    return cast("Table", named) if isinstance(named, Table) else None
 
 
 def member_key(element: Member[Any]) -> tuple[str, ...] | None:
