@@ -164,7 +164,7 @@ def test_moments_are_stored_as_texts_that_sort_as_they_do() -> None:
     assert [to_db(each) for each in sorted(moments)] == sorted(to_db(each) for each in moments)
 
 
-@pytest.mark.parametrize("value", [object(), 1j, {1}, (1,), [object()], {"a": 1j}, timedelta(1)], ids=repr)
+@pytest.mark.parametrize("value", [..., 1j, {1}, (1,), [...], {"a": 1j}, timedelta(1)], ids=repr)
 def test_a_value_of_another_type_has_no_converter(value: object) -> None:
     with pytest.raises(DataProcessorDoesNotExist, match="no converter for"):
         ConverterManager.standard().to_db(value)
