@@ -18,6 +18,21 @@ TEXT, JSON = "String column", "JSON column"
 IN_LITESTAR, BARE, STARLETTE = "filecolumn in Litestar", "Litestar, raw obstore", "Starlette FileResponse"
 STREAM = "Litestar Stream of our storage"
 WITHOUT = "without filecolumn"
+INDEX, NO_INDEX, PLAIN_JSON = "filecolumn, index", "filecolumn, no index", "plain JSON functions"
+FACTS = (
+    "text",
+    "filename",
+    "prefix",
+    "path",
+    "integer",
+    "range",
+    "float",
+    "time",
+    "metadata-text",
+    "metadata-integer",
+    "metadata-float",
+    "metadata-boolean",
+)
 MAINTAINED = (
     "sweep",
     "check",
@@ -122,6 +137,11 @@ BUDGETS: tuple[Budget, ...] = (
     *_against(_LISTS, 1.3, reference=JSON),
     *_against(_LISTS, 1.0, reference=AA),
     *_against("reads/memory", 1.15, reference=TEXT, metric="bytes"),
+    # facts in SQL
+    *_against(
+        " ".join(f"facts-sqlite/{name}" for name in FACTS), 1 / 50, contender=INDEX, reference=NO_INDEX
+    ),
+    *_against("facts-sqlite/text facts-sqlite/integer", 2, contender=NO_INDEX, reference=PLAIN_JSON),
     # HTTP
     *_against("http/download http/range", 1.1, contender=IN_LITESTAR, reference=STARLETTE),
     *_against("http/upload", 1.3, contender=IN_LITESTAR, reference=BARE),

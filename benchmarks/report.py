@@ -224,7 +224,8 @@ def _show_outcomes(outcomes: Sequence[Outcome], *, long: bool) -> None:
         if outcome.value is None:
             value, mark = "", "not measured"
         else:
-            value, mark = f"{outcome.value:.2f}", "OVER" if outcome.over else "ok"
+            digits = ".2f" if outcome.value >= 0.1 else ".2g"
+            value, mark = f"{outcome.value:{digits}}", "OVER" if outcome.over else "ok"
         name = f"{budget.measure}, " if long else ""
         rows.append((f"  {name}{budget.contender}", budget.text, value, mark))
     if rows:

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks import applications, contenders, places
 from benchmarks.measuring import Measure
 from benchmarks.subjects import (
+    facts,
     flushes,
     growth,
     http,
@@ -72,6 +73,20 @@ SUBJECTS: dict[str, Subject] = {
     "s3": Subject(
         title="Files of 4 KiB in S3 on this machine, SQLite", measures=saves.IN_S3, place=places.s3
     ),
+    **{
+        f"facts-{kind}": Subject(
+            title=f"Rows found by facts of their files, {title}",
+            measures=facts.MEASURES,
+            place=place,
+            contenders=lambda: facts.CONTENDERS,
+            quick=kind == "sqlite",
+        )
+        for kind, title, place in (
+            ("sqlite", "SQLite", places.sqlite),
+            ("postgresql", "PostgreSQL", places.postgresql),
+            ("mariadb", "MariaDB", places.mariadb),
+        )
+    },
     "lists": Subject(
         title="Lists of files of 4 KiB, SQLite, both in memory", measures=lists.MEASURES, place=places.sqlite
     ),

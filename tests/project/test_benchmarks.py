@@ -42,7 +42,15 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 QUICK = {"sqlite", "reads", "http"}
 MARKS = dict.fromkeys(
-    ("postgresql", "maintenance-postgresql", "maintenance-mariadb", "maintenance-million"), pytest.mark.server
+    (
+        "postgresql",
+        "facts-postgresql",
+        "facts-mariadb",
+        "maintenance-postgresql",
+        "maintenance-mariadb",
+        "maintenance-million",
+    ),
+    pytest.mark.server,
 )
 
 

@@ -124,7 +124,7 @@ VALUES: list[object] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{value!r:.40}")
 def test_a_value_comes_back_as_it_was(value: object) -> None:
     converters = ConverterManager.standard()
     stored = converters.to_db(value, None)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from alembic.operations.ops import CreateIndexOp, DropIndexOp, OpContainer
 from alembic.util import DispatchPriority, PriorityDispatchResult
 
+from filecolumn.alembic.comparing import indexes_to_make, is_as_generated, is_in_table, prepare, with_columns
 from filecolumn.alembic.rendering import Rendered, RenderItem, render_item
 
 __all__ = ("setup",)
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
-    from alembic.operations.ops import UpgradeOps
+    from alembic.operations.ops import AlterColumnOp, ModifyTableOps, UpgradeOps
     from alembic.runtime.plugins import Plugin
+    from sqlalchemy import Column, Table
 
 
 def setup(plugin: Plugin) -> None:
     """Take part in every autogenerate run."""
-    plugin.add_autogenerate_comparator(_take_part, "autogenerate", priority=DispatchPriority.FIRST)
+    first = DispatchPriority.FIRST
+    plugin.add_autogenerate_comparator(_take_part, "autogenerate", priority=first)
+    plugin.add_autogenerate_comparator(_finish, "autogenerate", priority=DispatchPriority.LAST)
+    plugin.add_autogenerate_comparator(_compare_generated, "column", "server_default", priority=first)
+    plugin.add_autogenerate_comparator(_compare_indexes, "table", "filecolumn", qualifier="sqlite")
 
 
 def _take_part(context: AutogenContext, upgrade_ops: UpgradeOps) -> PriorityDispatchResult:
-    """Put our rendering before the user's own; nothing is compared here."""
+    """Put our rendering before the user's own, and let Alembic compare facts as they can be."""
     theirs: RenderItem | None = context.opts.get("render_item")
 
     def render(kind: str, item: object, context: AutogenContext) -> Rendered:
@@ -32,4 +39,53 @@ def _take_part(context: AutogenContext, upgrade_ops: UpgradeOps) -> PriorityDisp
         return rendered
 
     context.opts["render_item"] = render
+    prepare(context)
+    return PriorityDispatchResult.CONTINUE
+
+
+def _finish(context: AutogenContext, upgrade_ops: UpgradeOps) -> PriorityDispatchResult:
+    _put_columns(upgrade_ops)
+    return PriorityDispatchResult.CONTINUE
+
+
+def _put_columns(operations: OpContainer) -> None:
+    """Create indexes on facts by the columns that hold those: what an operation copies knows no other columns."""
+    for operation in operations.ops:
+        if isinstance(operation, OpContainer):
+            _put_columns(operation)
+        elif isinstance(operation, CreateIndexOp):
+            operation.columns = [with_columns(each) for each in operation.columns]
+
+
+def _compare_generated(  # noqa: PLR0917 - as Alembic calls it
+    context: AutogenContext,
+    operation: AlterColumnOp,
+    schema: str | None,
+    table_name: str,
+    name: str,
+    found: Column[Any],
+    column: Column[Any],
+) -> PriorityDispatchResult:
+    """End the comparison of how a column of a fact is generated if only the spelling differs."""
+    if context.dialect.name == "sqlite":
+        same = is_in_table(context, schema, column)
+    else:
+        same = is_as_generated(column, found, context.dialect)
+    return PriorityDispatchResult.STOP if same else PriorityDispatchResult.CONTINUE
+
+
+def _compare_indexes(  # noqa: PLR0917 - as Alembic calls it
+    context: AutogenContext,
+    operations: ModifyTableOps,
+    schema: str | None,
+    name: str,
+    found: Table | None,
+    table: Table | None,
+) -> PriorityDispatchResult:
+    """Add what makes the indexes on facts, which Alembic does not compare."""
+    for index, replaces in () if table is None else indexes_to_make(context, schema, table, found):
+        if context.run_object_filters(index, str(index.name), "index", False, None):  # noqa: FBT003 - Alembic's order
+            if replaces:
+                operations.ops.append(DropIndexOp.from_index(index))
+            operations.ops.append(CreateIndexOp.from_index(index))
     return PriorityDispatchResult.CONTINUE

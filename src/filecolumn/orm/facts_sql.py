@@ -13,17 +13,10 @@ from typing import Any, Literal, NamedTuple, Protocol, cast, overload
 
 from sqlalchemy import (
     JSON,
-    Column,
     ColumnElement,
-    Computed,
-    Dialect,
-    Index,
-    Table,
     TableValuedAlias,
-    Text,
     TextClause,
     and_,
-    event,
     exists,
     false,
     func,
@@ -32,22 +25,17 @@ from sqlalchemy import (
     true,
     type_coerce,
 )
-from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapped, MappedColumn, QueryableAttribute
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
-from sqlalchemy.sql.visitors import iterate
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator
 
 from filecolumn.errors import NotSupportedError, PendingContentError
 from filecolumn.files.file import FileObject, file_state
 from filecolumn.files.state import Granted
+from filecolumn.orm.fact_columns import FactColumn
 from filecolumn.orm.json_sql import (
-    INFO,
     BooleanMember,
     Elements,
     ExistsMember,
@@ -56,15 +44,11 @@ from filecolumn.orm.json_sql import (
     IntegerMember,
     LastSegmentMember,
     Length,
-    Member,
     ObjectMember,
     PathStep,
     TextMember,
     TimeMember,
-    collation_of,
-    generated_column,
     is_sql,
-    member_key,
     step_of,
 )
 
@@ -483,97 +467,3 @@ def comparator_of(column: FileExpression) -> FileComparator | None:
         element = element.__clause_element__()
     found = getattr(element, "comparator", None)
     return found if isinstance(found, FileComparator) else None
-
-
-# Generated columns
-
-
-class FactColumn(Column[Any]):
-    """A generated column that holds a fact, with an index: `FactColumn("size_bytes", Document.file.size)`.
-
-    It joins the table of the fact, after the model's class, so no model selects it.  Conditions on the fact use it:
-    MariaDB and MySQL have no other way to an index.  *index* is the name of the index, or false for none.
-
-    TypeError if *member* is not a fact of a table's column, ValueError for a value in metadata under a name
-    that is no identifier.
-    """
-
-    inherit_cache: bool = True
-    _constructor = Column
-
-    def __init__(self, name: str, member: ColumnElement[Any], *, index: str | bool = True) -> None:
-        if not isinstance(member, Member):
-            raise TypeError(f"{name} is to hold a fact of a file column, such as Document.file.size")
-        key = member_key(member)
-        columns = [each for each in member.document.base_columns if isinstance(each, Column)]
-        table = columns[0].table if columns else None
-        if not isinstance(table, Table):
-            raise TypeError(
-                f"{name} is to hold a fact of a table's column: declare it after the class or table"
-            )
-        if key is None:
-            raise ValueError(
-                f"{name} is to hold what lies under a name that is no identifier, which is not indexed"
-            )
-        type_ = GeneratedText() if member.type.python_type is str else member.type
-        super().__init__(name, type_, Computed(_Definition(member)), info={INFO: key})
-        table.append_column(self)
-        if index:
-            length = {name: _INDEXED_CHARACTERS} if isinstance(type_, GeneratedText) else None
-            Index(index if isinstance(index, str) else None, self, mysql_length=length, mariadb_length=length)
-
-
-_INDEXED_CHARACTERS = 255
-"""As many as an index of MySQL's older row formats takes."""
-
-
-class GeneratedText(TypeDecorator[str]):
-    """Text of a generated column, compared as the fact itself is."""
-
-    impl = Text
-    cache_ok: bool | None = True
-
-    @property
-    def comparator_factory(self) -> Any:
-        return TextMember.type.comparator_factory
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        collation = collation_of(dialect)
-        return Text() if collation is None else mysql.LONGTEXT(charset="utf8mb4", collation=collation)
-
-
-class _Definition(FunctionElement[Any]):
-    """What a generated column is generated from: never the column itself."""
-
-    inherit_cache: bool | None = True
-    name: str = "definition"
-
-
-@compiles(_Definition)
-def _compile_definition(element: _Definition, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
-    (member,) = element.clauses
-    return compiler.process(member, filecolumn_generated=False, **options)
-
-
-def _prepare_index(index: Index, table: object) -> None:
-    """Let an index on a fact be made where it can be."""
-    expressions = [each for each in index.expressions if not isinstance(each, str)]
-    if any(isinstance(part, Member) for each in expressions for part in iterate(each)):
-        index.ddl_if(callable_=_can_be_made)
-
-
-def _can_be_made(ddl: object, target: object, bind: object, *, dialect: Dialect, **options: object) -> bool:
-    index = cast("Index", target)
-    if dialect.name not in {"mysql", "mariadb"}:
-        return True
-    (first, *others) = index.expressions
-    if not others and isinstance(first, Member) and generated_column(first) is not None:
-        # which has an index
-        return False
-    raise NotSupportedError(
-        f"{dialect.name} has no index on expressions for {index.name}: declare FactColumn(name, fact) after the model, "
-        "and put that column into the index, unless it is the only one"
-    )
-
-
-event.listen(Index, "after_parent_attach", _prepare_index)

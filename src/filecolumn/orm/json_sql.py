@@ -18,6 +18,7 @@ from math import isfinite
 from typing import Any, ClassVar, TypeVar, cast
 
 from sqlalchemy import (
+    Alias,
     BigInteger,
     Boolean,
     ClauseElement,
@@ -25,7 +26,9 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Double,
+    FromClause,
     Integer,
+    Table,
     Text,
     TextClause,
     and_,
@@ -53,6 +56,7 @@ __all__ = (
     "CodePoints",
     "Elements",
     "ExistsMember",
+    "FactText",
     "FirstTextMember",
     "FloatMember",
     "IntegerMember",
@@ -86,10 +90,12 @@ _FIRST_SECOND, _END_OF_SECONDS = -62135596800, 253402300800
 # Values
 
 
-class _FactText(Text):
+class FactText(Text):
     """Text that is compared by code point; `startswith`, `endswith` and `contains` take a string as it is."""
 
     class Comparator(Text.Comparator[str]):
+        """Conditions that are the same on every database."""
+
         __slots__ = ()
 
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
@@ -202,7 +208,7 @@ class CodePoints(FunctionElement[str]):
 
     name: str = "code_points"
     inherit_cache: bool | None = True
-    type: TypeEngine[str] = _FactText()
+    type: TypeEngine[str] = FactText()
 
 
 class _Right(FunctionElement[str]):
@@ -467,7 +473,7 @@ class TextMember(Member[str]):
 
     inherit_cache: bool | None = True
     write: ClassVar[str] = "text"
-    type: TypeEngine[str] = _FactText()
+    type: TypeEngine[str] = FactText()
 
 
 class FirstTextMember(Member[str]):
@@ -475,7 +481,7 @@ class FirstTextMember(Member[str]):
 
     inherit_cache: bool | None = True
     write: ClassVar[str] = "first_text"
-    type: TypeEngine[str] = _FactText()
+    type: TypeEngine[str] = FactText()
 
 
 class LastSegmentMember(Member[str]):
@@ -483,7 +489,7 @@ class LastSegmentMember(Member[str]):
 
     inherit_cache: bool | None = True
     write: ClassVar[str] = "last_segment"
-    type: TypeEngine[str] = _FactText()
+    type: TypeEngine[str] = FactText()
 
 
 class IntegerMember(Member[int]):
@@ -737,7 +743,9 @@ class _SQLite(_Writer):
 
     def values(self, document: str) -> str:
         words = "WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' WHEN 'null' THEN 'null'"
-        value = f"CASE type {words} WHEN 'object' THEN value WHEN 'array' THEN value ELSE json_quote(value) END"
+        value = (
+            f"CASE type {words} WHEN 'object' THEN value WHEN 'array' THEN value ELSE json_quote(value) END"
+        )
         return f"(SELECT {value} AS value FROM json_each({self._array(document)}))"
 
     def moment(self, seconds: str) -> str:
@@ -797,7 +805,7 @@ class _PostgreSQL(_Writer):
     def text(self, document: str, path: Sequence[_Step]) -> str:
         member = self._member(document, path)
         is_text = f"jsonb_typeof({member}) = 'string'"
-        return f"(CASE WHEN {is_text} THEN {member} #>> '{{}}' END COLLATE \"C\")"
+        return f'(CASE WHEN {is_text} THEN {self._text_of(document, path)} END COLLATE "C")'
 
     def last_segment(self, document: str, path: Sequence[_Step]) -> str:
         # not a regular expression: its dot and its end of line depend on settings
@@ -865,6 +873,14 @@ class _PostgreSQL(_Writer):
         # one CASE in the other: the cast must not be tried on anything else
         return f"(CASE WHEN jsonb_typeof({member}) = 'number' THEN {value_of(number)} END)"
 
+    @classmethod
+    def _text_of(cls, document: str, path: Sequence[_Step]) -> str:
+        *steps, last = path
+        if last.bound or last.is_index:
+            return f"{cls._member(document, path)} #>> '{{}}'"
+        # which is faster
+        return f"{cls._member(document, steps)} ->> '{last.name}'"
+
     @staticmethod
     def _member(document: str, path: Sequence[_Step]) -> str:
         for step in path:
@@ -893,7 +909,7 @@ class _MySQL(_Writer):
     def text(self, document: str, path: Sequence[_Step]) -> str:
         member = self._member(document, path)
         is_text = f"json_type({member}) = 'STRING'"
-        return f"(CASE WHEN {is_text} THEN json_unquote({member}) END COLLATE {self.collation})"
+        return f"(CASE WHEN {is_text} THEN {self._value(document, path)} END COLLATE {self.collation})"
 
     def last_segment(self, document: str, path: Sequence[_Step]) -> str:
         return f"substring_index({self.text(document, path)}, '/', -1)"
@@ -957,8 +973,18 @@ class _MySQL(_Writer):
     def position(self, value: str, part: str) -> str:
         return f"locate({part}, {value})"
 
+    def _value(self, document: str, path: Sequence[_Step]) -> str:
+        """Return what a string or number is, as text."""
+        return f"json_unquote({self._member(document, path)})"
+
+    @classmethod
+    def _member(cls, document: str, path: Sequence[_Step]) -> str:
+        document, inner = cls._place(document, path)
+        return document if inner == "$" and path else f"json_extract({document}, '{inner}')"
+
     @staticmethod
-    def _member(document: str, path: Sequence[_Step]) -> str:
+    def _place(document: str, path: Sequence[_Step]) -> tuple[str, str]:
+        """Return a document, and the path in it."""
         inner = "$"
         for step in path:
             if step.bound:
@@ -974,7 +1000,7 @@ class _MySQL(_Writer):
                 inner = "$"
             else:
                 inner += f".{step.name}"
-        return document if inner == "$" and path else f"json_extract({document}, '{inner}')"
+        return document, inner
 
 
 class _MariaDB(_MySQL):
@@ -982,33 +1008,27 @@ class _MariaDB(_MySQL):
 
     collation = "utf8mb4_nopad_bin"
 
+    def _value(self, document: str, path: Sequence[_Step]) -> str:
+        # which is faster, and for MySQL at most 512 characters
+        document, inner = self._place(document, path)
+        return f"json_value({document}, '{inner}')"
+
     def integer(self, document: str, path: Sequence[_Step]) -> str:
-        def whole(number: str) -> str:
-            exact, real = f"CAST({number} AS DECIMAL(20, 0))", f"CAST({number} AS DOUBLE)"
-            fits = f"{exact} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
-            is_whole = (
-                f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
-            )
-            return (
-                f"CASE WHEN {number} REGEXP '^-?[0-9]{{1,19}}$' "
-                f"THEN CASE WHEN {fits} THEN CAST({exact} AS SIGNED) END "
-                f"WHEN {number} REGEXP '^-?[0-9]{{1,19}}([.][0-9]+)?([eE][-+]?[0-9]{{1,2}})?$' "
-                f"THEN CASE WHEN {is_whole} THEN CAST({real} AS SIGNED) END END"
-            )
-
-        return self._number(document, path, whole)
-
-    def float(self, document: str, path: Sequence[_Step]) -> str:
-        return self._number(
-            document,
-            path,
-            lambda number: f"CASE WHEN {number} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END",
+        member, number = self._member(document, path), self._value(document, path)
+        exact, real = f"CAST({number} AS DECIMAL(20, 0))", f"CAST({number} AS DOUBLE)"
+        fits = f"{exact} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
+        is_whole = f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
+        # a string has its quotes there, so all that matches is a number
+        return (
+            f"(CASE WHEN {member} REGEXP '^-?[0-9]{{1,18}}$' THEN CAST({number} AS SIGNED) "
+            f"WHEN {member} REGEXP '^-?[0-9]{{19}}$' THEN CASE WHEN {fits} THEN CAST({exact} AS SIGNED) END "
+            f"WHEN {member} REGEXP '^-?[0-9]{{1,19}}([.][0-9]+)?([eE][-+]?[0-9]{{1,2}})?$' "
+            f"THEN CASE WHEN {is_whole} THEN CAST({real} AS SIGNED) END END)"
         )
 
-    def _number(self, document: str, path: Sequence[_Step], value_of: Callable[[str], str]) -> str:
-        member = self._member(document, path)
-        is_number = f"json_type({member}) IN {self.integer_types}"
-        return f"(CASE WHEN {is_number} THEN {value_of(f'json_unquote({member})')} END)"
+    def float(self, document: str, path: Sequence[_Step]) -> str:
+        member, number = self._member(document, path), self._value(document, path)
+        return f"(CASE WHEN {member} REGEXP '{_FITS}' THEN CAST({number} AS DOUBLE) END)"
 
 
 def _up_to(digits: str) -> str:
@@ -1071,14 +1091,21 @@ def _written(step: ColumnElement[Any], compiler: SQLCompiler, options: dict[str,
 def generated_column(element: Member[Any]) -> ColumnElement[Any] | None:
     """Return the column of the same table that holds the member, if one does."""
     document = element.document
-    table = document.table if isinstance(document, Column) else None
     member = member_key(element)
-    if table is None or member is None:
+    if not isinstance(document, Column) or member is None:
         return None
-    for column in table.c:
-        if any(base.info.get(INFO) == member for base in column.base_columns if isinstance(base, Column)):
-            return column
-    return None
+    rows = cast("FromClause", document.table)
+    table = _table_of(rows)
+    columns = () if table is None else table.columns
+    key = next((column.key for column in columns if column.info.get(INFO) == member), None)
+    # an alias that is older than the column does not have it
+    return None if key is None else rows.c.get(key)
+
+
+def _table_of(rows: FromClause) -> Table | None:
+    """Return the table that rows are of, by an alias too: a query has columns of several tables."""
+    named: FromClause = rows.element if isinstance(rows, Alias) else rows
+    return cast("Table", named) if isinstance(named, Table) else None
 
 
 def member_key(element: Member[Any]) -> tuple[str, ...] | None:
