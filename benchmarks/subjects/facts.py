@@ -103,7 +103,7 @@ class Indexed(Facts):
     name = "filecolumn, index"
 
     def _make(self) -> Table:
-        from filecolumn.orm.facts_sql import FactColumn  # noqa: PLC0415 - see `Child`
+        from filecolumn import FactColumn  # noqa: PLC0415 - see `Child`
 
         table = super()._make()
         for name, of_file in INDEXED.items():

@@ -40,7 +40,8 @@ from filecolumn.errors import (
 from filecolumn.files.file import FileObject
 from filecolumn.files.file_list import FileObjectList
 from filecolumn.orm.column import StoredObject
-from filecolumn.orm.facts_sql import FactColumn, fact
+from filecolumn.orm.fact_columns import FactColumn
+from filecolumn.orm.facts_sql import fact
 
 __all__ = (
     "BackendAlreadyRegisteredError",

@@ -32,7 +32,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_col
 
 from filecolumn import FileObject, NotSupportedError, StoredObject, storages
 from filecolumn.backends.base import StorageBackend
-from filecolumn.orm.facts_sql import FactColumn, fact
+from filecolumn.orm.fact_columns import FactColumn
+from filecolumn.orm.facts_sql import fact
 from tests.scenarios.files import keys
 from tests.scenarios.fixtures import on_servers
 from tests.servers.databases import own_database

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Delete, Index, Select, Update, delete, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, mapped_column
 
 from filecolumn import FileObject, StoredObject
-from filecolumn.orm.facts_sql import FactColumn, fact
+from filecolumn.orm.fact_columns import FactColumn
+from filecolumn.orm.facts_sql import fact
 from tests.scenarios.fixtures import on_servers
 from tests.servers.databases import own_database
 

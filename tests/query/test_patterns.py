@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, MetaData, Text, literal, select
 
-from filecolumn.orm.json_sql import CodePoints
+from filecolumn.orm.json_values import CodePoints
 from filecolumn.query import InvalidConditionError
 from filecolumn.query.patterns import matches, portable
 from tests.scenarios.fixtures import on_servers

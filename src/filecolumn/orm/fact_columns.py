@@ -33,16 +33,9 @@ from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from filecolumn.errors import NotSupportedError
-from filecolumn.orm.json_sql import (
-    INFO,
-    FactText,
-    Member,
-    ObjectMember,
-    TimeMember,
-    collation_of,
-    generated_column,
-    member_key,
-)
+from filecolumn.orm.json_dialects import collation_of
+from filecolumn.orm.json_sql import INFO, Member, ObjectMember, TimeMember, generated_column, member_key
+from filecolumn.orm.json_values import FactText
 
 __all__ = ("FactColumn", "Generated", "GeneratedText", "can_be_made", "has_facts")
 

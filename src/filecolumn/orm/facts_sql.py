@@ -34,7 +34,6 @@ from sqlalchemy.types import TypeDecorator
 from filecolumn.errors import NotSupportedError, PendingContentError
 from filecolumn.files.file import FileObject, file_state
 from filecolumn.files.state import Granted
-from filecolumn.orm.fact_columns import FactColumn
 from filecolumn.orm.json_sql import (
     BooleanMember,
     Elements,
@@ -48,13 +47,12 @@ from filecolumn.orm.json_sql import (
     PathStep,
     TextMember,
     TimeMember,
-    is_sql,
     step_of,
 )
+from filecolumn.orm.json_values import is_sql
 
 __all__ = (
     "FIELDS",
-    "FactColumn",
     "FileComparator",
     "FileMetadata",
     "LastModified",

@@ -53,7 +53,6 @@ from filecolumn.orm.facts_sql import FileComparator, FileMetadata, LastModified,
 from filecolumn.orm.json_sql import (
     ArrayMember,
     BooleanMember,
-    CodePoints,
     ExistsMember,
     FloatMember,
     IntegerMember,
@@ -62,6 +61,7 @@ from filecolumn.orm.json_sql import (
     TimeMember,
     Values,
 )
+from filecolumn.orm.json_values import CodePoints
 
 __all__ = (
     "REAL_NUMBER",
