@@ -209,7 +209,8 @@ class WholeNumber(_Number):
     """A whole number."""
 
     says = "a whole number"
-    least, greatest = _MIN_INTEGER, _MAX_INTEGER
+    least: float = _MIN_INTEGER
+    greatest: float = _MAX_INTEGER
 
     def bound(self, field: Expression, value: object) -> Expression:
         # not of the field's type: a number beyond it is no error
@@ -358,7 +359,7 @@ class Moment(_Time):
 
     def __init__(self, *, has_zone: bool) -> None:
         self.has_zone = has_zone
-        self.says = "times with a time zone" if has_zone else "times, UTC"
+        self.says: str = "times with a time zone" if has_zone else "times, UTC"
 
     def bound(self, field: Expression, value: object) -> Expression:
         if not isinstance(value, datetime):
@@ -455,7 +456,7 @@ class Choice(Kind):
             self._members[name] = name
         for member in type_.enum_class or ():
             self._members |= {member: member, member.name: member}
-        self.says = f"one of {', '.join(map(str, type_.enums))}"
+        self.says: str = f"one of {', '.join(map(str, type_.enums))}"
 
     def bound(self, field: Expression, value: object) -> Expression:
         return literal(self._member(value), field.type)
