@@ -108,7 +108,7 @@ def _text_options(name: str) -> dict[str, Any]:
 class GeneratedText(TypeDecorator[str]):
     """Text of a generated column, compared as the fact itself is."""
 
-    impl = FactText
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = FactText
     cache_ok: bool | None = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
