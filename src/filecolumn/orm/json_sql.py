@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, ClassVar, TypeVar, cast
 
 from sqlalchemy import (
@@ -67,6 +68,7 @@ INFO = "filecolumn.member"
 """In `Column.info`: which member of which column of the same table a generated column holds."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _MAX_FLOAT = "1.7976931348623157e308"
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 _FIRST_SECOND, _END_OF_SECONDS = -62135596800, 253402300800
@@ -384,11 +386,15 @@ class Elements(FunctionElement[Any]):
 
 
 def step_of(step: PathStep) -> ColumnElement[Any] | TextClause:
-    """Return a step of a path; ValueError for a negative index."""
+    """Return a step of a path; ValueError for a negative index, and for a name that no database stores."""
     if isinstance(step, int):
         if isinstance(step, bool) or step < 0:
-            raise ValueError(f"{step!r} is no index of a JSON array: give one from 0")
+            raise ValueError(f"{step!r} is not an index of a JSON array: give one from 0")
         return text(str(step))
+    if _UNSTORABLE.search(step):
+        raise ValueError(
+            f"{step!r} is not a name in JSON that databases store: U+0000 and unpaired surrogates are not"
+        )
     return text(step) if _IDENTIFIER.fullmatch(step) else _BoundName(step)
 
 
@@ -400,8 +406,11 @@ class _BoundName(FunctionElement[str]):
     type: TypeEngine[str] = Text()
 
     def __init__(self, name: str) -> None:
-        forms = [False] if name.isascii() else [False, True]
-        binds = [bindparam(None, name, _MemberName(is_escaped), unique=True) for is_escaped in forms]
+        # one name has one parameter: PostgreSQL groups only by what is the same expression as is selected
+        key = f"name_{blake2b(name.encode(), digest_size=8).hexdigest()}"
+        binds = [bindparam(key, name, _MemberName(is_escaped=False))]
+        if not name.isascii():
+            binds.append(bindparam(f"{key}_escaped", name, _MemberName(is_escaped=True)))
         super().__init__(*binds)
 
 
@@ -411,7 +420,7 @@ class _MemberName(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
-    def __init__(self, is_escaped: bool) -> None:
+    def __init__(self, *, is_escaped: bool) -> None:
         super().__init__()
         self.is_escaped = is_escaped
 
