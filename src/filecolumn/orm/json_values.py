@@ -75,7 +75,7 @@ class FactText(Text):
             like = _like(self.expr, pattern.format(other[0]), escape)
             return not_(like) if op.__name__.startswith("not_") else like
 
-    comparator_factory = Comparator
+    comparator_factory: Any = Comparator
 
 
 def _check(
@@ -243,7 +243,7 @@ def _like(value: ColumnElement[str], pattern: str, escape: str | None) -> Column
 class FactTime(TypeDecorator[datetime]):
     """A datetime with a time zone, UTC, to the microsecond; compared as seconds, so that an index is used."""
 
-    impl = DateTime(timezone=True)
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = DateTime(timezone=True)
     cache_ok: bool | None = True
 
     class Comparator(TypeDecorator.Comparator[datetime]):  # noqa: D106 - as the type
@@ -261,7 +261,7 @@ class FactTime(TypeDecorator[datetime]):
             found = compare(number, [_timestamp(each) for each in moments])
             return not_(found) if op in _OPPOSITES else found
 
-    comparator_factory = Comparator  # pyright: ignore[reportAssignmentType] - as its documentation has it
+    comparator_factory: Any = Comparator
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name in {"mysql", "mariadb"}:
@@ -348,7 +348,7 @@ class FactInteger(BigInteger):
             values = [_whole(other[0])] if op in _LISTS else [_bound_number(each) for each in other]
             return super().operate(op, *values, **options)
 
-    comparator_factory = Comparator
+    comparator_factory: Any = Comparator
 
 
 class FactFloat(Double[float]):
@@ -361,7 +361,7 @@ class FactFloat(Double[float]):
             _check(op, other, (int, float, Decimal), "a number", "give a number, or compare as_datetime()")
             return super().operate(op, *other, **options)
 
-    comparator_factory = Comparator
+    comparator_factory: Any = Comparator
 
 
 def _whole(values: object) -> object:
@@ -402,7 +402,7 @@ class FactObject(JSON):
             _check(op, other, (), "a JSON object", 'compare a value in it: metadata["name"] == "x"')
             return super().operate(op, *other, **options)
 
-    comparator_factory = Comparator
+    comparator_factory: Any = Comparator
 
 
 # SQL
