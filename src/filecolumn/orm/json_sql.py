@@ -875,11 +875,10 @@ class _PostgreSQL(_Writer):
 
     @classmethod
     def _text_of(cls, document: str, path: Sequence[_Step]) -> str:
-        *steps, last = path
-        if last.bound or last.is_index:
+        if not path or path[-1].bound or path[-1].is_index:
             return f"{cls._member(document, path)} #>> '{{}}'"
         # which is faster
-        return f"{cls._member(document, steps)} ->> '{last.name}'"
+        return f"{cls._member(document, path[:-1])} ->> '{path[-1].name}'"
 
     @staticmethod
     def _member(document: str, path: Sequence[_Step]) -> str:
