@@ -142,6 +142,9 @@ def test_a_value_comes_back_as_it_was(value: object) -> None:
 )  # fmt: skip
 def test_any_value_of_a_standard_type_comes_back(value: object) -> None:
     converters = ConverterManager.standard()
+    if isinstance(value, datetime):
+        # a time that a clock shows twice equals none of another zone
+        value = value.astimezone(UTC)
     assert converters.from_db(type(value), converters.to_db(value)) == value
 
 

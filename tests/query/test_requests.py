@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import JSON, Engine, LargeBinary, Numeric, SmallInteger, Uuid
+from sqlalchemy import JSON, Engine, Integer, LargeBinary, Numeric, SmallInteger, String, TypeDecorator, Uuid
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from filecolumn import FileObject, StoredObject
@@ -36,6 +36,39 @@ class Colour(Enum):
     BLUE = 2
 
 
+class Cents(TypeDecorator[Decimal]):
+    """An amount, stored in cents."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: object) -> int | None:
+        return None if value is None else round(value * 100)
+
+    def process_result_value(self, value: int | None, dialect: object) -> Decimal | None:
+        return None if value is None else Decimal(value) / 100
+
+
+class Address:
+    """A value of an application."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class AddressType(TypeDecorator[Address]):
+    """Addresses, stored as text."""
+
+    impl = String(200)
+    cache_ok = True
+
+    def process_bind_param(self, value: Address | str | None, dialect: object) -> str | None:
+        return value.text if isinstance(value, Address) else value
+
+    def process_result_value(self, value: str | None, dialect: object) -> Address | None:
+        return None if value is None else Address(value)
+
+
 class Form(Base):
     """A column of each type that a request may ask for."""
 
@@ -51,6 +84,8 @@ class Form(Base):
     is_open: Mapped[bool | None]
     on: Mapped[date | None]
     noted: Mapped[datetime | None]
+    fee: Mapped[Decimal | None] = mapped_column(Cents)
+    address: Mapped[Address | None] = mapped_column(AddressType)
     file: Mapped[FileObject | None] = mapped_column(StoredObject(backend="docs", ledger=False))
 
 
@@ -64,8 +99,11 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with own_database(request.param, folder, Base.metadata) as made:
         Papers.metadata.create_all(made)
         with Session(made) as session:
-            session.add(Form(id=UUID(int=1), colour=Colour.RED, price=1.5, small=7, raw=b"a", data={"a": 1},
-                             text_id=str(UUID(int=2)), is_open=True, on=date(2024, 1, 2), noted=NOTED))  # fmt: skip
+            form = Form(id=UUID(int=1), colour=Colour.RED, price=1.5, small=7, raw=b"a", data={"a": 1})
+            form.text_id, form.is_open = str(UUID(int=2)), True
+            form.on, form.noted = date(2024, 1, 2), NOTED
+            form.fee, form.address = Decimal("2.50"), Address("ann@example.org")
+            session.add(form)
             session.commit()
         yield made
 
@@ -135,6 +173,27 @@ def test_a_column_of_each_type_is_found_by_what_a_request_says(store: FileStore[
         assert store.find().where_not(**store.parse({name: text})).count() == 0, name
     assert store.find().values("colour") == [Colour.RED]
     assert store.find().order_by(["colour", "price", "on", "id"]).count() == 1
+
+
+def test_values_of_a_type_of_the_application_go_through_it(store: FileStore[Any]) -> None:
+    for name, value in {
+        "fee": Decimal("2.50"),
+        "fee__gt": Decimal("2.49"),
+        "fee__between": [2, 3],
+        "fee__in": [Decimal("2.5")],
+        "address": Address("ann@example.org"),
+        "address__in": [Address("ann@example.org"), "x"],
+        "address__startswith": "ann@",
+    }.items():
+        assert store.find(**{name: value}).count() == 1, name
+        assert store.find().where_not(**{name: value}).count() == 0, name
+    assert store.find().values("fee") == [Decimal("2.5")]
+    assert (
+        store.find(**store.parse({"fee__lte": "3", "address__endswith": ".org"})).order_by("fee").count() == 1
+    )
+    for name, wrong in {"fee": 10**20, "address": "\0"}.items():
+        with pytest.raises(InvalidConditionError, match=f"^{name}: "):
+            store.find(**{name: wrong})
 
 
 def test_a_parameter_may_be_repeated_where_it_is_a_list(store: FileStore[Any]) -> None:

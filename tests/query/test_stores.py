@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from operator import or_, sub
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy.orm import aliased
 from filecolumn import FileObject
 from filecolumn.backends.base import StorageBackend
 from filecolumn.query import (
+    DataProcessorDoesNotExist,
     FileQuery,
     FileStore,
     InvalidConditionError,
@@ -114,6 +116,15 @@ async def test_a_value_that_does_not_fit_is_told_by_the_name_of_the_condition(st
         with pytest.raises(ValueError, match=f"^{name}: ") as raised:
             store.find(**{name: value})
         assert isinstance(raised.value, InvalidConditionError)
+
+
+async def test_a_value_without_a_converter_cannot_be_asked_for_or_saved(store: Store) -> None:
+    for value in (object(), [1, object()]):
+        with pytest.raises(DataProcessorDoesNotExist, match=r"builtins\.object"):
+            store.find(metadata__k=value)
+        with pytest.raises(DataProcessorDoesNotExist):
+            file = FileObject("a.txt", content=b"a")
+            await got(store.save(None, {"file": file, "metadata__k": value}))
 
 
 async def test_rows_are_saved_under_new_keys_and_changed_in_place(store: Store) -> None:
@@ -362,7 +373,9 @@ async def test_syncing_sends_what_is_pending(session: DriverSession, store: Stor
     assert document.id is not None
 
 
-async def test_rows_of_two_queries_are_put_together_and_taken_away(store: Store) -> None:
+async def test_rows_of_two_queries_are_put_together_and_taken_away(
+    session: DriverSession, store: Store
+) -> None:
     made = await filled(store)
     small, odd = store.find(size__lte=2), store.find(content_type="text/1")
     assert await ids(small | odd) == made[1:]
@@ -370,6 +383,10 @@ async def test_rows_of_two_queries_are_put_together_and_taken_away(store: Store)
     assert await ids(store.find() - small) == [made[0], made[3]]
     assert await ids(small | store.find()) == made
     assert await ids(store.find() | small) == made
+    for other in (1, store_of(session, Media).find()):
+        for operator in (or_, sub):
+            with pytest.raises(TypeError):
+                operator(small, other)
 
 
 async def test_files_are_compared_by_their_places(store: Store) -> None:

@@ -502,6 +502,39 @@ class Other(Kind):
         raise InvalidConditionError("only exists can be asked of this field in a request")
 
 
+class Decorated(Kind):
+    """What a type of the application makes of another one: values go through it."""
+
+    def __init__(self, inner: Kind) -> None:
+        self._inner = inner
+        self.says: str = inner.says
+
+    def bound(self, field: Expression, value: object) -> Expression:
+        if isinstance(value, str):
+            text_of(value)
+        if isinstance(value, int) and value.bit_length() >= 64:
+            raise self._refused(value)
+        return literal(value, field.type)
+
+    def read(self, text: str) -> object:
+        return self._inner.read(text)
+
+    def text(self, field: Expression) -> ColumnElement[str]:
+        return self._inner.text(field)
+
+    def within_year(self, field: Expression, year: int) -> Condition:
+        return self._inner.within_year(field, year)
+
+    def part(self, field: Expression, name: str) -> ColumnElement[int]:
+        return self._inner.part(field, name)
+
+    def sort_keys(self, field: Expression) -> Sequence[Expression]:
+        return self._inner.sort_keys(field)
+
+    def selected(self, field: Expression) -> Sequence[Expression]:
+        return self._inner.selected(field)
+
+
 class _Unordered(Kind):
     def bound(self, field: Expression, value: object) -> Expression:
         raise self._refused(value)
@@ -665,7 +698,8 @@ def kind_of(field: Expression) -> Kind:
         if isinstance(field, element):
             return kind
     type_ = plain_type(field.type)
-    return next((make(type_) for base, make in _KINDS if isinstance(type_, base)), Other())
+    kind = next((make(type_) for base, make in _KINDS if isinstance(type_, base)), Other())
+    return kind if type_ is field.type or isinstance(kind, _Time) else Decorated(kind)
 
 
 def plain_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:

@@ -89,13 +89,17 @@ class AsyncFileQuery(Generic[T]):
         for each in await self.all():
             yield each
 
-    def __or__(self, other: AsyncFileQuery[T]) -> AsyncFileQuery[T]:
+    def __or__(self, other: object) -> AsyncFileQuery[T]:
         """Return the rows of both queries, each once, in the order of this one."""
-        return AsyncFileQuery(self._session, self._query | other.sync)
+        if not isinstance(other, AsyncFileQuery):
+            return NotImplemented
+        return AsyncFileQuery(self._session, self._query | cast("AsyncFileQuery[T]", other).sync)
 
-    def __sub__(self, other: AsyncFileQuery[T]) -> AsyncFileQuery[T]:
+    def __sub__(self, other: object) -> AsyncFileQuery[T]:
         """Return the rows of this query that *other* has not."""
-        return AsyncFileQuery(self._session, self._query - other.sync)
+        if not isinstance(other, AsyncFileQuery):
+            return NotImplemented
+        return AsyncFileQuery(self._session, self._query - cast("AsyncFileQuery[T]", other).sync)
 
     async def _run(self, call: Callable[[FileQuery[T]], R]) -> R:
         return await self._session.run_sync(lambda _: call(self._query))
