@@ -90,8 +90,11 @@ class _SQLite(Writer):
 
     def last_segment(self, document: str, path: Sequence[Step]) -> str:
         def segment(kind: str, value: str) -> str:
-            folders = f"rtrim({value}, replace({value}, '/', ''))"
-            return f"CASE {kind} WHEN 'text' THEN replace({value}, {folders}, '') END"
+            # a list of the segments: `rtrim` by all other characters takes their number squared
+            last = f"""json_extract('[' || replace(json_quote({value}), '/', '","') || ']', '$[#-1]')"""
+            return (
+                f"CASE {kind} WHEN 'text' THEN CASE WHEN instr({value}, '/') THEN {last} ELSE {value} END END"
+            )
 
         return self._member(document, path, segment)
 
