@@ -34,6 +34,7 @@ def setup(plugin: Plugin) -> None:
     plugin.add_autogenerate_comparator(_take_part, "autogenerate", priority=first)
     plugin.add_autogenerate_comparator(_finish, "autogenerate", priority=DispatchPriority.LAST)
     plugin.add_autogenerate_comparator(_compare_generated, "column", "server_default", priority=first)
+    plugin.add_autogenerate_comparator(_compare_columns, "column", "filecolumn")
     plugin.add_autogenerate_comparator(_compare_indexes, "table", "filecolumn", qualifier="sqlite")
 
 
@@ -75,25 +76,37 @@ def _compare_generated(  # noqa: PLR0917 - as Alembic calls it
     found: Column[Any],
     column: Column[Any],
 ) -> PriorityDispatchResult:
-    """End the comparison of how a column of a fact is generated if only the spelling differs."""
+    """Leave the comparison of how a column of a fact is generated to `_compare_columns`."""
+    is_ours = isinstance(column.server_default, Generated)
+    return PriorityDispatchResult.STOP if is_ours else PriorityDispatchResult.CONTINUE
+
+
+def _compare_columns(  # noqa: PLR0917 - as Alembic calls it
+    context: AutogenContext,
+    operation: AlterColumnOp,
+    schema: str | None,
+    table_name: str,
+    name: str,
+    found: Column[Any],
+    column: Column[Any],
+) -> PriorityDispatchResult:
+    """Warn of a column that holds another fact in the database: Alembic does only if told to compare defaults."""
     if context.dialect.name == "sqlite":
         same = is_in_table(context, schema, column)
     else:
         same = is_as_generated(column, found, context.dialect)
-    if not same and isinstance(column.server_default, Generated):
-        # Alembic says so only where it is told to compare defaults
+    if isinstance(column.server_default, Generated) and not same:
         warn(
-            f"{table_name}.{name} is generated otherwise in the database, which cannot be modified: drop and add it"
+            f"{table_name}.{name} is generated otherwise in the database, and cannot be modified: drop and add it"
         )
-        return PriorityDispatchResult.STOP
-    return PriorityDispatchResult.STOP if same else PriorityDispatchResult.CONTINUE
+    return PriorityDispatchResult.CONTINUE
 
 
 def _dropping(index: Index, statement: str) -> DropIndexOp:
     """Return what drops the index of this name, and in a downgrade makes it again as *statement* did."""
     is_unique, columns, where = made_by(statement)
     dropped = DropIndexOp.from_index(index)
-    options = {"sqlite_where": text(where)} if where else {}
+    options: dict[str, Any] = {"sqlite_where": text(where)} if where else {}
     made = CreateIndexOp(dropped.index_name or "", str(dropped.table_name), [literal_column(columns)])
     return DropIndexOp(
         dropped.index_name or "",

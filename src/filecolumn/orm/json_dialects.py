@@ -410,8 +410,9 @@ class _MySQL(Writer):
         for step in path:
             if step.bound:
                 outer = document if inner == "$" else f"json_extract({document}, '{inner}')"
-                forms = ", ".join(f"json_extract({outer}, {name})" for name in step.bound)
-                document, inner = f"coalesce({forms})" if len(step.bound) > 1 else forms, "$"
+                found = f"json_extract({outer}, {', '.join(step.bound)})"
+                # of several paths it is a list; to write `outer` twice would double the SQL with each step
+                document, inner = found if len(step.bound) == 1 else f"json_extract({found}, '$[0]')", "$"
             elif step.is_index:
                 # an index of anything else than an array is the thing itself
                 outer = document if inner == "$" else f"json_extract({document}, '{inner}')"
