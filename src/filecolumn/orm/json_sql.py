@@ -204,7 +204,7 @@ class Values(FunctionElement[Any]):
 def step_of(step: PathStep) -> ColumnElement[Any] | TextClause:
     """Return a step of a path; ValueError for an index out of range, and for a name that no database stores."""
     given: object = step
-    if not isinstance(given, str | int) or isinstance(given, bool):
+    if isinstance(given, bool) or not isinstance(given, str | int):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"{step!r} is neither the name of a member, a str, nor an index of an array, an int")
     if isinstance(step, int):
         if not 0 <= step < _END_OF_INDEXES:

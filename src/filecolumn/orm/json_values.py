@@ -107,8 +107,10 @@ def is_sql(value: object) -> bool:
 
 def _listed(op: OperatorType, other: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the operands of a condition, an iterable of values as a list: it is looked at more than once."""
-    is_values = op in _LISTS and isinstance(other[0], Iterable) and not isinstance(other[0], str | bytes)
-    return (list(cast("Iterable[object]", other[0])),) if is_values and not is_sql(other[0]) else other
+    given: object = other[0] if op in _LISTS else None
+    if is_sql(given) or isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        return other
+    return (list(cast("Iterable[object]", given)),)
 
 
 def _article(name: str) -> str:
