@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -173,11 +174,13 @@ def test_an_index_on_another_fact_replaces_the_one_of_its_name(
     with engine.begin() as connection:
         other = table.to_metadata(sa.MetaData())
         file: Any = other.c.file
-        sa.Index("ix_fact", file.metadata["a"].as_integer())
+        sa.Index(
+            "ix_fact", file.metadata["A"].as_integer(), other.c.id, unique=True, sqlite_where=file.size > 1
+        )
         sa.Index("ix_same", file.metadata["a"]["b"])
         other.create(connection)
     mine: Any = table.c.file
-    sa.Index("ix_fact", mine.metadata["b"].as_integer())
+    sa.Index("ix_fact", mine.metadata["a"].as_integer(), table.c.id)
     sa.Index("ix_same", mine.metadata["a"]["b"])
 
     text = revision_text(config, "first")
@@ -185,8 +188,23 @@ def test_an_index_on_another_fact_replaces_the_one_of_its_name(
     upgrade = text.partition("def downgrade")[0]
     assert upgrade.count("drop_index") == upgrade.count("create_index") == 1
     assert "ix_same" not in text
+    before = statements_of_indexes(engine)
     command.upgrade(config, "head")
     assert is_empty(revision_text(config, "second"))
+    command.upgrade(config, "head")
+    command.downgrade(config, "base")
+    assert statements_of_indexes(engine) == before
+
+
+def statements_of_indexes(engine: sa.Engine) -> set[str]:
+    """Return the SQL of indexes, however it is spaced and bracketed."""
+    queries = {
+        "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'index'",
+        "postgresql": "SELECT indexdef FROM pg_indexes WHERE tablename = 'documents'",
+    }
+    with engine.connect() as connection:
+        found = connection.scalars(sa.text(queries[engine.dialect.name])).all()
+    return {re.sub(r"[\s()]", "", str(each)) for each in found}
 
 
 @pytest.mark.parametrize("engine", WITH_EXPRESSIONS, indirect=True)
@@ -223,15 +241,17 @@ def test_mariadb_makes_no_index_on_a_fact_but_that_of_its_column(
     assert is_empty(revision_text(config, "second"))
 
 
+@pytest.mark.parametrize("compares", [True, False])
 def test_another_definition_of_a_column_is_warned_of(
-    config: Config, engine: sa.Engine, table: sa.Table
+    config: Config, engine: sa.Engine, table: sa.Table, compares: bool
 ) -> None:
+    config.attributes["options"] = {"compare_server_default": compares}
     other = table.to_metadata(sa.MetaData())
     FactColumn("value_fact", other.c.file.metadata["a"])
     other.metadata.create_all(engine)
     FactColumn("value_fact", table.c.file.metadata["b"])
 
-    with pytest.warns(UserWarning, match=r"documents\.value_fact cannot be modified"):
+    with pytest.warns(UserWarning, match=r"documents\.value_fact is generated otherwise"):
         assert is_empty(revision_text(config, "first"))
 
 

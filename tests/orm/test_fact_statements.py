@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import pickle
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, MetaData, Table, case, delete, func, insert, literal, select, union_all, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    case,
+    delete,
+    func,
+    insert,
+    lambda_stmt,
+    literal,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import aliased, selectinload, with_loader_criteria
 
-from filecolumn import FileObject, NotSupportedError, PendingContentError, StoredObject
+from filecolumn import FactColumn, FileObject, NotSupportedError, PendingContentError, StoredObject
 from filecolumn.backends.base import StorageBackend
 from filecolumn.orm.facts_sql import fact
+from tests.orm.facts_oracle import write_rows
 from tests.scenarios.drivers import Driver, contents
+from tests.scenarios.fixtures import on_servers
 from tests.scenarios.models import Document, Folder, Item
 from tests.scenarios.more_models import Sized, create_tables
+from tests.servers.databases import SERVERS, own_database
 
 FILE: Any = Document.file
 PAGES: Any = Document.pages
@@ -465,3 +486,140 @@ def test_no_name_becomes_sql() -> None:
     hostile = "x' OR 1=1 --"
     statement = select(Document.id).where(FILE.metadata[hostile] == "a")
     assert hostile not in str(statement)
+
+
+EACH_DRIVER = ["sync-file", "async-file", *on_servers(["psycopg", "asyncpg", "pymysql", "asyncmy"])]
+
+
+@pytest.mark.parametrize("driver", EACH_DRIVER, indirect=True)
+async def test_each_driver_binds_names_and_values(driver: Driver, storage: StorageBackend) -> None:
+    names = ("a b", "é", "😀", "\x7f", "%s", ":x", "?", "$1")
+    async with driver.session() as session:
+        session.add(Document(id=1, file=text(b"four", **dict.fromkeys(names, "x"))))
+        session.add(Document(id=2, file=text(b"1", **dict.fromkeys(names, 2))))
+        await session.commit()
+    for name in names:
+        value = FILE.metadata[name]
+        assert await ids(driver, value == "x") == [1], name
+        assert await ids(driver, value.as_integer() == 2) == [2], name
+        assert await ids(driver, value.is_(None)) == [2], name
+        assert await rows(driver, select(value).order_by(value.is_(None), value)) == ["x", None], name
+    now = datetime.now(UTC)
+    recent = FILE.last_modified.as_datetime()
+    assert await ids(driver, recent.between(now + timedelta(1), now - timedelta(1), symmetric=True)) == [1, 2]
+    assert await ids(driver, recent.in_([now + timedelta(days=1)])) == []
+    (found,) = await rows(driver, select(func.coalesce(recent, now)).where(Document.id == 1))
+    assert abs(found - now) < timedelta(hours=1)
+
+
+def above(limit: int) -> Any:
+    return with_loader_criteria(Document, lambda cls: cls.file.size > limit)
+
+
+@pytest.mark.parametrize("driver", EACH_DRIVER, indirect=True)
+async def test_variables_of_lambdas_are_compared_with(driver: Driver, storage: StorageBackend) -> None:
+    await fill(driver)
+
+    def larger(limit: int, prefix: str, since: datetime) -> Any:
+        statement = lambda_stmt(lambda: select(Document.id).where(FILE.size > limit))
+        statement += lambda each: each.where(FILE.filename.startswith(prefix))
+        statement += lambda each: each.where(FILE.last_modified.as_datetime() > since)
+        statement += lambda each: each.order_by(Document.id)
+        return statement
+
+    before = datetime(2026, 1, 1, tzinfo=UTC)
+    for limit, prefix, expected in (
+        (1, "b", [2]),
+        (0, "a", [1]),
+        (0, "b", [2]),
+        (10, "c", [3]),
+        (100, "c", []),
+    ):
+        assert await rows(driver, larger(limit, prefix, before)) == expected
+    for limit, expected in ((3, [2, 3]), (10, [3])):
+        assert await rows(driver, select(Document.id).options(above(limit)).order_by(Document.id)) == expected
+
+
+@pytest.mark.parametrize(
+    "driver", ["sync-file", *on_servers(["psycopg", "asyncpg", "pymysql"])], indirect=True
+)
+async def test_numbers_of_any_size_are_compared_with(driver: Driver, storage: StorageBackend) -> None:
+    await fill(driver)
+    assert await ids(driver, FILE.last_modified < 2**70) == [1, 2, 3]
+    assert await ids(driver, FILE.metadata["width"].as_float() < 10**400) == [1]
+    assert await ids(driver, FILE.metadata["width"].as_float().in_([2**70, 10])) == [1]
+    assert await ids(driver, PAGES.count() < 2**70) == [1, 2, 3, 4]
+    assert await ids(driver, FILE.size < float("inf")) == [1, 2, 3]
+    assert await ids(driver, FILE.size.in_(size for size in (2**70, 4))) == [2]
+
+
+def test_what_compares_with_nothing_is_refused() -> None:
+    for search in (
+        FILE.filename.startswith,
+        FILE.filename.endswith,
+        FILE.filename.contains,
+        FILE.filename.like,
+    ):
+        with pytest.raises(TypeError, match="leave the condition out"):
+            search(None)
+    nan = float("nan")
+    for condition in (lambda: FILE.size > nan, lambda: FILE.last_modified == nan):
+        with pytest.raises(ValueError, match="NaN"):
+            condition()
+    with pytest.raises(TypeError, match="give a bool"):
+        _ = FILE.metadata["a"].as_boolean() == 1
+    with pytest.raises(TypeError, match="a number"):
+        _ = PAGES.count() == "1"
+    with pytest.raises(TypeError, match="text"):
+        FILE.metadata["owner"].in_(number for number in (0, 1))
+
+
+def test_paths_in_metadata_are_bounded() -> None:
+    for step in (None, (1, 2), slice(0, 1), True):
+        with pytest.raises(TypeError, match="neither the name"):
+            FILE.metadata["a"][step]
+    with pytest.raises(ValueError, match="index"):
+        FILE.metadata["a"][2**32]
+    deep = FILE.metadata
+    for _ in range(8):
+        deep = deep["ü"]
+    for dialect in (sqlite.dialect(), postgresql.dialect(), mysql.dialect(is_mariadb=True)):
+        assert len(str(select(deep.as_integer()).compile(dialect=dialect))) < 200_000
+    with pytest.raises(ValueError, match="8 levels"):
+        deep["a"]
+    with pytest.raises(TypeError, match="not iterable"):
+        list(FILE.metadata)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", *on_servers(SERVERS)])
+def test_texts_are_compared_by_code_point_beside_any_other_text(kind: str, tmp_path: Path) -> None:
+    """A column that ignores case, or has another collation, decides nothing; with a generated column neither."""
+    collations = {"sqlite": "NOCASE", "postgresql": "en-x-icu", "mariadb": "utf8mb4_general_ci"}
+    metadata = MetaData()
+    tables = [
+        Table(
+            name,
+            metadata,
+            Column("id", Integer, primary_key=True),
+            Column("title", String(50, collation=collations[kind])),
+            Column("file", StoredObject(ledger=False)),
+            Column("pages", StoredObject(multiple=True, ledger=False)),
+        )
+        for name in ("plain", "generated")
+    ]
+    if kind != "mariadb":
+        # there no index would be used for a column with a collation, so it has none
+        FactColumn("filename_fact", tables[1].c.file.filename)
+    with own_database(kind, tmp_path, metadata) as engine:
+        for table in tables:
+            write_rows(engine, table.name, [({"filename": name}, None) for name in ("A.txt", "a.txt")])
+        with engine.begin() as connection:
+            for table in tables:
+                connection.execute(update(table).values(title="a.txt"))
+                compare_texts(connection, table)
+
+
+def compare_texts(connection: Connection, table: Table) -> None:
+    name, title = table.c.file.filename, table.c.title
+    for condition in (name == title, title == name):
+        assert connection.execute(select(table.c.id).where(condition)).scalars().all() == [2], str(condition)

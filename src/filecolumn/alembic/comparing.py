@@ -33,7 +33,15 @@ from sqlalchemy.sql.visitors import replacement_traverse
 from filecolumn.orm.fact_columns import Generated, can_be_made, has_facts
 from filecolumn.orm.json_sql import Member, generated_column
 
-__all__ = ("include_object", "indexes_to_make", "is_as_generated", "is_in_table", "prepare", "with_columns")
+__all__ = (
+    "include_object",
+    "indexes_to_make",
+    "is_as_generated",
+    "is_in_table",
+    "made_by",
+    "prepare",
+    "with_columns",
+)
 
 if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
@@ -43,6 +51,7 @@ Expression = str | TextClause | ColumnElement[Any]
 
 _TOLD_APART = re.compile(r"::(?:double precision|timestamp with time zone|\w+)(?:\[\])?|\bcollate \"c\"")
 """What PostgreSQL adds, and what it keeps beside an index."""
+_OUTSIDE = re.compile(r"'(?:[^']|'')*'|[^']+")
 _TOKEN = re.compile(r"'(?:[^']|'')*'|[a-z_]\w*|[0-9]+(?:[.][0-9]*)?(?:e[-+]?[0-9]+)?")
 _NUMBER = re.compile(r"'?-?[0-9.]+(?:e[-+]?[0-9]+)?'?")
 _INDEX = re.compile(r"[0-9]{1,4}")
@@ -144,7 +153,11 @@ def _fingerprint(expression: str | ClauseElement, dialect: Dialect) -> Sequence[
     if isinstance(expression, ClauseElement):
         options = {"literal_binds": True, "include_table": False}
         expression = str(expression.compile(dialect=dialect, compile_kwargs=options))
-    tokens = _TOKEN.findall(_TOLD_APART.sub("", expression.lower()))
+    # what is in quotation marks is a name in JSON, or a text
+    lowered = _OUTSIDE.sub(
+        lambda found: found[0] if found[0].startswith("'") else found[0].lower(), expression
+    )
+    tokens = _TOKEN.findall(_TOLD_APART.sub("", lowered))
     return list(dict.fromkeys(token for token in tokens if token not in _WORDS and not _is_limit(token)))
 
 
@@ -158,8 +171,8 @@ def _is_limit(token: str) -> bool:
 
 def indexes_to_make(
     context: AutogenContext, schema: str | None, table: Table, found: Table | None
-) -> Iterator[tuple[Index, bool]]:
-    """Yield the indexes on facts that *found*, a table in SQLite, lacks, and whether it has others of their names."""
+) -> Iterator[tuple[Index, str | None]]:
+    """Yield the indexes on facts that *found*, a table in SQLite, lacks, and what made others of their names."""
     statements = {} if found is None else _statements(context, schema, "index", found.name)
     ours = [each for each in table.indexes if has_facts(each) and can_be_made(each, context.dialect)]
     for index in sorted(ours, key=lambda each: str(each.name)):
@@ -167,7 +180,25 @@ def indexes_to_make(
         if known is None or _text_of(known) != _text_of(
             str(CreateIndex(index).compile(dialect=context.dialect))
         ):
-            yield index, known is not None
+            yield index, known
+
+
+def made_by(statement: str) -> tuple[bool, str, str]:
+    """Return whether an index is unique, what it is on, and for which rows (empty for all)."""
+    start = statement.index("(", statement.upper().index(" ON "))
+    end = _end_of_brackets(statement, start)
+    where = statement[end + 1 :].strip()[len("WHERE") :].strip()
+    return _text_of(statement)[0], statement[start + 1 : end], where
+
+
+def _end_of_brackets(statement: str, start: int) -> int:
+    """Return where the bracket at *start* ends; brackets in quotation marks are none."""
+    depth = 0
+    for found in re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|[()]").finditer(statement, start):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if depth == 0:
+            return found.start()
+    return len(statement)
 
 
 def is_in_table(context: AutogenContext, schema: str | None, column: Column[Any]) -> bool:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from alembic.operations.ops import CreateIndexOp, DropIndexOp, OpContainer
-from alembic.util import DispatchPriority, PriorityDispatchResult
+from alembic.util import DispatchPriority, PriorityDispatchResult, warn
+from sqlalchemy import literal_column, text
 
-from filecolumn.alembic.comparing import indexes_to_make, is_as_generated, is_in_table, prepare, with_columns
+from filecolumn.alembic.comparing import (
+    indexes_to_make,
+    is_as_generated,
+    is_in_table,
+    made_by,
+    prepare,
+    with_columns,
+)
 from filecolumn.alembic.rendering import Rendered, RenderItem, render_item
+from filecolumn.orm.fact_columns import Generated
 
 __all__ = ("setup",)
 
@@ -16,7 +25,7 @@ if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
     from alembic.operations.ops import AlterColumnOp, ModifyTableOps, UpgradeOps
     from alembic.runtime.plugins import Plugin
-    from sqlalchemy import Column, Table
+    from sqlalchemy import Column, Index, Table
 
 
 def setup(plugin: Plugin) -> None:
@@ -25,6 +34,7 @@ def setup(plugin: Plugin) -> None:
     plugin.add_autogenerate_comparator(_take_part, "autogenerate", priority=first)
     plugin.add_autogenerate_comparator(_finish, "autogenerate", priority=DispatchPriority.LAST)
     plugin.add_autogenerate_comparator(_compare_generated, "column", "server_default", priority=first)
+    plugin.add_autogenerate_comparator(_compare_columns, "column", "filecolumn")
     plugin.add_autogenerate_comparator(_compare_indexes, "table", "filecolumn", qualifier="sqlite")
 
 
@@ -66,12 +76,46 @@ def _compare_generated(  # noqa: PLR0917 - as Alembic calls it
     found: Column[Any],
     column: Column[Any],
 ) -> PriorityDispatchResult:
-    """End the comparison of how a column of a fact is generated if only the spelling differs."""
+    """Leave the comparison of how a column of a fact is generated to `_compare_columns`."""
+    is_ours = isinstance(column.server_default, Generated)
+    return PriorityDispatchResult.STOP if is_ours else PriorityDispatchResult.CONTINUE
+
+
+def _compare_columns(  # noqa: PLR0917 - as Alembic calls it
+    context: AutogenContext,
+    operation: AlterColumnOp,
+    schema: str | None,
+    table_name: str,
+    name: str,
+    found: Column[Any],
+    column: Column[Any],
+) -> PriorityDispatchResult:
+    """Warn of a column that holds another fact in the database: Alembic does only if told to compare defaults."""
     if context.dialect.name == "sqlite":
         same = is_in_table(context, schema, column)
     else:
         same = is_as_generated(column, found, context.dialect)
-    return PriorityDispatchResult.STOP if same else PriorityDispatchResult.CONTINUE
+    if isinstance(column.server_default, Generated) and not same:
+        warn(
+            f"{table_name}.{name} is generated otherwise in the database, and cannot be modified: drop and add it"
+        )
+    return PriorityDispatchResult.CONTINUE
+
+
+def _dropping(index: Index, statement: str) -> DropIndexOp:
+    """Return what drops the index of this name, and in a downgrade makes it again as *statement* did."""
+    is_unique, columns, where = made_by(statement)
+    dropped = DropIndexOp.from_index(index)
+    options: dict[str, Any] = {"sqlite_where": text(where)} if where else {}
+    made = CreateIndexOp(dropped.index_name or "", str(dropped.table_name), [literal_column(columns)])
+    return DropIndexOp(
+        dropped.index_name or "",
+        dropped.table_name,
+        schema=dropped.schema,
+        _reverse=made,
+        unique=is_unique,
+        **options,
+    )
 
 
 def _compare_indexes(  # noqa: PLR0917 - as Alembic calls it
@@ -83,9 +127,9 @@ def _compare_indexes(  # noqa: PLR0917 - as Alembic calls it
     table: Table | None,
 ) -> PriorityDispatchResult:
     """Add what makes the indexes on facts, which Alembic does not compare."""
-    for index, replaces in () if table is None else indexes_to_make(context, schema, table, found):
+    for index, statement in () if table is None else indexes_to_make(context, schema, table, found):
         if context.run_object_filters(index, str(index.name), "index", False, None):  # noqa: FBT003 - Alembic's order
-            if replaces:
-                operations.ops.append(DropIndexOp.from_index(index))
+            if statement is not None:
+                operations.ops.append(_dropping(index, statement))
             operations.ops.append(CreateIndexOp.from_index(index))
     return PriorityDispatchResult.CONTINUE

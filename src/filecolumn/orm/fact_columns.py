@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ColumnElement,
     Computed,
@@ -95,6 +96,8 @@ def _column_type(of_fact: TypeEngine[Any]) -> TypeEngine[Any]:
             return BigInteger()
         case Double():
             return Double()
+        case Boolean():
+            return Boolean()
         case _:
             return of_fact
 

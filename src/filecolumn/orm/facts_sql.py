@@ -32,6 +32,7 @@ from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator
 
 from filecolumn.errors import NotSupportedError, PendingContentError
+from filecolumn.files.facts import MAX_METADATA_DEPTH
 from filecolumn.files.file import FileObject, file_state
 from filecolumn.files.state import Granted
 from filecolumn.orm.json_sql import (
@@ -43,6 +44,7 @@ from filecolumn.orm.json_sql import (
     IntegerMember,
     LastSegmentMember,
     Length,
+    Member,
     ObjectMember,
     PathStep,
     TextMember,
@@ -98,8 +100,14 @@ class MetadataValue(TextMember):
     inherit_cache: bool | None = True
 
     def __getitem__(self, step: PathStep) -> MetadataValue:
-        """Return a member of an object, by name, or an element of an array, by index from 0."""
-        return MetadataValue(self.document, *self.path, cast("ColumnElement[Any]", step_of(step)))
+        """Return a member of an object, by name, or an element of an array, by index from 0.
+
+        ValueError for more than 8 levels, which metadata may have.
+        """
+        return _value_in(self, step)
+
+    __iter__: None = None
+    """Python would ask for indexes without end."""
 
     def as_string(self) -> ColumnElement[str]:
         """Return a string; NULL for values of other types."""
@@ -140,7 +148,18 @@ class FileMetadata(ObjectMember):
 
     def __getitem__(self, step: PathStep) -> MetadataValue:
         """Return the value under a name."""
-        return MetadataValue(self.document, *self.path, cast("ColumnElement[Any]", step_of(step)))
+        return _value_in(self, step)
+
+    __iter__: None = None
+    """Python would ask for indexes without end."""
+
+
+def _value_in(outer: Member[Any], step: PathStep) -> MetadataValue:
+    if len(outer.path) > MAX_METADATA_DEPTH:
+        raise ValueError(
+            f"metadata has {MAX_METADATA_DEPTH} levels at most, so there is nothing below {outer}"
+        )
+    return MetadataValue(outer.document, *outer.path, cast("ColumnElement[Any]", step_of(step)))
 
 
 class _HoldsFiles(Protocol):

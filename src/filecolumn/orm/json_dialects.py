@@ -34,6 +34,9 @@ class Step:
 class Writer(ABC):
     """The SQL of one kind of database: members by JSON type, of a document and a path in SQL."""
 
+    forms_of_names: int = 1
+    """In how many ways a name that is bound is tried."""
+
     @abstractmethod
     def text(self, document: str, path: Sequence[Step]) -> str: ...
     @abstractmethod
@@ -59,6 +62,8 @@ class Writer(ABC):
     @abstractmethod
     def left(self, value: str, count: str) -> str: ...
     @abstractmethod
+    def collated(self, value: str) -> str: ...
+    @abstractmethod
     def code_points(self, value: str) -> str: ...
     @abstractmethod
     def right(self, value: str, count: str) -> str: ...
@@ -67,11 +72,16 @@ class Writer(ABC):
     @abstractmethod
     def position(self, value: str, part: str) -> str: ...
 
+    def column(self, column: str) -> str:
+        """Write a generated column of text so that it is compared as the text itself, whatever it is compared with."""
+        return self.collated(column)
+
     def values(self, document: str) -> str:
         return self.elements(document)
 
     def first_text(self, document: str, path: Sequence[Step]) -> str:
-        return f"coalesce({', '.join(self.text(document, [step]) for step in path)})"
+        # a function has no collation on SQLite
+        return self.collated(f"coalesce({', '.join(self.text(document, [step]) for step in path)})")
 
     def time(self, document: str, path: Sequence[Step]) -> str:
         seconds = self.float(document, path)
@@ -86,7 +96,8 @@ class _SQLite(Writer):
     """A column may hold text that is not JSON, on which all functions but json_valid fail."""
 
     def text(self, document: str, path: Sequence[Step]) -> str:
-        return self._member(document, path, lambda kind, value: f"CASE {kind} WHEN 'text' THEN {value} END")
+        value = self._member(document, path, lambda kind, value: f"CASE {kind} WHEN 'text' THEN {value} END")
+        return self.collated(value)
 
     def last_segment(self, document: str, path: Sequence[Step]) -> str:
         def segment(kind: str, value: str) -> str:
@@ -96,7 +107,7 @@ class _SQLite(Writer):
                 f"CASE {kind} WHEN 'text' THEN CASE WHEN instr({value}, '/') THEN {last} ELSE {value} END END"
             )
 
-        return self._member(document, path, segment)
+        return self.collated(self._member(document, path, segment))
 
     def integer(self, document: str, path: Sequence[Step]) -> str:
         def whole(kind: str, value: str) -> str:
@@ -155,8 +166,11 @@ class _SQLite(Writer):
     def left(self, value: str, count: str) -> str:
         return f"substr({value}, 1, {count})"
 
-    def code_points(self, value: str) -> str:
+    def collated(self, value: str) -> str:
         return f"({value} COLLATE BINARY)"
+
+    def code_points(self, value: str) -> str:
+        return self.collated(value)
 
     def right(self, value: str, count: str) -> str:
         return f"substr({value}, length({value}) - {count} + 1)"
@@ -256,8 +270,11 @@ class _PostgreSQL(Writer):
     def left(self, value: str, count: str) -> str:
         return f"left({value}, {count})"
 
+    def collated(self, value: str) -> str:
+        return f'({value} COLLATE "C")'
+
     def code_points(self, value: str) -> str:
-        return f'(CAST({value} AS TEXT) COLLATE "C")'
+        return self.collated(f"CAST({value} AS TEXT)")
 
     def right(self, value: str, count: str) -> str:
         return f"right({value}, {count})"
@@ -300,6 +317,7 @@ class _MySQL(Writer):
 
     collation = "utf8mb4_0900_bin"
     """The one that takes text by code point, and `a` and `a ` for different."""
+    forms_of_names = 2
     integer_types = "('INTEGER', 'UNSIGNED INTEGER', 'DOUBLE', 'DECIMAL')"
 
     def text(self, document: str, path: Sequence[Step]) -> str:
@@ -357,8 +375,15 @@ class _MySQL(Writer):
     def left(self, value: str, count: str) -> str:
         return f"left({value}, {count})"
 
+    def collated(self, value: str) -> str:
+        return f"({value} COLLATE {self.collation})"
+
+    def column(self, column: str) -> str:
+        # no index is used for a column with a collation, be it its own
+        return column
+
     def code_points(self, value: str) -> str:
-        return f"(CONVERT({value} USING utf8mb4) COLLATE {self.collation})"
+        return self.collated(f"CONVERT({value} USING utf8mb4)")
 
     def right(self, value: str, count: str) -> str:
         return f"right({value}, {count})"
@@ -385,8 +410,9 @@ class _MySQL(Writer):
         for step in path:
             if step.bound:
                 outer = document if inner == "$" else f"json_extract({document}, '{inner}')"
-                forms = ", ".join(f"json_extract({outer}, {name})" for name in step.bound)
-                document, inner = f"coalesce({forms})" if len(step.bound) > 1 else forms, "$"
+                found = f"json_extract({outer}, {', '.join(step.bound)})"
+                # of several paths it is a list; to write `outer` twice would double the SQL with each step
+                document, inner = found if len(step.bound) == 1 else f"json_extract({found}, '$[0]')", "$"
             elif step.is_index:
                 # an index of anything else than an array is the thing itself
                 outer = document if inner == "$" else f"json_extract({document}, '{inner}')"

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     FromClause,
-    Integer,
     Table,
     Text,
     TextClause,
@@ -33,7 +32,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import JSON, TypeDecorator, TypeEngine
 
 from filecolumn.orm.json_dialects import Step, writer_of
-from filecolumn.orm.json_values import FactFloat, FactInteger, FactObject, FactText, FactTime
+from filecolumn.orm.json_values import FactBoolean, FactFloat, FactInteger, FactObject, FactText, FactTime
 
 __all__ = (
     "ArrayMember",
@@ -63,6 +62,7 @@ INFO = "filecolumn.member"
 """In `Column.info`: which member of which column of the same table a generated column holds."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_END_OF_INDEXES = 2**31
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
@@ -75,7 +75,7 @@ class Member(FunctionElement[T]):
     inherit_cache: bool | None = True
     name: str = "member"
     write: ClassVar[str]
-    """The method of `_Writer` for its type."""
+    """The method of `Writer` for its type."""
 
     def __init__(self, document: ColumnElement[Any], *path: ColumnElement[Any] | TextClause) -> None:
         super().__init__(document, *cast("Sequence[ColumnElement[Any]]", path))
@@ -138,7 +138,7 @@ class BooleanMember(Member[bool]):
 
     inherit_cache: bool | None = True
     write: ClassVar[str] = "boolean"
-    type: TypeEngine[bool] = Boolean()
+    type: TypeEngine[bool] = FactBoolean()
 
 
 class TimeMember(Member[datetime]):
@@ -184,7 +184,7 @@ class Length(Member[int]):
     inherit_cache: bool | None = True
     name: str = "count"
     write: ClassVar[str] = "length"
-    type: TypeEngine[int] = Integer()
+    type: TypeEngine[int] = FactInteger()
 
 
 class Elements(FunctionElement[Any]):
@@ -202,9 +202,12 @@ class Values(FunctionElement[Any]):
 
 
 def step_of(step: PathStep) -> ColumnElement[Any] | TextClause:
-    """Return a step of a path; ValueError for a negative index, and for a name that no database stores."""
+    """Return a step of a path; ValueError for an index out of range, and for a name that no database stores."""
+    given: object = step
+    if not isinstance(given, str | int) or isinstance(given, bool):
+        raise TypeError(f"{step!r} is neither the name of a member, a str, nor an index of an array, an int")
     if isinstance(step, int):
-        if isinstance(step, bool) or step < 0:
+        if not 0 <= step < _END_OF_INDEXES:
             raise ValueError(f"{step!r} is not an index of a JSON array: give one from 0")
         return text(str(step))
     if _UNSTORABLE.search(step):
@@ -225,7 +228,7 @@ class _BoundName(FunctionElement[str]):
         # one name has one parameter: PostgreSQL groups only by what is the same expression as is selected
         key = f"name_{blake2b(name.encode(), digest_size=8).hexdigest()}"
         binds = [bindparam(key, name, _MemberName(is_escaped=False))]
-        if not name.isascii():
+        if json.dumps(name) != json.dumps(name, ensure_ascii=False):
             binds.append(bindparam(f"{key}_escaped", name, _MemberName(is_escaped=True)))
         super().__init__(*binds)
 
@@ -254,7 +257,7 @@ def _compile_member(element: Member[Any], compiler: SQLCompiler, **options: Any)
     if options.pop("filecolumn_generated", True):
         generated = generated_column(element)
         if generated is not None:
-            return compiler.process(generated, **options)
+            return _processed(generated, element, compiler, options)
     document = compiler.process(element.document, **options)
     path = [_written(step, compiler, options) for step in element.path]
     writer = writer_of(compiler.dialect)
@@ -265,9 +268,23 @@ def _compile_member(element: Member[Any], compiler: SQLCompiler, **options: Any)
     return write(document, path)
 
 
+def _processed(
+    generated: ColumnElement[Any], element: Member[Any], compiler: SQLCompiler, options: dict[str, Any]
+) -> str:
+    """Return the SQL of a column that holds a member, which is compared as the member itself."""
+    column: str = compiler.process(generated, **options)
+    writer = writer_of(compiler.dialect)
+    if writer is None or not isinstance(element.type, FactText):
+        return column
+    return writer.column(column)
+
+
 def _written(step: ColumnElement[Any], compiler: SQLCompiler, options: dict[str, Any]) -> Step:
     if isinstance(step, _BoundName):
-        return Step("?", [compiler.process(bind, **options) for bind in step.clauses])
+        writer = writer_of(compiler.dialect)
+        # a driver counts what is compiled
+        binds = list(step.clauses)[: 1 if writer is None else writer.forms_of_names]
+        return Step("?", [compiler.process(bind, **options) for bind in binds])
     return Step(cast("TextClause", step).text)
 
 

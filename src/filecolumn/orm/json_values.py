@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence, Sized
 from datetime import UTC, datetime
 from decimal import Decimal
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -33,7 +33,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.sql.operators import OperatorType
+from sqlalchemy.sql.operators import ColumnOperators, OperatorType
 from sqlalchemy.types import JSON, TypeDecorator, TypeEngine
 
 from filecolumn.errors import NotSupportedError
@@ -41,6 +41,7 @@ from filecolumn.orm.json_dialects import writer_of
 
 __all__ = (
     "CodePoints",
+    "FactBoolean",
     "FactFloat",
     "FactInteger",
     "FactObject",
@@ -62,11 +63,14 @@ class FactText(Text):
         __slots__ = ()
 
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
+            other = _listed(op, other)
             _check(
                 op, other, str, "text", "for a value in metadata ask as_integer(), as_float() or as_boolean()"
             )
             escape: str | None = options.get("escape")
             find = _TEXT_OPERATORS.get(op)
+            if op in _PATTERNS and other[0] is None:
+                raise TypeError("no text is like None: leave the condition out")
             if find is not None and escape is None:
                 return find(self.expr, other[0])
             pattern = _PATTERNS.get(op)
@@ -88,7 +92,7 @@ def _check(
     if not isinstance(values, list | tuple | set | frozenset):
         return
     for value in cast("Iterable[object]", values):
-        is_of_kind = isinstance(value, kinds) and not isinstance(value, bool)
+        is_of_kind = isinstance(value, kinds) and (kinds is bool or not isinstance(value, bool))
         if not is_of_kind and value is not None and not is_sql(value):
             raise TypeError(
                 f"this is {what} in SQL, and {value!r} is {_article(type(value).__name__)}: {hint}"
@@ -97,7 +101,14 @@ def _check(
 
 def is_sql(value: object) -> bool:
     """Return whether SQLAlchemy takes a value for an expression rather than for data."""
-    return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
+    # a variable of a lambda is only an operand
+    return isinstance(value, ClauseElement | ColumnOperators) or hasattr(value, "__clause_element__")
+
+
+def _listed(op: OperatorType, other: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the operands of a condition, an iterable of values as a list: it is looked at more than once."""
+    is_values = op in _LISTS and isinstance(other[0], Iterable) and not isinstance(other[0], str | bytes)
+    return (list(cast("Iterable[object]", other[0])),) if is_values and not is_sql(other[0]) else other
 
 
 def _article(name: str) -> str:
@@ -252,13 +263,15 @@ class FactTime(TypeDecorator[datetime]):
                 raise NotSupportedError(
                     "databases count with dates in ways of their own: add to, or subtract, seconds"
                 )
+            other = _listed(op, other)
             _check(op, other, datetime, "a time", "give a datetime with a time zone")
             compare = _TIME_OPERATORS.get(_OPPOSITES.get(op, op))
             moments = None if compare is None else _moments(other[0] if op in _LISTS else other)
             number: Seconds | None = getattr(self.expr, "seconds", None)
             if compare is None or moments is None or number is None:
                 return super().operate(op, *other, **options)
-            found = compare(number, [_timestamp(each) for each in moments])
+            seconds = [_timestamp(each) for each in moments]
+            found = compare(number, sorted(seconds) if options.get("symmetric") else seconds)
             return not_(found) if op in _OPPOSITES else found
 
     comparator_factory: Any = Comparator
@@ -274,9 +287,12 @@ class FactTime(TypeDecorator[datetime]):
         moment = datetime.fromtimestamp(_timestamp(value), UTC)
         return moment if dialect.name == "postgresql" else moment.replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | str | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
+        if isinstance(value, str):
+            # MariaDB's drivers do not read times in what functions return
+            value = datetime.fromisoformat(value)
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
@@ -344,6 +360,7 @@ class FactInteger(BigInteger):
         __slots__ = ()
 
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
+            other = _listed(op, other)
             _check(op, other, (int, float, Decimal), "a number", "give a number")
             values = [_whole(other[0])] if op in _LISTS else [_bound_number(each) for each in other]
             return super().operate(op, *values, **options)
@@ -358,8 +375,13 @@ class FactFloat(Double[float]):
         __slots__ = ()
 
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
+            other = _listed(op, other)
             _check(op, other, (int, float, Decimal), "a number", "give a number, or compare as_datetime()")
-            return super().operate(op, *other, **options)
+            if op in _LISTS and isinstance(other[0], list):
+                return super().operate(
+                    op, [_real(each) for each in cast("list[object]", other[0])], **options
+                )
+            return super().operate(op, *(_real(each) for each in other), **options)
 
     comparator_factory: Any = Comparator
 
@@ -380,16 +402,33 @@ def _integer(value: object) -> object:
 
 def _bound_number(value: object) -> object:
     """Bind what drivers take for no integer of 64 bits as a real number."""
-    if isinstance(value, float) or (isinstance(value, int) and not _MIN_INTEGER <= value <= _MAX_INTEGER):
-        return literal(_as_float(value), Double)
-    return value
+    is_real = isinstance(value, float) or (
+        isinstance(value, int) and not _MIN_INTEGER <= value <= _MAX_INTEGER
+    )
+    return literal(_real(value), Double) if is_real else value
 
 
-def _as_float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return _MAX_FLOAT if value > 0 else -_MAX_FLOAT
+def _real(value: object) -> object:
+    """Return a number as one that is finite as a double; ValueError for NaN, which is like no number."""
+    if not isinstance(value, int | float):
+        return value
+    if isinstance(value, float) and isnan(value):
+        raise ValueError("NaN cannot be compared with: no number is less, equal or greater")
+    return float(min(max(value, -_MAX_FLOAT), _MAX_FLOAT))
+
+
+class FactBoolean(Boolean):
+    """True or false."""
+
+    class Comparator(Boolean.Comparator[bool]):  # noqa: D106 - as the type
+        __slots__ = ()
+
+        def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
+            other = _listed(op, other)
+            _check(op, other, bool, "true or false", "give a bool")
+            return super().operate(op, *other, **options)
+
+    comparator_factory: Any = Comparator
 
 
 class FactObject(JSON):
