@@ -105,9 +105,13 @@ LONG = [
 @pytest.mark.parametrize("name", LONG, ids=lambda name: name[:12])
 def test_a_name_of_any_length_is_refused_at_once(store: FileStore[Any], name: str) -> None:
     # each of these takes minutes if its parts are joined one by one
-    for call in (store.find().order_by, store.find().values, lambda asked: store.parse({asked: "1"})):
-        with pytest.raises((UnknownFieldError, LookupProcessorDoesNotExist)):
-            call(name)
+    refused = (UnknownFieldError, LookupProcessorDoesNotExist)
+    with pytest.raises(refused):
+        store.parse({name: "1"})
+    with pytest.raises(refused):
+        store.find().order_by(name)
+    with pytest.raises(refused):
+        store.find().values(name)
 
 
 REFUSED = [
@@ -224,19 +228,6 @@ def test_a_query_of_an_asynchronous_session_has_no_truth() -> None:
     query: AsyncFileQuery[Any] = AsyncFileQuery(None, None)  # type: ignore[arg-type]  # it is not run
     with pytest.raises(TypeError, match=r"await query\.exists\(\)"):
         bool(query)
-
-
-def test_metadata_that_is_no_dictionary_is_not_replaced_by_one(
-    session: Session, store: FileStore[Any]
-) -> None:
-    entry = Entry(file=FileObject("a.txt", content=b"a", metadata={"owner": "ann", "none": None}))
-    with pytest.raises(InvalidConditionError, match=r"^metadata__owner__name: .*'ann'"):
-        store._assign(entry, {"metadata__owner__name": "x"})
-    assert entry.file is not None
-    assert entry.file.metadata["owner"] == "ann"
-    store._assign(entry, {"metadata__none__name": "x", "metadata__new__name": "y"})
-    assert entry.file.metadata["none"] == {"name": "x"}
-    assert entry.file.metadata["new"] == {"name": "y"}
 
 
 def test_errors_of_conditions_have_one_base(store: FileStore[Any]) -> None:

@@ -543,7 +543,8 @@ class Decorated(Kind):
     def bound(self, field: Expression, value: object) -> Expression:
         if isinstance(value, str):
             text_of(value)
-        if isinstance(self._inner, _Number) and not _is_within(field.type, value):
+        is_long = isinstance(value, int) and value.bit_length() >= 64
+        if is_long or (isinstance(self._inner, _Number) and not _is_within(field.type, value)):
             raise self._refused(value)
         return literal(value, field.type)
 
