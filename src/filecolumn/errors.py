@@ -40,6 +40,7 @@ __all__ = (
     "OwnedFileError",
     "PendingContentError",
     "ProcessorDoesNotExist",
+    "QueryError",
     "RecordNotFoundError",
     "SourceConsumedError",
     "SourceReadError",
@@ -210,15 +211,19 @@ class MissingDependencyError(FileColumnError, ImportError):
     """An optional package is not installed; the message has the command."""
 
 
-class UnknownFieldError(FileColumnError, LookupError):
+class QueryError(FileColumnError):
+    """What was asked of a store cannot be asked: one of the three kinds below."""
+
+
+class UnknownFieldError(QueryError, LookupError):
     """A store has no such field, or its `fields` do not allow it; the message names those that may be asked for."""
 
 
-class InvalidConditionError(FileColumnError, ValueError):
+class InvalidConditionError(QueryError, ValueError):
     """A value cannot be compared with its field, or read or written as its type; the message names the condition."""
 
 
-class ProcessorDoesNotExist(FileColumnError, LookupError):  # noqa: N818 - Doqu's name
+class ProcessorDoesNotExist(QueryError, LookupError):  # noqa: N818 - Doqu's name
     """A manager has no processor: of one of the two kinds below."""
 
 

@@ -44,6 +44,7 @@ BUILTINS: dict[str, type[Exception]] = {
     "MissingDependencyError": ImportError,
     "CommitOutcomeUnknownError": ConnectionError,
     "MissingLedgerError": RuntimeError,
+    "QueryError": errors.FileColumnError,
     "UnknownFieldError": LookupError,
     "InvalidConditionError": ValueError,
     "ProcessorDoesNotExist": LookupError,

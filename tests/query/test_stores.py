@@ -171,6 +171,16 @@ async def test_metadata_is_saved_by_its_names_through_converters(driver: Driver,
         await got(store.save(key, {"pages__metadata__a": 1}))
 
 
+async def test_metadata_that_is_no_dictionary_is_not_replaced_by_one(store: Store) -> None:
+    file = FileObject("a.txt", content=b"a", metadata={"owner": "ann", "none": None})
+    key = await got(store.save(None, {"file": file}))
+    with pytest.raises(InvalidConditionError, match=r"^metadata__owner__name: .*'ann'"):
+        await got(store.save(key, {"metadata__owner__name": "x"}))
+    await got(store.save(key, {"metadata__none__name": "x", "metadata__new__name": "y"}))
+    document = await got(store.get(key))
+    assert document.file.metadata == {"owner": "ann", "none": {"name": "x"}, "new": {"name": "y"}}
+
+
 async def test_a_row_that_is_not_there_is_a_key_error(store: Store) -> None:
     for call in (store.get, store.delete, lambda key: store.get_many([key])):
         for key in (99, "1", None, 2**70, -(2**31) - 1, (1, 2)):

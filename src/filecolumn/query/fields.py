@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from sqlalchemy import inspect, not_, type_coerce
@@ -61,6 +62,8 @@ class Field:
     """The part of a time that it is."""
     of_files: bool = False
     """Whether it is a fact of the files in a list."""
+    within: tuple[str, ...] = ()
+    """The names of what it is part of: a file, metadata around it, a time."""
 
     @property
     def expression(self) -> Expression:
@@ -107,6 +110,8 @@ class Fields:
         self.attributes: Mapping[str, QueryableAttribute[Any]] = {
             prop.key: getattr(mapper.class_, prop.key) for prop in mapper.column_attrs
         }
+        # an attribute may have __ in its name
+        self._most_steps = max((1 + key.count(SEPARATOR) for key in self.attributes), default=1)
         self._allowed: frozenset[str] | None = None
         self._types: dict[str, Kind] = {}
         if allowed is not None:
@@ -172,8 +177,7 @@ class Fields:
             raise self._unknown(name) from None
         if self._file is not None and first in FIELDS:
             return self._fact(self._file, [first, *rest], is_lookup, name)
-        for length in range(len(rest), 0, -1):
-            # an attribute may have __ in its name
+        for length in range(min(len(rest), self._most_steps - 1), 0, -1):
             longer = SEPARATOR.join((first, *rest[:length]))
             if longer in self.attributes:
                 return Field(longer, self.column(longer)), rest[length:]
@@ -188,7 +192,7 @@ class Fields:
     ) -> tuple[Field, Sequence[str]]:
         column = self.column(attribute)
         of_files = cast("StoredObject", column.type).multiple
-        prefix = () if attribute == self._file else (attribute,)
+        prefix = "" if attribute == self._file else attribute + SEPARATOR
         first, *rest = steps
         path: Sequence[str] = ()
         if first == "metadata":
@@ -198,11 +202,17 @@ class Fields:
             raise UnknownFieldError(
                 f"{name!r:.100} is a path of {len(path)} names, and {MAX_DEPTH} may be asked for"
             )
-        own_name = SEPARATOR.join((*prefix, first, *path))
-        return Field(own_name, column, lambda file: _picked(file, first, path), of_files=of_files), rest
+        names = [prefix + SEPARATOR.join((first, *path[:length])) for length in range(len(path) + 1)]
+        if prefix or attribute not in FIELDS:
+            # else the name is that of a fact
+            names.insert(0, attribute)
+        *within, own_name = names
+        pick = partial(_picked, name=first, path=path)
+        return Field(own_name, column, pick, of_files=of_files, within=tuple(within)), rest
 
     def _part(self, field: Field, part: str) -> Field:
-        return Field(f"{field.name}{SEPARATOR}{part}", field.column, field.pick, part, field.of_files)
+        name, within = f"{field.name}{SEPARATOR}{part}", (*field.within, field.name)
+        return Field(name, field.column, field.pick, part, field.of_files, within)
 
     def _allow(self, allowed: Iterable[str] | Mapping[str, type]) -> None:
         names: list[str] = []
@@ -220,11 +230,8 @@ class Fields:
 
     def _permitted(self, field: Field, name: str) -> Field:
         """Return the field if it, or what it is part of, may be asked for."""
-        if self._allowed is not None:
-            steps = field.name.split(SEPARATOR)
-            wider = {SEPARATOR.join(steps[:length]) for length in range(1, len(steps) + 1)}
-            if not wider & self._allowed:
-                raise self._unknown(name)
+        if self._allowed is not None and self._allowed.isdisjoint((field.name, *field.within)):
+            raise self._unknown(name)
         return field
 
     def _unknown(self, name: object) -> UnknownFieldError:

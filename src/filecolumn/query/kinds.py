@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, time
-from decimal import Decimal
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal, localcontext
 from typing import Any, cast
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from sqlalchemy import (
     Enum,
     Float,
     Integer,
+    Interval,
     LargeBinary,
     Numeric,
     SmallInteger,
@@ -40,6 +41,7 @@ from sqlalchemy import (
     not_,
     or_,
 )
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -88,6 +90,8 @@ _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 _MAX_EXACT = 2**53
 """Up to here each whole number is a double."""
 _MAX_FLOAT = 1.7976931348623157e308
+MAX_DIGITS = 1_000
+"""Of a decimal number, and places after its point: PostgreSQL has 16,383 of these."""
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,400}")
 
@@ -125,6 +129,10 @@ class Kind(ABC):
     def contains(self, field: Expression, part: object) -> Condition:
         """Return whether *part* is in the value."""
         return self.text(field).contains(text_of(part))
+
+    def contains_all(self, field: Expression, parts: Collection[object]) -> Condition:
+        """Return whether each of the parts is in the value."""
+        return and_(self.exists(field), *(self.contains(field, each) for each in parts))
 
     def within_year(self, field: Expression, year: int) -> Condition:
         """Return whether a time is within a year, UTC."""
@@ -266,11 +274,20 @@ class ExactNumber(_Number):
     def bound(self, field: Expression, value: object) -> Expression:
         if isinstance(value, float):
             return literal(value, Double)
-        return literal(Decimal(cast("int", value)), Numeric)
+        return literal(decimal_of(value), Numeric)
 
     def read(self, text: str) -> object:
         number_of(text)
-        return Decimal(text)
+        return decimal_of(Decimal(text))
+
+
+def decimal_of(value: object) -> Decimal:
+    """Return a number as a decimal; InvalidConditionError for one with more digits than databases take."""
+    found = Decimal(cast("Decimal | int", value))
+    parts = found.as_tuple()
+    if isinstance(parts.exponent, str) or len(parts.digits) > MAX_DIGITS or abs(parts.exponent) > MAX_DIGITS:
+        raise InvalidConditionError(f"{str(value)[:100]} has more than {MAX_DIGITS} digits")
+    return found
 
 
 class Truth(Kind):
@@ -427,6 +444,20 @@ class TimeOfDay(Kind):
             raise InvalidConditionError(f"{text!r:.100} is no time of day: write 12:30") from None
 
 
+class Duration(Kind):
+    """A span of time."""
+
+    says = "durations"
+
+    def bound(self, field: Expression, value: object) -> Expression:
+        if not isinstance(value, timedelta):
+            raise self._refused(value)
+        return literal(value, field.type)
+
+    def read(self, text: str) -> object:
+        raise InvalidConditionError("durations cannot be asked for in a request")
+
+
 class Identifier(Kind):
     """A UUID."""
 
@@ -512,7 +543,8 @@ class Decorated(Kind):
     def bound(self, field: Expression, value: object) -> Expression:
         if isinstance(value, str):
             text_of(value)
-        if isinstance(value, int) and value.bit_length() >= 64:
+        is_long = isinstance(value, int) and value.bit_length() >= 64
+        if is_long or (isinstance(self._inner, _Number) and not _is_within(field.type, value)):
             raise self._refused(value)
         return literal(value, field.type)
 
@@ -612,6 +644,10 @@ class Metadata(Kind):
         found = exists().select_from(rows).where(same)
         return or_(found, self.text(field).contains(text_of(part))) if isinstance(part, str) else found
 
+    def contains_all(self, field: Expression, parts: Collection[object]) -> Condition:
+        # as one condition: PostgreSQL takes seconds to plan for a score of subqueries that are joined by AND
+        return func.coalesce(super().contains_all(field, parts), false())
+
     def sort_keys(self, field: Expression) -> Sequence[Expression]:
         boolean, number, text = self.selected(field)[1:]
         ranks = [(not_(self.exists(field)), 0), (boolean.is_not(None), 1), (number.is_not(None), 2)]
@@ -677,6 +713,7 @@ _KINDS_OF_ELEMENTS: Sequence[tuple[type[Expression], Kind]] = (
 _KINDS: Sequence[tuple[type[TypeEngine[Any]], Callable[[Any], Kind]]] = (
     (StoredObject, lambda _: Files()),
     (JSON, lambda _: Document()),
+    (Interval, lambda _: Duration()),
     (Enum, Choice),
     (Boolean, lambda _: TRUTH),
     (Integer, lambda _: WHOLE_NUMBER),
@@ -689,6 +726,7 @@ _KINDS: Sequence[tuple[type[TypeEngine[Any]], Callable[[Any], Kind]]] = (
     (LargeBinary, lambda _: Bytes()),
     (String, lambda _: TEXT),
 )
+_DIALECT = DefaultDialect()
 _BITS: Sequence[tuple[type[TypeEngine[Any]], int]] = ((SmallInteger, 16), (BigInteger, 64), (Integer, 32))
 
 
@@ -704,7 +742,7 @@ def kind_of(field: Expression) -> Kind:
 
 def plain_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     """Return the type that a decorated one is stored as."""
-    while isinstance(type_, TypeDecorator) and not isinstance(type_, StoredObject):
+    while isinstance(type_, TypeDecorator) and not isinstance(type_, StoredObject | Interval):
         type_ = type_.impl_instance
     return type_
 
@@ -714,3 +752,27 @@ def fits(type_: TypeEngine[Any], value: int) -> bool:
     plain = plain_type(type_)
     bits = next((bits for base, bits in _BITS if isinstance(plain, base)), 64)
     return value.bit_length() < bits
+
+
+def _is_within(type_: TypeEngine[Any], value: object) -> bool:
+    """Return whether a type of numbers takes a value, after what the application's own type makes of it."""
+    process = type_.bind_processor(_DIALECT)
+    try:
+        stored: object = process(value) if process else value
+        if not isinstance(stored, int | float | Decimal):
+            return stored is None
+        if isinstance(plain_type(type_), Integer):
+            return fits(type_, int(stored))
+        number = decimal_of(repr(stored) if isinstance(stored, float) else stored)
+    except (ValueError, TypeError, ArithmeticError):
+        return False
+    return _has_places(plain_type(type_), number)
+
+
+def _has_places(type_: TypeEngine[Any], number: Decimal) -> bool:
+    """Return whether a number has no more digits before its point than a type, also when it is rounded."""
+    if isinstance(type_, Float) or not isinstance(type_, Numeric) or type_.precision is None:
+        return True
+    scale = type_.scale or 0
+    with localcontext(prec=4 * MAX_DIGITS):
+        return abs(number) <= Decimal(10) ** (type_.precision - scale) - Decimal(10) ** -scale

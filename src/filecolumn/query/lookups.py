@@ -159,7 +159,7 @@ def _contains(field: Expression, value: object) -> Condition:
     """Return whether a value contains another one; for a list, each of it."""
     kind = kind_of(field)
     if _is_list(value):
-        return and_(kind.exists(field), *(kind.contains(field, each) for each in value))
+        return kind.contains_all(field, value)
     return kind.contains(field, value)
 
 

@@ -29,6 +29,8 @@ _TOKEN = re.compile(
 )
 _SET_TOKEN = re.compile(r"\\(?P<escaped>.)|(?P<plain>.)", re.DOTALL)
 _CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": " \t\n\r\f\v"}
+_ENDLESS = frozenset(_CLASSES.values())
+"""What has no first or last character of a range."""
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r"}
 _END = "(?!.|\n)"
 """The end of the text: `$` is before a last newline, too, for Python and PCRE."""
@@ -154,6 +156,8 @@ class _Writer:
         index = 0
         while index < len(parts):
             if index + 2 < len(parts) and parts[index + 1] == "-":
+                if not _ENDLESS.isdisjoint((parts[index], parts[index + 2])):
+                    raise self._refused("a class at an end of a range")
                 written.append(f"{_literal_hyphen(parts[index])}-{_literal_hyphen(parts[index + 2])}")
                 index += 3
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 from sqlalchemy import (
@@ -21,13 +22,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapper, Session, undefer
 
+from filecolumn.errors import InvalidConditionError
 from filecolumn.query.fields import Field, Fields
 from filecolumn.query.kinds import Condition, kind_of
 
-__all__ = ("FileQuery", "Storage")
+__all__ = ("MAX_ORDER", "FileQuery", "Storage")
 
 T = TypeVar("T")
 
+MAX_ORDER = 16
+"""Fields that a query is sorted by: databases limit how long an expression is."""
 _MAX_OFFSET = 2**63
 
 
@@ -102,12 +106,14 @@ class FileQuery(Generic[T]):
         """Return the same rows in the order of a field, or of several, the first one before the others.
 
         Rows without a value come first, and last if *reverse*; equal ones in the order of their keys.
-        UnknownFieldError, or InvalidConditionError for fields that have no order, such as metadata as a whole.
+        It replaces the order that the query had.
+        UnknownFieldError, or InvalidConditionError for fields that have no order, such as metadata as a whole, and
+        for more than 16 names.
         """
-        found = tuple(
-            _Order(self._store.fields.field(name), reverse)
-            for name in ([names] if isinstance(names, str) else names)
-        )
+        asked = [names] if isinstance(names, str) else [*islice(names, MAX_ORDER + 1)]
+        if len(asked) > MAX_ORDER:
+            raise InvalidConditionError(f"rows are sorted by {MAX_ORDER} fields at most")
+        found = tuple(_Order(self._store.fields.field(name), reverse) for name in asked)
         for each in found:
             kind_of(each.field.expression).sort_keys(each.field.expression)
         return FileQuery(self._store, self._doc_class, criteria=self._criteria, order=found)
@@ -198,7 +204,11 @@ class FileQuery(Generic[T]):
     @overload
     def __getitem__(self, index: slice) -> list[T]: ...
     def __getitem__(self, index: int | slice) -> T | list[T]:
-        """Return a row, or the rows of a slice as a list, by LIMIT and OFFSET; IndexError if there is no such row."""
+        """Return a row, or the rows of a slice as a list, by LIMIT and OFFSET; IndexError if there is no such row.
+
+        Negative numbers count from the end, and a step skips rows, as in a list: both read all rows.  So check
+        the numbers that a client gives.
+        """
         if isinstance(index, slice):
             start, stop = index.start or 0, index.stop
             if index.step not in {None, 1} or start < 0 or (stop is not None and stop < 0):

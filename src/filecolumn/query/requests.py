@@ -3,35 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 from filecolumn.errors import InvalidConditionError
-from filecolumn.query.kinds import TRUTH, WHOLE_NUMBER, Kind, text_of
+from filecolumn.query.fields import Field
+from filecolumn.query.kinds import TRUTH, WHOLE_NUMBER, Kind, Metadata, text_of
 from filecolumn.query.lookups import LookupManager
 from filecolumn.query.queries import Storage
 
-__all__ = ("MAX_VALUES", "Parameters", "parse")
+__all__ = ("MAX_SEARCHES", "MAX_VALUES", "Parameters", "parse")
 
 MAX_VALUES = 200
 """Of a request: databases limit how many conditions a query has, and how many values."""
+MAX_SEARCHES = 20
+"""Of them those that each take a subquery: the planner of PostgreSQL takes longer than in proportion to them."""
 _LISTS = frozenset({"in", "between", "contains_any"})
 _REPEATED = frozenset({*_LISTS, "contains"})
 
-Parameters = Mapping[str, str] | Iterable[tuple[str, str]]
+_SEARCHES = frozenset({"contains", "contains_any"})
+
+
+@runtime_checkable
+class MultiItems(Protocol):
+    """A mapping of parameters, in which a repeated one has its last value only, as frameworks have it."""
+
+    def multi_items(self) -> Iterable[tuple[str, str]]:
+        """Return each parameter as it was given."""
+        ...
+
+
+Parameters = MultiItems | Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 def parse(store: Storage, lookups: LookupManager, params: Parameters) -> dict[str, object]:
     """Return the conditions of a request; see `FileStore.parse`."""
     texts: dict[str, list[str]] = {}
-    given = cast("Mapping[str, str]", params).items() if isinstance(params, Mapping) else params
-    for name, text in given:
+    for name, text in _given(params):
         texts.setdefault(name, []).append(text)
     conditions: dict[str, object] = {}
-    left = MAX_VALUES
+    left, searches = MAX_VALUES, MAX_SEARCHES
     for name, repeated in texts.items():
         field, operation = store.fields.asked(name, lookups)
         try:
             values = _split(operation, repeated, left)
+            searches = _less(searches, _searches(field, operation, len(values)))
             conditions[name] = _read(_kind(store.fields.kind(field), operation), operation, values)
         except InvalidConditionError as error:
             raise InvalidConditionError(f"{name}: {error}") from None
@@ -39,6 +54,27 @@ def parse(store: Storage, lookups: LookupManager, params: Parameters) -> dict[st
         # InvalidConditionError for a lookup that is not for this field
         store.condition(name, conditions[name])
     return conditions
+
+
+def _given(params: Parameters) -> Iterable[tuple[str, str]]:
+    if isinstance(params, MultiItems):
+        return params.multi_items()
+    return cast("Mapping[str, str]", params).items() if isinstance(params, Mapping) else params
+
+
+def _less(left: int, searches: int) -> int:
+    if searches > left:
+        raise InvalidConditionError(
+            f"a request has {MAX_SEARCHES} values at most to search for in arrays and lists of files"
+        )
+    return left - searches
+
+
+def _searches(field: Field, operation: str | None, values: int) -> int:
+    """Return how many subqueries a condition takes."""
+    if operation in _SEARCHES and isinstance(field.kind, Metadata):
+        return values
+    return int(field.of_files)
 
 
 def _split(operation: str | None, texts: list[str], left: int) -> list[str]:

@@ -195,7 +195,8 @@ class FileStore(Generic[M]):
 
         A new row has the values of the conditions, so they are attributes, and metadata of a file that is among them.
         Files that are not stored yet are no conditions, and only given to a new row.  Where a unique constraint shows
-        that another session was faster, its row is returned.
+        that another session was faster, its row is returned; with SQLite OperationalError, "database is locked", may be
+        raised instead, unless transactions begin by BEGIN IMMEDIATE.
 
         InvalidConditionError, a ValueError, without conditions, and for those that no value can be made of.
         """
@@ -252,7 +253,10 @@ class FileStore(Generic[M]):
         """Write values to the row of a key, and return its key; without a key (None), or a row of it, to a new row.
 
         *data* has attributes by name; what it does not name stays as it is.  `metadata`, `metadata__name` and
-        `file__metadata__name` are of the row's file, and go through the converters.  UnknownFieldError for other names.
+        `file__metadata__name` are of the row's file, and go through the converters.
+
+        UnknownFieldError for other names, InvalidConditionError where a value in metadata that is no dictionary would
+        be replaced by one, and for metadata of a row without a file.
         """
         if key is None:
             instance = self._new(data)
@@ -276,6 +280,8 @@ class FileStore(Generic[M]):
 
     def parse(self, params: Parameters) -> dict[str, object]:
         """Return the conditions of a request's query string, for `find(**conditions)`.
+
+        *params* are a mapping, pairs, or an object whose `multi_items()` are pairs, as frameworks have it.
 
         Values are read as their fields' types: numbers, `true` and `false`, times of ISO 8601 with a time zone, seconds
         too for `last_modified`.  `in`, `between` and `contains_any` are separated by commas, or given repeatedly.
@@ -393,7 +399,10 @@ class FileStore(Generic[M]):
         file = getattr(instance, attribute)
         if not isinstance(file, FileObject):
             raise InvalidConditionError(f"{name}: the row has no file, whose metadata it could be")
-        changed = _with(file.metadata, path, self.converters.to_db(value, self._face))
+        try:
+            changed = _with(file.metadata, path, self.converters.to_db(value, self._face))
+        except InvalidConditionError as error:
+            raise InvalidConditionError(f"{name}: {error}") from error
         if not isinstance(changed, dict):
             raise InvalidConditionError(f"{name}: metadata is a dictionary")
         file.metadata = changed
@@ -451,9 +460,13 @@ def _is_pending(value: object) -> bool:
 
 
 def _with(outer: object, path: Sequence[str], value: object) -> object:
-    """Return a copy of JSON with a value under a path."""
+    """Return a copy of JSON with a value under a path; InvalidConditionError if it goes through another value."""
     if not path:
         return value
     first, *rest = path
-    members = dict(cast("Mapping[str, object]", outer)) if isinstance(outer, Mapping) else {}
+    if outer is not None and not isinstance(outer, Mapping):
+        raise InvalidConditionError(
+            f"{first!r:.100} cannot be written into {outer!r:.100}, which is no dictionary"
+        )
+    members = dict(cast("Mapping[str, object]", outer or {}))
     return {**members, first: _with(members.get(first), rest, value)}

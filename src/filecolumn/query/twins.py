@@ -89,6 +89,10 @@ class AsyncFileQuery(Generic[T]):
         for each in await self.all():
             yield each
 
+    def __bool__(self) -> bool:
+        """Raise TypeError: whether there is a row is what `await query.exists()` returns."""
+        raise TypeError("whether there is a row is asked by: await query.exists()")
+
     def __or__(self, other: object) -> AsyncFileQuery[T]:
         """Return the rows of both queries, each once, in the order of this one."""
         if not isinstance(other, AsyncFileQuery):
