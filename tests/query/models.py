@@ -19,8 +19,10 @@ __all__ = ("NUMBERS", "ROWS", "TEXTS", "Base", "Label", "Paper", "write_papers")
 class Base(DeclarativeBase):
     """Base of the models."""
 
-    # MariaDB wants a length
-    type_annotation_map = {str: String(200)}
+    # MariaDB wants a length, and its server may have a character set by default that has no emoji
+    type_annotation_map = {
+        str: String(200).with_variant(mysql.VARCHAR(200, charset="utf8mb4"), "mysql", "mariadb")
+    }
 
 
 BY_CODE_POINT = (
