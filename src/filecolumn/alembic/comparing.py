@@ -203,8 +203,6 @@ def _end_of_brackets(statement: str, start: int) -> int:
 
 def is_in_table(context: AutogenContext, schema: str | None, column: Column[Any]) -> bool:
     """Return whether a table in SQLite has the column of a fact as it is: reflection takes it for another's."""
-    if not isinstance(column.server_default, Generated):
-        return False
     ours = re.sub(r'[\s"]', "", str(CreateColumn(column).compile(dialect=context.dialect)))
     (table,) = _statements(context, schema, "table", column.table.name).values()
     return re.search(f"[(,]{re.escape(ours)}[),]", re.sub(r'[\s"]', "", table)) is not None

@@ -91,11 +91,13 @@ def _compare_columns(  # noqa: PLR0917 - as Alembic calls it
     column: Column[Any],
 ) -> PriorityDispatchResult:
     """Warn of a column that holds another fact in the database: Alembic does only if told to compare defaults."""
+    if not isinstance(column.server_default, Generated):
+        return PriorityDispatchResult.CONTINUE
     if context.dialect.name == "sqlite":
         same = is_in_table(context, schema, column)
     else:
         same = is_as_generated(column, found, context.dialect)
-    if isinstance(column.server_default, Generated) and not same:
+    if not same:
         warn(
             f"{table_name}.{name} is generated otherwise in the database, and cannot be modified: drop and add it"
         )
