@@ -15,7 +15,6 @@ from sqlalchemy import (
     JSON,
     ColumnElement,
     TableValuedAlias,
-    TextClause,
     and_,
     exists,
     false,
@@ -135,10 +134,6 @@ class _Path(FirstTextMember):
 
     inherit_cache: bool | None = True
     name: str = "path"
-
-    def __init__(self, document: ColumnElement[Any], *path: ColumnElement[Any] | TextClause) -> None:
-        super().__init__(document, *path)
-        self.name = "path"
 
 
 class FileMetadata(ObjectMember):

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Dialect
 
-__all__ = ("Step", "Writer", "collation_of", "writer_of")
+__all__ = ("MAX_FLOAT", "MAX_INTEGER", "MIN_INTEGER", "Step", "Writer", "collation_of", "writer_of")
 
+MAX_FLOAT = 1.7976931348623157e308
 _MAX_FLOAT = "1.7976931348623157e308"
-_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 _FIRST_SECOND, _END_OF_SECONDS = -62135596800, 253402300800
 """From year 1 to before year 10,000: what Python and every database have dates for."""
 
@@ -88,7 +89,7 @@ class Writer(ABC):
         within = f"{seconds} >= {_FIRST_SECOND} AND {seconds} < {_END_OF_SECONDS}"
         return f"(CASE WHEN {within} THEN {self.moment(seconds)} END)"
 
-    def like(self, value: str, pattern: str, escape: str | None) -> str:
+    def like(self, value: str, pattern: str, escape: str | None = None) -> str:
         return f"({value} LIKE {pattern}{'' if escape is None else f' ESCAPE {escape}'})"
 
 
@@ -181,7 +182,7 @@ class _SQLite(Writer):
     def position(self, value: str, part: str) -> str:
         return f"instr({value}, {part})"
 
-    def like(self, value: str, pattern: str, escape: str | None) -> str:
+    def like(self, value: str, pattern: str, escape: str | None = None) -> str:
         return f"({value} GLOB {pattern})"
 
     @staticmethod
@@ -229,7 +230,7 @@ class _PostgreSQL(Writer):
             digits = self._text_of(document, path)
             # which nearly all are, and which is faster
             is_short = f"length({digits}) < 19 AND strpos({digits}, '.') = 0"
-            fits = f"{number} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER} AND trunc({number}) = {number}"
+            fits = f"{number} BETWEEN {MIN_INTEGER} AND {MAX_INTEGER} AND trunc({number}) = {number}"
             return f"CASE WHEN {is_short} THEN ({digits})::bigint WHEN {fits} THEN {number}::bigint END"
 
         return self._number(document, path, whole)
@@ -332,7 +333,7 @@ class _MySQL(Writer):
         member = self._member(document, path)
         number = f"CAST(json_unquote({member}) AS DOUBLE)"
         exact = f"CAST(json_unquote({member}) AS SIGNED)"
-        fits = f"{number} >= {_MIN_INTEGER} AND {number} < {_MAX_INTEGER + 1} AND floor({number}) = {number}"
+        fits = f"{number} >= {MIN_INTEGER} AND {number} < {MAX_INTEGER + 1} AND floor({number}) = {number}"
         return (
             f"(CASE json_type({member}) WHEN 'INTEGER' THEN {exact} "
             f"WHEN 'DOUBLE' THEN CASE WHEN {fits} THEN CAST({number} AS SIGNED) END "
@@ -438,7 +439,7 @@ class _MariaDB(_MySQL):
     def integer(self, document: str, path: Sequence[Step]) -> str:
         member, number = self._member(document, path), self._value(document, path)
         exact, real = f"CAST({number} AS DECIMAL(20, 0))", f"CAST({number} AS DOUBLE)"
-        fits = f"{exact} BETWEEN {_MIN_INTEGER} AND {_MAX_INTEGER}"
+        fits = f"{exact} BETWEEN {MIN_INTEGER} AND {MAX_INTEGER}"
         is_whole = f"{real} > -9.2233720368547e18 AND {real} < 9.2233720368547e18 AND floor({real}) = {real}"
         # a string has its quotes there, so all that matches is a number
         return (

@@ -32,9 +32,18 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import JSON, TypeDecorator, TypeEngine
 
 from filecolumn.orm.json_dialects import Step, writer_of
-from filecolumn.orm.json_values import FactBoolean, FactFloat, FactInteger, FactObject, FactText, FactTime
+from filecolumn.orm.json_values import (
+    FactBoolean,
+    FactFloat,
+    FactInteger,
+    FactObject,
+    FactText,
+    FactTime,
+    WrittenFunction,
+)
 
 __all__ = (
+    "UNSTORABLE",
     "ArrayMember",
     "BooleanMember",
     "Elements",
@@ -63,7 +72,8 @@ INFO = "filecolumn.member"
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _END_OF_INDEXES = 2**31
-_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+"""What is in no text that databases store."""
 
 
 # Members
@@ -79,7 +89,8 @@ class Member(FunctionElement[T]):
 
     def __init__(self, document: ColumnElement[Any], *path: ColumnElement[Any] | TextClause) -> None:
         super().__init__(document, *cast("Sequence[ColumnElement[Any]]", path))
-        if path and isinstance(path[-1], TextClause) and not path[-1].text.isdigit():
+        is_named = self.name != Member.name
+        if not is_named and path and isinstance(path[-1], TextClause) and not path[-1].text.isdigit():
             self.name = path[-1].text
 
     @property
@@ -187,18 +198,22 @@ class Length(Member[int]):
     type: TypeEngine[int] = FactInteger()
 
 
-class Elements(FunctionElement[Any]):
+class Elements(WrittenFunction[Any]):
     """The elements of a JSON array, as rows with a column `value`; none for anything else."""
 
     inherit_cache: bool | None = True
     name: str = "elements"
+    write: ClassVar[str] = "elements"
+    readable: ClassVar[str] = "elements({0})"
 
 
-class Values(FunctionElement[Any]):
+class Values(WrittenFunction[Any]):
     """The elements of a JSON array of any type, as rows with a column `value` of JSON; none for anything else."""
 
     inherit_cache: bool | None = True
     name: str = "values"
+    write: ClassVar[str] = "values"
+    readable: ClassVar[str] = "values({0})"
 
 
 def step_of(step: PathStep) -> ColumnElement[Any] | TextClause:
@@ -210,7 +225,7 @@ def step_of(step: PathStep) -> ColumnElement[Any] | TextClause:
         if not 0 <= step < _END_OF_INDEXES:
             raise ValueError(f"{step!r} is not an index of a JSON array: give one from 0")
         return text(str(step))
-    if _UNSTORABLE.search(step):
+    if UNSTORABLE.search(step):
         raise ValueError(
             f"{step!r} is not a name in JSON that databases store: U+0000 and unpaired surrogates are not"
         )
@@ -316,17 +331,3 @@ def member_key(element: Member[Any]) -> tuple[str, ...] | None:
     if len(names) != 1 or any(isinstance(step, _BoundName) for step in path):
         return None
     return (element.write, names[0], *(cast("TextClause", step).text for step in path))
-
-
-@compiles(Elements)
-def _compile_elements(element: Elements, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
-    (document,) = (compiler.process(each, **options) for each in element.clauses)
-    writer = writer_of(compiler.dialect)
-    return f"elements({document})" if writer is None else writer.elements(document)
-
-
-@compiles(Values)
-def _compile_values(element: Values, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
-    (document,) = (compiler.process(each, **options) for each in element.clauses)
-    writer = writer_of(compiler.dialect)
-    return f"values({document})" if writer is None else writer.values(document)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence, Sized
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import isfinite, isnan
-from typing import Any, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -37,7 +37,7 @@ from sqlalchemy.sql.operators import ColumnOperators, OperatorType
 from sqlalchemy.types import JSON, TypeDecorator, TypeEngine
 
 from filecolumn.errors import NotSupportedError
-from filecolumn.orm.json_dialects import writer_of
+from filecolumn.orm.json_dialects import MAX_FLOAT, MAX_INTEGER, MIN_INTEGER, writer_of
 
 __all__ = (
     "CodePoints",
@@ -47,11 +47,11 @@ __all__ = (
     "FactObject",
     "FactText",
     "FactTime",
+    "WrittenFunction",
     "is_sql",
 )
 
-_MAX_FLOAT = 1.7976931348623157e308
-_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
+T = TypeVar("T")
 
 
 class FactText(Text):
@@ -171,51 +171,83 @@ _PATTERNS: dict[object, str] = {
 }
 
 
-class _Left(FunctionElement[str]):
+class WrittenFunction(FunctionElement[T]):
+    """A function that each kind of database has in a way of its own."""
+
+    inherit_cache: bool | None = True
+    write: ClassVar[str]
+    """The method of `Writer` for it."""
+    readable: ClassVar[str]
+    """What it is for other dialects, which are only read."""
+
+
+@compiles(WrittenFunction)
+def _compile_written(element: WrittenFunction[Any], compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
+    operands: list[str] = [compiler.process(each, **options) for each in element.clauses]
+    writer = writer_of(compiler.dialect)
+    if writer is None:
+        return element.readable.format(*operands)
+    write: Callable[..., str] = getattr(writer, element.write)
+    return write(*operands)
+
+
+class _Left(WrittenFunction[str]):
     """The first characters of a text; all of them if there are fewer."""
 
     name: str = "left"
     inherit_cache: bool | None = True
+    write: ClassVar[str] = "left"
+    readable: ClassVar[str] = "left({0}, {1})"
     type: TypeEngine[str] = Text()
 
 
-class CodePoints(FunctionElement[str]):
+class CodePoints(WrittenFunction[str]):
     """Any text, compared by code point whatever its own collation is."""
 
     name: str = "code_points"
     inherit_cache: bool | None = True
+    write: ClassVar[str] = "code_points"
+    readable: ClassVar[str] = "{0}"
     type: TypeEngine[str] = FactText()
 
 
-class _Right(FunctionElement[str]):
+class _Right(WrittenFunction[str]):
     """The last characters of a text; all of them if there are fewer."""
 
     name: str = "right"
     inherit_cache: bool | None = True
+    write: ClassVar[str] = "right"
+    readable: ClassVar[str] = "right({0}, {1})"
     type: TypeEngine[str] = Text()
 
 
-class _Characters(FunctionElement[int]):
+class _Characters(WrittenFunction[int]):
     """How many characters a text has."""
 
     name: str = "characters"
     inherit_cache: bool | None = True
+    write: ClassVar[str] = "characters"
+    readable: ClassVar[str] = "char_length({0})"
     type: TypeEngine[int] = Integer()
 
 
-class _Position(FunctionElement[int]):
+class _Position(WrittenFunction[int]):
     """Where a text contains another one, from 1; 0 if it does not."""
 
     name: str = "position"
     inherit_cache: bool | None = True
+    write: ClassVar[str] = "position"
+    readable: ClassVar[str] = "position({1} IN {0})"
     type: TypeEngine[int] = Integer()
 
 
-class _Like(FunctionElement[bool]):
+class _Like(WrittenFunction[bool]):
     """A text that matches a pattern, by code points: SQLite's LIKE takes `a` for `A`."""
 
     name: str = "like"
     inherit_cache: bool | None = True
+    write: ClassVar[str] = "like"
+    readable: ClassVar[str] = "{0} LIKE {1}"
     type: TypeEngine[bool] = Boolean()
 
 
@@ -393,20 +425,18 @@ def _whole(values: object) -> object:
     if not isinstance(values, list | tuple | set | frozenset):
         return values
     found = [_integer(each) for each in cast("Iterable[object]", values)]
-    return [each for each in found if not isinstance(each, int) or _MIN_INTEGER <= each <= _MAX_INTEGER]
+    return [each for each in found if not isinstance(each, int) or MIN_INTEGER <= each <= MAX_INTEGER]
 
 
 def _integer(value: object) -> object:
     if not isinstance(value, float | Decimal):
         return value
-    return int(value) if isfinite(value) and value == int(value) else _MAX_INTEGER + 1
+    return int(value) if isfinite(value) and value == int(value) else MAX_INTEGER + 1
 
 
 def _bound_number(value: object) -> object:
     """Bind what drivers take for no integer of 64 bits as a real number."""
-    is_real = isinstance(value, float) or (
-        isinstance(value, int) and not _MIN_INTEGER <= value <= _MAX_INTEGER
-    )
+    is_real = isinstance(value, float) or (isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER)
     return literal(_real(value), Double) if is_real else value
 
 
@@ -416,7 +446,7 @@ def _real(value: object) -> object:
         return value
     if isinstance(value, float) and isnan(value):
         raise ValueError("NaN cannot be compared with: no number is less, equal or greater")
-    return float(min(max(value, -_MAX_FLOAT), _MAX_FLOAT))
+    return float(min(max(value, -MAX_FLOAT), MAX_FLOAT))
 
 
 class FactBoolean(Boolean):
@@ -444,50 +474,3 @@ class FactObject(JSON):
             return super().operate(op, *other, **options)
 
     comparator_factory: Any = Comparator
-
-
-# SQL
-
-
-@compiles(CodePoints)
-def _compile_code_points(element: CodePoints, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - as above
-    (value,) = (compiler.process(each, **options) for each in element.clauses)
-    writer = writer_of(compiler.dialect)
-    return value if writer is None else writer.code_points(value)
-
-
-@compiles(_Right)
-def _compile_right(element: _Right, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
-    value, count = (compiler.process(each, **options) for each in element.clauses)
-    writer = writer_of(compiler.dialect)
-    return f"right({value}, {count})" if writer is None else writer.right(value, count)
-
-
-@compiles(_Left)
-def _compile_left(element: _Left, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
-    value, count = (compiler.process(each, **options) for each in element.clauses)
-    writer = writer_of(compiler.dialect)
-    return f"left({value}, {count})" if writer is None else writer.left(value, count)
-
-
-@compiles(_Characters)
-def _compile_characters(element: _Characters, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
-    (value,) = (compiler.process(each, **options) for each in element.clauses)
-    writer = writer_of(compiler.dialect)
-    return f"char_length({value})" if writer is None else writer.characters(value)
-
-
-@compiles(_Position)
-def _compile_position(element: _Position, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
-    value, part = (compiler.process(each, **options) for each in element.clauses)
-    writer = writer_of(compiler.dialect)
-    return f"position({part} IN {value})" if writer is None else writer.position(value, part)
-
-
-@compiles(_Like)
-def _compile_like(element: _Like, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
-    value, pattern, *escape = (compiler.process(each, **options) for each in element.clauses)
-    writer = writer_of(compiler.dialect)
-    if writer is None:
-        return f"{value} LIKE {pattern}"
-    return writer.like(value, pattern, escape[0] if escape else None)

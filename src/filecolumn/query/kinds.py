@@ -52,7 +52,9 @@ from filecolumn.errors import InvalidConditionError, PendingContentError
 from filecolumn.files.file import FileObject
 from filecolumn.orm.column import StoredObject
 from filecolumn.orm.facts_sql import FileComparator, FileMetadata, LastModified, MetadataValue, comparator_of
+from filecolumn.orm.json_dialects import MAX_FLOAT, MAX_INTEGER, MIN_INTEGER
 from filecolumn.orm.json_sql import (
+    UNSTORABLE,
     ArrayMember,
     BooleanMember,
     ExistsMember,
@@ -86,13 +88,10 @@ Condition = ColumnElement[bool]
 Operator = Callable[[Any, Any], Any]
 """One of `operator`'s: eq, lt, le, gt, ge."""
 
-_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 _MAX_EXACT = 2**53
 """Up to here each whole number is a double."""
-_MAX_FLOAT = 1.7976931348623157e308
 MAX_DIGITS = 1_000
 """Of a decimal number, and places after its point: PostgreSQL has 16,383 of these."""
-_UNREADABLE = re.compile("[\0\ud800-\udfff]")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,400}")
 
 
@@ -168,7 +167,7 @@ def text_of(value: object) -> str:
     """Return a text that each database takes; InvalidConditionError for others."""
     if not isinstance(value, str):
         raise InvalidConditionError(f"{value!r:.100} is no text")
-    if _UNREADABLE.search(value):
+    if UNSTORABLE.search(value):
         raise InvalidConditionError(
             f"{value!r:.100} has characters that databases do not take: NUL, or half of a pair"
         )
@@ -193,8 +192,8 @@ class Text(Kind):
 
 
 class _Number(Kind):
-    least: float = -_MAX_FLOAT
-    greatest: float = _MAX_FLOAT
+    least: float = -MAX_FLOAT
+    greatest: float = MAX_FLOAT
 
     def _compared(self, field: Expression, op: Operator, value: object) -> Condition:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -217,8 +216,8 @@ class WholeNumber(_Number):
     """A whole number."""
 
     says = "a whole number"
-    least: float = _MIN_INTEGER
-    greatest: float = _MAX_INTEGER
+    least: float = MIN_INTEGER
+    greatest: float = MAX_INTEGER
 
     def bound(self, field: Expression, value: object) -> Expression:
         # not of the field's type: a number beyond it is no error
@@ -674,7 +673,7 @@ class Metadata(Kind):
         whole, real = _member(IntegerMember, field), _member(FloatMember, field)
         if abs(value) < _MAX_EXACT and op is not operators.eq:
             return REAL_NUMBER.compare(real, op, value)
-        is_whole = _MIN_INTEGER <= value <= _MAX_INTEGER and value == int(value)
+        is_whole = MIN_INTEGER <= value <= MAX_INTEGER and value == int(value)
         same = WHOLE_NUMBER.compare(whole, op, value)
         if op is operators.eq and is_whole:
             return same
