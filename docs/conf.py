@@ -1,8 +1,12 @@
 """How Sphinx builds these pages; nothing here needs the network."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 from sphinx.util.inspect import TypeAliasForwardRef
+
+sys.path.insert(0, str(Path(__file__).with_name("_ext")))
 
 project = "filecolumn"
 author = "The filecolumn authors"
@@ -14,6 +18,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "sphinx_design",
+    "inline_pictures",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
@@ -46,5 +51,6 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 html_theme = "shibuya"
+html_static_path = ["_static"]
 html_title = "filecolumn"
 html_theme_options = {"accent_color": "blue"}
