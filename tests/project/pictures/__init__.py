@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.project.pictures import file, flush, key, layers
+from tests.project.pictures import file, flush, grant, key, layers, move, sweep
 
 __all__ = ("FOLDER", "drawn")
 
 FOLDER = Path(__file__).parents[3] / "docs" / "pictures"
-_PICTURES = (flush, file, key, layers)
+_PICTURES = (flush, file, key, layers, grant, sweep, move)
 
 
 def drawn() -> dict[str, str]:
