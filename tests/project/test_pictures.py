@@ -116,7 +116,7 @@ def test_a_crash_is_where_tests_kill_a_process_and_in_that_order() -> None:
 
 
 def test_a_crash_has_its_row_in_the_table_beside_the_picture() -> None:
-    numbers = [row.split()[1] for row in rows_below("docs/explanation.md", "flush")]
+    numbers = [row.split()[1].rstrip(".") for row in rows_below("docs/explanation.md", "flush")]
     assert numbers == [str(number) for number in range(1, len(flush.CRASHES) + 1)]
 
 
