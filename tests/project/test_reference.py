@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -72,7 +73,8 @@ def entries() -> Iterator[Entry]:
             found = Entry(directive["kind"], directive["name"], options) if directive else None
 
 
-ENTRIES = {entry.name: entry for entry in entries()}
+SHOWN = list(entries())
+ENTRIES = {entry.name: entry for entry in SHOWN}
 CLASSES = [entry for entry in ENTRIES.values() if entry.kind in {"autoclass", "autoexception"}]
 
 
@@ -101,6 +103,12 @@ def is_shown(module: str, name: str) -> bool:
     return any(entry.rpartition(".")[2] in names for entry in ENTRIES) or (
         within is not None and name in within.names("members")
     )
+
+
+def members_apart(entry: Entry) -> set[str]:
+    """Return the members of a class that have entries of their own, as those of a long class do in sections."""
+    parts = (name.rpartition(".") for name in ENTRIES)
+    return {member for owner, _, member in parts if owner == entry.name}
 
 
 @cache
@@ -142,6 +150,14 @@ def test_the_reference_has_each_public_name(module: str) -> None:
     assert [name for name in loaded.__all__ if not is_shown(module, name)] == []
 
 
+def test_the_reference_has_each_name_once() -> None:
+    names = [entry.name for entry in SHOWN]
+    names += [f"{entry.name}.{member}" for entry in CLASSES for member in entry.names("members")]
+    assert [name for name, times in Counter(names).items() if times > 1] == []
+    twice = [entry.name for entry in CLASSES if entry.shows_all and members_apart(entry)]
+    assert [name for name in twice if not members_apart(ENTRIES[name]) <= ENTRIES[name].names("exclude-members")] == []
+
+
 @pytest.mark.parametrize("name", ENTRIES)
 def test_each_name_of_the_reference_is_there(name: str) -> None:
     assert load(name) is not None
@@ -157,5 +173,8 @@ def test_the_reference_has_each_member_of_a_class_and_each_has_a_text(entry: Ent
         return
     members = public_members(kind)
     named = entry.names("members") | entry.names("exclude-members")
-    assert [name for name in members if not entry.shows_all and name not in named] == []
+    apart = members_apart(entry)
+    assert [
+        name for name in members if not entry.shows_all and name not in named and name not in apart
+    ] == []
     assert [name for name, has_text in members.items() if not has_text and name not in named] == []
