@@ -178,3 +178,13 @@ def test_the_reference_has_each_member_of_a_class_and_each_has_a_text(entry: Ent
         name for name in members if not entry.shows_all and name not in named and name not in apart
     ] == []
     assert [name for name, has_text in members.items() if not has_text and name not in named] == []
+
+
+def test_the_options_of_the_plugin_are_shown_with_their_defaults() -> None:
+    kind = load("filecolumn.litestar.FileColumnConfig")
+    assert isinstance(kind, type)
+    defaults = kind()
+    for option in fields(kind):
+        shown = ENTRIES[f"filecolumn.litestar.FileColumnConfig.{option.name}"].options["annotation"]
+        value = repr(getattr(defaults, option.name)) if option.name != "response_defaults" else "Serving()"
+        assert shown.rpartition(" = ")[2] == value, option.name
