@@ -82,18 +82,20 @@ def load(name: str) -> object:
     """Return what a dotted name is; a test is skipped without the package that it needs."""
     if name.startswith("filecolumn.alembic"):
         pytest.importorskip("alembic")
-    parts = name.split(".")
-    for length in range(len(parts), 0, -1):
-        try:
-            found: object = importlib.import_module(".".join(parts[:length]))
-        except ModuleNotFoundError as error:
-            if not str(error.name).startswith("filecolumn"):
+    first, *parts = name.split(".")
+    found: object = importlib.import_module(first)
+    for part in parts:
+        if isinstance(found, ModuleType) and not hasattr(found, part):
+            try:
+                found = importlib.import_module(f"{found.__name__}.{part}")
+            except ModuleNotFoundError as error:
+                if str(error.name).startswith("filecolumn"):
+                    raise AssertionError(f"there is no {name}") from error
                 pytest.skip(f"an optional package is missing: {error}")
-            continue
-        for part in parts[length:]:
+        else:
+            # a function before the module of the same name
             found = getattr(found, part)
-        return found
-    raise AssertionError(f"there is no {name}")
+    return found
 
 
 def is_shown(module: str, name: str) -> bool:
