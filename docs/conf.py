@@ -35,6 +35,8 @@ autodoc_type_aliases = {
 }
 # A longer signature has a line for each parameter
 maximum_signature_line_length = 110
+# Sections have their class in the heading or above
+toc_object_entries_show_parents = "hide"
 # Inside of a larger type, Sphinx 9 shows how it keeps the alias instead of the name
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name
 autodoc_inherit_docstrings = False

@@ -157,7 +157,9 @@ def test_the_reference_has_each_name_once() -> None:
     names += [f"{entry.name}.{member}" for entry in CLASSES for member in entry.names("members")]
     assert [name for name, times in Counter(names).items() if times > 1] == []
     twice = [entry.name for entry in CLASSES if entry.shows_all and members_apart(entry)]
-    assert [name for name in twice if not members_apart(ENTRIES[name]) <= ENTRIES[name].names("exclude-members")] == []
+    assert [
+        name for name in twice if not members_apart(ENTRIES[name]) <= ENTRIES[name].names("exclude-members")
+    ] == []
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -176,9 +178,7 @@ def test_the_reference_has_each_member_of_a_class_and_each_has_a_text(entry: Ent
     members = public_members(kind)
     named = entry.names("members") | entry.names("exclude-members")
     apart = members_apart(entry)
-    assert [
-        name for name in members if not entry.shows_all and name not in named and name not in apart
-    ] == []
+    assert [name for name in members if not entry.shows_all and name not in named and name not in apart] == []
     assert [name for name, has_text in members.items() if not has_text and name not in named] == []
 
 
