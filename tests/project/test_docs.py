@@ -30,8 +30,12 @@ from filecolumn import storages
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if path.exists())
 NOT_RUN = frozenset({"shell", "toml", "text", "ini"})
-OF_APPS = {"docs/howto/admin.md": ("sqladmin",), "docs/howto/sqlmodel.md": ("fastapi", "sqlmodel")}
-"""Pages with packages of the dependency group `apps`, which the quick tests do without."""
+OF_APPS = {
+    "docs/howto/admin.md": ("sqladmin",),
+    "docs/howto/sqlmodel.md": ("fastapi", "sqlmodel"),
+    "docs/thumbnails.md": ("fastapi", "httpx2", "python_multipart", "PIL"),
+}
+"""Pages with packages of the dependency groups `apps` and `gallery`, which the quick tests do without."""
 MODULE = "documented"
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|:{3,}|~{3,})(?P<info>.*)$")
