@@ -49,4 +49,6 @@ copybutton_prompt_is_regexp = True
 
 html_theme = "shibuya"
 html_title = "filecolumn"
+html_static_path = ["_static"]
+html_css_files = ["notebook.css"]
 html_theme_options = {"accent_color": "blue"}

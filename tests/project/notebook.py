@@ -35,6 +35,8 @@ def executed(path: Path, folder: Path) -> Any:
         startup_timeout=30,
         kernel_name="python3",
         record_timing=False,
+        # what a cell prints comes in pieces, by chance
+        coalesce_streams=True,
         resources={"metadata": {"path": str(work)}},
     )
     client.execute(env=environment)
