@@ -134,7 +134,7 @@ def show_tutorial(browser: Browser, files: list[Path], folder: Path, target: Pat
                 expect(page.get_by_role("img", name=path.name)).to_be_visible()
         for scheme in SCHEMES:
             with opened(browser, SHOTS["thumbnails"], scheme, server.url) as page:
-                loaded(page, "main img")
+                loaded(page, "section img")
                 save(page, target / f"thumbnails-{scheme}.webp")
 
 
