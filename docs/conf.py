@@ -11,12 +11,12 @@ copyright = "2026, The filecolumn authors"
 release = version = installed_version("filecolumn")
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "sphinx_design",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 templates_path = ["_templates"]
 
 # Docstrings write `code` in single backticks.
@@ -51,11 +51,15 @@ nitpick_ignore_regex = [
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
+# A notebook is shown with the outputs that it is stored with; the tests run it.
+nb_execution_mode = "off"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 html_theme = "shibuya"
 html_title = "filecolumn"
+html_static_path = ["_static"]
+html_css_files = ["notebook.css"]
 html_theme_options = {"accent_color": "blue"}
 
 
