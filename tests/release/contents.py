@@ -97,10 +97,10 @@ def _faults_of_metadata(metadata: Message) -> Iterator[str]:
 
 
 def _committed() -> set[str] | None:
-    """Return the files that git has; None where this is not a checkout."""
-    if not (ROOT / ".git").exists():
+    """Return the files that git has; None where this is not a checkout, or another user's."""
+    command = ["git", "ls-files", "-z"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.CalledProcessError):
         return None
-    done = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
-    )
     return set(done.stdout.split("\0")) - {""}
