@@ -46,6 +46,6 @@ def faults_of_description(markdown: str) -> Iterator[str]:
     tag = f"{SOURCE_URL}/blob/v{PROJECT['version']}/"
     yield from (f"{address!r} is not of this version" for address in ours if not address.startswith(tag))
     yield from (f"{address!r} is not shown" for address in found.pictures if address.endswith(NOT_SHOWN))
-    for left in ("<picture", "<!--", "badges/"):
+    for left in ("<picture", "<!--", "badges/", "[]("):
         if left in markdown:
             yield f"{left!r} is left in the description"
