@@ -1,9 +1,13 @@
 """How Sphinx builds these pages; nothing here needs the network."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.util.inspect import TypeAliasForwardRef
+
+sys.path.insert(0, str(Path(__file__).with_name("_ext")))
 
 project = "filecolumn"
 author = "The filecolumn authors"
@@ -15,6 +19,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "sphinx_design",
+    "inline_pictures",
 ]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 templates_path = ["_templates"]
@@ -57,6 +62,7 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 html_theme = "shibuya"
+html_static_path = ["_static"]
 html_title = "filecolumn"
 html_static_path = ["_static"]
 html_css_files = ["notebook.css"]
