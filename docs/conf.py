@@ -1,8 +1,12 @@
 """How Sphinx builds these pages; nothing here needs the network."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 from sphinx.util.inspect import TypeAliasForwardRef
+
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "filecolumn"
 author = "The filecolumn authors"
@@ -14,6 +18,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "sphinx_design",
+    "accessible",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
@@ -45,6 +50,15 @@ myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+# The default style of the theme has comments that are too pale on its background.
+pygments_style = "github-light-high-contrast"
 html_theme = "shibuya"
 html_title = "filecolumn"
 html_theme_options = {"accent_color": "blue"}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = ["site.js"]
+# The list of a page's sections is narrow: members are named without their class there.
+toc_object_entries_show_parents = "hide"
+# A longer signature has a line for each parameter.
+maximum_signature_line_length = 80
