@@ -7,7 +7,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.util.inspect import TypeAliasForwardRef
 
-sys.path.insert(0, str(Path(__file__).with_name("_ext")))
+sys.path.insert(0, str(Path(__file__).with_name("_extensions")))
 
 project = "filecolumn"
 author = "The filecolumn authors"
@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "sphinx_design",
+    "accessible",
     "inline_pictures",
 ]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
@@ -39,7 +40,7 @@ autodoc_type_aliases = {
     "Progress": "filecolumn.maintenance.Progress",
 }
 # A longer signature has a line for each parameter
-maximum_signature_line_length = 110
+maximum_signature_line_length = 80
 # Sections have their class in the heading or above
 toc_object_entries_show_parents = "hide"
 # Inside of a larger type, Sphinx 9 shows how it keeps the alias instead of the name
@@ -62,11 +63,13 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 html_theme = "shibuya"
-html_static_path = ["_static"]
 html_title = "filecolumn"
-html_static_path = ["_static"]
-html_css_files = ["notebook.css"]
 html_theme_options = {"accent_color": "blue"}
+# The default style of the theme has comments that are too pale on its background.
+pygments_style = "github-light-high-contrast"
+html_static_path = ["_static"]
+html_css_files = ["site.css", "notebook.css"]
+html_js_files = ["site.js"]
 
 
 def readable_defaults(*event: object) -> tuple[str | None, str | None]:

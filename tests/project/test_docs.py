@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from filecolumn import storages
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if path.exists())
+COLUMNS = tomllib.loads((ROOT / "docs" / "ruff.toml").read_text())["line-length"]
+"""What a code block has room for, in a window of 1280 pixels."""
 NOT_RUN = frozenset({"shell", "toml", "text", "ini"})
 OF_APPS = {
     "docs/howto/admin.md": ("sqladmin",),
@@ -52,6 +55,7 @@ class Block:
     line: int
     """Line of the fence, from 1."""
     text: str
+    is_shown: bool = True
 
     @property
     def file_name(self) -> str | None:
@@ -66,7 +70,7 @@ def blocks(text: str) -> Iterator[Block]:
     directives: list[str] = []
     for number, line in lines:
         if _SETUP.match(line):
-            yield Block("python", number, _until(lines, "-->"))
+            yield Block("python", number, _until(lines, "-->"), is_shown=False)
         elif fence := _FENCE.match(line):
             info = fence["info"].strip()
             if info.startswith("{"):
@@ -146,6 +150,19 @@ def test_block_languages_are_known(page: Path) -> None:
         if block.language != "python" and block.language not in NOT_RUN
     ]
     assert unknown == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_code_blocks_are_not_cut_off(page: Path) -> None:
+    """Where a line can end: a text without a space may be longer."""
+    wide = [
+        f"{page_id(page)}:{block.line + number} has {len(line)} columns, more than {COLUMNS}"
+        for block in blocks(page.read_text(encoding="utf-8"))
+        if block.is_shown
+        for number, line in enumerate(block.text.splitlines(), start=1)
+        if len(line) > COLUMNS and " " in line.strip()
+    ]
+    assert wide == []
 
 
 def test_a_block_without_a_language_is_found() -> None:
