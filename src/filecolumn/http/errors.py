@@ -39,7 +39,7 @@ class HttpError(Exception):
         self.status: int = status
         """The HTTP status."""
         self.detail: str = detail
-        """What the client is told."""
+        """The text for the client."""
         self.extra: list[dict[str, object]] | None = extra
         """What a program can read of it: the field, the code and the parameters of a refused file."""
         self.headers: Mapping[str, str] | None = headers
@@ -52,7 +52,7 @@ class ErrorStatus(NamedTuple):
     status: int
     """The HTTP status."""
     detail: str
-    """What the client is told."""
+    """The text for the client."""
 
 
 STATUS_BY_ERROR: Mapping[type[Exception], ErrorStatus] = {

@@ -54,12 +54,12 @@ class _AttrsField(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileField:
-    """A field whose type has files."""
+    """A field of a model whose type is a file or a list of files."""
 
     is_list: bool
-    """Whether it takes several."""
+    """Whether it is a list."""
     is_optional: bool
-    """Whether an empty text makes None of it."""
+    """Whether it may be None, which an empty text then means."""
     is_required: bool = False
     """Whether it has no default."""
 

@@ -49,7 +49,7 @@ class BodySource(AsyncIterableSource):
 
 
 async def batches(chunks: AsyncIterator[bytes], filename: str, max_size: int | None) -> AsyncIterator[bytes]:
-    """Yield a raw body in chunks of about 1 MiB; FileTooLargeError as soon as it has more than *max_size* bytes.
+    """Yield a raw body in chunks of 512 KiB; FileTooLargeError as soon as it has more than *max_size* bytes.
 
     *filename* is for the message.
     """
