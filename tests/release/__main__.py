@@ -1,4 +1,4 @@
-"""Check a release: `python -m tests.release [--quick] [--python VERSION] [--tests MARKS]`, where build, twine and uv are installed.
+"""Check a release: `python -m tests.release --help`, where build, twine and uv are installed.
 
 Wheel and sdist are built from the checkout, and their contents compared with it.  Each is installed with
 each extra, on each Python that the machine has, and what the extra promises is used.  With the wheel the
