@@ -54,8 +54,8 @@ def tests(session: nox.Session) -> None:
 @nox.session(name="tests-rest")
 def tests_rest(session: nox.Session) -> None:
     """Run what `tests` leaves out: servers, browsers, faults in number, and at last what measures, alone."""
-    groups = ("--group", "test", "--group", "servers", "--group", "apps", "--group", "browser")
-    install(session, "-e", ".[fsspec,async]", *groups)
+    groups = ("test", "servers", "apps", "browser", "notebook")
+    install(session, "-e", ".[fsspec,async]", *(f"--group={group}" for group in groups))
     pytest = (*WITH_SERVERS, *SLOWEST)
     profile = {"FILECOLUMN_TEST_PROFILE": "ci"}
     if session.posargs:
