@@ -2,6 +2,7 @@
 
 from importlib.metadata import version as installed_version
 
+from sphinx.application import Sphinx
 from sphinx.util.inspect import TypeAliasForwardRef
 
 project = "filecolumn"
@@ -27,7 +28,15 @@ autodoc_type_aliases = {
     "Content": "filecolumn.Content",
     "Json": "filecolumn.files.Json",
     "JsonObject": "filecolumn.files.JsonObject",
+    "Models": "filecolumn.maintenance.Models",
+    "OnFinding": "filecolumn.maintenance.OnFinding",
+    "OnTrigger": "filecolumn.maintenance.OnTrigger",
+    "Progress": "filecolumn.maintenance.Progress",
 }
+# A longer signature has a line for each parameter
+maximum_signature_line_length = 110
+# Sections have their class in the heading or above
+toc_object_entries_show_parents = "hide"
 # Inside of a larger type, Sphinx 9 shows how it keeps the alias instead of the name
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name
 autodoc_inherit_docstrings = False
@@ -48,3 +57,16 @@ copybutton_prompt_is_regexp = True
 html_theme = "shibuya"
 html_title = "filecolumn"
 html_theme_options = {"accent_color": "blue"}
+
+
+def readable_defaults(*event: object) -> tuple[str | None, str | None]:
+    """Name the defaults that have no readable `repr`, so that the signature can be laid out."""
+    *_, signature, returned = event
+    for shown, name in (("Ellipsis", "..."), ("<function no_progress>", "no_progress")):
+        signature = signature and signature.replace(f"= {shown}", f"= {name}")
+    return signature, returned
+
+
+def setup(app: Sphinx) -> None:
+    """Register what the pages need of Sphinx's events."""
+    app.connect("autodoc-process-signature", readable_defaults)

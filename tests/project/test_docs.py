@@ -30,7 +30,11 @@ from filecolumn import storages
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if path.exists())
 NOT_RUN = frozenset({"shell", "toml", "text", "ini"})
-OF_APPS = {"docs/howto/admin.md": ("sqladmin",), "docs/howto/sqlmodel.md": ("fastapi", "sqlmodel")}
+OF_APPS = {
+    "docs/howto/admin.md": ("sqladmin",),
+    "docs/howto/fastapi.md": ("fastapi",),
+    "docs/howto/sqlmodel.md": ("fastapi", "sqlmodel"),
+}
 """Pages with packages of the dependency group `apps`, which the quick tests do without."""
 MODULE = "documented"
 
