@@ -4,6 +4,7 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+from sphinx.application import Sphinx
 from sphinx.util.inspect import TypeAliasForwardRef
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
@@ -14,13 +15,13 @@ copyright = "2026, The filecolumn authors"
 release = version = installed_version("filecolumn")
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "sphinx_design",
     "accessible",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 templates_path = ["_templates"]
 
 # Docstrings write `code` in single backticks.
@@ -32,7 +33,15 @@ autodoc_type_aliases = {
     "Content": "filecolumn.Content",
     "Json": "filecolumn.files.Json",
     "JsonObject": "filecolumn.files.JsonObject",
+    "Models": "filecolumn.maintenance.Models",
+    "OnFinding": "filecolumn.maintenance.OnFinding",
+    "OnTrigger": "filecolumn.maintenance.OnTrigger",
+    "Progress": "filecolumn.maintenance.Progress",
 }
+# A longer signature has a line for each parameter
+maximum_signature_line_length = 80
+# Sections have their class in the heading or above
+toc_object_entries_show_parents = "hide"
 # Inside of a larger type, Sphinx 9 shows how it keeps the alias instead of the name
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name
 autodoc_inherit_docstrings = False
@@ -47,6 +56,8 @@ nitpick_ignore_regex = [
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
+# A notebook is shown with the outputs that it is stored with; the tests run it.
+nb_execution_mode = "off"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
@@ -54,11 +65,20 @@ copybutton_prompt_is_regexp = True
 pygments_style = "github-light-high-contrast"
 html_theme = "shibuya"
 html_title = "filecolumn"
-html_theme_options = {"accent_color": "blue"}
 html_static_path = ["_static"]
-html_css_files = ["site.css"]
+html_css_files = ["site.css", "notebook.css"]
+html_theme_options = {"accent_color": "blue"}
 html_js_files = ["site.js"]
-# The list of a page's sections is narrow: members are named without their class there.
-toc_object_entries_show_parents = "hide"
-# A longer signature has a line for each parameter.
-maximum_signature_line_length = 80
+
+
+def readable_defaults(*event: object) -> tuple[str | None, str | None]:
+    """Name the defaults that have no readable `repr`, so that the signature can be laid out."""
+    *_, signature, returned = event
+    for shown, name in (("Ellipsis", "..."), ("<function no_progress>", "no_progress")):
+        signature = signature and signature.replace(f"= {shown}", f"= {name}")
+    return signature, returned
+
+
+def setup(app: Sphinx) -> None:
+    """Register what the pages need of Sphinx's events."""
+    app.connect("autodoc-process-signature", readable_defaults)

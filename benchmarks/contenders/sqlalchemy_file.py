@@ -22,7 +22,9 @@ class SqlalchemyFile(Mapped):
     def prepare(self) -> None:
         os.makedirs(self.place.folder, exist_ok=True)
         driver = LocalStorageDriver(self.place.folder)
-        StorageManager.add_storage(self.place.key, driver.create_container("files"))
+        there = os.path.isdir(os.path.join(self.place.folder, "files"))
+        container = driver.get_container("files") if there else driver.create_container("files")
+        StorageManager.add_storage(self.place.key, container)
 
     def column(self, *, multiple: bool = False) -> TypeEngine[Any]:
         return FileField(upload_storage=self.place.key, multiple=multiple)

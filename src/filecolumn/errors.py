@@ -58,7 +58,7 @@ class FileColumnError(DontWrapMixin, Exception):
 
 
 class StorageError(FileColumnError, OSError):
-    """A storage refused or did not answer; `__cause__` is its own error, if it gave one."""
+    """A storage refused a call, or did not answer; `__cause__` is the storage's own error, if there is one."""
 
 
 class ObjectNotFoundError(FileColumnError, FileNotFoundError):
@@ -66,11 +66,11 @@ class ObjectNotFoundError(FileColumnError, FileNotFoundError):
 
 
 class ObjectExistsError(FileColumnError, FileExistsError):
-    """The key is taken: an object is never overwritten by a save."""
+    """The key is taken: filecolumn never overwrites an object with another file."""
 
 
 class InvalidKeyError(FileColumnError, ValueError):
-    """A storage key, a key template or a file name cannot be used."""
+    """A key, a key template or a file name is not valid."""
 
 
 class InvalidGrantError(FileColumnError, PermissionError):
@@ -82,27 +82,27 @@ class BackendNotRegisteredError(FileColumnError, LookupError):
 
 
 class BackendAlreadyRegisteredError(FileColumnError, ValueError):
-    """The key belongs to a storage at another location."""
+    """The storage key is registered already, for another location."""
 
 
 class BackendMismatchError(FileColumnError, ValueError):
-    """A file names a storage that its column does not use."""
+    """A file names a storage that its column does not use, or the storage is not the place that the database knows."""
 
 
 class NotSupportedError(FileColumnError, NotImplementedError):
-    """The storage has no such ability, or a statement cannot keep each row's content its own."""
+    """The storage or the database cannot do this, or a statement could give one object to two rows."""
 
 
 class PendingContentError(FileColumnError, RuntimeError):
-    """The content is not stored yet, so there is nothing to read and no row to write."""
+    """The file has no stored content: it cannot be read, and no row may reference it."""
 
 
 class SourceConsumedError(FileColumnError, RuntimeError):
-    """The source could be read only once, and was; or it is closed."""
+    """The content cannot be read: it could be read only once and was, or it is closed."""
 
 
 class SourceReadError(FileColumnError, OSError):
-    """The source cannot be read whole: it ended before the size that it had said, or does not go back to its start."""
+    """The content cannot be read completely: it ended before its announced size, or cannot be read from its start."""
 
 
 class ChecksumMismatchError(FileColumnError, OSError):
@@ -117,12 +117,13 @@ class CorruptFileMetadataError(FileColumnError, ValueError):
 
 
 class ContentRejectedError(FileColumnError, ValueError):
-    """The column does not take the content; nothing of it is stored.
+    """The content, or the metadata, is refused; nothing of it is stored.
 
-    Its policy refuses it, metadata is beyond its limits, or it is an upload without a file (the code is `no_file`).
+    The column's policy does not accept it, the metadata is beyond its limits, or it is an upload without a file
+    (its code is `no_file`).
 
-    `field` is the attribute, `code` a word for programs, `params` the numbers and names in the
-    message, fit for JSON.
+    `field` is the name of the attribute, `code` a word for programs, and `params` has the numbers and names of
+    the message, as JSON values.
     """
 
     def __init__(
@@ -140,34 +141,34 @@ class ContentRejectedError(FileColumnError, ValueError):
 
 
 class FileTooLargeError(ContentRejectedError):
-    """The content has more bytes than the column's `max_size`; the code is `too_large`."""
+    """The content has more bytes than `max_size`; its code is `too_large`."""
 
 
 class ContentTypeRejectedError(ContentRejectedError):
     """The content is not of a type in the column's `accept`.
 
-    The code is `type_mismatch` if name or declared type say one thing and the bytes another, else
+    Its code is `type_mismatch` if the name or the declared type disagrees with the bytes, else
     `type_not_accepted`.
     """
 
 
 class OwnedFileError(FileColumnError, RuntimeError):
-    """A row owns the file: assign or clear its attribute instead."""
+    """A row owns the file, so this call cannot change or delete it; assign or clear the attribute instead."""
 
 
 class StaleUploadError(FileColumnError, RuntimeError):
-    """The content was stored too long ago to be given to a row: a sweep has given it up, or may have."""
+    """The content was staged too long ago to be given to a row: a sweep has claimed it, or may have; store it again."""
 
 
 class ConcurrentFileChangeError(FileColumnError, StaleDataError):
-    """Another transaction changed or deleted the row's file first."""
+    """Another transaction changed or deleted the file of the row first; read the row again and repeat."""
 
 
 class CommitOutcomeUnknownError(FileColumnError, ConnectionError):
     """COMMIT was sent and its answer was lost: the transaction has committed, or it never will.
 
-    Nothing is deleted before that is known.  The database is asked when the session is rolled back or
-    closed, which gives its connection back; from then on `committed` says it.
+    Nothing is deleted until the outcome is known.  The database is asked when the session is rolled back or
+    closed, because its connection is free then; after that `committed` has the answer.
     """
 
     def __init__(
@@ -184,13 +185,13 @@ class CommitOutcomeUnknownError(FileColumnError, ConnectionError):
 
     @property
     def committed(self) -> bool | None:
-        """Whether the transaction has committed; None while nobody can tell.  Asks nobody."""
+        """Whether the transaction has committed; None while that is not known.  This does not ask the database."""
         return self._committed()
 
     def resolve(self) -> bool:
-        """Ask the database, and return whether the transaction has committed; if not, it may be repeated.
+        """Ask the database, and return whether the transaction has committed; if it has not, it may be repeated.
 
-        Raises the database's own error while it does not answer, and NotSupportedError without a ledger.
+        Raises the database's own error if it does not answer, and NotSupportedError without a ledger.
         """
         return self._resolve()
 
@@ -200,35 +201,35 @@ class CommitOutcomeUnknownError(FileColumnError, ConnectionError):
 
 
 class MaintenanceRefusedError(FileColumnError, RuntimeError):
-    """Maintenance would delete what is probably wanted; the message says why, and what to do instead."""
+    """Maintenance refuses a run that would probably delete content in use; the message says why, and what to do."""
 
 
 class MissingLedgerError(FileColumnError, RuntimeError):
-    """The ledger's table is not in the database; the message has the ways to create it."""
+    """The ledger's tables are not in the database; the message says how to create them."""
 
 
 class MissingDependencyError(FileColumnError, ImportError):
-    """An optional package is not installed; the message has the command."""
+    """An optional package is not installed; the message has the command that installs it."""
 
 
 class QueryError(FileColumnError):
-    """What was asked of a store cannot be asked: one of the three kinds below."""
+    """A condition or an order that a client gave is not valid; the base of the errors below."""
 
 
 class UnknownFieldError(QueryError, LookupError):
-    """A store has no such field, or its `fields` do not allow it; the message names those that may be asked for."""
+    """The store has no such field, or its `fields` do not allow it; the message names those that are allowed."""
 
 
 class InvalidConditionError(QueryError, ValueError):
-    """A value cannot be compared with its field, or read or written as its type; the message names the condition."""
+    """A value cannot be compared with its field, or converted to its type; the message names the condition."""
 
 
 class ProcessorDoesNotExist(QueryError, LookupError):  # noqa: N818 - Doqu's name
-    """A manager has no processor: of one of the two kinds below."""
+    """A manager has no such lookup or converter; the base of the two errors below."""
 
 
 class LookupProcessorDoesNotExist(ProcessorDoesNotExist):
-    """There is no such lookup; the message names those that there are."""
+    """There is no such lookup; the message names the known ones."""
 
 
 class DataProcessorDoesNotExist(ProcessorDoesNotExist):
@@ -236,15 +237,15 @@ class DataProcessorDoesNotExist(ProcessorDoesNotExist):
 
 
 class LookupAlreadyRegisteredError(FileColumnError, RuntimeError):
-    """A lookup or converter is registered under the name already, or there is another default lookup."""
+    """A lookup or converter of this name is registered already, or there is a default lookup already."""
 
 
 class StoreConnectionError(FileColumnError, RuntimeError):
-    """A store is disconnected, or connected already."""
+    """The store is disconnected, or it is to be connected and is already."""
 
 
 class RecordNotFoundError(FileColumnError, KeyError):
-    """There is no row under the key."""
+    """There is no row with this primary key."""
 
     def __str__(self) -> str:
         """Return the message as it is: KeyError quotes it."""

@@ -429,29 +429,31 @@ _FIELDS = frozenset({"table", "column", "uuid", "ext", "name", *_DATE_FIELDS})
 
 @dataclass(frozen=True, slots=True)
 class KeyContext:
-    """What a template can ask about."""
+    """What `KeyTemplate.render` makes a key from."""
 
     table: str
     """Name of the table."""
     column: str
     """Name of the mapped attribute."""
     filename: str
-    """Display name of the file."""
+    """The file name."""
     record: object
-    """The mapped instance; every other field of a template is one of its attributes."""
+    """The mapped instance; any other name in a template is one of its attributes."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyTemplate:
-    """A checked template.
+    """A template for keys, checked when it is made.
 
-    Fields: `table`, `column`, `uuid` (required: it makes the key unique), `ext` (a safe
-    extension with its dot, or nothing), `name` (the file's name as a slug), `date` (`YYYYMMDD`),
-    `year`, `month`, `day`, `hour` (UTC), and any attribute of the record, as a slug.
+    It may have these names in braces: `uuid`, which is required because it makes the key unique; `table`,
+    `column`; `ext`, a safe extension with its dot, or nothing; `name`, the file name as a slug; `date`
+    (`YYYYMMDD`), `year`, `month`, `day` and `hour`, in UTC; and any attribute of the record, as a slug.
+
+    Raises InvalidKeyError for a template without `uuid`, or one that cannot give valid keys.
     """
 
     text: str
-    """As it was written."""
+    """The template as it was written."""
 
     def __post_init__(self) -> None:
         """Refuse at declaration what could never make good keys."""
@@ -461,7 +463,7 @@ class KeyTemplate:
         check_key(self.text.format_map(dict.fromkeys(fields, "x")))
 
     def render(self, context: KeyContext) -> str:
-        """Return the key; InvalidKeyError names a field that is still None or has nothing usable."""
+        """Return a new key; InvalidKeyError if an attribute is still None, or has no character fit for a key."""
         now = datetime.now(UTC)
         values = {field: _value(field, context, now) for field in self._fields()}
         return check_key(self.text.format_map(values))

@@ -40,34 +40,34 @@ _REFUSED = "the signature is not valid, has expired, or is for something else; a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What a token says; an empty string or -1 is a claim that is not made."""
+    """What a token says and signs; an empty string or -1 means that it says nothing of this."""
 
     purpose: Purpose
-    """What it is for: `download`, `upload` or `grant`; it is good for nothing else."""
+    """What the token is for: `download`, `upload` or `grant`; it is not valid for anything else."""
     method: str
     """The HTTP method, `GET` or `PUT`; `ATTACH` for a grant."""
     backend: str
-    """The key of the storage in the registry."""
+    """The key of the storage."""
     key: str
-    """The place in the storage."""
+    """The key of the object in the storage."""
     expires_at: int
-    """Seconds since the epoch, UTC."""
+    """When the token expires, in seconds since the epoch, UTC."""
     filename: str = ""
-    """The name that a reader is given, or the uploaded file has."""
+    """The name that the reader gets, or that the uploaded file has."""
     content_type: str = ""
-    """The media type that a reader is given, or an upload must declare."""
+    """The media type that the reader gets, or that the upload must declare."""
     disposition: str = ""
     """`inline` or `attachment`."""
     size: int = -1
-    """Bytes that were stored."""
+    """Bytes that were uploaded."""
     max_size: int = -1
-    """Bytes that may be stored."""
+    """Bytes that may be uploaded at most."""
     checksum: str = ""
-    """`sha256:<hex>` of what was stored, by the server's own count."""
+    """`sha256:<hex>` of the uploaded bytes, as the server has received them."""
     column: str = ""
-    """`table.column` that the content may be attached to."""
+    """`table.column` that the file is for."""
     subject: str = ""
-    """Whom the token was given to."""
+    """Whom the token is for."""
 
 
 _INTEGERS = frozenset({"expires_at", "size", "max_size"})
@@ -75,7 +75,7 @@ _NAMES = tuple(field.name for field in fields(Claims))
 
 
 class TokenSigner:
-    """Signs claims with the first of its secrets and verifies with each of them."""
+    """Signs claims with the first of its secrets, and verifies tokens with each of them."""
 
     def __init__(self, secrets: str | bytes | Sequence[str | bytes]) -> None:
         """Take a secret, or several with the newest first, each of at least 32 bytes.
@@ -98,7 +98,10 @@ class TokenSigner:
         return _encoded(signed + _mac(key, signed))
 
     def verify(self, token: str, purpose: Purpose, *, now: float) -> Claims:
-        """Return what *token* claims; InvalidGrantError unless all of it is valid for *purpose* at *now*."""
+        """Return the claims of *token*; InvalidGrantError unless it is valid for *purpose* at the time *now*.
+
+        *now* is in seconds since the epoch, UTC.
+        """
         raw = _decoded(token)
         signed, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
         keys = (_derived(secret, purpose) for secret in self._secrets)
@@ -117,15 +120,15 @@ class TokenSigner:
 
 @dataclass(frozen=True, slots=True)
 class UrlSigner:
-    """Makes URLs of tokens, for a route that verifies them; `storages.signer` is one."""
+    """Makes URLs with tokens, for a route that verifies them.  `storages.signer` holds the one in use."""
 
     tokens: TokenSigner
-    """Signs what the URLs carry."""
+    """What signs the tokens."""
     base_url: str
-    """Path or absolute URL of the route, without a slash at its end."""
+    """The path or absolute URL of the route, without a slash at its end."""
 
     def url(self, claims: Claims) -> str:
-        """Return the URL that carries *claims*."""
+        """Return a URL with a token of *claims*."""
         return f"{self.base_url}/{self.tokens.sign(claims)}"
 
 

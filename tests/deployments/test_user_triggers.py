@@ -83,6 +83,58 @@ def test_a_value_that_a_trigger_of_sqlite_puts_back_keeps_its_file(site: Site) -
     assert read(engine, 1) == b"content 1"
 
 
+class Shelves(DeclarativeBase):
+    pass
+
+
+class Shelf(Shelves):
+    """Its triggers are the application's."""
+
+    __tablename__ = "shelf"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject | None] = mapped_column(StoredObject("docs"))
+
+
+class Loan(Shelves):
+    __tablename__ = "loan"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject | None] = mapped_column(StoredObject("docs"))
+
+
+@pytest.mark.parametrize("host", ANY_DATABASE, indirect=True)
+def test_a_row_that_a_trigger_keeps_as_it_was_keeps_the_file_that_another_row_got(site: Site) -> None:
+    engine = site.database(base=Shelves)
+    put(engine, 1, model=Shelf)
+    match engine.dialect.name:
+        case "postgresql":
+            sql(
+                engine,
+                "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS "
+                "'BEGIN NEW.file := COALESCE(NEW.file, OLD.file); RETURN NEW; END'",
+                "CREATE TRIGGER keep BEFORE UPDATE ON shelf FOR EACH ROW EXECUTE FUNCTION keep()",
+            )
+        case "sqlite":
+            sql(
+                engine,
+                "CREATE TRIGGER keep AFTER UPDATE OF file ON shelf WHEN NEW.file IS NULL "
+                "BEGIN UPDATE shelf SET file = OLD.file WHERE id = OLD.id; END",
+            )
+        case _:
+            sql(
+                engine,
+                "CREATE TRIGGER keep BEFORE UPDATE ON shelf FOR EACH ROW "
+                "SET NEW.file = COALESCE(NEW.file, OLD.file)",
+            )
+    with Session(engine) as session:
+        shelf = session.get_one(Shelf, 1)
+        shelf.file, moved = None, shelf.file
+        session.add(Loan(id=1, file=moved))
+        session.commit()
+    remove(engine, 1, model=Loan)
+    site.nightly(engine, Shelves)
+    assert site.intact(engine, "shelf") == 1
+
+
 def test_an_object_that_a_trigger_refuses_stays_where_it_lay(site: Site) -> None:
     engine = site.database()
     storages.get("docs").put("legacy.txt", [b"legacy"])

@@ -33,8 +33,13 @@ PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.m
 COLUMNS = tomllib.loads((ROOT / "docs" / "ruff.toml").read_text())["line-length"]
 """What a code block has room for, in a window of 1280 pixels."""
 NOT_RUN = frozenset({"shell", "toml", "text", "ini"})
-OF_APPS = {"docs/howto/admin.md": ("sqladmin",), "docs/howto/sqlmodel.md": ("fastapi", "sqlmodel")}
-"""Pages with packages of the dependency group `apps`, which the quick tests do without."""
+OF_APPS = {
+    "docs/howto/admin.md": ("sqladmin",),
+    "docs/howto/fastapi.md": ("fastapi",),
+    "docs/howto/sqlmodel.md": ("fastapi", "sqlmodel"),
+    "docs/thumbnails.md": ("fastapi", "httpx2", "python_multipart", "PIL"),
+}
+"""Pages with packages of the dependency groups `apps` and `gallery`, which the quick tests do without."""
 MODULE = "documented"
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|:{3,}|~{3,})(?P<info>.*)$")
@@ -96,12 +101,18 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     monkeypatch.setitem(sys.modules, MODULE, module)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    known = set(sys.modules)
     yield module
-    for name in set(sys.modules) - known:
-        file = getattr(sys.modules[name], "__file__", None)
-        if file is not None and Path(file).is_relative_to(tmp_path):
-            del sys.modules[name]
+    for name in _written(tmp_path):
+        del sys.modules[name]
+
+
+def _written(folder: Path) -> dict[str, ModuleType]:
+    """Return the modules that blocks of the page are."""
+    return {
+        name: known
+        for name, known in list(sys.modules.items())
+        if (file := getattr(known, "__file__", None)) is not None and Path(file).is_relative_to(folder)
+    }
 
 
 def test_no_page_has_two_versions_of_a_passage() -> None:
@@ -126,7 +137,7 @@ def test_page_runs(page: Path, module: ModuleType, tmp_path: Path) -> None:
                 if block.language == "python":
                     run_block(block, page, module, runner)
         finally:
-            runner.run(_tidy(module))
+            runner.run(_tidy(module, *_written(tmp_path).values()))
     if any(tmp_path.glob("test_*.py")):
         _run_tests(tmp_path)
 
@@ -179,9 +190,9 @@ def run_block(block: Block, page: Path, module: ModuleType, runner: asyncio.Runn
         exec(code, module.__dict__)
 
 
-async def _tidy(module: ModuleType) -> None:
+async def _tidy(*modules: ModuleType) -> None:
     """Close what a page left open, so that pages need not show it every time."""
-    for value in list(module.__dict__.values()):
+    for value in [value for module in modules for value in list(vars(module).values())]:
         # a configuration of advanced-alchemy makes its own
         engine = getattr(value, "engine_instance", value)
         if isinstance(engine, Engine):

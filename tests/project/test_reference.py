@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -72,7 +73,8 @@ def entries() -> Iterator[Entry]:
             found = Entry(directive["kind"], directive["name"], options) if directive else None
 
 
-ENTRIES = {entry.name: entry for entry in entries()}
+SHOWN = list(entries())
+ENTRIES = {entry.name: entry for entry in SHOWN}
 CLASSES = [entry for entry in ENTRIES.values() if entry.kind in {"autoclass", "autoexception"}]
 
 
@@ -80,18 +82,20 @@ def load(name: str) -> object:
     """Return what a dotted name is; a test is skipped without the package that it needs."""
     if name.startswith("filecolumn.alembic"):
         pytest.importorskip("alembic")
-    parts = name.split(".")
-    for length in range(len(parts), 0, -1):
-        try:
-            found: object = importlib.import_module(".".join(parts[:length]))
-        except ModuleNotFoundError as error:
-            if not str(error.name).startswith("filecolumn"):
+    first, *parts = name.split(".")
+    found: object = importlib.import_module(first)
+    for part in parts:
+        if isinstance(found, ModuleType) and not hasattr(found, part):
+            try:
+                found = importlib.import_module(f"{found.__name__}.{part}")
+            except ModuleNotFoundError as error:
+                if str(error.name).startswith("filecolumn"):
+                    raise AssertionError(f"there is no {name}") from error
                 pytest.skip(f"an optional package is missing: {error}")
-            continue
-        for part in parts[length:]:
+        else:
+            # a function before the module of the same name
             found = getattr(found, part)
-        return found
-    raise AssertionError(f"there is no {name}")
+    return found
 
 
 def is_shown(module: str, name: str) -> bool:
@@ -101,6 +105,12 @@ def is_shown(module: str, name: str) -> bool:
     return any(entry.rpartition(".")[2] in names for entry in ENTRIES) or (
         within is not None and name in within.names("members")
     )
+
+
+def members_apart(entry: Entry) -> set[str]:
+    """Return the members of a class that have entries of their own, as those of a long class do in sections."""
+    parts = (name.rpartition(".") for name in ENTRIES)
+    return {member for owner, _, member in parts if owner == entry.name}
 
 
 @cache
@@ -142,6 +152,16 @@ def test_the_reference_has_each_public_name(module: str) -> None:
     assert [name for name in loaded.__all__ if not is_shown(module, name)] == []
 
 
+def test_the_reference_has_each_name_once() -> None:
+    names = [entry.name for entry in SHOWN]
+    names += [f"{entry.name}.{member}" for entry in CLASSES for member in entry.names("members")]
+    assert [name for name, times in Counter(names).items() if times > 1] == []
+    twice = [entry.name for entry in CLASSES if entry.shows_all and members_apart(entry)]
+    assert [
+        name for name in twice if not members_apart(ENTRIES[name]) <= ENTRIES[name].names("exclude-members")
+    ] == []
+
+
 @pytest.mark.parametrize("name", ENTRIES)
 def test_each_name_of_the_reference_is_there(name: str) -> None:
     assert load(name) is not None
@@ -157,5 +177,16 @@ def test_the_reference_has_each_member_of_a_class_and_each_has_a_text(entry: Ent
         return
     members = public_members(kind)
     named = entry.names("members") | entry.names("exclude-members")
-    assert [name for name in members if not entry.shows_all and name not in named] == []
+    apart = members_apart(entry)
+    assert [name for name in members if not entry.shows_all and name not in named and name not in apart] == []
     assert [name for name, has_text in members.items() if not has_text and name not in named] == []
+
+
+def test_the_options_of_the_plugin_are_shown_with_their_defaults() -> None:
+    kind = load("filecolumn.litestar.FileColumnConfig")
+    assert isinstance(kind, type)
+    defaults = kind()
+    for option in fields(kind):
+        shown = ENTRIES[f"filecolumn.litestar.FileColumnConfig.{option.name}"].options["annotation"]
+        value = repr(getattr(defaults, option.name)) if option.name != "response_defaults" else "Serving()"
+        assert shown.rpartition(" = ")[2] == value, option.name

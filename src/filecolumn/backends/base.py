@@ -43,7 +43,7 @@ __all__ = (
 T = TypeVar("T")
 
 PutMode = Literal["create", "overwrite"]
-"""`create` refuses a key that is taken; `overwrite` asks nothing of the storage, and suits keys that are new."""
+"""`create` refuses a key that is taken; `overwrite` stores without a condition, which is right for new keys."""
 
 _PROBE = ReservedKey(f"{RESERVED_FOLDER}/create")
 """What is created twice to find out whether a storage refuses the second."""
@@ -56,90 +56,94 @@ class PutOptions(TypedDict, total=False):
     content_type: str | None
     """The media type to keep with the object."""
     metadata: Mapping[str, str] | None
-    """What else to keep with it."""
+    """Further text to keep with it."""
     mode: PutMode
-    """Whether a key that is taken is refused; `create` if it is not given."""
+    """Whether a key that is taken is refused; by default `create`."""
 
 
 PUT_OPTIONS = frozenset(PutOptions.__annotations__)
-"""The names of the options of `put`: `**options` takes any, so a backend looks whether it knows them."""
+"""The names of the options of `put`.  A backend that takes `**options` checks the given names against these."""
 
 
 def unknown_put_option(options: PutOptions) -> TypeError:
-    """Return the error for a name that is not one of `PUT_OPTIONS`, as Python's own for a signature."""
+    """Return the TypeError for a name that is not one of `PUT_OPTIONS`, as Python words it."""
     return TypeError(f"put() got an unexpected keyword argument {min(options.keys() - PUT_OPTIONS)!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stat:
-    """What a storage knows about one object; an unknown fact is None."""
+    """What a storage knows about one object; None where it does not know."""
 
     key: str
     """Its key."""
     size: int
     """Bytes."""
     etag: str | None = None
-    """The storage's tag of this content, as it gave it."""
+    """The storage's tag of the content, as the storage gave it."""
     version_id: str | None = None
-    """The storage's own version of it."""
+    """The storage's own version of the object."""
     last_modified: float | None = None
-    """Seconds since the epoch, UTC."""
+    """When it was stored, in seconds since the epoch, UTC."""
     content_type: str | None = None
     """The media type that the storage keeps with it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WholeObject:
-    """One object for `StorageBackend.put_many`, with all of its content; the rest is as for `put`."""
+    """One object for `StorageBackend.put_many`; the fields mean what the arguments of `put` mean."""
 
     key: str
     """Its key."""
     content: bytes
-    """All of it."""
+    """All of its content."""
     content_type: str | None = None
     """The media type to keep with it."""
     metadata: Mapping[str, str] | None = None
-    """What else to keep with it."""
+    """Further text to keep with it."""
     mode: PutMode = "create"
     """Whether a key that is taken is refused."""
 
 
 WhenStored = Callable[[WholeObject, Stat], object]
-"""Told of each object of `StorageBackend.put_many` that is stored; raises nothing."""
+"""A function that `StorageBackend.put_many` calls for each object that is stored; it raises nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a storage can do: shared code and tests choose by these, never by its class."""
+    """What a storage can do.  Code that works with any storage decides by these, never by its class."""
 
     signs: bool = False
-    """Makes URLs that others can read with."""
+    """Whether it makes signed URLs for reading."""
     signs_uploads: bool = False
-    """Makes URLs that others can write with."""
+    """Whether it makes signed URLs for writing."""
     creates_atomically: bool = False
-    """Of two creations of one key at one moment, one fails, unless the endpoint ignores the condition."""
+    """Whether of two creations of one key at the same moment one fails, unless the endpoint ignores the condition."""
     keeps_content_type: bool = False
-    """Keeps the media type with the object, and what it can of the metadata; `stat` tells the type."""
+    """Whether it keeps the media type and what it can of the metadata; `stat` then returns the type."""
     lists_in_order: bool = False
-    """Lists keys in the order of their UTF-8 bytes."""
+    """Whether it lists keys in the order of their UTF-8 bytes."""
     repeats_puts: bool = False
-    """Its client puts again by itself when no answer came, and may then find the key taken by its first attempt."""
+    """Whether its client repeats a put that got no answer, and may then find the key taken by its first attempt."""
     persistent: bool = True
-    """Another backend object at the same location sees the same content."""
+    """Whether another backend object at the same location sees the same content."""
 
 
 class StorageBackend(ABC):
-    """A storage of whole objects under keys, registered in `storages` under `key`."""
+    """A storage of whole objects under keys, registered in `storages` under `key`.
+
+    Write the abstract methods and `location` for a storage of your own; everything else has a default.  Every
+    method that reaches the storage raises StorageError if that fails.
+    """
 
     capabilities: Capabilities = Capabilities()
-    """What this storage can do; nothing by default."""
+    """What this storage can do; by default nothing."""
     protocol: str = ""
     """What kind of storage it is, as in a URL: `file`, `memory`, `s3`..."""
     signed_put_headers: Mapping[str, str] = MappingProxyType({})
     """Headers that a request to a URL signed with `PUT` must have."""
 
     new_place: bool = False
-    """Whether a database that knows another place under the storage's key starts anew in this one."""
+    """Whether a database that knows another place under this storage key may start to store in this one."""
 
     _refuses_taken_keys: bool | None = None
 
@@ -153,14 +157,15 @@ class StorageBackend(ABC):
         concurrency: int | None = None,
         verify_copies: bool | None = None,
     ) -> None:
-        """Name the storage and bound its waits; None is the default: 10 s, 60 s, 3 retries, 8 files, true.
+        """Name the storage and limit its waits; None is the default.
 
-        *timeout* and *total_timeout* are seconds: for one attempt, and for a call without any
-        progress, retries included.  *concurrency* is how many files one flush stores at a time, but see `puts_at_once`.
+        *timeout* (10) is seconds for one attempt, *total_timeout* (60) seconds without any progress for a call
+        with its retries, *max_retries* (3) their number.  *concurrency* (8) is how many files one flush stores
+        at the same time; see also `puts_at_once`.  ValueError for a timeout or concurrency that is not above 0.
 
-        A copy that the storage makes by itself is read afterwards and compared with the row's
-        checksum.  With `verify_copies=False` only its size is, for storages of which nobody else
-        changes the objects; copies that go through this process are always compared.
+        *verify_copies* (True): a copy that the storage makes by itself is read afterwards and compared with the
+        row's checksum.  With False only its size is compared, which is enough where nobody else changes objects.
+        Copies that pass through this process are always compared.
         """
         if not key:
             raise ValueError("a storage needs a non-empty key")
@@ -180,22 +185,22 @@ class StorageBackend(ABC):
     @property
     @abstractmethod
     def location(self) -> str:
-        """Where the content is, without credentials: equal for two backends over one place."""
+        """Where the content is, as a URL without credentials; two backends for one place have the same location."""
 
     @property
     def copies_by_itself(self) -> bool:
-        """Whether `copy` is the storage's own work, so that the content does not pass through this process.
+        """Whether the storage copies by itself, so that the content does not pass through this process.
 
-        Else a file is copied by `get` and `put`, and compared on its way.
+        If it does not, a file is copied by `get` and `put`, and compared on the way.
         """
         return type(self).copy is not StorageBackend.copy
 
     @property
     def puts_at_once(self) -> bool:
-        """Whether a put of small content waits for nothing but this machine, and its answer is never lost.
+        """Whether a put of small content needs this machine only, so that its answer cannot be lost.
 
-        Then several go into one call of `put_many`, in the caller's own thread if it has one to block, instead of
-        one call each, several at a time.
+        Then a flush stores several small files by one call of `put_many`, in its own thread if it may block.
+        By default False: a flush calls `put` for each, several at the same time.
         """
         return False
 
@@ -209,20 +214,20 @@ class StorageBackend(ABC):
         metadata: Mapping[str, str] | None = None,
         mode: PutMode = "create",
     ) -> Stat:
-        """Store *chunks* under *key*, durably and all or nothing.
+        """Store *chunks* under *key*, durably and completely or not at all.
 
-        An error of *chunks* itself is raised as it is, and leaves nothing visible.  With mode
-        `create` a key that is taken raises ObjectExistsError; large content may be checked
-        before it is sent only (see `Capabilities.creates_atomically`).
+        An error that *chunks* raises is raised unchanged, and leaves no visible object.  With mode `create` a key
+        that is taken raises ObjectExistsError; for large content that may be checked only before it is sent (see
+        `Capabilities.creates_atomically`).
         """
 
     def put_many(self, objects: Iterable[WholeObject], done: WhenStored) -> None:
-        """Store *objects* one after the other, each as `put` does, and tell *done* of each when it is durable.
+        """Store *objects* one after the other, each as `put` does, and call *done* for each when it is durable.
 
-        An error ends it, also one of *objects* itself, which is raised as it is: what *done* was not told of is
-        not stored.  An object may be in sight before *done* is told.
+        The first error ends the call; one that *objects* raises is raised unchanged.  An object for which *done*
+        was not called is not stored.  An object may be visible before *done* is called.
 
-        Note for implementers: this default calls `put` for each.
+        This default calls `put` for each.
         """
         for whole in objects:
             stat = self.put(
@@ -236,43 +241,43 @@ class StorageBackend(ABC):
 
     @abstractmethod
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Return the content from byte *start*, at most *length* bytes, in chunks.
+        """Return the content from byte *start* on, at most *length* bytes, in chunks.
 
-        Raises ObjectNotFoundError at once, not at the first chunk.  A start at or past the end
-        gives no bytes.
+        Raises ObjectNotFoundError at once, not with the first chunk, and ValueError for a negative *start* or
+        *length*.  A *start* at or behind the end gives no bytes.
         """
 
     @abstractmethod
     def stat(self, key: str) -> Stat:
-        """Describe *key*, or raise ObjectNotFoundError."""
+        """Return what the storage knows of *key*; ObjectNotFoundError if there is no such object."""
 
     @abstractmethod
     def delete(self, keys: str | Iterable[str]) -> None:
-        """Remove *keys*, in as few requests as the storage can; one that is not there is no error.
+        """Delete the objects *keys*, in as few requests as the storage allows; a missing one is no error.
 
         A string is one key.
         """
 
     @abstractmethod
     def list(self, prefix: str = "", *, after: str | None = None) -> Iterator[Stat]:
-        """Yield the objects in the folder *prefix* and below, literally matched, page by page.
+        """Yield the objects in the folder *prefix* and below it, page by page; no character is a wildcard.
 
-        With *after* only keys that sort behind it.
+        With *after* it yields only keys that sort behind that one.
         """
 
     def list_unfinished(self) -> Iterator[Stat]:
-        """Yield what is left of uploads that did not end, which no listing shows; none by default.
+        """Yield the remains of interrupted uploads, which `list` does not show; by default none.
 
         Parts in the cloud are not listed: give the bucket a rule that ends unfinished multipart uploads.
         """
         return iter(())
 
     def delete_unfinished(self, keys: str | Iterable[str]) -> None:
-        """Remove what `list_unfinished` has yielded; a string is one key."""
+        """Delete remains that `list_unfinished` has yielded; a string is one key."""
         self.delete(keys)
 
     def exists(self, key: str) -> bool:
-        """Return whether *key* holds an object."""
+        """Return whether there is an object under *key*."""
         try:
             self.stat(key)
         except ObjectNotFoundError:
@@ -280,9 +285,9 @@ class StorageBackend(ABC):
         return True
 
     def refuses_taken_keys(self) -> bool:
-        """Return whether a put with mode `create` never overwrites: the storage is asked, once in a process.
+        """Return whether a put with mode `create` never overwrites; this is tried out once in a process.
 
-        Some endpoints ignore the condition (`If-None-Match: *`), others do not know it; a file system may
+        Some endpoints ignore the condition (`If-None-Match: *`), others do not know it, and a file system may
         have no hard links.  Raises StorageError if nothing can be stored under `.filecolumn/`.
         """
         if self._refuses_taken_keys is None:
@@ -304,29 +309,32 @@ class StorageBackend(ABC):
         return False
 
     def get_bytes(self, key: str) -> bytes:
-        """Return the whole content of *key*."""
+        """Return the whole content of *key*; ObjectNotFoundError if there is no such object."""
         with closing(self.get(key)) as chunks:
             return b"".join(chunks)
 
     def copy(self, source: str, target: str) -> Stat:
-        """Copy *source* to the new key *target*.
+        """Copy the object *source* to the new key *target*.
 
-        Note for implementers: this default sends the content through this process.
+        This default sends the content through this process.
         """
         check_key(target)
         with closing(self.get(source)) as chunks:
             return self.put(target, chunks)
 
     def sign(self, key: str, *, expires_in: float = 3600, method: SignMethod = "GET") -> str:
-        """Return a URL that reads (or with `PUT` writes) *key* for *expires_in* seconds."""
+        """Return a URL that reads *key* (or with `PUT` writes it) for *expires_in* seconds.
+
+        By default NotSupportedError: the storage cannot sign.
+        """
         raise NotSupportedError(f"storage {self.key!r} ({self.protocol}) cannot sign URLs")
 
     def open(self, key: str) -> BinaryIO:
-        """Return a seekable, read-only binary file over *key*."""
+        """Return a seekable, read-only binary file with the content of *key*."""
         return RangeReader.buffered(partial(self.get, key), self.stat(key).size)
 
     def close(self) -> None:
-        """Release connections; the backend is not used after it."""
+        """Close the connections; the backend is not used afterwards."""
 
     async def put_async(
         self,
@@ -337,7 +345,7 @@ class StorageBackend(ABC):
         metadata: Mapping[str, str] | None = None,
         mode: PutMode = "create",
     ) -> Stat:
-        """Call `put` asynchronously; *chunks* that are not asynchronous are read in the worker thread."""
+        """Call `put` asynchronously; *chunks* that are not asynchronous are read in a worker thread."""
         progress = Progress()
         pushed: Pushed | None = None
         source: Iterable[bytes]
@@ -423,7 +431,7 @@ class StorageBackend(ABC):
 
 
 def check_folder(prefix: str) -> str:
-    """Return the folder *prefix* of a listing without slashes at its ends; InvalidKeyError as for keys."""
+    """Return the *prefix* of a listing without slashes at its ends; InvalidKeyError if it is not a valid key."""
     stripped = prefix.strip("/")
     if prefix.startswith("/"):
         raise InvalidKeyError(f"a listing's prefix is relative, as keys are: {prefix!r}")
@@ -431,6 +439,6 @@ def check_folder(prefix: str) -> str:
 
 
 def check_range(start: int, length: int | None) -> None:
-    """Raise ValueError for a range of bytes that cannot be."""
+    """Raise ValueError if *start* or *length* is negative."""
     if start < 0 or (length is not None and length < 0):
         raise ValueError("start and length must be 0 or more bytes")

@@ -76,17 +76,27 @@ _ERRORS: ErrorTable = {
 
 
 class FSSpecBackend(StorageBackend):
-    """A storage behind an fsspec filesystem.
+    """A storage that fsspec reaches: SFTP, the clouds through s3fs, gcsfs and adlfs, and many more.
 
-    *fs* is a protocol (`file`, `memory`, `s3`, `sftp`...) with its *options*, a URL, or a ready
-    filesystem; *prefix* is the folder, or bucket and folder, that keys are under.  A local
-    filesystem needs a prefix; the folder is made if it is missing.
+    *key*
+        The storage key.
+    *fs*
+        A protocol (`file`, `memory`, `s3`, `sftp`...), a URL, or a ready filesystem.
+    *prefix*
+        The folder, or the bucket and folder, that keys are in.  A local filesystem needs one; the folder is
+        created if it is missing.
+    *fsync*
+        Whether a local folder is made durable before a row is written, by default True.
+    *timeout*, *total_timeout*, *max_retries*, *concurrency*, *verify_copies*
+        As for every `StorageBackend`.
+    *options*
+        The options of the filesystem.
 
     Filesystems that cannot remove a file are for reading only, in a column's `reads` or by a key: archives
     (`zip`, `tar`...), `http`, `git`, `github`, `reference`.  Their `put` and `delete` raise NotSupportedError.
 
-    A call that a synchronous filesystem does not end cannot be interrupted in a sync session:
-    give the filesystem a timeout of its own.
+    In a sync session a hanging call of a synchronous filesystem cannot be interrupted: give the filesystem a
+    timeout of its own.
     """
 
     def __init__(

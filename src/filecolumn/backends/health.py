@@ -22,18 +22,21 @@ __all__ = (
 
 @dataclass(frozen=True, slots=True)
 class StorageHealth:
-    """What a probe of one storage found."""
+    """The result of a probe of one storage."""
 
     is_healthy: bool
     """Whether a few bytes could be written, read and deleted; a storage for reading only is healthy too."""
     seconds: float
-    """How long the probe took."""
+    """How long the probe took, in seconds."""
     error: str | None = None
-    """The name of the error's class; its text may name places, and is in the exception only."""
+    """The name of the error's class, or None.  Its text is left out, because it may name places."""
 
 
 async def check_storages(*, within: float = 10.0) -> Mapping[str, StorageHealth]:
-    """Write, read and delete a few bytes in each registered storage, all at a time, within so many seconds."""
+    """Write, read and delete a few bytes in each registered storage, all at the same time; return the results by key.
+
+    A storage that has not answered after *within* seconds is not healthy.  Raises nothing for a storage that fails.
+    """
     health: dict[str, StorageHealth] = {}
 
     async def check(backend: StorageBackend) -> None:

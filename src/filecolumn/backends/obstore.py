@@ -86,14 +86,24 @@ _PLAIN_PATH = re.compile(r"[\w/.~+-]+", re.ASCII)
 
 
 class ObstoreBackend(StorageBackend):
-    """A storage behind an obstore store.
+    """A storage that obstore reaches: S3, Google Cloud Storage, Azure, HTTP, a local folder, or memory.
 
-    *fs* is a URL (`file:///folder/`, `memory://`, `s3://bucket/prefix/`, `gs://...`, `az://...`,
-    `https://...`) or a store of `obstore.store`; *config* are obstore's own settings for a URL,
-    such as `aws_region`.  What they do not say is taken from environment variables such as `AWS_REGION`
-    and `AWS_ALLOW_HTTP`, which obstore knows.  A local folder is made if it is missing; with `fsync=False` its
-    content may be lost by a power failure after the commit.  Raises ValueError for a URL that
-    obstore cannot read.
+    *key*
+        The storage key.
+    *fs*
+        A URL (`file:///folder/`, `memory://`, `s3://bucket/prefix/`, `gs://...`, `az://...`, `https://...`), or a
+        store of `obstore.store`.  A local folder is created if it is missing.
+    *fsync*
+        Whether a local folder is made durable before a row is written, by default True.  Without it content may
+        be lost by a power failure after the commit.
+    *timeout*, *total_timeout*, *max_retries*, *concurrency*, *verify_copies*
+        As for every `StorageBackend`.
+    *client_options*, *retry_config*, *config*
+        obstore's own settings for a URL, such as `aws_region`.  Others are taken from the environment variables
+        that obstore knows, such as `AWS_REGION` and `AWS_ALLOW_HTTP`.
+
+    Raises ValueError for a URL or a setting that is not valid, TypeError for settings with a ready store, and
+    NotSupportedError for a local folder on Windows.
     """
 
     def __init__(

@@ -41,11 +41,11 @@ class StorageRegistry:
         self._first: dict[str, str] = {}
         self._lock = RLock()
         self.signer: UrlSigner | None = None
-        """Signs URLs for storages that cannot do it themselves; the Litestar plugin sets it."""
+        """Makes signed URLs for storages that cannot sign by themselves; the Litestar plugin sets it."""
         self.retention: float = 0.0
-        """Seconds that content is kept after its row has let go of it; above 0 only a drain removes it."""
+        """Seconds for which content is kept after its row has released it; above 0 only drains delete it."""
         self.inline_removal: bool = True
-        """Whether a commit removes the content that its transaction gave up; false leaves all of it to drains."""
+        """Whether a commit deletes the content that its transaction released; False leaves all of it to drains."""
 
     @overload
     def register_backend(
@@ -72,13 +72,18 @@ class StorageRegistry:
         new_place: bool = False,
         **options: object,
     ) -> StorageBackend:
-        """Register a backend under its key, or build one from a URL, and return what is registered.
+        """Register a backend under its key, or make one from a URL and *key*, and return the registered backend.
 
-        obstore serves the URLs it knows (`file memory s3 gs az http`), fsspec all others;
-        *options* are theirs.  A key at the same location is replaced quietly, except that content
-        held in memory stays.  Another location raises BackendAlreadyRegisteredError, unless
-        *replace* is true.  With *new_place* a database that has live files in another place under this
-        key may store here, as tests do that use one database with a new folder each time.
+        URLs with `file`, `memory`, `s3`, `gs`, `az` and `http` are for obstore, all others for fsspec; *options*
+        are theirs.
+
+        If the key is registered for the same location, the new backend replaces the old one; a storage in memory
+        stays, with its content.  Another location raises BackendAlreadyRegisteredError, unless *replace* is true.
+        With *new_place* a database that knows another place under this key may store here: for tests that use one
+        database with a new folder each time.
+
+        Raises ValueError for a URL or an option that is not valid, MissingDependencyError without fsspec, and
+        NotSupportedError for a local folder on Windows.
         """
         made = self._made(backend, key, options, replace=replace)
         made.new_place = new_place
@@ -92,7 +97,10 @@ class StorageRegistry:
             return made
 
     def get(self, key: str) -> StorageBackend:
-        """Return the storage of *key* or of what it is an alias for, or raise BackendNotRegisteredError."""
+        """Return the storage registered under *key*, or under the key that it is an alias for.
+
+        Raises BackendNotRegisteredError if there is none.
+        """
         try:
             return self._backends[self.resolve(key)]
         except KeyError:
@@ -103,7 +111,7 @@ class StorageRegistry:
             ) from None
 
     def find(self, key: str) -> StorageBackend | None:
-        """Return the storage of *key* or of what it is an alias for; None if it is not registered."""
+        """Return the storage as `get` does; None if there is none."""
         return self._backends.get(self.resolve(key))
 
     def get_backend(self, key: str) -> StorageBackend:
@@ -119,16 +127,16 @@ class StorageRegistry:
         return list(self._backends)
 
     def is_registered(self, key: str) -> bool:
-        """Return whether *key*, or what it is an alias for, is registered."""
+        """Return whether a storage is registered under *key*, or under the key that it is an alias for."""
         return self.resolve(key) in self._backends
 
     def unregister_backend(self, key: str) -> None:
-        """Forget a storage, without closing it; one that is not registered is no error."""
+        """Remove a storage from the registry, without closing it; one that is not registered is no error."""
         with self._lock:
             self._backends.pop(self.resolve(key), None)
 
     def clear_backends(self) -> None:
-        """Forget all storages, aliases, the default and the signer, without closing anything."""
+        """Remove all storages, aliases, the default and the signer from the registry, without closing any storage."""
         with self._lock:
             self._backends.clear()
             self._aliases.clear()
@@ -137,7 +145,7 @@ class StorageRegistry:
             self.signer = None
 
     def close(self) -> None:
-        """Close and forget all storages; an error of one is raised when the others are closed too."""
+        """Close all storages and remove them; an error of one is raised after the others are closed."""
         for call, _ in _before_closing:
             call()
         with ExitStack() as stack:
@@ -154,9 +162,9 @@ class StorageRegistry:
 
     @property
     def default(self) -> str:
-        """The key for files and columns that name none: the one set, or the only one registered.
+        """The key of the storage for files and columns that name none: the one that you set, or the only one there is.
 
-        Raises BackendNotRegisteredError when that is not decided.
+        Reading it raises BackendNotRegisteredError if none was set, and not exactly one storage is registered.
         """
         if self._default is not None:
             return self._default
@@ -174,9 +182,9 @@ class StorageRegistry:
         self._default = key
 
     def alias(self, old: str, *, to: str) -> None:
-        """Resolve *old*, the name in existing rows, to the storage *to*; no row is touched.
+        """Let *old*, the key in existing rows, mean the storage *to*; rows are not changed.
 
-        Raises ValueError for a circle, BackendAlreadyRegisteredError if *old* is itself registered.
+        Raises ValueError for a circle of aliases, BackendAlreadyRegisteredError if *old* is registered itself.
         """
         with self._lock:
             if old in self._backends:
@@ -206,20 +214,21 @@ class StorageRegistry:
         return list(dict.fromkeys([*keys, *aliases]))
 
     def note_place(self, key: str, first: str) -> None:
-        """Note that the storage *key* is the place that a ledger knows under the name *first*."""
+        """Record that the storage *key* is the place that a ledger knows under the key *first*; filecolumn calls it."""
         if key != first or key in self._first:
             with self._lock:
                 self._first[key] = first
 
     def name_in_ledger(self, key: str) -> str:
-        """Return the name that ledgers record for the storage *key*: the first one of its place."""
+        """Return the key that ledgers record for the storage *key*: the first one of its place."""
         return self._first.get(key, key)
 
     @contextmanager
     def override(self, key: str, backend: StorageBackend | str) -> Generator[StorageBackend]:
-        """Put a backend, or one made from a URL, in the place of *key* for a test; at the end, back what was there.
+        """Replace the storage *key* by another backend, or one made from a URL, for the length of a `with` block.
 
-        One that was made from a URL, such as `memory://`, is closed then.
+        It is for tests.  At the end the old storage is back, and a backend made from a URL, such as `memory://`,
+        is closed.
         """
         target = self.resolve(key)
         # making one may wait for a server

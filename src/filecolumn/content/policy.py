@@ -42,16 +42,16 @@ _ENTRY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ContentPolicy:
-    """What a column accepts; `ContentPolicy.of` checks what a declaration says."""
+    """What a column accepts.  Make it with `ContentPolicy.of`, which checks the values."""
 
     max_size: int | None = None
-    """Bytes."""
+    """Bytes at most; None is any size."""
     accept: frozenset[str] | None = None
-    """Media types, wildcards and extensions, in lower case; None is anything."""
+    """Media types, wildcards and extensions, in lower case; None is any type."""
 
     @classmethod
     def of(cls, max_size: int | None, accept: Iterable[str] | None) -> ContentPolicy:
-        """Return the policy of a declaration; TypeError or ValueError for what means nothing."""
+        """Return a policy; TypeError or ValueError for a size or an entry that means nothing."""
         if isinstance(max_size, bool) or not isinstance(max_size, int | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"max_size is a number of bytes, not {max_size!r}")
         if max_size is not None and max_size < 0:
@@ -60,11 +60,11 @@ class ContentPolicy:
 
     @property
     def is_strict(self) -> bool:
-        """Whether there is content that it refuses."""
+        """Whether the policy refuses any content."""
         return self.max_size is not None or self.accept is not None
 
     def check_size(self, size: int | None, field: str | None = None) -> None:
-        """Raise FileTooLargeError for content of *size* bytes, or for what has reached it."""
+        """Raise FileTooLargeError if *size* bytes are too many; *field* is the attribute to name."""
         if self.max_size is not None and size is not None and size > self.max_size:
             raise FileTooLargeError(
                 f"{_name_of(field)} accepts at most {self.max_size} bytes",
@@ -74,7 +74,7 @@ class ContentPolicy:
             )
 
     def check_declared(self, declared: str, filename: str) -> None:
-        """Raise ContentTypeRejectedError for a declared type with which no content of that name is accepted."""
+        """Raise ContentTypeRejectedError if no content of this declared type and name can be accepted."""
         if self.accept is None or bare(declared) in {"", UNKNOWN}:
             return
         named = guess_content_type(filename)
@@ -84,7 +84,7 @@ class ContentPolicy:
             raise self._refusal(bare(declared), None)
 
     def type_of(self, head: bytes, filename: str, declared: str, field: str | None = None) -> tuple[str, str]:
-        """Return the media type of content that begins with *head*, and what its bytes show.
+        """Return the media type of content that begins with *head*, and the type that these bytes show.
 
         Raises ContentTypeRejectedError as `judge` does.
         """
@@ -96,8 +96,9 @@ class ContentPolicy:
     def judge(self, found: str, filename: str, declared: str, field: str | None = None) -> str:
         """Return the media type of content whose bytes show *found*.
 
-        With `accept`, raises ContentTypeRejectedError where a declared type and the bytes disagree, where
-        the name is one that something else runs, or where the type is not accepted.
+        Without `accept` it is the declared type, corrected if the bytes disprove it.  With `accept`, raises
+        ContentTypeRejectedError if the declared type or the name disagrees with the bytes, if a system or a
+        server would run a file of that name, or if the type is not accepted.
         """
         if self.accept is None:
             return _corrected(declared, found)

@@ -121,11 +121,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class FileObject:
-    """A file: its facts, and content that is stored or waits to be.
+    """A file: its facts, and its content, which is stored or waits to be.
 
-    `FileObject("report.pdf", content=Path("report.pdf"))` in an attribute of a model is stored
-    by the session's next flush.  The calls below reach the storage at once; each has an
-    `_async` twin.  An object belongs to one task or thread at a time, as a session does.
+    `FileObject("report.pdf", content=Path("report.pdf"))`, assigned to an attribute of a model, is stored
+    by the session's next flush.  Give *content*, or *source_path* as the path of a local file, not both.
+
+    *filename* may be left out where the content has a name of its own, else TypeError.  *content_type* is
+    guessed from the name if it is not given.  *backend* is the key of a storage, by default the column's;
+    *to_filename* is a key that you choose, by default filecolumn makes one.  *metadata* is your own data:
+    a JSON object of at most 64 KiB and 8 levels, else ContentRejectedError.
+
+    A file belongs to one task or thread at a time, as a session does.
     """
 
     __slots__ = ("__weakref__", "_holder", "_origin", "_row", "_state")
@@ -180,11 +186,11 @@ class FileObject:
     ) -> Self:
         """Make a pending file of an upload: Litestar's and Starlette's `UploadFile`, Flask's `FileStorage`...
 
-        Its name and its type are taken over, cleaned.  It is read when the file is saved or flushed,
-        so within the request that brought it, and whole, whoever has read from it before.
+        The file gets the upload's name and media type, cleaned.  The upload is read when the file is saved or
+        flushed, which must be within its request, and from its beginning, whatever was read from it before.
 
-        Raises ContentRejectedError (code `no_file`) for what a browser sends for an input that was left
-        empty, an upload with neither a name nor content.  A named file may be empty.
+        Raises ContentRejectedError (code `no_file`) for an upload with neither a name nor content: browsers send
+        that for a file input in which nothing was chosen.  A file with a name may be empty.
         """
         return cls(
             name_of(upload) if filename is None else filename,
@@ -198,8 +204,8 @@ class FileObject:
     def from_input(cls, value: object) -> FileObject:
         """Make a file of what a client sent: an upload object, or the token of a grant.
 
-        The grant must be that of the current subject (`subject_source`).  Raises ValueError for anything else: a
-        client cannot choose a key or a storage.
+        A grant with a subject must be that of the current one (`subject_source`).  Raises ValueError for anything
+        else, so a client cannot choose a key or a storage.
         """
         match value:
             case FileObject():
@@ -222,15 +228,15 @@ class FileObject:
 
     @classmethod
     def from_grant(cls, token: str, *, subject: str | None = None) -> Self:
-        """Make a file of what a client uploaded with `grant_upload`, and sent back as *token*.
+        """Make a file of what a client uploaded with `grant_upload`; the client sends *token* back.
 
-        The flush copies the upload to a key that no client knows, by the storage itself where it can, and
-        counts, hashes and judges the copy.  A refusal or a rollback deletes that copy, and the upload stays, so
-        that the file can be used again.  A commit that attaches it uses the grant up: every other file of the
-        same upload is refused with InvalidGrantError.
+        This call only looks whether the upload is there and small enough.  The flush copies it to a key that no
+        client knows, by the storage itself where it can, and counts, hashes and validates the copy.  If the column
+        refuses it, or the transaction is rolled back, the copy is deleted and the upload stays, so the token can be
+        used again.  A commit uses the grant up: another file of the same upload raises InvalidGrantError.
 
-        Raises InvalidGrantError for a token that is not valid, not *subject*'s, or whose upload is
-        another; FileTooLargeError; ObjectNotFoundError when nothing was uploaded, or it was used up.
+        Raises InvalidGrantError for a token that is not valid, or is not *subject*'s; FileTooLargeError for an
+        upload above the grant's `max_size`; ObjectNotFoundError if nothing was uploaded, or it was used up.
         """
         return run(cls._from_grant(token, subject))
 
@@ -260,18 +266,21 @@ class FileObject:
         filename: str | None = None,
         checksum: bool = False,
     ) -> Self:
-        """Make a file of an object that is in a storage already: one's own bucket, another library's.
+        """Make a file of an object that is in a storage already, such as one that another program stored.
 
-        Its facts come from one look at the storage; with *checksum* it is read and hashed too.  Without
-        *filename* it is called as the last part of the key.  A flush within 6 hours attaches it where
-        it is, to one row: the ledger refuses a second one (ObjectExistsError).  Where a column has no
-        ledger, the row gets a copy.  After a rollback the object stays, and can be attached again.
+        One request asks the storage for its facts; with *checksum* the content is read and hashed too.  Without
+        *filename* the file is named by the last part of the key.  *backend* is the key of the storage, by default
+        `storages.default`.
 
-        The row owns the object from then on, so it is deleted with the row, unless another row names it.
+        A flush within 6 hours attaches the object to one row, without a copy; later it raises StaleUploadError.
+        A second row that gets it raises ObjectExistsError.  Where the column has no ledger, the row gets a copy.
+        After a rollback the object stays, and can be attached again.
+
+        From the commit on the row owns the object, so it is deleted with the row, unless another row names it.
         Never take *key* from a client: it could name anybody's file.
 
-        Raises ObjectNotFoundError if nothing is there, InvalidKeyError for a key that no storage is
-        given, such as those that filecolumn keeps for itself.
+        Raises ObjectNotFoundError if there is no such object, and InvalidKeyError for a key that is not valid
+        or is in filecolumn's own folder.
         """
         return cls._found(run(look_up(_look_up_plan(key, backend, filename, checksum=checksum))))
 
@@ -293,11 +302,12 @@ class FileObject:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Json]) -> Self:
-        """Return the file that *row* describes, as a column does that loads it: the inverse of `to_dict`.
+        """Return the file that *row* describes, as if a column had loaded it: the inverse of `to_dict`.
 
-        A row owns its content, so an attribute that it is assigned to gets a copy, and its storage must
-        be one of that column's (BackendMismatchError).  Raises CorruptFileMetadataError for what is not
-        the row of a file, or of one that was not saved.
+        The file counts as owned by a row: an attribute that gets it stores a copy, and its storage must be one of
+        that column's, else BackendMismatchError.
+
+        Raises CorruptFileMetadataError if *row* does not describe a file, or describes one that was not saved.
         """
         if not isinstance(row, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise CorruptFileMetadataError(
@@ -342,52 +352,52 @@ class FileObject:
 
     @property
     def filename(self) -> str:
-        """What the user called the file, without folders, fit to be shown."""
+        """The name that the user gave the file, cleaned and without folders; never None."""
         return self._facts.filename
 
     @property
     def path(self) -> str | None:
-        """The key in the storage; None before the file is saved, if none was given."""
+        """The key in the storage; None before the file is saved, unless you chose one."""
         return self._facts.key
 
     @property
     def backend_key(self) -> str | None:
-        """The key of the storage in the registry; None if the column's or the default is to be used."""
+        """The key of the storage in the registry; None if the column's, or else the default, will be used."""
         return self._facts.backend
 
     @property
     def size(self) -> int | None:
-        """Bytes that were stored; None before."""
+        """Bytes of the content, as they were stored; None before the file is saved."""
         return self._facts.size
 
     @property
     def checksum(self) -> str | None:
-        """`sha256:<hex>` of the bytes that were stored; None before."""
+        """`sha256:<hex>` of the bytes that were stored; None before the file is saved."""
         return self._facts.checksum
 
     @property
     def content_type(self) -> str:
-        """The media type: declared, else guessed from the file name, unless the stored bytes show another."""
+        """The media type: the declared one, else that of the file name; corrected if the stored bytes disprove it."""
         return self._facts.content_type
 
     @property
     def etag(self) -> str | None:
-        """The storage's own tag, if it gave one."""
+        """The storage's own tag of the content; None if it gave none."""
         return self._facts.etag
 
     @property
     def version_id(self) -> str | None:
-        """The storage's own version, if it keeps them."""
+        """The storage's own version of the object; None if it keeps no versions."""
         return self._facts.version_id
 
     @property
     def last_modified(self) -> float | None:
-        """When the content was stored, in seconds since the epoch, UTC."""
+        """When the content was stored, in seconds since the epoch, UTC; None before the file is saved."""
         return self._facts.last_modified
 
     @property
     def modified_at(self) -> datetime | None:
-        """`last_modified` as a time in UTC; None if it is not known, or is no date that Python can hold."""
+        """`last_modified` as a `datetime` in UTC; None if it is not known, or Python has no such date."""
         seconds = self._facts.last_modified
         if seconds is None:
             return None
@@ -399,7 +409,12 @@ class FileObject:
 
     @property
     def metadata(self) -> Mapping[str, Json]:
-        """The user's own data, read-only in all its depth; assign a new mapping or call `update_metadata`."""
+        """Your own data, a JSON object.
+
+        What you read is read-only, nested values too.  To change it, assign a new mapping or call
+        `update_metadata`; the next flush writes it.  An assignment raises TypeError for what is not
+        JSON-serialisable, and ContentRejectedError above 64 KiB or 8 levels.
+        """
         return read_only(self._facts.metadata)
 
     @metadata.setter
@@ -407,9 +422,9 @@ class FileObject:
         self._change(replace(self._facts, metadata=checked_metadata(metadata)))
 
     def update_metadata(self, metadata: JsonObject) -> None:
-        """Add to the metadata; the row has it after the next commit.
+        """Add the items of *metadata*, replacing those of the same names; the next flush writes them.
 
-        Raises TypeError for what is not JSON-serialisable, and ValueError above 64 KiB or 8 levels.
+        Raises TypeError for what is not JSON-serialisable, and ContentRejectedError above 64 KiB or 8 levels.
         """
         self.metadata = {**self._facts.metadata, **metadata}
 
@@ -418,16 +433,16 @@ class FileObject:
         return row_from_facts(self._facts)
 
     def public_dict(self) -> dict[str, Json]:
-        """Return what clients may know of the file: `filename, content_type, size, checksum, last_modified, url`.
+        """Return the JSON object for clients: `filename, content_type, size, checksum, last_modified, url`.
 
-        `url` reads the content for an hour or a little more; None without a signing key (`storages.signer`)
-        and for a file that is not saved.
+        `url` reads the content for an hour, or up to 15 minutes more.  It is None without a signing key
+        (`storages.signer`) and for a file that is not saved.
         """
         return public_from_facts(self._facts, public_url(file_state(self)))
 
     @property
     def backend(self) -> StorageBackend:
-        """The storage, looked up in the registry now."""
+        """The storage, looked up in the registry; BackendNotRegisteredError if it is not there."""
         return storages.get(file_state(self).storage_name())
 
     @property
@@ -437,7 +452,7 @@ class FileObject:
 
     @property
     def has_pending_data(self) -> bool:
-        """Whether content waits to be stored, `b""` included."""
+        """Whether content waits to be stored; `b""` is content too."""
         return file_state(self).source is not None
 
     @property
@@ -455,7 +470,7 @@ class FileObject:
     # Reading
 
     def get_content(self) -> bytes:
-        """Return the whole content; ObjectNotFoundError if it is not there."""
+        """Return the whole content as `bytes`; ObjectNotFoundError if the object is missing."""
         backend, key = file_state(self).located()
         return backend.get_bytes(key)
 
@@ -467,7 +482,10 @@ class FileObject:
     def stream(
         self, start: int = 0, length: int | None = None, chunk_size: int = CHUNK_SIZE
     ) -> Iterator[bytes]:
-        """Yield the content from byte *start*, at most *length* bytes, in chunks of *chunk_size* bytes."""
+        """Yield the content from byte *start* on, at most *length* bytes, in chunks of *chunk_size* bytes.
+
+        The last chunk may be shorter.  ValueError for a negative *start* or *length*.
+        """
         backend, key = file_state(self).located()
         cut = Rechunker(chunk_size)
         with closing(backend.get(key, start=start, length=length)) as chunks:
@@ -490,7 +508,10 @@ class FileObject:
             yield piece
 
     def open(self, mode: str = "rb") -> BinaryIO:
-        """Return a seekable, read-only binary file; its `name` is the file's.  ValueError for another mode."""
+        """Return a seekable, read-only binary file, whose `name` is the file name; close it after use.
+
+        ValueError for any *mode* but `rb`.
+        """
         _check_mode(mode)
         backend, key = file_state(self).located()
         return NamedReader.over(backend.open(key), self.filename)
@@ -503,10 +524,12 @@ class FileObject:
         yield AsyncFile(backend, key, (await backend.stat_async(key)).size, self.filename)
 
     def download(self, path: str | os.PathLike[str]) -> Path:
-        """Write the content to a local file and return its path; it appears whole or not at all.
+        """Write the content to the local *path* and return the path of the file; it appears whole or not at all.
 
-        In a folder that is there the file is called as this one is, by its `filename`.  A file that
-        is there is replaced, and a symbolic link is too, not what it points to.
+        If *path* is an existing folder, the file is written into it under its `filename`.  An existing file is
+        replaced; of a symbolic link the link is replaced, not its target.
+
+        Raises FileNotFoundError for a folder that does not exist, and OSError if the file cannot be written.
         """
         target = self._target(path, is_folder=os.path.isdir(path))
         part = target.with_name(f".{uuid7_hex()}.part")
@@ -542,7 +565,7 @@ class FileObject:
         return Path(path)
 
     def exists(self) -> bool:
-        """Return whether the content is in the storage; False for a file that is not saved."""
+        """Return whether the object is in the storage; False for a file that is not saved."""
         if not self.is_saved:
             return False
         backend, key = file_state(self).located()
@@ -556,7 +579,10 @@ class FileObject:
         return await backend.exists_async(key)
 
     def refresh(self) -> None:
-        """Read size, etag, version and time from the storage again; what differs is written by the next flush."""
+        """Read size, etag, version and time from the storage again; the next flush writes what differs.
+
+        The checksum stays: `verify` compares it with the content.
+        """
         backend, key = file_state(self).located()
         self._refreshed(backend.stat(key))
 
@@ -578,7 +604,7 @@ class FileObject:
         )
 
     def verify(self) -> None:
-        """Read the content and compare it with the facts; ChecksumMismatchError if they differ.
+        """Read the whole content; ChecksumMismatchError if its size or checksum is not that of the row.
 
         Raises NotSupportedError for a row without a checksum, such as advanced-alchemy wrote.
         """
@@ -601,11 +627,12 @@ class FileObject:
     # Storing
 
     def save(self, data: Content | None = None) -> FileObject:
-        """Store the content now ("stage" it), or *data* in its place; a later flush only attaches it.
+        """Store the content now, or *data* in its place, and return this file; a later flush only attaches it.
 
-        Nothing happens if there is no new content.  What came with a grant is copied.
+        This is called staging.  A file that is staged already stays as it is, unless *data* is given.  The
+        upload of a grant is copied.
 
-        Raises ObjectExistsError instead of overwriting, OwnedFileError for a file in a row,
+        Raises ObjectExistsError if a key that you chose is taken, OwnedFileError for a file of a row, and
         PendingContentError without content.
         """
         run(self._save(data))
@@ -634,9 +661,11 @@ class FileObject:
                 yield from either(backend.delete, backend.delete_async, [key])
 
     def copy(self, *, backend: str | None = None, filename: str | None = None) -> FileObject:
-        """Store a copy under a new key, by the storage itself where it can, and return its staged file.
+        """Store a copy of the content under a new key, and return its staged file.
 
-        One of a file that a grant gives has the grant too: a row gets the one or the other.
+        The storage copies by itself where it can.  *backend* is the key of the storage for the copy, by default
+        this file's; *filename* is the copy's name.  A copy of a file from a grant shares the grant: a row can get
+        the file or the copy, not both.
         """
         return run(self._copy(backend, filename))
 
@@ -655,7 +684,10 @@ class FileObject:
             raise
 
     def delete(self) -> None:
-        """Delete the content of a file that no row owns; OwnedFileError if one does."""
+        """Delete the content of a file that no row owns; OwnedFileError if a row owns it.
+
+        An object that is missing already is no error.
+        """
         backend, key = self._deletable()
         backend.delete([key])
         file_state(self).remove()
@@ -730,15 +762,17 @@ class FileObject:
         column: object = None,
         subject: str | None = None,
     ) -> str:
-        """Return a URL that reads the content for *expires_in*, in seconds or as a `timedelta`, or takes a PUT.
+        """Return a URL that reads the content for *expires_in*, or with *for_upload* one that accepts a PUT.
 
-        The storage signs where it can and the options leave it to: it knows only the time.  The route
-        of the Litestar plugin (`storages.signer`) stands in for everything else, on every storage, also
-        where a storage turns out not to sign.
-        *disposition*, *filename* and *content_type* are what a reader gets, the saved ones by default.
-        With *for_upload* content can be PUT to the URL; see `grant_upload`, which returns its token too.
+        *expires_in* is in seconds, or a `timedelta`; ValueError for more than 7 days.
 
-        Raises NotSupportedError where neither can sign, ValueError for more than 7 days.
+        The storage signs if it can and no option but *expires_in* is given.  Else the URL leads to the route of
+        the Litestar plugin (`storages.signer`), which works on every storage.  NotSupportedError if neither
+        can sign.
+
+        *disposition* (`inline` or `attachment`), *filename* and *content_type* are what the reader gets, by
+        default the file's own.  *subject* is whom the URL is for.  *max_size*, in bytes, and *column* are for
+        uploads: see `grant_upload`, which returns the token too.
         """
         plan = self._sign_plan(
             expires_in,
@@ -788,14 +822,16 @@ class FileObject:
     ) -> UploadGrant:
         """Return what a client needs to upload this file's content by itself, within *expires_in*.
 
-        *expires_in* is in seconds, or a `timedelta`.
-        The content goes straight to a storage that can sign, else through the plugin's route.  One file
-        made of the token with `from_grant` fits only what is said here: at most *max_size* bytes, into
-        *column* (such as `Document.file`, or its name), by *subject* (such as a user's id).  What the column
-        takes is part of that: its `max_size` if it is smaller, its storage if the file names none.
+        *expires_in* is in seconds, or a `timedelta`.  The content goes straight to the storage if it can sign,
+        else through the plugin's route.  The client then sends the token back, for `from_grant`.
+
+        The grant is limited to at most *max_size* bytes, to the declared *content_type*, to *column* (such as
+        `Document.file`, or its name), and to *subject* (such as a user's id).  The column's own limits count
+        too: its `max_size` if that is smaller, and its storage if the file names none.
 
         Raises ContentTypeRejectedError for a *content_type* that the column does not accept, NotSupportedError
-        without a signing key, ValueError for more than 7 days or a *max_size* below 0.
+        without a signing key, TypeError for a *column* that is not a file column, and ValueError for more than
+        7 days or a *max_size* below 0.
         """
         plan = plan_upload(
             file_state(self),
@@ -1065,7 +1101,7 @@ def no_content(file: FileObject) -> FileColumnError:
 
 
 class AsyncFile:
-    """A seekable, read-only file of an event loop, from `FileObject.open_async`."""
+    """A seekable, read-only binary file whose methods are awaited, from `FileObject.open_async`."""
 
     def __init__(self, backend: StorageBackend, key: str, size: int, name: str) -> None:
         self.name: str = name
@@ -1075,7 +1111,7 @@ class AsyncFile:
         self._position = 0
 
     async def read(self, size: int = -1) -> bytes:
-        """Return the next *size* bytes, fewer only at the end; all that are left if it is negative."""
+        """Return the next *size* bytes, or fewer at the end; all the rest if *size* is negative."""
         left = max(self._size - self._position, 0)
         wanted = left if size < 0 else min(size, left)
         if wanted == 0:
@@ -1088,7 +1124,7 @@ class AsyncFile:
         return content
 
     async def seek(self, offset: int, whence: int = SEEK_SET) -> int:
-        """Move to a byte and return it; *whence* as for `io.IOBase.seek`."""
+        """Move to a position and return it, in bytes from the start; *whence* as for `io.IOBase.seek`."""
         position = offset + (0, self._position, self._size)[whence]
         if position < 0:
             raise ValueError(f"cannot seek to byte {position}")
@@ -1096,7 +1132,7 @@ class AsyncFile:
         return position
 
     async def tell(self) -> int:
-        """Return the byte that the next `read` starts at."""
+        """Return the position at which the next `read` starts, in bytes from the start."""
         return self._position
 
 

@@ -48,14 +48,14 @@ class ListState:
 
 
 class FileObjectList(list[FileObject]):
-    """A list of files that tells its row of every change: append, slices, sort, swap...
+    """A list of files that reports every change to its row: append, slices, sort, swap...
 
-    It holds its files from the moment the row is loaded, so C code that reads a list's memory sees them;
-    each file decodes its own part of the row on first use.  A row that is not a list of files gives a
-    list of one file, which raises CorruptFileMetadataError when it is used.
+    It is a real `list`, also for C code, and has its files as soon as the row is loaded.  Each file decodes its
+    own part of the row on first use.  A row that is not a list of files gives a list of one file, which raises
+    CorruptFileMetadataError when it is used.
 
-    Copies, slices, sums and products are plain lists; `copy.copy`, `copy.deepcopy` and pickles are lists
-    of this class that belong to no row.  Not thread-safe, as a list is.
+    `copy()`, slices, sums and products are plain lists.  `copy.copy`, `copy.deepcopy` and unpickling give
+    lists of this class that belong to no row.  A list belongs to one task or thread at a time.
     """
 
     __slots__ = ("__weakref__", "_state")
@@ -67,7 +67,10 @@ class FileObjectList(list[FileObject]):
 
     @classmethod
     def from_input(cls, value: object) -> Self:
-        """Make a list of files of what a client sent: one input of `FileObject.from_input`, or a list of them."""
+        """Make a list of files of what a client sent: one input of `FileObject.from_input`, or a list of them.
+
+        Raises ValueError as that does.
+        """
         items: list[object] = (
             list(cast("list[object]", value)) if isinstance(value, list | tuple) else [value]
         )

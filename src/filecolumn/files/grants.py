@@ -62,28 +62,30 @@ URL_WINDOW = 900
 """Seconds in which the URL of a file stays the same, so that browsers can cache what it gives."""
 
 subject_source: ContextVar[Callable[[], str | None] | None] = ContextVar("filecolumn_subject", default=None)
-"""Says whose input it is, for validators such as pydantic's, which know nothing of the request around them."""
+"""A context variable with a function that returns the current subject.
+
+Set it where files are validated outside of Litestar, as by pydantic, which does not know the request."""
 
 TAKEN = "the upload is not what was granted; upload it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadGrant:
-    """What a client needs to upload one file by itself, and what it sends back when it has."""
+    """What a client needs to upload one file by itself, and the token that it sends back afterwards."""
 
     url: str = field(repr=False)
-    """Where to send the content: the storage's own signed URL, or the plugin's."""
+    """Where to send the content: the storage's own signed URL, or one of the plugin."""
     token: str = field(repr=False)
-    """What to send back; `FileObject.from_grant` takes it. The plugin's route answers with one too."""
+    """What the client sends back, for `FileObject.from_grant`.  The plugin's route answers with a token too."""
     expires_at: int
-    """Seconds since the epoch, UTC."""
+    """When the grant expires, in seconds since the epoch, UTC."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Request headers that must go along."""
+    """The headers that the client's request must have."""
     method: str = "PUT"
-    """The HTTP method of the request."""
+    """The HTTP method of that request."""
 
     def to_dict(self) -> dict[str, Json]:
-        """Return it as JSON for the client."""
+        """Return the JSON object for the client: `url`, `method`, `headers`, `grant` (the token), `expires_at`."""
         return {
             "url": self.url,
             "method": self.method,

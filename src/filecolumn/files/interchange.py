@@ -16,7 +16,10 @@ __all__ = ("dec_hook", "enc_hook")
 
 
 def enc_hook(value: object) -> object:
-    """Encode files for msgspec: `msgspec.json.encode(data, enc_hook=enc_hook)`; TypeError for anything else."""
+    """Encode files for msgspec, as `FileObject.public_dict`: `msgspec.json.encode(data, enc_hook=enc_hook)`.
+
+    TypeError for anything but a file or a list.
+    """
     match value:
         case FileObject():
             return value.public_dict()
@@ -28,7 +31,10 @@ def enc_hook(value: object) -> object:
 
 
 def dec_hook(kind: type, value: object) -> object:
-    """Decode files for msgspec: `msgspec.convert(data, Form, dec_hook=dec_hook)`."""
+    """Decode files for msgspec, as `FileObject.from_input`: `msgspec.convert(data, Form, dec_hook=dec_hook)`.
+
+    ValueError for a value that is not a file, TypeError for another *kind*.
+    """
     if issubclass(kind, FileObject | FileObjectList):
         return kind.from_input(value)
     raise TypeError(f"cannot decode a {kind.__name__}")

@@ -129,6 +129,7 @@ __all__ = (
     "doom_gone",
     "doom_live",
     "doom_unchecked",
+    "doubt",
     "due_keys",
     "fence",
     "inserted",
@@ -539,6 +540,14 @@ def reassert(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]
             update(ledger.table)
             .where(keys_in(ledger, batch), _is(ledger, State.DOOMED))
             .values(state=State.LIVE.value, due_at=None)
+        )
+
+
+def doubt(connection: Connection, ledger: Ledger, refs: Collection[ObjectRef]) -> None:
+    """Mark keys as unchecked: another row may reference them too, so their objects are left to a drain."""
+    for batch in batches(sorted(refs), BATCH):
+        connection.execute(
+            update(ledger.table).where(keys_in(ledger, batch)).values(checked=False, fresh=False)
         )
 
 

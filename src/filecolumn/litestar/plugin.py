@@ -52,8 +52,10 @@ class _Settings(Protocol):
 class FileColumnPlugin(InitPlugin, CLIPlugin, ReceiveRoutePlugin):
     """Registers storages, and makes an application receive, serve, sign and describe files.
 
-    Order among plugins does not matter. What an application sets itself (encoders, exception
-    handlers, a dependency `storages`) stays.
+    The order of plugins does not matter.  What the application sets itself stays: encoders, exception handlers,
+    a dependency called `storages`.
+
+    Raises ValueError for a signing key of less than 32 bytes, or a backend under another key than its own.
     """
 
     def __init__(self, config: FileColumnConfig | None = None) -> None:

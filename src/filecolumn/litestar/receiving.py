@@ -70,12 +70,13 @@ def file_from_body(
     max_size: int | None = None,
     metadata: JsonObject | None = None,
 ) -> FileObject:
-    """Make a pending file of a request's raw body, which goes to the storage as it comes in.
+    """Make a pending file of a request's raw body, which is sent to the storage while it is received.
 
-    The handler needs `request_max_body_size=None`, or a limit of its own.  A body that announces more
-    than *max_size* bytes raises FileTooLargeError at once, any other when the limit is passed.
-    The column's own `max_size` does the same in the flush.
-    A body that is compressed is refused with 415, since what it holds cannot be bounded.
+    The handler needs `request_max_body_size=None`, or a limit of its own.  *max_size* is in bytes: a body that
+    announces more raises FileTooLargeError at once, any other as soon as it has more.  The column's own
+    `max_size` counts too, in the flush.  *content_type* is by default that of the request.
+
+    A compressed body is refused with 415, because its real size is not known before it is unpacked.
     """
     with http_exceptions():
         check_encoding(request.headers)

@@ -42,15 +42,25 @@ AnyRequest = Request[object, object, State]
 class FileObjectResponse(Response[FileObject]):
     """A response with the content of a saved file.
 
-    Answers GET and HEAD: one `Range`, `If-Range`, `If-Match`, `If-None-Match`, `If-Modified-Since`.
-    *disposition* `inline` shows types of `Serving.inline_types`, everything else is saved; *filename*
-    and *content_type* stand in for the file's own.  The content is streamed; it ends in an aborted
-    connection if the storage has other than the row's number of bytes.
+    It answers GET and HEAD, and honours a `Range` of one part, `If-Range`, `If-Match`, `If-None-Match` and
+    `If-Modified-Since`.  The content is streamed; if the storage has another number of bytes than the row says,
+    the connection is aborted.  If the storage cannot give the content, ObjectNotFoundError or StorageError is
+    raised before the response starts.
 
-    With *redirect* a storage that signs answers by itself, by a URL that lasts a minute.  With
-    *x_accel*, the path of an `internal` location of nginx, nginx sends the file of a local storage.
-
-    Raises, as errors before the response starts, ObjectNotFoundError and StorageError.
+    *request*
+        The request to answer, if it is not the one that the handler got.
+    *disposition*
+        `inline` lets browsers show files of the types in *inline_types*; every other file is saved.
+    *filename*, *content_type*
+        What the client gets instead of the file's own.
+    *cache_control*, *inline_types*, *serving*
+        Headers instead of those of `FileColumnConfig.response_defaults`: one, the types to show, or all.
+    *redirect*
+        Whether to redirect to the storage's own signed URL, which lasts a minute, if the storage signs.
+    *x_accel*
+        The path of an `internal` location of nginx, which then sends the file of a local storage.
+    *background*, *cookies*, *headers*
+        As for every response of Litestar.
     """
 
     def __init__(

@@ -70,17 +70,17 @@ _Fields = Generator[DTOFieldDefinition, None, None]
 
 
 class FilesDTO:
-    """Goes before another DTO: `class DocumentDTO(FilesDTO, SQLAlchemyDTO[Document]): ...`.
+    """A mixin for DTOs of models with files: `class DocumentDTO(FilesDTO, SQLAlchemyDTO[Document]): ...`.
 
-    Litestar takes every collection for a generic one, which `FileObjectList` is not; here it is
-    a `list[FileObject]`.  It is not a DTO by itself: the other one names the model.
+    It describes a `FileObjectList` as `list[FileObject]`, because Litestar expects every collection to be
+    generic.  It is not a DTO by itself: the other base names the model.
     """
 
     __slots__ = ()
 
     @classmethod
     def generate_field_definitions(cls, model_type: type[object]) -> _Fields:
-        """Yield the other DTO's fields."""
+        """Yield the fields of the other base, with lists of files as `list[FileObject]`."""
         other = cast("Callable[[type[object]], _Fields]", super().generate_field_definitions)  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         for field in other(model_type):
             annotation = _without_own_lists(field)

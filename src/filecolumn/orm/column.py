@@ -61,7 +61,7 @@ Value = FileObject | FileObjectList | Sequence[FileObject] | None
 """What an attribute holds, or a statement is to write."""
 
 KeyFunction = Callable[..., str]
-"""Makes a key from `(record, file)`; the key is validated, and used once."""
+"""A function of the record and the file that returns a key; the key is validated, and must be new for each file."""
 
 
 class BindProcessor(Protocol):
@@ -79,17 +79,30 @@ class RowReader(Protocol):
 class StoredObject(TypeDecorator["FileObject | FileObjectList"]):
     """A column that holds a `FileObject`, or with *multiple* a `FileObjectList`.
 
-    *backend* is the key of the storage for new content (default: `storages.default`), *reads*
-    are keys that existing rows may still name.  *key_template* is a template such as
-    `"{tenant}/{table}/{uuid}{ext}"` (see `KeyTemplate`) or a callable `(record, file) -> key`;
-    InvalidKeyError if the template cannot make unique keys.  The column brings the ledger's table
-    into its `MetaData`, unless *ledger* is false in all of them; then less is promised.
-
-    *max_size* is in bytes, *accept* a set of media types, wildcards such as `image/*` and
-    extensions such as `.pdf`; ValueError for an entry that is none of these.  What they refuse
-    raises ContentRejectedError in the flush, by every way into the column.
-
     In the database it is JSON (JSONB on PostgreSQL), and SQL NULL for None.
+
+    *backend*
+        The key of the storage for new content; by default `storages.default`.
+    *multiple*
+        Whether the column holds a list of files.
+    *reads*
+        Keys of further storages that existing rows may name.
+    *key_template*
+        How keys are made: a template such as `"{tenant}/{table}/{uuid}{ext}"` (see `KeyTemplate`), or a function
+        `(record, file) -> key`.  By default filecolumn makes them.
+    *max_size*
+        Bytes that a file may have at most.
+    *accept*
+        The types that are accepted: media types, wildcards such as `image/*`, and extensions such as `.pdf`.
+    *ledger*
+        Whether the column adds the ledger's tables to its `MetaData`.  If no column does, there is no ledger, and
+        less is guaranteed.
+
+    Content that *max_size* or *accept* refuses raises ContentRejectedError in the flush, however it comes into the
+    column.
+
+    The declaration raises InvalidKeyError for a template that cannot make unique keys, ValueError for a negative
+    size or an entry of *accept* that means nothing, and TypeError for *reads* as one string.
     """
 
     impl: TypeEngine[Any] | type[TypeEngine[Any]] = JSON

@@ -342,7 +342,7 @@ class Flush:
 
     def finish(self) -> None:
         """Attach the files: their rows are written."""
-        if self._given_up:
+        if self._given_up or self._unit.moved:
             self._reread()
         for change in self._settled.values():
             state, key = change.state, change.attribute.key
@@ -363,15 +363,29 @@ class Flush:
         """Read what rows hold now, and keep what the flush was to give up and they still hold."""
         for home, rereading in self._rereadings.items():
             given_up = {ref for of, ref in self._given_up if of is home}
-            if not given_up:
+            if not given_up and home not in self._unit.moved:
                 continue
             rereading.read(home.connection, None if home.at is None else home.at.ledger)
+            self._doubt_moved(home, rereading)
+            if not given_up:
+                continue
             kept = {ref for ref in given_up if rereading.holds(ref[1])}
             self._unit.note_generation(home, rereading.generation)
             self._unit.keep(home, kept, dict.fromkeys(table.name for table, _ in rereading.rows))
             if rereading.moves_rows(home.connection):
                 self._unit.leave_to_drains(given_up)
             self._give_up_refused(home, rereading)
+
+    def _doubt_moved(self, home: Home, rereading: Rereading) -> None:
+        """Leave moved files to drains from now on that a row which was to give them up may still have."""
+        moved = self._unit.moved.get(home)
+        if not moved or home.at is None:
+            return
+        may_be_elsewhere = rereading.moves_rows(home.connection)
+        shared = [
+            ref for ref, expected in moved.items() if may_be_elsewhere or rereading.counts(ref[1]) > expected
+        ]
+        transitions.doubt(home.connection, home.at.ledger, shared)
 
     def _give_up_refused(self, home: Home, rereading: Rereading) -> None:
         """Doom new content that its row did not take, for a drain to look for: a trigger kept what it had."""
@@ -769,7 +783,8 @@ def _note_moved(unit: Unit, slots: Iterable[Slot], committed: Iterable[Committed
             if before is None:
                 before = {(file.row, file.ref) for file in committed}
             if (slot.row, slot.ref) not in before:
-                unit.moved.setdefault(slot.home, set()).add(slot.ref)
+                # a new row is not read again
+                unit.moved.setdefault(slot.home, {})[slot.ref] = 0 if slot.state.key is None else 1
 
 
 def _add_given(unit: Unit, slot: Slot, changes: Changes) -> None:
@@ -835,8 +850,8 @@ class Unit:
         self.frame: Frame = frame
         """That of the innermost savepoint, or of the transaction."""
         self.homes: Homes = homes
-        self.moved: dict[Home, set[ObjectRef]] = {}
-        """What rows keep that other rows gave up, by home."""
+        self.moved: dict[Home, dict[ObjectRef, int]] = {}
+        """What rows keep that other rows gave up, by home; and how many of the rows read again are to have it."""
         self.reserved: dict[ObjectRef, Home] = {}
         """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
         # What the rows are to give up; only `conclude` tells the frame of it: the SQL may never come

@@ -6,6 +6,8 @@ the statement.  What a row still holds was not given up.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,8 +50,8 @@ class Rereading:
     rows: dict[tuple[Table, Key], set[Identity]] = field(
         default_factory=dict[tuple[Table, "Key"], set[Identity]]
     )
-    keys: set[str] = field(default_factory=set[str])
-    """What their values refer to, of all that can be read."""
+    keys: Counter[str] = field(default_factory=Counter[str])
+    """What their values refer to, of all that can be read, and how many do."""
     unread: list[ReferencedKeys] = field(default_factory=list[ReferencedKeys])
     """The values that cannot be read: each refers to what occurs in its text."""
     unreadable: bool = False
@@ -113,6 +115,12 @@ class Rereading:
         """Return whether a row still holds *key*."""
         return self.unreadable or key in self.keys or any(value.holds(key) for value in self.unread)
 
+    def counts(self, key: str) -> float:
+        """Return how many values hold *key*; infinitely many if some cannot be read."""
+        if self.unreadable:
+            return math.inf
+        return self.keys[key] + sum(value.holds(key) for value in self.unread)
+
     def _note(self, value: object) -> None:
         if value is None:
             return
@@ -122,7 +130,7 @@ class Rereading:
             self.unreadable = True
             return
         if found.text is None:
-            self.keys |= found.keys
+            self.keys.update(found.keys)
         else:
             self.unread.append(found)
 

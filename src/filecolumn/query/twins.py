@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast, overload
 
 from sqlalchemy import ColumnElement, Select
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import QueryableAttribute, Session
 
+from filecolumn.orm.asynchronous import AsyncSession
 from filecolumn.query.converters import ConverterManager
 from filecolumn.query.fields import Target
 from filecolumn.query.kinds import Condition

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from filecolumn.maintenance import CheckReport, FindingKind, Models, check
+from filecolumn.orm.asynchronous import AsyncEngine, AsyncSession
 
 __all__ = ("assert_consistent", "assert_consistent_async")
 
