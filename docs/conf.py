@@ -7,7 +7,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.util.inspect import TypeAliasForwardRef
 
-sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
+sys.path.insert(0, str(Path(__file__).with_name("_extensions")))
 
 project = "filecolumn"
 author = "The filecolumn authors"
@@ -20,6 +20,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "accessible",
+    "inline_pictures",
 ]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 templates_path = ["_templates"]
@@ -61,13 +62,13 @@ nb_execution_mode = "off"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-# The default style of the theme has comments that are too pale on its background.
-pygments_style = "github-light-high-contrast"
 html_theme = "shibuya"
 html_title = "filecolumn"
+html_theme_options = {"accent_color": "blue"}
+# The default style of the theme has comments that are too pale on its background.
+pygments_style = "github-light-high-contrast"
 html_static_path = ["_static"]
 html_css_files = ["site.css", "notebook.css"]
-html_theme_options = {"accent_color": "blue"}
 html_js_files = ["site.js"]
 
 

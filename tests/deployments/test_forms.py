@@ -178,7 +178,11 @@ def ledger_ddl(dialect: Dialect) -> str:
     for table in metadata.sorted_tables:
         statements += [CreateTable(table), *map(CreateIndex, table.indexes)]
     lines = "\n\n".join(f"{str(each.compile(dialect=dialect)).strip()};" for each in statements).splitlines()
-    return "\n".join(line.replace("\t", "    ").rstrip() for line in lines) + "\n"
+    # as it is read on the page, where a long line is cut off
+    return (
+        "\n".join(line.replace("\t", "    ").replace(" WHERE ", "\n    WHERE ").rstrip() for line in lines)
+        + "\n"
+    )
 
 
 @pytest.mark.parametrize("name", DIALECTS)

@@ -52,6 +52,12 @@ def test_a_badge_is_drawn_from_what_the_project_says(name: str) -> None:
     assert (FOLDER / f"{name}.svg").read_text(encoding="utf-8") == svg(*badges()[name])
 
 
+def test_a_badge_of_the_readme_says_in_words_what_it_shows() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"!\[([^\]]*)\]\(docs/_static/badges/(\w+)\.svg\)", readme)
+    assert [alternative for alternative, name in shown if alternative != ": ".join(badges()[name])] == []
+
+
 def test_there_is_no_other_badge() -> None:
     assert {path.stem for path in FOLDER.iterdir()} == set(badges())
 

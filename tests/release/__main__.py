@@ -1,4 +1,4 @@
-"""Check a release: `python -m tests.release [--quick] [--tests MARKS]`, where build, twine and uv are installed.
+"""Check a release: `python -m tests.release --help`, where build, twine and uv are installed.
 
 Wheel and sdist are built from the checkout, and their contents compared with it.  Each is installed with
 each extra, on each Python that the machine has, and what the extra promises is used.  With the wheel the
@@ -16,17 +16,21 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 from tests.release.contents import faults_of_sdist, faults_of_wheel, metadata_of_wheel
 from tests.release.description import faults_of_description
-from tests.release.environments import CommandFailedError, Environment, find_pythons, fresh_environment, run
+from tests.release.environments import CommandFailedError, find_pythons, fresh_environment, run
 from tests.release.probes import probes_of
 from tests.release.project import EXTRAS, PROJECT, ROOT, python_versions
 
 KINDS = ("wheel", "sdist")
 NO_EXTRA = ""
 DEMO, TESTS = "demo", "tests"
+PYTEST = "-m pytest -q -p tests.release.installed -p no:cacheprovider -n auto --dist worksteal".split()
+PROFILE = {"FILECOLUMN_TEST_PROFILE": "quick", "FILECOLUMN_TEST_SERVERS": "none"}
 
 
 @dataclass(slots=True)
@@ -69,16 +73,21 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.quick:
         current = f"{sys.version_info.major}.{sys.version_info.minor}"
         pythons = {current: pythons.get(current, sys.executable)}
+    if arguments.python:
+        pythons = {version: pythons[version] for version in arguments.python if version in pythons}
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
         built = build(Path(folder, "dist"))
         report.faults += faults_of(built)
         tree = unpack(built, Path(folder, "tree"))
+        extras = (NO_EXTRA, "all") if arguments.quick else (NO_EXTRA, *EXTRAS)
+        for (version, python), kind, extra in product(pythons.items(), KINDS, extras):
+            report.check(version, kind, extra, partial(use_extra, python, built[kind], extra))
         for version, python in pythons.items():
-            for kind in KINDS:
-                for extra in (NO_EXTRA, "all") if arguments.quick else (NO_EXTRA, *EXTRAS):
-                    report.check(version, kind, extra, lambda: use_extra(python, built[kind], extra))  # noqa: B023 - called at once
-            use_wheel(
-                report, version, python, built["wheel"], tree, None if arguments.quick else arguments.tests
+            report.check(version, "wheel", DEMO, partial(run_demo, python, built["wheel"], tree))
+        # at last, since they take minutes each; the newest first, where most is new
+        for version, python in reversed(pythons.items() if arguments.tests and not arguments.quick else ()):
+            report.check(
+                version, "wheel", TESTS, partial(run_tests, python, built["wheel"], tree, arguments.tests)
             )
     print("", *report.table(), sep="\n")
     missing = [version for version, path in found.items() if not path]
@@ -136,37 +145,18 @@ def requirement(distribution: Path, *extras: str) -> str:
     return f"filecolumn{wanted} @ {distribution.as_uri()}"
 
 
-def use_wheel(report: Report, version: str, python: str, wheel: Path, tree: Path, marks: str | None) -> None:
-    """Run the demo with the wheel, and where *marks* choose tests these too."""
-    groups = f"{tree / 'pyproject.toml'}"
+def run_demo(python: str, wheel: Path, tree: Path) -> None:
+    """Run the demo with the wheel."""
     with fresh_environment(python) as environment:
-
-        def demo() -> None:
-            environment.install(requirement(wheel, "fsspec", "async"), "--group", f"{groups}:demo")
-            environment.run("python", "-W", "error", str(tree / "examples/quickstart.py"))
-
-        report.check(version, "wheel", DEMO, demo)
-        if marks is not None:
-            report.check(version, "wheel", TESTS, lambda: run_tests(environment, tree, groups, marks))
+        environment.install(requirement(wheel, "fsspec", "async"), "--group", f"{tree}/pyproject.toml:demo")
+        environment.run("python", "-W", "error", f"{tree}/examples/quickstart.py")
 
 
-def run_tests(environment: Environment, tree: Path, groups: str, marks: str) -> None:
-    """Run the chosen tests; each process of theirs ends at once if it has another filecolumn."""
-    environment.install("--group", f"{groups}:test")
-    options = (
-        "-p",
-        "tests.release.installed",
-        "-p",
-        "no:cacheprovider",
-        "-q",
-        "-n",
-        "auto",
-        "--dist",
-        "worksteal",
-    )
-    profile = {"FILECOLUMN_TEST_PROFILE": "quick", "FILECOLUMN_TEST_SERVERS": "none"}
-    output = environment.run("python", "-m", "pytest", *options, "-m", marks, folder=tree, variables=profile)
-    print(output.rstrip().rpartition("\n")[2])
+def run_tests(python: str, wheel: Path, tree: Path, marks: str) -> None:
+    """Run the chosen tests with the wheel; each process of theirs ends at once if it has another filecolumn."""
+    with fresh_environment(python) as environment:
+        environment.install(requirement(wheel, "fsspec", "async"), "--group", f"{tree}/pyproject.toml:test")
+        environment.run("python", *PYTEST, "-m", marks, folder=tree, variables=PROFILE, is_shown=True)
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
@@ -176,6 +166,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--tests", metavar="MARKS", help="run the tests that these marks choose, from the wheel"
+    )
+    parser.add_argument(
+        "--python", metavar="VERSION", action="append", help="only this one, as 3.13; may be given again"
     )
     return parser.parse_args(arguments)
 

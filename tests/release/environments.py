@@ -12,29 +12,34 @@ from pathlib import Path
 
 from tests.release.project import ROOT
 
-LIMIT = 1800
+LIMIT = 7200
 
 
 class CommandFailedError(Exception):
     """A command ended with an error; the message is what it printed."""
 
 
-def run(*command: str | Path, folder: Path, variables: Mapping[str, str] = {}) -> str:
-    """Run the command and return its output; CommandFailedError has the output of one that fails."""
+def run(
+    *command: str | Path, folder: Path, variables: Mapping[str, str] | None = None, is_shown: bool = False
+) -> str:
+    """Run the command and return its output; CommandFailedError has the output of one that fails.
+
+    With *is_shown* the output is printed while the command runs, and not returned.
+    """
     ours = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**ours, "PYTHONDONTWRITEBYTECODE": "1", **variables},
-        stdout=subprocess.PIPE,
+        env={**ours, "PYTHONDONTWRITEBYTECODE": "1", **(variables or {})},
+        stdout=None if is_shown else subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
         timeout=LIMIT,
     )
     if done.returncode:
-        raise CommandFailedError(f"{' '.join(map(str, command))}\n{done.stdout}")
-    return done.stdout
+        raise CommandFailedError(f"{' '.join(map(str, command))}\n{done.stdout or ''}")
+    return done.stdout or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,16 @@ class Environment:
         run("uv", "pip", "install", "--quiet", "--python", self.folder, *pins, *what, folder=self.outside)
 
     def run(
-        self, program: str, *arguments: str, folder: Path | None = None, variables: Mapping[str, str] = {}
+        self,
+        program: str,
+        *arguments: str,
+        folder: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+        is_shown: bool = False,
     ) -> str:
         """Run a program of the environment."""
-        path = self.folder / "bin" / program
-        return run(path, *arguments, folder=folder or self.outside, variables=variables)
+        command = (self.folder / "bin" / program, *arguments)
+        return run(*command, folder=folder or self.outside, variables=variables, is_shown=is_shown)
 
 
 @contextmanager

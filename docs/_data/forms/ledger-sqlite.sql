@@ -15,7 +15,8 @@ CREATE TABLE filecolumn_ledger (
     PRIMARY KEY (backend, "key")
 );
 
-CREATE INDEX ix_filecolumn_ledger_due ON filecolumn_ledger (due_at) WHERE state <> 1;
+CREATE INDEX ix_filecolumn_ledger_due ON filecolumn_ledger (due_at)
+    WHERE state <> 1;
 
 CREATE TABLE filecolumn_meta (
     name VARCHAR(64) NOT NULL,
