@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright
+from playwright.async_api import Browser, Page, Request, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
 from tests.site.faults import Fault
@@ -64,6 +64,7 @@ async def _look(looks: Looks) -> None:
             async with asyncio.TaskGroup() as group:
                 for _ in range(AT_ONCE):
                     group.create_task(looks.work(browser))
+                group.create_task(looks.menus(browser))
                 group.create_task(looks.without_javascript(browser))
         finally:
             await browser.close()
@@ -84,33 +85,35 @@ class Looks:
         context = await browser.new_context(viewport=DESK, has_touch=True, color_scheme="light")
         context.set_default_timeout(15_000)
         await context.add_init_script(f"{AXE_SCRIPT};{OURS};window.siteCheck = siteCheck")
+        page = await context.new_page()
+        page.on("request", lambda request: self._asked(page, request))
+        page.on("pageerror", lambda error: self._note(self._name(page), "loading", [_failed(error)]))
         while self.waiting:
             name = self.waiting.popleft()
             try:
                 async with asyncio.timeout(PER_PAGE):
-                    await self._look_at(name, context)
+                    await self._look_at(name, page)
             except TimeoutError:
                 self._note(name, "all", [("html", f"took longer than {PER_PAGE} s", "make it shorter")])
             except PlaywrightError as error:
                 self._note(name, "all", [("html", error.message.partition("\n")[0], "see whether it loads")])
         await context.close()
 
-    async def _look_at(self, name: str, context: BrowserContext) -> None:
-        page = await context.new_page()
-
-        def asked(request: Request) -> None:
-            if request.url.startswith(("http:", "https:")):
-                self._note(name, "loading", [(request.url, "loaded from another host", "serve a copy")])
-
-        page.on("request", asked)
-        page.on(
-            "pageerror", lambda error: self._note(name, "loading", [("script", str(error), "correct it")])
-        )
+    async def _look_at(self, name: str, page: Page) -> None:
+        await page.set_viewport_size(DESK)
+        await page.emulate_media(media="screen")
         await page.goto((self.site / name).as_uri())
         await self._at_a_desk(name, page)
         await self._in_a_hand(name, page)
         await self._on_paper(name, page)
-        await page.close()
+
+    def _asked(self, page: Page, request: Request) -> None:
+        if request.url.startswith(("http:", "https:")):
+            found = (request.url, "loaded from another host", "serve a copy")
+            self._note(self._name(page), "loading", [found])
+
+    def _name(self, page: Page) -> str:
+        return page.url.partition("#")[0].removeprefix(f"{self.site.as_uri()}/")
 
     async def _at_a_desk(self, name: str, page: Page) -> None:
         for check in ("cutOff", "tooWide", "rules"):
@@ -128,6 +131,20 @@ class Looks:
         await page.set_viewport_size(PHONE)
         for check in ("tooWide", "boxes"):
             self._note(name, "390", await page.evaluate(f"siteCheck.{check}()"))
+
+    async def _on_paper(self, name: str, page: Page) -> None:
+        await page.set_viewport_size(PAPER)
+        await page.emulate_media(media="print")
+        for check in ("cutOff", "tooWide"):
+            self._note(name, "print", await page.evaluate(f"siteCheck.{check}()"))
+
+    async def menus(self, browser: Browser) -> None:
+        """See that the menus open by a tap, on the first page as on all of them."""
+        name = "index.html"
+        context = await browser.new_context(viewport=PHONE, has_touch=True)
+        context.set_default_timeout(15_000)
+        page = await context.new_page()
+        await page.goto((self.site / name).as_uri())
         for menu, opener in MENUS.items():
             button = page.locator(opener)
             if await button.count():
@@ -138,12 +155,7 @@ class Looks:
                     )
                 # what opened lies over the button
                 await button.dispatch_event("click")
-
-    async def _on_paper(self, name: str, page: Page) -> None:
-        await page.set_viewport_size(PAPER)
-        await page.emulate_media(media="print")
-        for check in ("cutOff", "tooWide"):
-            self._note(name, "print", await page.evaluate(f"siteCheck.{check}()"))
+        await context.close()
 
     async def without_javascript(self, browser: Browser) -> None:
         """See that the first page, as all of them, can be read and left."""
@@ -159,3 +171,7 @@ class Looks:
 
     def _note(self, name: str, seen: str, found: list[tuple[str, str, str]]) -> None:
         self.faults += (Fault(name, seen, selector, what, to_do) for selector, what, to_do in found)
+
+
+def _failed(error: PlaywrightError) -> tuple[str, str, str]:
+    return "script", error.message.partition("\n")[0], "correct it"
