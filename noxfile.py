@@ -20,36 +20,6 @@ WITH_SERVERS = ("python", "-m", "tests.servers", "python", "-m", "pytest")
 QUICK = "not (server or browser or extended or quiet)"
 REST = "not quiet and (server or browser or extended or (sized and not hypothesis))"
 
-# Run without any extra: proves that nothing optional is needed, and that what is missing is named.
-BARE_IMPORT = """
-import sys
-from importlib.util import find_spec
-
-import filecolumn
-
-optional = (
-    "advanced_alchemy", "alembic", "click", "fsspec", "greenlet", "hypothesis", "litestar", "pytest", "rich",
-)
-present = [name for name in optional if find_spec(name) or name in sys.modules]
-if present:
-    sys.exit(f"this environment is not bare, it has {present}")
-try:
-    import filecolumn.backends.fsspec
-except filecolumn.MissingDependencyError as error:
-    if "pip install" not in str(error) or "filecolumn[fsspec]" not in str(error):
-        sys.exit(f"the error gives no pip command: {error}")
-else:
-    sys.exit("filecolumn.backends.fsspec was imported without fsspec")
-try:
-    import filecolumn.testing
-except filecolumn.MissingDependencyError as error:
-    if "filecolumn[testing]" not in str(error):
-        sys.exit(f"the error gives no pip command: {error}")
-else:
-    sys.exit("filecolumn.testing was imported without pytest")
-print("filecolumn needs none of", *optional)
-"""
-
 
 def install(session: nox.Session, *what: str, pins: str = PINNED) -> None:
     """Install *what* in the versions of *pins*; dependency groups need a pip of 2025."""
@@ -84,8 +54,8 @@ def tests(session: nox.Session) -> None:
 @nox.session(name="tests-rest")
 def tests_rest(session: nox.Session) -> None:
     """Run what `tests` leaves out: servers, browsers, faults in number, and at last what measures, alone."""
-    groups = ("--group", "test", "--group", "servers", "--group", "apps", "--group", "browser")
-    install(session, "-e", ".[fsspec,async]", *groups)
+    groups = ("test", "servers", "apps", "browser", "notebook")
+    install(session, "-e", ".[fsspec,async]", *(f"--group={group}" for group in groups))
     pytest = (*WITH_SERVERS, *SLOWEST)
     profile = {"FILECOLUMN_TEST_PROFILE": "ci"}
     if session.posargs:
@@ -136,9 +106,10 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; each warning is an error."""
-    install(session, "-e", ".[all]", "--group", "docs")
+    """Build the documentation, each warning an error, and look at its pages if Chromium is there."""
+    install(session, "-e", ".[all]", "--group", "docs", "--group", "pages")
     session.run("sphinx-build", "-n", "-W", "--keep-going", "docs", "docs/_build/html", *session.posargs)
+    session.run("python", "-m", "tests.site", "docs/_build/html")
 
 
 @nox.session
@@ -158,12 +129,11 @@ def minimum(session: nox.Session) -> None:
     session.run(*pytest, env={"FILECOLUMN_TEST_TURNS": "all"})
 
 
-@nox.session(reuse_venv=False)
-def extras(session: nox.Session) -> None:
-    """Import the package where no extra is installed."""
-    install(session, ".")
-    session.run("python", "-W", "error", "-c", "import filecolumn")
-    session.run("python", "-W", "error", "-c", BARE_IMPORT)
+@nox.session(default=False)
+def release(session: nox.Session) -> None:
+    """Build wheel and sdist, and use both on each Python with each extra; `-- --quick` takes one and a minute."""
+    install(session, "--group", "release")
+    session.run("python", "-m", "tests.release", "--tests", QUICK, *session.posargs)
 
 
 @nox.session(default=False)

@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +30,16 @@ from filecolumn import storages
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if path.exists())
+COLUMNS = tomllib.loads((ROOT / "docs" / "ruff.toml").read_text())["line-length"]
+"""What a code block has room for, in a window of 1280 pixels."""
 NOT_RUN = frozenset({"shell", "toml", "text", "ini"})
 OF_APPS = {
     "docs/howto/admin.md": ("sqladmin",),
     "docs/howto/fastapi.md": ("fastapi",),
     "docs/howto/sqlmodel.md": ("fastapi", "sqlmodel"),
+    "docs/thumbnails.md": ("fastapi", "httpx2", "python_multipart", "PIL"),
 }
-"""Pages with packages of the dependency group `apps`, which the quick tests do without."""
+"""Pages with packages of the dependency groups `apps` and `gallery`, which the quick tests do without."""
 MODULE = "documented"
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|:{3,}|~{3,})(?P<info>.*)$")
@@ -51,6 +55,7 @@ class Block:
     line: int
     """Line of the fence, from 1."""
     text: str
+    is_shown: bool = True
 
     @property
     def file_name(self) -> str | None:
@@ -65,7 +70,7 @@ def blocks(text: str) -> Iterator[Block]:
     directives: list[str] = []
     for number, line in lines:
         if _SETUP.match(line):
-            yield Block("python", number, _until(lines, "-->"))
+            yield Block("python", number, _until(lines, "-->"), is_shown=False)
         elif fence := _FENCE.match(line):
             info = fence["info"].strip()
             if info.startswith("{"):
@@ -96,12 +101,18 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     monkeypatch.setitem(sys.modules, MODULE, module)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    known = set(sys.modules)
     yield module
-    for name in set(sys.modules) - known:
-        file = getattr(sys.modules[name], "__file__", None)
-        if file is not None and Path(file).is_relative_to(tmp_path):
-            del sys.modules[name]
+    for name in _written(tmp_path):
+        del sys.modules[name]
+
+
+def _written(folder: Path) -> dict[str, ModuleType]:
+    """Return the modules that blocks of the page are."""
+    return {
+        name: known
+        for name, known in list(sys.modules.items())
+        if (file := getattr(known, "__file__", None)) is not None and Path(file).is_relative_to(folder)
+    }
 
 
 def test_no_page_has_two_versions_of_a_passage() -> None:
@@ -126,7 +137,7 @@ def test_page_runs(page: Path, module: ModuleType, tmp_path: Path) -> None:
                 if block.language == "python":
                     run_block(block, page, module, runner)
         finally:
-            runner.run(_tidy(module))
+            runner.run(_tidy(module, *_written(tmp_path).values()))
     if any(tmp_path.glob("test_*.py")):
         _run_tests(tmp_path)
 
@@ -139,6 +150,19 @@ def test_block_languages_are_known(page: Path) -> None:
         if block.language != "python" and block.language not in NOT_RUN
     ]
     assert unknown == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_code_blocks_are_not_cut_off(page: Path) -> None:
+    """Where a line can end: a text without a space may be longer."""
+    wide = [
+        f"{page_id(page)}:{block.line + number} has {len(line)} columns, more than {COLUMNS}"
+        for block in blocks(page.read_text(encoding="utf-8"))
+        if block.is_shown
+        for number, line in enumerate(block.text.splitlines(), start=1)
+        if len(line) > COLUMNS and " " in line.strip()
+    ]
+    assert wide == []
 
 
 def test_a_block_without_a_language_is_found() -> None:
@@ -166,9 +190,9 @@ def run_block(block: Block, page: Path, module: ModuleType, runner: asyncio.Runn
         exec(code, module.__dict__)
 
 
-async def _tidy(module: ModuleType) -> None:
+async def _tidy(*modules: ModuleType) -> None:
     """Close what a page left open, so that pages need not show it every time."""
-    for value in list(module.__dict__.values()):
+    for value in [value for module in modules for value in list(vars(module).values())]:
         # a configuration of advanced-alchemy makes its own
         engine = getattr(value, "engine_instance", value)
         if isinstance(engine, Engine):

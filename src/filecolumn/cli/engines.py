@@ -8,10 +8,10 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from sqlalchemy import URL, Engine, StaticPool
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from filecolumn.cli.running import Failed, in_one_line, interruptible
+from filecolumn.orm.asynchronous import AsyncEngine
 
 __all__ = ("run_in_loop", "run_on")
 

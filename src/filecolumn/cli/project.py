@@ -18,7 +18,6 @@ import click
 from sqlalchemy import Engine, MetaData, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, registry
 
 from filecolumn.cli.engines import run_in_loop, run_on
@@ -26,6 +25,7 @@ from filecolumn.cli.output import Output
 from filecolumn.cli.running import Failed, Project, Running, in_one_line
 from filecolumn.errors import FileColumnError
 from filecolumn.maintenance import Models
+from filecolumn.orm.asynchronous import AsyncEngine, create_async_engine
 
 __all__ = ("Given", "UrlProject", "engine_of", "read_project")
 

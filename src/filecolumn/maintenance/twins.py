@@ -8,7 +8,6 @@ from inspect import signature
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from filecolumn.maintenance.adopt import adopt, undelete
@@ -24,6 +23,7 @@ from filecolumn.maintenance.migrate import migrate
 from filecolumn.maintenance.status import status
 from filecolumn.maintenance.sweep import sweep, sweep_when_due
 from filecolumn.maintenance.triggers import install_triggers, remove_triggers
+from filecolumn.orm.asynchronous import AsyncEngine
 
 __all__ = (
     "adopt_async",
