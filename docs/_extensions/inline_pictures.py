@@ -28,7 +28,9 @@ class InlinePictures(SphinxPostTransform):
             if not image["uri"].startswith(FOLDER):
                 continue
             svg = Path(self.env.srcdir, image["uri"]).read_text(encoding="utf-8")
-            figure = nodes.raw("", f'<figure class="picture">\n{svg}</figure>', format="html")
+            figure = nodes.raw(
+                "", f'<figure class="picture">\n{svg}</figure>', format="html"
+            )
             # a paragraph may not have a figure in it
             alone = isinstance(image.parent, nodes.paragraph) and len(image.parent) == 1
             (image.parent if alone else image).replace_self(figure)

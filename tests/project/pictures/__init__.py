@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.project.pictures import file, flush, key, layers
+from tests.project.pictures import file, flush, key, layers, overview
 
 __all__ = ("FOLDER", "drawn")
 
 FOLDER = Path(__file__).parents[3] / "docs" / "pictures"
-_PICTURES = (flush, file, key, layers)
+_PICTURES = (overview, flush, file, key, layers)
 
 
 def drawn() -> dict[str, str]:
