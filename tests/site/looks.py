@@ -37,6 +37,8 @@ DESK, PHONE, PAPER = (
 PER_PAGE, IN_ALL = 60, 500
 """Seconds that a page, and all of them, may take."""
 AT_ONCE = 2
+SAMPLES = ("index.html", "howto/index.html")
+"""Pages of each layout, for what is the same on all of them."""
 MENUS = {
     "lside": ".sy-breadcrumbs [aria-controls=lside]",
     "rside": ".sy-breadcrumbs [aria-controls=rside]",
@@ -139,35 +141,40 @@ class Looks:
             self._note(name, "print", await page.evaluate(f"siteCheck.{check}()"))
 
     async def menus(self, browser: Browser) -> None:
-        """See that the menus open by a tap, on the first page as on all of them."""
-        name = "index.html"
+        """See that the menus open by a tap."""
         context = await browser.new_context(viewport=PHONE, has_touch=True)
         context.set_default_timeout(15_000)
         page = await context.new_page()
-        await page.goto((self.site / name).as_uri())
-        for menu, opener in MENUS.items():
-            button = page.locator(opener)
-            if await button.count():
+        for name in self._samples():
+            await page.goto((self.site / name).as_uri())
+            for menu, opener in MENUS.items():
+                button = page.locator(opener)
+                if not await button.count():
+                    continue
                 await button.tap()
                 if await page.locator(f"#{menu}").get_attribute("aria-hidden") != "false":
-                    self._note(
-                        name, "390", [(f"#{menu}", "does not open by a tap", "see the theme's script")]
-                    )
+                    found = (f"#{menu}", "does not open by a tap", "see the theme's script")
+                    self._note(name, "390", [found])
                 # what opened lies over the button
                 await button.dispatch_event("click")
         await context.close()
 
     async def without_javascript(self, browser: Browser) -> None:
-        """See that the first page, as all of them, can be read and left."""
+        """See that a page can be read and left."""
         context = await browser.new_context(viewport=PHONE, java_script_enabled=False)
         context.set_default_timeout(15_000)
         page = await context.new_page()
-        await page.goto((self.site / "index.html").as_uri())
-        for selector in ("main h1", "#lside a"):
-            if not await page.locator(selector).first.is_visible():
-                found = (selector, "is not visible without JavaScript", "show it by a style")
-                self._note("index.html", "390 without JavaScript", [found])
+        for name in self._samples():
+            await page.goto((self.site / name).as_uri())
+            for selector in ("main h1", "#lside a"):
+                wanted = page.locator(selector).first
+                if await wanted.count() and not await wanted.is_visible():
+                    found = (selector, "is not visible without JavaScript", "show it by a style")
+                    self._note(name, "390 without JavaScript", [found])
         await context.close()
+
+    def _samples(self) -> list[str]:
+        return [name for name in SAMPLES if (self.site / name).is_file()]
 
     def _note(self, name: str, seen: str, found: list[tuple[str, str, str]]) -> None:
         self.faults += (Fault(name, seen, selector, what, to_do) for selector, what, to_do in found)
