@@ -64,7 +64,17 @@ copybutton_prompt_is_regexp = True
 
 html_theme = "shibuya"
 html_title = "filecolumn"
-html_theme_options = {"accent_color": "blue"}
+html_theme_options = {
+    "accent_color": "blue",
+    "nav_links": [
+        {"title": "Tutorial", "url": "tutorial"},
+        {"title": "How-to guides", "url": "howto/index"},
+        {"title": "Reference", "url": "reference/index"},
+        {"title": "How it works", "url": "explanation"},
+    ],
+    # They would lead every reader's address to other hosts.
+    "show_ai_links": False,
+}
 # The default style of the theme has comments that are too pale on its background.
 pygments_style = "github-light-high-contrast"
 html_static_path = ["_static"]
