@@ -152,17 +152,30 @@ def test_block_languages_are_known(page: Path) -> None:
     assert unknown == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_code_blocks_are_not_cut_off(page: Path) -> None:
-    """Where a line can end: a text without a space may be longer."""
-    wide = [
-        f"{page_id(page)}:{block.line + number} has {len(line)} columns, more than {COLUMNS}"
-        for block in blocks(page.read_text(encoding="utf-8"))
+def too_wide(text: str) -> list[int]:
+    """Return the lines of code on a page that are longer than a block is wide, and could be shorter."""
+    return [
+        block.line + number
+        for block in blocks(text)
         if block.is_shown
         for number, line in enumerate(block.text.splitlines(), start=1)
         if len(line) > COLUMNS and " " in line.strip()
     ]
-    assert wide == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_code_blocks_are_not_cut_off(page: Path) -> None:
+    found = too_wide(page.read_text(encoding="utf-8"))
+    assert found == [], f"of lines in {page_id(page)} more than {COLUMNS} columns are used"
+
+
+def test_a_line_that_would_be_cut_off_is_found() -> None:
+    widest, word = "a = " + "1" * (COLUMNS - 4), "x" * (COLUMNS + 1)
+    page = (
+        f"{'words ' * 30}\n```python\n{widest}\n{widest}1\n```\n- item\n\n  ```text\n  {widest}\n  {word}\n  ```\n"
+        f"<!-- setup\n{widest}1\n-->\n"
+    )
+    assert too_wide(page) == [4]
 
 
 def test_a_block_without_a_language_is_found() -> None:

@@ -14,7 +14,7 @@ from filecolumn.ledger import transitions
 from filecolumn.ledger.table import State
 from filecolumn.testing.failpoints import FAILPOINTS
 from tests.project.code_map import arrows_between, folders
-from tests.project.pictures import FOLDER, drawn, file, flush, key, layers
+from tests.project.pictures import FOLDER, drawn, file, flush, grant, key, layers, sweep
 from tests.project.pictures.canvas import PALETTES, SMALL, WIDTH
 
 ROOT = FOLDER.parents[1]
@@ -116,10 +116,7 @@ def test_a_crash_is_where_tests_kill_a_process_and_in_that_order() -> None:
 
 
 def test_a_crash_has_its_row_in_the_table_beside_the_picture() -> None:
-    section = (
-        (ROOT / "docs/explanation.md").read_text().partition("(pictures/flush.svg)")[2].partition("\n## ")[0]
-    )
-    numbers = re.findall(r"^\| (\d) \|", section, re.MULTILINE)
+    numbers = [row.split()[1].rstrip(".") for row in rows_below("docs/explanation.md", "flush")]
     assert numbers == [str(number) for number in range(1, len(flush.CRASHES) + 1)]
 
 
@@ -142,3 +139,27 @@ def test_the_layers_are_the_folders_and_imports_go_down() -> None:
     assert all(height[start] < height[end] for start, end in arrows_between())
     for above, below in pairwise(layers.levels()):
         assert {end for start, end in arrows_between() if start in above} & {*below}
+
+
+def rows_below(page: str, picture: str) -> list[str]:
+    """Return the rows of the table that follows a picture."""
+    _, _, after = (ROOT / page).read_text().partition(f"pictures/{picture}.svg)\n")
+    table = re.search(r"(?:^\|.*\n)+", after, re.MULTILINE)
+    return table[0].splitlines()[2:] if table else []
+
+
+def test_a_table_says_in_words_what_a_picture_shows() -> None:
+    assert len(rows_below("docs/howto/signing.md", "grant")) == len(grant.MESSAGES)
+    assert len(rows_below("docs/howto/operations.md", "sweep")) == len(sweep.CASES)
+    assert len(rows_below("docs/explanation.md", "key")) == len(key.MOVES)
+    states = [
+        row.split(" | ")[0].removeprefix("| ") for row in rows_below("docs/reference/values.md", "file")
+    ]
+    assert sorted(states) == sorted(state.lower() for state in file.STATES)
+
+
+def test_times_are_those_of_the_library() -> None:
+    assert (sweep.GRACE, sweep.QUARANTINE, sweep.FORGOTTEN) == ("24 hours", "7 days", "7 days")
+    stated = "\n".join(rows_below("docs/howto/operations.md", "sweep"))
+    assert sweep.GRACE in stated
+    assert sweep.QUARANTINE in stated

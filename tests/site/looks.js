@@ -66,7 +66,9 @@ const siteCheck = {
     return siteCheck.violations({ include }, { runOnly: { type: "rule", values: ["color-contrast"] } });
   },
 
-  boxes() {
+  async boxes() {
+    // the page's own script answers a change of the window's size within a frame
+    for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
     return siteCheck.violations(document, {
       runOnly: { type: "rule", values: ["scrollable-region-focusable"] },
     });

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright
+from playwright.async_api import Browser, Page, Request, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
 from tests.site.faults import Fault
@@ -37,6 +37,8 @@ DESK, PHONE, PAPER = (
 PER_PAGE, IN_ALL = 60, 500
 """Seconds that a page, and all of them, may take."""
 AT_ONCE = 2
+SAMPLES = ("index.html", "howto/index.html")
+"""Pages of each layout, for what is the same on all of them."""
 MENUS = {
     "lside": ".sy-breadcrumbs [aria-controls=lside]",
     "rside": ".sy-breadcrumbs [aria-controls=rside]",
@@ -64,6 +66,7 @@ async def _look(looks: Looks) -> None:
             async with asyncio.TaskGroup() as group:
                 for _ in range(AT_ONCE):
                     group.create_task(looks.work(browser))
+                group.create_task(looks.menus(browser))
                 group.create_task(looks.without_javascript(browser))
         finally:
             await browser.close()
@@ -84,33 +87,35 @@ class Looks:
         context = await browser.new_context(viewport=DESK, has_touch=True, color_scheme="light")
         context.set_default_timeout(15_000)
         await context.add_init_script(f"{AXE_SCRIPT};{OURS};window.siteCheck = siteCheck")
+        page = await context.new_page()
+        page.on("request", lambda request: self._asked(page, request))
+        page.on("pageerror", lambda error: self._note(self._name(page), "loading", [_failed(error)]))
         while self.waiting:
             name = self.waiting.popleft()
             try:
                 async with asyncio.timeout(PER_PAGE):
-                    await self._look_at(name, context)
+                    await self._look_at(name, page)
             except TimeoutError:
                 self._note(name, "all", [("html", f"took longer than {PER_PAGE} s", "make it shorter")])
             except PlaywrightError as error:
                 self._note(name, "all", [("html", error.message.partition("\n")[0], "see whether it loads")])
         await context.close()
 
-    async def _look_at(self, name: str, context: BrowserContext) -> None:
-        page = await context.new_page()
-
-        def asked(request: Request) -> None:
-            if request.url.startswith(("http:", "https:")):
-                self._note(name, "loading", [(request.url, "loaded from another host", "serve a copy")])
-
-        page.on("request", asked)
-        page.on(
-            "pageerror", lambda error: self._note(name, "loading", [("script", str(error), "correct it")])
-        )
+    async def _look_at(self, name: str, page: Page) -> None:
+        await page.set_viewport_size(DESK)
+        await page.emulate_media(media="screen")
         await page.goto((self.site / name).as_uri())
         await self._at_a_desk(name, page)
         await self._in_a_hand(name, page)
         await self._on_paper(name, page)
-        await page.close()
+
+    def _asked(self, page: Page, request: Request) -> None:
+        if request.url.startswith(("http:", "https:")):
+            found = (request.url, "loaded from another host", "serve a copy")
+            self._note(self._name(page), "loading", [found])
+
+    def _name(self, page: Page) -> str:
+        return page.url.partition("#")[0].removeprefix(f"{self.site.as_uri()}/")
 
     async def _at_a_desk(self, name: str, page: Page) -> None:
         for check in ("cutOff", "tooWide", "rules"):
@@ -128,16 +133,6 @@ class Looks:
         await page.set_viewport_size(PHONE)
         for check in ("tooWide", "boxes"):
             self._note(name, "390", await page.evaluate(f"siteCheck.{check}()"))
-        for menu, opener in MENUS.items():
-            button = page.locator(opener)
-            if await button.count():
-                await button.tap()
-                if await page.locator(f"#{menu}").get_attribute("aria-hidden") != "false":
-                    self._note(
-                        name, "390", [(f"#{menu}", "does not open by a tap", "see the theme's script")]
-                    )
-                # what opened lies over the button
-                await button.dispatch_event("click")
 
     async def _on_paper(self, name: str, page: Page) -> None:
         await page.set_viewport_size(PAPER)
@@ -145,17 +140,45 @@ class Looks:
         for check in ("cutOff", "tooWide"):
             self._note(name, "print", await page.evaluate(f"siteCheck.{check}()"))
 
+    async def menus(self, browser: Browser) -> None:
+        """See that the menus open by a tap."""
+        context = await browser.new_context(viewport=PHONE, has_touch=True)
+        context.set_default_timeout(15_000)
+        page = await context.new_page()
+        for name in self._samples():
+            await page.goto((self.site / name).as_uri())
+            for menu, opener in MENUS.items():
+                button = page.locator(opener)
+                if not await button.count():
+                    continue
+                await button.tap()
+                if await page.locator(f"#{menu}").get_attribute("aria-hidden") != "false":
+                    found = (f"#{menu}", "does not open by a tap", "see the theme's script")
+                    self._note(name, "390", [found])
+                # what opened lies over the button
+                await button.dispatch_event("click")
+        await context.close()
+
     async def without_javascript(self, browser: Browser) -> None:
-        """See that the first page, as all of them, can be read and left."""
+        """See that a page can be read and left."""
         context = await browser.new_context(viewport=PHONE, java_script_enabled=False)
         context.set_default_timeout(15_000)
         page = await context.new_page()
-        await page.goto((self.site / "index.html").as_uri())
-        for selector in ("main h1", "#lside a"):
-            if not await page.locator(selector).first.is_visible():
-                found = (selector, "is not visible without JavaScript", "show it by a style")
-                self._note("index.html", "390 without JavaScript", [found])
+        for name in self._samples():
+            await page.goto((self.site / name).as_uri())
+            for selector in ("main h1", "#lside a"):
+                wanted = page.locator(selector).first
+                if await wanted.count() and not await wanted.is_visible():
+                    found = (selector, "is not visible without JavaScript", "show it by a style")
+                    self._note(name, "390 without JavaScript", [found])
         await context.close()
+
+    def _samples(self) -> list[str]:
+        return [name for name in SAMPLES if (self.site / name).is_file()]
 
     def _note(self, name: str, seen: str, found: list[tuple[str, str, str]]) -> None:
         self.faults += (Fault(name, seen, selector, what, to_do) for selector, what, to_do in found)
+
+
+def _failed(error: PlaywrightError) -> tuple[str, str, str]:
+    return "script", error.message.partition("\n")[0], "correct it"

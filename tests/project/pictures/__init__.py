@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.project.pictures import file, flush, key, layers, overview
+from tests.project.pictures import file, flush, grant, key, layers, move, overview, sweep
 
 __all__ = ("FOLDER", "drawn")
 
 FOLDER = Path(__file__).parents[3] / "docs" / "pictures"
-_PICTURES = (overview, flush, file, key, layers)
+_PICTURES = (overview, flush, file, key, layers, grant, sweep, move)
 
 
 def drawn() -> dict[str, str]:
