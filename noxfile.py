@@ -106,9 +106,10 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; each warning is an error."""
-    install(session, "-e", ".[all]", "--group", "docs")
+    """Build the documentation, each warning an error, and look at its pages if Chromium is there."""
+    install(session, "-e", ".[all]", "--group", "docs", "--group", "pages")
     session.run("sphinx-build", "-n", "-W", "--keep-going", "docs", "docs/_build/html", *session.posargs)
+    session.run("python", "-m", "tests.site", "docs/_build/html")
 
 
 @nox.session

@@ -1,9 +1,13 @@
 """How Sphinx builds these pages; nothing here needs the network."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.util.inspect import TypeAliasForwardRef
+
+sys.path.insert(0, str(Path(__file__).with_name("_extensions")))
 
 project = "filecolumn"
 author = "The filecolumn authors"
@@ -15,6 +19,8 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "sphinx_design",
+    "accessible",
+    "inline_pictures",
 ]
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 templates_path = ["_templates"]
@@ -34,7 +40,7 @@ autodoc_type_aliases = {
     "Progress": "filecolumn.maintenance.Progress",
 }
 # A longer signature has a line for each parameter
-maximum_signature_line_length = 110
+maximum_signature_line_length = 80
 # Sections have their class in the heading or above
 toc_object_entries_show_parents = "hide"
 # Inside of a larger type, Sphinx 9 shows how it keeps the alias instead of the name
@@ -58,9 +64,22 @@ copybutton_prompt_is_regexp = True
 
 html_theme = "shibuya"
 html_title = "filecolumn"
+html_theme_options = {
+    "accent_color": "blue",
+    "nav_links": [
+        {"title": "Tutorial", "url": "tutorial"},
+        {"title": "How-to guides", "url": "howto/index"},
+        {"title": "Reference", "url": "reference/index"},
+        {"title": "How it works", "url": "explanation"},
+    ],
+    # They would lead every reader's address to other hosts.
+    "show_ai_links": False,
+}
+# The default style of the theme has comments that are too pale on its background.
+pygments_style = "github-light-high-contrast"
 html_static_path = ["_static"]
-html_css_files = ["notebook.css"]
-html_theme_options = {"accent_color": "blue"}
+html_css_files = ["site.css", "notebook.css"]
+html_js_files = ["site.js"]
 
 
 def readable_defaults(*event: object) -> tuple[str | None, str | None]:

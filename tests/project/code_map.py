@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from tests.project.imports import MODULES, PACKAGE, imports, part_of, source
 
-__all__ = ("current", "drawn")
+__all__ = ("arrows_between", "current", "drawn", "folders", "says")
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 START = "<!-- the map of the code: written by `python -m tests.project.code_map` -->\n"
@@ -31,18 +32,35 @@ def drawn() -> str:
     return f"{before}{START}\n{_map()}\n{END}{after}"
 
 
+@cache
+def folders() -> tuple[str, ...]:
+    """Return the layers, each after what it imports."""
+    return tuple(part for part in _upwards(_imports_of_parts()) if _is_folder(part))
+
+
+@cache
+def arrows_between() -> tuple[tuple[str, str], ...]:
+    """Return the imports between layers, without those that follow from two others."""
+    below = _imports_of_parts()
+    layers = {part: others & {*folders()} for part, others in below.items() if _is_folder(part)}
+    return tuple(_shortest(layers, folders()))
+
+
+def says(part: str) -> str:
+    """Return what a layer, or a module beside the layers, is about."""
+    return _says(f"filecolumn.{part}")
+
+
 def _map() -> str:
     below = _imports_of_parts()
     order = _upwards(below)
-    folders = [part for part in order if _is_folder(part)]
-    arrows = {part: below[part] & {*folders} for part in order if below[part] & {*folders} or part in folders}
+    arrows = {
+        part: below[part] & {*folders()} for part in order if below[part] & {*folders()} or _is_folder(part)
+    }
     shared = sorted((part for part in order if part not in arrows), key=lambda name: name.lstrip("_"))
     return "\n".join(
         [
-            "```mermaid",
-            "flowchart TD",
-            *(f"    {part} --> {other}" for part, other in _shortest(arrows, order)),
-            "```",
+            "![The layers of filecolumn, each above what it imports](docs/pictures/layers.svg)",
             "",
             "An arrow is an import; one that follows from two others is left out.",
             f"Every layer may import {_listed(shared)}.",
@@ -56,6 +74,7 @@ def _map() -> str:
     )
 
 
+@cache
 def _imports_of_parts() -> Graph:
     below: Graph = {part_of(module): set() for module in MODULES if part_of(module) not in PUBLIC}
     for module in MODULES:
@@ -75,7 +94,7 @@ def _upwards(below: Graph) -> list[str]:
     return order
 
 
-def _shortest(below: Graph, order: list[str]) -> Iterator[tuple[str, str]]:
+def _shortest(below: Graph, order: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the arrows, from the top, without those that lead where others lead already."""
     for part in reversed(order):
         for other in reversed(order):
@@ -103,9 +122,9 @@ def _tree(parts: Iterable[str], arrows: Graph) -> Iterator[str]:
     for part in parts:
         imported = f"  (imports {', '.join(sorted(arrows[part]))})" if arrows.get(part) else ""
         if not _is_folder(part):
-            lines.append((part, f"{_says(f'filecolumn.{part}')}{imported}"))
+            lines.append((part, f"{says(part)}{imported}"))
             continue
-        lines.append((f"{part}/", f"{_says(f'filecolumn.{part}')}{imported}"))
+        lines.append((f"{part}/", f"{says(part)}{imported}"))
         folder = f"filecolumn.{part}."
         lines += [
             (f"    {module.removeprefix(folder).replace('.', '/')}{_slash(module)}", _says(module))

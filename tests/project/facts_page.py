@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,10 +98,24 @@ def written() -> str:
 
 def _of_dialects() -> Iterator[str]:
     for name, dialect in DIALECTS.items():
-        yield f"### {name}\n\n```text"
+        yield f"### {name}\n\n:::{{container}} wrapped\n```text"
         for call, expression in {**FACTS, **LISTS, **OPERATORS}.items():
-            yield f"{call}\n    {_sql(call, expression, dialect)}"
-        yield "```\n"
+            yield f"{call}\n{_wrapped(_sql(call, expression, dialect))}"
+        yield "```\n:::\n"
+
+
+def _wrapped(sql: str) -> str:
+    """Return SQL in lines as long as a code block is wide, none of which ends within a string."""
+    whole = re.sub(r"'[^']*'", lambda string: string[0].replace(" ", "\0"), sql)
+    lines = textwrap.wrap(
+        whole,
+        88,
+        initial_indent="    ",
+        subsequent_indent="      ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines).replace("\0", " ")
 
 
 def _sql(call: str, expression: ColumnElement[Any], dialect: Dialect) -> str:

@@ -198,14 +198,14 @@ class Seen:
     def __init__(self, engine: Engine, patch: pytest.MonkeyPatch) -> None:
         self.statements = 0
         self.syncs = 0
-        self.entries = {"inserted": 0, "updated": 0}
+        self.entries = {"new": 0, "changed": 0}
         self._fsync = os.fsync
         event.listen(engine, "after_cursor_execute", self._statement)
         patch.setattr(os, "fsync", self._sync)
 
     def _statement(self, _connection: Connection, cursor: DBAPICursor, statement: str, *_: object) -> None:
         self.statements += 1
-        for word, beginning in (("inserted", f"INSERT INTO {LEDGER} "), ("updated", f"UPDATE {LEDGER} ")):
+        for word, beginning in (("new", f"INSERT INTO {LEDGER} "), ("changed", f"UPDATE {LEDGER} ")):
             if statement.startswith(beginning):
                 self.entries[word] += cursor.rowcount
 

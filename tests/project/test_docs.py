@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from filecolumn import storages
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if path.exists())
+COLUMNS = tomllib.loads((ROOT / "docs" / "ruff.toml").read_text())["line-length"]
+"""What a code block has room for, in a window of 1280 pixels."""
 NOT_RUN = frozenset({"shell", "toml", "text", "ini"})
 OF_APPS = {
     "docs/howto/admin.md": ("sqladmin",),
@@ -52,6 +55,7 @@ class Block:
     line: int
     """Line of the fence, from 1."""
     text: str
+    is_shown: bool = True
 
     @property
     def file_name(self) -> str | None:
@@ -66,7 +70,7 @@ def blocks(text: str) -> Iterator[Block]:
     directives: list[str] = []
     for number, line in lines:
         if _SETUP.match(line):
-            yield Block("python", number, _until(lines, "-->"))
+            yield Block("python", number, _until(lines, "-->"), is_shown=False)
         elif fence := _FENCE.match(line):
             info = fence["info"].strip()
             if info.startswith("{"):
@@ -146,6 +150,32 @@ def test_block_languages_are_known(page: Path) -> None:
         if block.language != "python" and block.language not in NOT_RUN
     ]
     assert unknown == []
+
+
+def too_wide(text: str) -> list[int]:
+    """Return the lines of code on a page that are longer than a block is wide, and could be shorter."""
+    return [
+        block.line + number
+        for block in blocks(text)
+        if block.is_shown
+        for number, line in enumerate(block.text.splitlines(), start=1)
+        if len(line) > COLUMNS and " " in line.strip()
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_code_blocks_are_not_cut_off(page: Path) -> None:
+    found = too_wide(page.read_text(encoding="utf-8"))
+    assert found == [], f"of lines in {page_id(page)} more than {COLUMNS} columns are used"
+
+
+def test_a_line_that_would_be_cut_off_is_found() -> None:
+    widest, word = "a = " + "1" * (COLUMNS - 4), "x" * (COLUMNS + 1)
+    page = (
+        f"{'words ' * 30}\n```python\n{widest}\n{widest}1\n```\n- item\n\n  ```text\n  {widest}\n  {word}\n  ```\n"
+        f"<!-- setup\n{widest}1\n-->\n"
+    )
+    assert too_wide(page) == [4]
 
 
 def test_a_block_without_a_language_is_found() -> None:

@@ -62,9 +62,9 @@ _WORDS = frozenset({"and", "between", "case", "else", "end", "null", "then", "wh
 def include_object(
     object_: object, _name: str | None, type_: str, _reflected: bool, compare_to: object
 ) -> bool:
-    """Leave out indexes and columns of facts that the database has, if only written in its own way.
+    """Leave indexes and columns of facts out of the comparison if the database has them, in whatever spelling.
 
-    For `include_object` of `context.configure`, where Alembic is older than 1.18.
+    For `context.configure(include_object=...)` with Alembic before 1.18.
     """
     if type_ == "index" and isinstance(object_, Index) and has_facts(object_):
         # the only one that tells of its indexes on expressions

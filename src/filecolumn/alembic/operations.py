@@ -64,10 +64,10 @@ class CreateFileTriggers(MigrateOperation):
         ledger_schema: str | None = None,
         retention: float | None = None,
     ) -> None:
-        """Create the triggers of *columns*; *backend* is the storage of rows that name none.
+        """Create or replace the triggers of *columns* of *table*.
 
-        *schema* is that of the table, and of the ledger unless *ledger_schema* names another.
-        *retention* is in seconds, by default `storages.retention`.
+        *backend* is the key of the storage for rows that name none.  *schema* is the schema of the table, and of
+        the ledger unless *ledger_schema* names another.  *retention* is in seconds, by default `storages.retention`.
         """
         targets = _targets(table, columns, schema, ledger_schema, backend=backend, retention=retention)
         operations.invoke(cls(targets))
@@ -93,7 +93,7 @@ class DropFileTriggers(MigrateOperation):
         schema: str | None = None,
         ledger_schema: str | None = None,
     ) -> None:
-        """Drop the triggers of *columns*, where they are; *schema* and *ledger_schema* as they were created with."""
+        """Drop the triggers of *columns*, if they exist; *schema* and *ledger_schema* as when they were created."""
         operations.invoke(cls(_targets(table, columns, schema, ledger_schema)))
 
 
@@ -105,9 +105,9 @@ class UpgradeFileLedger(MigrateOperation):
 
     @classmethod
     def upgrade_file_ledger(cls, operations: Operations, *, schema: str | None = None) -> None:
-        """Add to the ledger in *schema* the columns of this release that it does not have.
+        """Add the columns of this release that the ledger in *schema* does not have.
 
-        With `--sql` it is taken for a ledger that has none of them.
+        With `--sql` all of them are added, because the database is not read.
         """
         operations.invoke(cls(schema))
 
@@ -124,7 +124,7 @@ class DowngradeFileLedger(MigrateOperation):
 
     @classmethod
     def downgrade_file_ledger(cls, operations: Operations, *, schema: str | None = None) -> None:
-        """Drop the columns that `upgrade_file_ledger` adds; triggers write them, so drop those first."""
+        """Drop the columns that `upgrade_file_ledger` adds.  Triggers write into them, so drop those first."""
         operations.invoke(cls(schema))
 
     def reverse(self) -> UpgradeFileLedger:
@@ -133,7 +133,7 @@ class DowngradeFileLedger(MigrateOperation):
 
 
 class CopyFiles(MigrateOperation):
-    """Tell the ledger of files that a migration copies."""
+    """Record in the ledger that a migration copies files."""
 
     def __init__(self, source: str, target: str, schema: str | None) -> None:
         self.source = source
@@ -144,11 +144,10 @@ class CopyFiles(MigrateOperation):
     def copy_files(
         cls, operations: Operations, source: str, target: str, *, schema: str | None = None
     ) -> None:
-        """Tell the ledger in *schema* that the column *target* has been given the files of *source*.
+        """Record in the ledger in *schema* that the column *target* got the files of *source*.
 
-        Names are "table.column" or "schema.table.column".  In one table, rows in which *target* is NULL
-        get what *source* holds; between two tables, copy the rows before, by INSERT ... SELECT for
-        instance.  See `filecolumn.maintenance.columns.copy_files`.
+        It does what `filecolumn.maintenance.copy_files` does: within one table it copies *source* into *target*,
+        in the rows in which that is NULL; between two tables the rows must be copied before.
         """
         operations.invoke(cls(source, target, schema))
 

@@ -27,7 +27,10 @@ RenderItem = Callable[[str, object, "AutogenContext"], Rendered]
 
 
 def render_item(kind: str, item: object, context: AutogenContext) -> Rendered:
-    """Render a `StoredObject` with its import, and a `FactColumn` as plain SQL; leave everything else to Alembic."""
+    """Render a `StoredObject` with its import, and a `FactColumn` as plain SQL; leave everything else to Alembic.
+
+    For `context.configure(render_item=...)` with Alembic before 1.18.
+    """
     if kind == "type" and isinstance(item, StoredObject):
         context.imports.add("import filecolumn")
         return f"filecolumn.{item!r}"

@@ -35,7 +35,7 @@ _max_seconds = click.option(
     "--max-seconds",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="End after about this time; the next run with this option goes on where this one ended.",
+    help="End after about this time; the next run with this option continues where this one ended.",
 )
 
 

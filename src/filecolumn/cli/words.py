@@ -28,7 +28,7 @@ STATUS: Mapping[str, str] = {
     "doomed": "keys whose objects are to be deleted, now or later",
     "due": "keys whose objects are to be deleted now",
     "gone": "keys whose objects are deleted; they are remembered for 7 days, so that nobody uses them again",
-    "forgettable": "gone keys that the next drain will forget, and commits a few at a time",
+    "forgettable": "gone keys that the next drain forgets; commits forget a few at a time",
     "oldest_due_seconds": "seconds since the oldest due key became due",
     "retried": "doomed keys that their storage refused to delete at least once",
     "most_attempts": "most refusals of one key",
@@ -43,21 +43,21 @@ STATUS: Mapping[str, str] = {
     "missing_triggers": "file columns with triggers that are missing, or of an older release",
 }
 COLUMN_STATUS: Mapping[str, str] = {
-    "live": "keys",
-    "live_bytes": "bytes of all of them",
+    "live": "live keys",
+    "live_bytes": "bytes of the objects of live keys",
     "unreferenced": "keys without a row, found by a sweep",
-    "unreferenced_bytes": "bytes of those",
-    "unreferenced_since": "when the oldest of those was noted, in seconds since 1970",
+    "unreferenced_bytes": "bytes of the objects of unreferenced keys",
+    "unreferenced_since": "when the oldest unreferenced key was noted, in seconds since 1970",
     "is_judged": "whether a sweep can judge them",
 }
 DRAIN: Mapping[str, str] = {
-    "deleted": "objects that were deleted, or found to be deleted",
+    "deleted": "objects that were deleted, or were already gone",
     "refused": "objects that their storage did not delete; they are retried at growing intervals",
     "restored": "keys that a row still references; their objects are kept",
     "withheld": "objects that are kept because of a doubt; the next drain asks again",
     "reasons": "objects withheld, by reason",
-    "left": "keys that are due still, because the time was over or others had locked them; the next drain goes on",
-    "purged": "keys that the ledger has forgotten, 7 days after their objects were deleted",
+    "left": "keys that are still due, because time ran out or others had locked them; the next drain continues",
+    "purged": "keys that the ledger forgot, 7 days after their objects were deleted",
 }
 SWEEP: Mapping[str, str] = {
     "listed": "objects that the storages listed",
@@ -66,13 +66,13 @@ SWEEP: Mapping[str, str] = {
     "unreferenced": "live keys that no row references; they are kept unless --unreferenced is given",
     "by_column": "unreferenced keys by file column",
     "undated": "objects of unknown age, which are left alone",
-    "claimed": "keys that a drain now deletes after the quarantine",
-    "left": "suspects that were left alone: in use, referenced after all, or not allowed to be claimed",
+    "claimed": "keys that a drain will delete after the quarantine",
+    "left": "suspects that were not claimed: in use, referenced after all, or not allowed to be claimed",
     "unfinished": "remains of interrupted uploads, which were deleted; a dry run only counts them",
     "pending": "keys and remains of uploads that a run would claim, note or delete; only in a dry run",
     "withheld": "storages in which nothing was claimed, and why; an empty name stands for all of them",
     "unreachable": "storages that did not answer and were skipped, and why",
-    "is_complete": "whether all storages were listed to their end; if not, the next sweep with --max-seconds goes on",
+    "is_complete": "whether all storages were listed to their end; if not, the next sweep with --max-seconds continues",
 }
 CHECK: Mapping[str, str] = {
     "files": "files that rows reference",
@@ -80,11 +80,11 @@ CHECK: Mapping[str, str] = {
     "objects": "objects in the storages",
     "counts": "findings by kind",
     "repaired": "findings that were repaired, or will be by the next drain",
-    "is_complete": "whether all objects were looked at; if not, the next check with --max-seconds goes on",
+    "is_complete": "whether all objects were looked at; if not, the next check with --max-seconds continues",
 }
 COLUMN: Mapping[str, str] = {
     "name": "the file column: table.column, with the schema if that is not the ledger's",
-    "live": "live keys that it took",
+    "live": "live keys of the column",
     "problem": "why it cannot be read completely; empty if it can",
 }
 FINDINGS: Mapping[FindingKind, str] = {

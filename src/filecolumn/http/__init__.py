@@ -1,10 +1,10 @@
 """HTTP without a framework: receive files by requests and signed URLs, and send them as responses, over ASGI.
 
-`conditional` judges Range headers and conditional requests, `serving` decides the response to a GET, and `sending`
-sends it; `uploads` reads request bodies; `errors` says which error is which status.
+`conditional` evaluates Range headers and conditional requests, `serving` decides the response to a GET, and `sending`
+sends it; `uploads` reads request bodies; `errors` maps errors to statuses.
 
-The package imports no framework and no ORM.  An adapter gives `FileSender` and `RequestBody` the messages of ASGI, and
-makes its framework's own errors of `http_error`; `filecolumn.litestar` is one.
+The package imports no framework and no ORM.  An adapter passes the messages of ASGI to `FileSender` and
+`RequestBody`, and turns the result of `http_error` into its framework's own errors; `filecolumn.litestar` is one.
 """
 
 from filecolumn.http.asgi import ResponseBody, ResponseStart

@@ -18,7 +18,7 @@ Receive = Callable[[], Awaitable[Mapping[str, object]]]
 
 
 class ResponseStart(TypedDict):
-    """The message with status and headers."""
+    """The ASGI message with the status and the headers."""
 
     type: Literal["http.response.start"]
     """Which message it is."""
@@ -29,12 +29,12 @@ class ResponseStart(TypedDict):
 
 
 class ResponseBody(TypedDict):
-    """A message with some bytes of the body."""
+    """An ASGI message with a part of the body."""
 
     type: Literal["http.response.body"]
     """Which message it is."""
     body: bytes
-    """The bytes, perhaps none."""
+    """The bytes; may be empty."""
     more_body: bool
     """Whether another message with bytes follows."""
 

@@ -67,7 +67,10 @@ class _SignedUrl:
 
 
 def mark_signed_url(scope: Scope, expires_at: int, *, is_bound: bool) -> None:
-    """Record in *scope* that the request came by a URL that expires, and whether it is for one user only."""
+    """Record in *scope* that the request uses a signed URL, so that no cache keeps the file for longer.
+
+    *expires_at* is in seconds since the epoch; *is_bound* says whether the URL is for one subject only.
+    """
     _shared(scope)[_SIGNED] = _SignedUrl(expires_at, is_bound)
 
 
@@ -77,15 +80,15 @@ def mark_file_response(scope: Scope, headers: RawHeaders) -> None:
 
 
 def is_file_response(scope: Scope) -> bool:
-    """Return whether the response to a request is a file, or the error in place of one."""
+    """Return whether the response to the request of *scope* is a file, or an error instead of one."""
     return _FILE in scope
 
 
 def cacheable_headers(status: int, headers: RawHeaders, scope: Scope) -> list[tuple[bytes, bytes]]:
-    """Return the final headers of a response: *headers*, and of a file without what caches must not keep.
+    """Return the final headers of a response: *headers*, made safe for caches if the response is a file.
 
-    Nobody keeps an error or a redirect.  Cookies do not go with a file that a shared cache may keep, nor
-    with the errors of one.
+    Errors and redirects get `no-store`.  A file that a shared cache may keep carries no cookies, and neither do
+    errors instead of one.
     """
     known = list(headers)
     if not is_file_response(scope):

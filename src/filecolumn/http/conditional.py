@@ -88,20 +88,20 @@ class Validators:
     """The validators of one version of a file."""
 
     etag: str | None
-    """With its quotes, and `W/` in front if it is weak."""
+    """The entity tag with its quotes, and `W/` in front if it is weak; None if there is none."""
     last_modified: float | None
-    """Seconds since the epoch, UTC."""
+    """When the content was stored, in seconds since the epoch, UTC."""
 
     @property
     def modified(self) -> int | None:
-        """`last_modified` in whole seconds; None if no header can carry it, as milliseconds of other programs."""
+        """`last_modified` in whole seconds; None if it is not a date that a header can carry."""
         if self.last_modified is None or not _FIRST_DATE <= self.last_modified <= _LAST_DATE:
             return None
         return int(self.last_modified)
 
     @property
     def http_date(self) -> str | None:
-        """`modified` as a header has it."""
+        """`modified` as text for a header, such as `Mon, 30 Nov 2026 12:00:00 GMT`; None if it is None."""
         modified = self.modified
         return None if modified is None else _http_date(modified)
 

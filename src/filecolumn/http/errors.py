@@ -25,7 +25,7 @@ __all__ = ("STATUS_BY_ERROR", "ErrorStatus", "HttpError", "failed_commit", "http
 
 
 class HttpError(Exception):
-    """A request is answered with an error; an adapter makes its framework's own exception or response of it."""
+    """An error response to a request, which an adapter turns into its framework's own exception or response."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class HttpError(Exception):
         self.status: int = status
         """The HTTP status."""
         self.detail: str = detail
-        """What the client is told."""
+        """The text for the client."""
         self.extra: list[dict[str, object]] | None = extra
         """What a program can read of it: the field, the code and the parameters of a refused file."""
         self.headers: Mapping[str, str] | None = headers
@@ -47,12 +47,12 @@ class HttpError(Exception):
 
 
 class ErrorStatus(NamedTuple):
-    """How one class of errors is answered."""
+    """The status and the text for one class of errors."""
 
     status: int
     """The HTTP status."""
     detail: str
-    """What the client is told."""
+    """The text for the client."""
 
 
 STATUS_BY_ERROR: Mapping[type[Exception], ErrorStatus] = {
@@ -76,7 +76,7 @@ STATUS_BY_ERROR: Mapping[type[Exception], ErrorStatus] = {
 
 
 def http_error(error: Exception) -> HttpError:
-    """Return how *error* is answered; 500 for what is the application's own mistake."""
+    """Return the response to *error*; its status is 500 for a mistake of the application."""
     if isinstance(error, HttpError):
         return error
     found = next((STATUS_BY_ERROR[known] for known in type(error).__mro__ if known in STATUS_BY_ERROR), None)
@@ -86,7 +86,7 @@ def http_error(error: Exception) -> HttpError:
 
 
 def failed_commit() -> HttpError:
-    """Return what a client is told of a commit that somebody else has called, and swallowed its error."""
+    """Return the response 503 for a commit that failed, where the error itself was caught by other code."""
     return _answered(STATUS_BY_ERROR[CommitOutcomeUnknownError])
 
 

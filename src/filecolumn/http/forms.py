@@ -29,9 +29,9 @@ class _LeftEmpty(str):
 
 
 LEFT_EMPTY: Final[str] = _LeftEmpty()
-"""The part of a file input in which nothing was chosen: browsers send `filename=""` and no bytes for it.
+"""Stands for a file input in which nothing was chosen: browsers send `filename=""` and no bytes for it.
 
-It equals the empty text, which frameworks take it for.
+It equals the empty text, as frameworks read it.
 """
 
 _Bound = Mapping[object, object]
@@ -54,21 +54,21 @@ class _AttrsField(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileField:
-    """A field whose type has files."""
+    """A field of a model whose type is a file or a list of files."""
 
     is_list: bool
-    """Whether it takes several."""
+    """Whether it is a list."""
     is_optional: bool
-    """Whether an empty text makes None of it."""
+    """Whether it may be None, which an empty text then means."""
     is_required: bool = False
     """Whether it has no default."""
 
     def decided(self, parts: Sequence[object]) -> tuple[object] | None:
         """Return the value of the field, in a tuple; None if nothing was sent for it.
 
-        A file input that was left empty says nothing, so the field has its default; where the model has
-        none, it is what the type has for nothing.  An empty text is the explicit clear.  Several parts for one
-        file stay a list, which no file can be made of.
+        A file input that was left empty counts as not sent, so the field gets its default; without a default it
+        gets None or an empty list, where its type allows that.  An empty text clears the field.  Several parts for
+        a single file stay a list, which is then refused.
         """
         sent = [part for part in parts if part is not LEFT_EMPTY]
         filled = [part for part in sent if part != ""]
@@ -83,7 +83,7 @@ class FileField:
 
 @dataclass(frozen=True, slots=True)
 class FormFiles:
-    """The fields of a model that have files, by the names under which a form sends them."""
+    """The fields of a model that are files, by the names under which a form sends them."""
 
     fields: Mapping[str, FileField]
     """The fields by name, under each of its names."""
@@ -93,9 +93,9 @@ class FormFiles:
     """Whether the model itself is a list of files, under any names."""
 
     def decided(self, form: Mapping[str, object]) -> dict[str, object]:
-        """Return the values of a model: those of *form*, with its files as their fields need them.
+        """Return the values for the model: those of *form*, with its files as their fields need them.
 
-        Several parts of one name are a list in *form*.
+        In *form* several parts of one name are a list.
         """
         values: dict[str, object] = {}
         if self.is_list:
@@ -119,10 +119,10 @@ def _filled(form: Mapping[str, object]) -> Iterator[object]:
 
 
 def files_of_form(model: object) -> FormFiles:
-    """Return the fields of *model* that have files.
+    """Return the fields of *model* that are files.
 
-    It may be a Struct, a dataclass, a pydantic model, an attrs class, a TypedDict, or a mapping; one that is
-    optional, annotated or generic too.  Raises NameError for an annotation that cannot be resolved.
+    *model* is a type: a Struct, a dataclass, a pydantic model, an attrs class, a TypedDict, or a mapping, also
+    optional, annotated or generic.  Raises NameError for an annotation that cannot be resolved.
     """
     fields: dict[str, FileField] = {}
     others: FileField | None = None

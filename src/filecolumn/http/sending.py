@@ -33,14 +33,14 @@ ONE_PIECE = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSender:
-    """A file as the response to one GET or HEAD: decided, opened, then sent."""
+    """Sends a file as the response to one GET or HEAD request."""
 
     file: FileObject
     """The file; it must be saved."""
     method: str
     """`GET` or `HEAD`."""
     request_headers: Mapping[str, str]
-    """Those that the response depends on, as `serving.request_headers` returns them."""
+    """The headers that the response depends on, as `request_headers` returns them."""
     serving: Serving
     """How the file is sent."""
     filename: str | None = None
@@ -48,9 +48,9 @@ class FileSender:
     content_type: str | None = None
     """The media type for the client, if it is not the file's own."""
     redirect: bool = False
-    """Whether a storage that signs sends the file itself, by a URL that lasts a minute."""
+    """Whether to redirect to the storage's own signed URL, which lasts a minute, if the storage signs."""
     x_accel: str | None = None
-    """The path of an `internal` location, by which nginx sends the file of a local storage."""
+    """The path of an `internal` location of nginx, which then sends the file of a local storage."""
 
     async def respond(
         self,
@@ -61,10 +61,13 @@ class FileSender:
         headers: Mapping[str, str],
         cookies: Iterable[tuple[bytes, bytes]] = (),
     ) -> bool:
-        """Send the response with *headers* in place of its own of that name; return False if the client left.
+        """Send the response; return False if the client left before its end.
 
-        Raises, before the response starts, ObjectNotFoundError, StorageError, and NotSupportedError for
-        *x_accel* with a storage that is not local.  Later errors end the connection.
+        *headers* replace the response's own ones of the same names, and *cookies* are added.
+
+        Before the response starts, raises ObjectNotFoundError or StorageError if the storage cannot give the
+        content, and NotSupportedError for *x_accel* with a storage that is not local.  An error after that ends the
+        connection.
         """
         own = {name.lower(): str(value) for name, value in headers.items()}
         mark_file_response(scope, _encoded({"cache-control": self.serving.cache_control, **own}))

@@ -38,12 +38,12 @@ _PLAYER_POLICY = CONTENT_SECURITY_POLICY.removeprefix("sandbox; ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Representation:
-    """The file as its row has it."""
+    """The facts of a file that its response depends on."""
 
     filename: str
     """The name for the client."""
     content_type: str
-    """The media type, before it is checked for what a browser may run."""
+    """The media type of the file; `decide` serves it only if it is known to be inert."""
     size: int
     """Bytes of the content."""
     checksum: str | None = None
@@ -55,7 +55,7 @@ class Representation:
 
     @property
     def validators(self) -> Validators:
-        """A strong tag from the checksum; the storage's own is weak, since it may come from a time."""
+        """The validators of the file: a strong tag from the checksum, else a weak one from the storage's own."""
         if self.checksum is not None:
             return Validators(f'"{self.checksum.rpartition(":")[2]}"', self.last_modified)
         tag = (self.etag or "").removeprefix("W/").strip('"')
@@ -65,18 +65,18 @@ class Representation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """How files are sent; the defaults are the safe ones."""
+    """The headers of responses with files; the defaults are the safe ones."""
 
     disposition: Disposition = "attachment"
-    """Whether browsers save files (`attachment`), or show those of `inline_types` (`inline`)."""
+    """`attachment`: browsers save files.  `inline`: they show those of `inline_types`, and save the others."""
     inline_types: Collection[str] = field(default=INLINE_TYPES)
-    """Media types, also such as `image/*`, that are shown under `inline`; all others are saved."""
+    """The media types that browsers may show, also as wildcards such as `image/*`."""
     cache_control: str = "private, no-cache"
     """The `Cache-Control` of each response with a file."""
     content_security_policy: str = CONTENT_SECURITY_POLICY
-    """The `Content-Security-Policy`: by default what is shown runs no script, and loads nothing but itself.
+    """The `Content-Security-Policy`: by default a file that is shown runs no script, and loads nothing but itself.
 
-    The default is sent without `sandbox` for sound and films that are shown, which would not play.
+    For sound and films that are shown, the default is sent without `sandbox`, with which they would not play.
     """
     cross_origin_resource_policy: str = "same-origin"
     """The `Cross-Origin-Resource-Policy`: which pages may embed the file."""
@@ -84,20 +84,20 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A response: status, headers, and which bytes of the file are its body."""
+    """A decided response: its status, its headers, and the bytes of the file that are its body."""
 
     status: int
     """The HTTP status."""
     headers: Mapping[str, str]
-    """The headers, without those of the application."""
+    """The headers of filecolumn, without those of the application."""
     start: int = 0
     """The first byte of the body, counted from the start of the file."""
     length: int = 0
     """Bytes of the body, also for HEAD."""
     is_whole: bool = False
-    """Whether the body is the file from its first byte to its last."""
+    """Whether the body is the whole file."""
     file_size: int = 0
-    """Bytes of the whole file, if its type is among the headers."""
+    """Bytes of the whole file; 0 for a response without a type."""
 
 
 def decide(method: str, headers: Mapping[str, str], file: Representation, serving: Serving) -> Decision:
@@ -122,7 +122,7 @@ def decide(method: str, headers: Mapping[str, str], file: Representation, servin
 
 
 def request_headers(raw: RawHeaders) -> dict[str, str]:
-    """Return the headers that the response depends on; repeated ones are joined (RFC 9110, section 5.3)."""
+    """Return the request headers that a response depends on; repeated ones are joined (RFC 9110, section 5.3)."""
     found: dict[str, str] = {}
     for name, value in raw:
         lowered = name.lower()

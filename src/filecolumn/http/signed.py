@@ -23,14 +23,17 @@ __all__ = ("disposition_of", "file_of", "receive_upload", "verified_claims")
 
 
 def verified_claims(signer: UrlSigner, token: str, purpose: Purpose, *, subject: str | None) -> Claims:
-    """Return what the token of a URL says; InvalidGrantError unless it is valid now, and *subject*'s if anybody's."""
+    """Return the claims of a URL's token.
+
+    InvalidGrantError unless it is valid for *purpose* now, and for *subject* if it has a subject.
+    """
     claims = signer.tokens.verify(token, purpose, now=time.time())
     check_subject(claims, subject)
     return claims
 
 
 def file_of(claims: Claims) -> FileObject:
-    """Return the file that a URL reads: its signature vouches for the facts, so no row has to be asked."""
+    """Return the file that a signed URL reads; its facts are in the claims, so no row is read."""
     facts = FileFacts(
         filename=claims.filename,
         key=claims.key,
@@ -43,7 +46,7 @@ def file_of(claims: Claims) -> FileObject:
 
 
 def disposition_of(claims: Claims) -> Disposition:
-    """Return how the file of a URL is sent; what may be shown is not the URL's to say."""
+    """Return the disposition of the file of a signed URL; `Serving.inline_types` decides what is shown."""
     return "attachment" if claims.disposition == "attachment" else "inline"
 
 
@@ -56,11 +59,12 @@ async def receive_upload(
     announced: int | None,
     max_size: int | None,
 ) -> dict[str, Json]:
-    """Store the *body* of an upload, and return its facts and the grant for it, as JSON for the client.
+    """Store the *body* of an upload, and return its facts and the grant for it, as a JSON object for the client.
 
-    *announced* is its `Content-Length`; *max_size* holds where the claims say no size.  Raises HttpError 415
-    for another type than was granted and for a compressed body, FileTooLargeError, and ObjectExistsError if
-    the URL was used before.
+    *announced* is its `Content-Length`, in bytes; *max_size* counts if the claims have none.
+
+    Raises HttpError 415 for another type than was granted and for a compressed body, FileTooLargeError, and
+    ObjectExistsError if the URL was used before.
     """
     limit = max_size if claims.max_size < 0 else claims.max_size
     _check_announced(headers, claims, announced, limit)

@@ -38,7 +38,7 @@ Sent = TypeVar("Sent")
 
 
 class BodySource(AsyncIterableSource):
-    """A raw body, whose announced length is checked before it is read."""
+    """The content of a raw body; its announced length is known before it is read."""
 
     def __init__(self, chunks: AsyncIterator[bytes], announced: int | None) -> None:
         super().__init__(chunks)
@@ -49,7 +49,10 @@ class BodySource(AsyncIterableSource):
 
 
 async def batches(chunks: AsyncIterator[bytes], filename: str, max_size: int | None) -> AsyncIterator[bytes]:
-    """Yield a raw body in larger chunks; FileTooLargeError as soon as there are more than *max_size* bytes."""
+    """Yield a raw body in chunks of 512 KiB; FileTooLargeError as soon as it has more than *max_size* bytes.
+
+    *filename* is for the message.
+    """
     waiting: list[bytes] = []
     size = sent = 0
     async for chunk in chunks:
@@ -66,19 +69,19 @@ async def batches(chunks: AsyncIterator[bytes], filename: str, max_size: int | N
 
 
 def check_length(announced: int | None, filename: str, max_size: int | None) -> None:
-    """Raise FileTooLargeError for a body that announces more than *max_size* bytes."""
+    """Raise FileTooLargeError if the *announced* length is more than *max_size* bytes; None is not announced."""
     if max_size is not None and announced is not None and announced > max_size:
         raise too_large(filename, max_size)
 
 
 def check_encoding(headers: Mapping[str, str]) -> None:
-    """Raise HttpError 415 for a body with a `Content-Encoding`: what it holds cannot be bounded."""
+    """Raise HttpError 415 for a body with a `Content-Encoding`, whose real size is not known before it is unpacked."""
     if not _is_identity(headers):
         raise HttpError(415, "Compressed uploads are not accepted")
 
 
 def check_form(headers: Mapping[str, str]) -> None:
-    """Raise HttpError for a multipart form whose parts could not be bounded."""
+    """Raise HttpError 400 or 415 for a multipart form that cannot be read within limits."""
     content_type = headers.get("content-type", "")
     if not content_type.lower().startswith("multipart/"):
         return
@@ -88,12 +91,12 @@ def check_form(headers: Mapping[str, str]) -> None:
 
 
 def has_body(method: str) -> bool:
-    """Return whether a request of *method* may bring a body."""
+    """Return whether a request with *method* may have a body."""
     return method not in _WITHOUT_BODY
 
 
 def announced_length(headers: Mapping[str, str]) -> int | None:
-    """Return how many bytes the body must have; None if that is not known."""
+    """Return the `Content-Length` of a body, in bytes; None if it is not announced."""
     length = headers.get("content-length", "")
     # middleware outside may have decoded what the client sent, and left its length as it was
     if "transfer-encoding" in headers or not _is_identity(headers) or _LENGTH.fullmatch(length) is None:
@@ -106,10 +109,10 @@ def _is_identity(headers: Mapping[str, str]) -> bool:
 
 
 class RequestBody(Generic[Received, Sent]):
-    """`receive` and `send` of one request, between server and application: the body ends only when all of it is here.
+    """`receive` and `send` for an application, which see to it that a body ends only when all of it was received.
 
-    A form may look complete before it is, when its closing boundary is there.  An error in place of
-    the rest keeps the handler from what it would store.
+    A form may look complete earlier, when its closing boundary is there.  An error instead of the missing rest
+    keeps the handler from storing a part.
     """
 
     def __init__(
@@ -121,7 +124,11 @@ class RequestBody(Generic[Received, Sent]):
         idle_timeout: float,
         timeout: float,
     ) -> None:
-        """Take what the server gave, the length that the body must have, and seconds for a pause and for all of it."""
+        """Wrap the server's *receive* and *send*.
+
+        *announced* is the length of the body in bytes, *idle_timeout* the longest pause and *timeout* the longest
+        time for all of it, in seconds.
+        """
         self._receive = receive
         self._send = send
         self._announced = announced
@@ -133,12 +140,12 @@ class RequestBody(Generic[Received, Sent]):
         self._cut: HttpError | None = None
 
     async def send(self, message: Sent) -> None:
-        """Send; an application that has begun to respond waits for the client to leave, and not for the body."""
+        """Send a message.  Once the response has begun, the time limits for the body end."""
         self._is_over = True
         await self._send(message)
 
     async def receive(self) -> Received:
-        """Receive; HttpError 408 for a client that is silent, 400 for one that leaves before the body has ended."""
+        """Return the next message; HttpError 408 if the client is too slow, 400 if it leaves before the body ends."""
         if self._cut is not None and not self._is_over:
             # whoever goes on after the error must not take what follows for the rest
             raise self._cut

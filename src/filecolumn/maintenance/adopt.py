@@ -36,17 +36,26 @@ def adopt(
     new_place: bool = False,
     sole: bool = False,
 ) -> list[str]:
-    """Adopt the registered storages, or those whose keys are in *storages*, for this database; return their keys.
+    """Declare that the registered storages belong to this database as it is now, and return their keys.
 
-    It is for a database that was restored or moved: from then on it deletes again what its rows
-    release.  *moved* says that the content was copied to where the storage is now, *new_place* that the
-    storage starts anew there, *sole* that nobody else stores in it and nothing in it is to be kept
-    that no row has: then sweeps claim what neither rows nor the ledger know.
+    It is for a database that was restored or moved: from then on it removes again what its rows release.
 
-    MaintenanceRefusedError where the storage is not the one that the database knows and neither
-    *moved* nor *new_place* is said, and for *sole* while another database was seen there in the last
-    30 days.  BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage
-    that is not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
+    *models*
+        The declarative bases (or `MetaData`) of all models in the database.
+    *storages*
+        The keys of the storages to adopt; by default all.
+    *moved*
+        Whether the content was copied to where the storage is now.
+    *new_place*
+        Whether the storage starts empty where it is now.
+    *sole*
+        Whether no other database stores there, and nothing there is to be kept that no row references.  Then sweeps
+        claim objects that neither rows nor the ledger know.
+
+    Raises MaintenanceRefusedError if a storage is not the place that the database knows and neither *moved* nor
+    *new_place* is given, and for *sole* if another database was seen there in the last 30 days.  Raises
+    BackendNotRegisteredError, before anything is done, if rows, the ledger or *storages* name a storage that is not
+    registered in this process, and MissingLedgerError without the ledger's tables.
     """
     ledger, metadatas = require_tables(engine, models)
     require_storages(engine, ledger, metadatas, chosen=storages)
@@ -76,11 +85,13 @@ def _refuse_other_writers(name: str, writers: dict[str, float]) -> None:
 
 
 def undelete(engine: Engine, *models: Models, key: str, storage: str | None = None) -> str:
-    """Undo the pending deletion of *key*, and return the name of its storage.
+    """Undo the pending deletion of *key*, and return the key of its storage.
 
-    The ledger has it as live again, so that a row may reference it; no drain deletes it.  *storage* is
-    needed only where several have the key.  ObjectNotFoundError if it does not wait to be deleted, or
-    its object is gone; MaintenanceRefusedError if several storages have it.
+    The key is live again, so that a row may reference it, and no drain deletes it.  *storage* is needed only if
+    the key is doomed in several storages.
+
+    Raises ObjectNotFoundError if the key is not doomed, or its object is gone, and MaintenanceRefusedError if it is
+    doomed in several storages.
     """
     ledger, _ = require_tables(engine, models)
     columns = ledger.table.c

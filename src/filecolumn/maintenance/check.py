@@ -75,31 +75,33 @@ EXAMPLES = 1000
 
 
 class FindingKind(StrEnum):
-    """What is wrong."""
+    """What a finding is about."""
 
     MISSING = "missing"
     """A row references an object that is not there."""
     CORRUPT = "corrupt"
-    """An object is not what its row says, or the row cannot be read."""
+    """An object differs from what its row says, or the row cannot be read."""
     FOREIGN = "foreign"
-    """A row references what is not its own: an object of another row, or a storage its column does not read."""
+    """A row references an object of another row, or names a storage that its column does not read."""
     ORPHAN = "orphan"
     """An object in neither a row nor the ledger; a sweep removes it."""
     LEDGER = "ledger"
     """The ledger and the rows disagree."""
     PLACE = "place"
-    """A storage is not the one that the database knows under its name."""
+    """A storage is not the place that the database knows under its key."""
     WITHHELD = "withheld"
     """Nothing is removed from a storage, because the database may be a copy or a restored one."""
     HIDDEN = "hidden"
-    """A column that may hold keys cannot be read completely, so nothing is concluded from what is not found."""
+    """A file column cannot be read completely, so nothing is concluded from what was not found in it."""
     TRIGGERS = "triggers"
     """Installed triggers are missing, or of an older release."""
     UNREACHABLE = "unreachable"
-    """A storage, or an object in it, could not be asked: nothing is known of it, and nothing is repaired there."""
+    """A storage, or an object in it, could not be reached; nothing is repaired there."""
     UNRECORDED = "unrecorded"
-    """A row's object is not in the ledger: it was written without one, or is to be checked by the next
-    drain. Not a fault."""
+    """A row's object is not in the ledger, because it was written without one, or the next drain will look it up.
+
+    This is not a fault.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,9 @@ class Finding:
     """A difference between rows, ledger and storages."""
 
     kind: FindingKind
-    """What kind of thing."""
+    """What it is about."""
     detail: str
-    """What exactly, in words."""
+    """What exactly was found, in words."""
     storage: str | None = None
     """The key of the storage; None if the row cannot be read."""
     key: str | None = None
@@ -129,7 +131,7 @@ class Finding:
     row: RowReference | None = None
     """The row that references it."""
     repaired: bool = False
-    """Whether it was repaired, or will be by the next drain."""
+    """Whether it was repaired, or the next drain will repair it."""
 
 
 OnFinding = Callable[[Finding], None]
@@ -137,25 +139,25 @@ OnFinding = Callable[[Finding], None]
 
 @dataclass(slots=True, kw_only=True)
 class CheckReport:
-    """What a check has seen and found."""
+    """What a check looked at, and found."""
 
     files: int = 0
-    """Files that rows refer to."""
+    """How many files rows reference."""
     entries: int = 0
-    """Keys in the ledger."""
+    """How many keys the ledger has."""
     objects: int = 0
-    """Objects in the storages."""
+    """How many objects the storages have."""
     counts: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
-    """Findings, by kind."""
+    """How many findings there are of each kind."""
     repaired: int = 0
-    """Findings that were repaired."""
+    """How many findings were repaired."""
     findings: list[Finding] = field(default_factory=list[Finding])
     """The first 1,000 findings."""
     is_complete: bool = True
-    """Whether all objects were looked at; if the time was over before, the next run goes on there."""
+    """Whether all objects were looked at; if the time was over earlier, the next run continues there."""
 
     def add(self, finding: Finding) -> None:
-        """Count a finding."""
+        """Count a finding, and keep it if it is among the first 1,000."""
         self.counts[finding.kind] += 1
         self.repaired += finding.repaired
         if len(self.findings) < EXAMPLES:
@@ -163,16 +165,16 @@ class CheckReport:
 
     @property
     def faults(self) -> int:
-        """The number of findings that are faults."""
+        """The number of findings that are faults: all but those of the kind `UNRECORDED`."""
         return sum(self.counts.values()) - self.counts[FindingKind.UNRECORDED]
 
     @property
     def is_clean(self) -> bool:
-        """Whether rows, ledger and storages agree."""
+        """Whether there are no faults."""
         return self.faults == 0
 
     def of(self, kind: FindingKind) -> list[Finding]:
-        """Return the findings of a kind, of those that are kept."""
+        """Return the findings of a kind, of the first 1,000."""
         return [finding for finding in self.findings if finding.kind is kind]
 
 
@@ -203,21 +205,31 @@ def check(
 ) -> CheckReport:
     """Compare rows, ledger and storages, and return the differences.
 
-    *models* are the declarative bases (or `MetaData`) of **all** models in the database.  *verify*
-    reads every object and compares its hash.  *repair* does what cannot lose anything: orphans and
-    ledger entries without a row are given to the next drain, keys of rows are recorded as live.
-    *grace* is in seconds, *storages* names the storages to look at.  *on_finding* is told of each
-    finding; the report keeps the first 1,000.  Memory does not grow with their number.
+    *models*
+        The declarative bases (or `MetaData`) of **all** models in the database.
+    *verify*
+        Whether to read every object and compare its checksum.
+    *repair*
+        Whether to repair where nothing can be lost: orphans go into the quarantine, and keys of rows are recorded
+        as live.
+    *grace*
+        Seconds for which a new object may be without a row.
+    *storages*
+        The keys of the storages to look at; by default all.
+    *on_finding*
+        Is called with each finding.  The report keeps the first 1,000; memory does not grow with their number.
+    *max_seconds*
+        Seconds after which no more is listed or verified.  The run compares what it has, and the next run with
+        *max_seconds* continues behind the last key, until each storage was looked at once.  Rows and ledger are
+        compared in each run.  A storage that does not list in order is always listed to its end, and without a
+        ledger each run starts at the beginning.  Runs with and without *verify* continue separately.
+    *progress*
+        Is called with what is being done.
 
-    A storage that cannot be reached is a finding, and the check goes on with the others.
+    A storage that cannot be reached is a finding, and the check continues with the others.
 
-    After *max_seconds* no more is listed or verified: the run compares what it has seen, and the next one with
-    *max_seconds* goes on behind the last key, until each storage was looked at once; what rows and ledger say is
-    compared in each run.  A storage that does not list in order is listed to its end all the same, and without
-    a ledger each run begins anew.  Runs that verify and runs that do not go on each for themselves.
-
-    BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
-    not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
+    Raises BackendNotRegisteredError, before anything is done, if rows, the ledger or *storages* name a storage that
+    is not registered in this process, and MissingLedgerError without the ledger's tables.
     """
     limit = TimeLimit(max_seconds)
     ledger, metadatas = require_all(engine, models, chosen=storages)

@@ -45,13 +45,16 @@ class ColumnReport:
     name: str
     """`table.column`, or `schema.table.column` where that is not the ledger's own schema."""
     live: int
-    """Keys that it took, and that are live."""
+    """How many live keys it took."""
     problem: str = ""
     """Why it cannot be read completely; empty if it can."""
 
 
 def list_file_columns(engine: Engine, *models: Models) -> list[ColumnReport]:
-    """Return the file columns that have ever taken a key, and why those that cannot be read cannot."""
+    """Return the file columns that have ever taken a key, each with its problem if it cannot be read.
+
+    Raises MissingLedgerError without the ledger's tables.
+    """
     ledger, metadatas = require_tables(engine, models)
     columns = ledger.table.c
     count = (
@@ -73,9 +76,9 @@ def list_file_columns(engine: Engine, *models: Models) -> list[ColumnReport]:
 
 
 def rename_file_column(engine: Engine, *models: Models, old: str, new: str) -> None:
-    """Record that a migration renamed the column *old* to *new*; both as `table.column`.
+    """Record that a migration renamed the column *old* to *new*; both are written `table.column`.
 
-    MaintenanceRefusedError if *old* was never recorded, is still there, or *new* is not there.
+    Raises MaintenanceRefusedError if *old* was never recorded or still exists, or if *new* does not exist.
     """
     ledger, metadatas = known_ledger(models)
     require_ledger(engine, ledger)
@@ -94,9 +97,9 @@ def rename_file_column(engine: Engine, *models: Models, old: str, new: str) -> N
 
 
 def forget_file_column(engine: Engine, *models: Models, name: str) -> None:
-    """Record that a column was dropped for good: its files are reported, and it is not read any more.
+    """Record that a column was dropped for good: it is not read any more, and its files are reported.
 
-    MaintenanceRefusedError if it was never recorded, or is still there.
+    Raises MaintenanceRefusedError if the column was never recorded, or still exists.
     """
     ledger, metadatas = known_ledger(models)
     require_ledger(engine, ledger)
@@ -145,14 +148,16 @@ _RAW: dict[str, object] = {"no_parameters": True, "preserve_rowcount": True}
 
 
 def copy_files(engine: Engine, *models: Models, source: str, target: str) -> int:
-    """Record that the column *target* was given the files of *source*, and return the number of keys.
+    """Record that the column *target* got the files of *source* by SQL, and return the number of keys.
 
-    From then on no commit removes the content of one of them: a drain looks first whether another row
-    holds it.  Names are "table.column", or "schema.table.column" where the schema is not the ledger's.
-    In one table, rows in which *target* is NULL get what *source* holds; between two tables the rows
-    have been copied before, by INSERT ... SELECT for instance.
+    From then on no commit deletes their content by itself; a drain first looks whether another row references it.
 
-    IncompleteColumnError if one of the columns is not in the database, or not all of its rows can be read.
+    Columns are written `table.column`, or `schema.table.column` if the schema is not the ledger's.  Within one
+    table this call itself copies *source* into *target*, in the rows in which that is NULL.  Between two tables the
+    rows must be copied before, such as by INSERT ... SELECT.
+
+    Raises FileColumnError if a column is not in the database, or not all of its rows can be read, and
+    MissingLedgerError without the ledger's tables.
     """
     ledger, _ = require_tables(engine, models)
     with engine.begin() as connection:

@@ -69,7 +69,7 @@ NAMED = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainReport:
-    """What a drain did, in numbers of keys."""
+    """What a drain did; each number is of keys."""
 
     deleted: int = 0
     """Objects deleted, or found to be deleted."""
@@ -78,13 +78,13 @@ class DrainReport:
     restored: int = 0
     """Keys that a row still references; their objects are kept."""
     withheld: int = 0
-    """Objects that are kept because of a doubt; the next drain asks again."""
+    """Objects that are kept because of a doubt; the next drain tries again."""
     reasons: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Why objects were withheld, each with their number."""
+    """The reasons why objects were withheld, each with the number of objects."""
     left: int = 0
-    """Keys that the run was to delete and did not: the time was over, or others had locked them."""
+    """Due keys that the run did not delete: its time was over, or others had locked them."""
     purged: int = 0
-    """Keys that the ledger has forgotten, long after their objects were deleted."""
+    """Entries that were removed from the ledger, 7 days after their objects were deleted."""
 
 
 def drain(
@@ -98,20 +98,34 @@ def drain(
     max_seconds: float | None = None,
     progress: Progress = no_progress,
 ) -> DrainReport:
-    """Delete what is due, at most *limit* objects, and return what was done.
+    """Delete the objects of due keys that no row references, and return what was done.
 
-    Each key is looked up in all file columns before its object is deleted: those of *models*, the
-    declarative bases (or `MetaData`) of all models in the database, and those that the ledger has
-    recorded.  All keys of a run are looked up in one pass.  *lease* is in seconds and longer than a batch
-    takes; *rate* is the number of objects to delete in a second at most; *storages* names the storages to
-    delete in.  After *max_seconds* the run ends, with one batch done at least; the next goes on.
+    Each key is first looked up in all file columns: those of *models*, and those that the ledger has recorded.  All
+    keys of a run are looked up in one pass over each column.
 
-    A storage that refuses is not an error here: the key is retried later, at growing intervals.  Nor
-    is doubt: objects are withheld where a column cannot be read, the storage is not the place that the
-    ledger knows, or the database is a copy.
+    *models*
+        The declarative bases (or `MetaData`) of **all** models in the database.
+    *limit*
+        How many keys to take at most; by default all that are due.
+    *batch*
+        How many keys to delete and record at a time.
+    *lease*
+        Seconds for which a batch belongs to this drain; it must be longer than a batch takes.
+    *rate*
+        How many objects to delete in a second at most.
+    *storages*
+        The keys of the storages to delete in; by default all.
+    *max_seconds*
+        Seconds after which the run ends, with one batch done at least; the next run continues.
+    *progress*
+        Is called with what is being done.
 
-    BackendNotRegisteredError, before anything is done, where the ledger has keys of a storage that is not
-    registered in this process (or *storages* names one), and MissingLedgerError without the ledger's tables.
+    A storage that refuses a deletion is not an error: the key is retried later, at growing intervals.  In doubt
+    objects are withheld: if a column cannot be read, the storage is not the place that the ledger knows, or the
+    database is a copy.
+
+    Raises BackendNotRegisteredError, before anything is done, if the ledger or *storages* names a storage that is
+    not registered in this process, and MissingLedgerError without the ledger's tables.
     """
     time_limit = TimeLimit(max_seconds)
     ledger, metadatas = require_tables(engine, models)

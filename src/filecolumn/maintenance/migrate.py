@@ -19,10 +19,10 @@ ADDED_COLUMNS = ("held_in", "fresh", "unreferenced_since")
 
 
 def migrate(engine: Engine, *models: Models, dry_run: bool = False) -> list[str]:
-    """Create what the ledger of *models* lacks in the database, and return what was done, in sentences.
+    """Create the tables and columns that the ledger lacks in the database, and return what was done, in sentences.
 
-    It adds tables and columns, and takes nothing away; where nothing is missing it does nothing.  With
-    *dry_run* the sentences say what would be done.
+    It removes nothing, and does nothing if nothing is missing.  With *dry_run* it changes nothing, and the sentences
+    say what would be done.
     """
     ledger, metadatas = known_ledger(models)
     refuse_autocommit(engine)

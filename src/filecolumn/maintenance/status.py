@@ -30,42 +30,42 @@ STUCK = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """The ledger in numbers of keys."""
+    """What the ledger says; each number is of keys, unless it says otherwise."""
 
     live: int
-    """Owned by rows."""
+    """Keys that rows own."""
     doomed: int
-    """To be deleted, now or later."""
+    """Keys whose objects are to be deleted, now or later."""
     due: int
-    """To be deleted now."""
+    """Keys whose objects are to be deleted now."""
     gone: int
-    """Deleted, and remembered so that they are not used again."""
+    """Keys whose objects are deleted; they are remembered for 7 days, so that they are not used again."""
     forgettable: int
-    """Gone for so long that the next drain forgets them."""
+    """Gone keys that the next drain removes from the ledger."""
     oldest_due_seconds: float
-    """How long the one that waits longest is due; 0 if none is."""
+    """Seconds since the oldest due key became due; 0 if none is due."""
     retried: int
-    """Doomed, and refused at least once."""
+    """Doomed keys that their storage refused to delete at least once."""
     most_attempts: int
-    """Refusals of one key, at most."""
+    """The largest number of refusals of one key."""
     stuck: int
-    """Refused 20 times or more."""
+    """Doomed keys that their storage refused to delete 20 times or more."""
     restored: int
-    """Found to be referred to when they were to be deleted: somebody writes rows past the sessions."""
+    """Doomed keys that are live again because a row still references them: something writes rows past the sessions."""
     by_storage: Mapping[str, Mapping[str, int]]
     """Keys by storage, then by state."""
     by_column: Mapping[str, ColumnStatus]
-    """Live keys by the column that took them; under an empty name those of which none is recorded."""
+    """Live keys by file column; an empty name stands for those of no known column."""
     quarantined: int
-    """Found without a row, and to be deleted after the quarantine."""
+    """Keys that a sweep found without a row; they are deleted after the quarantine."""
     withheld: Mapping[str, int]
-    """Doomed, and not deleted because something is in doubt: why, and how many."""
+    """Doomed keys that are kept because of a doubt, by reason."""
     places: Mapping[str, str]
-    """The storages with restrictions on deletions and sweeps, and why."""
+    """The storages with restrictions on deletions and sweeps, with the reason."""
     hidden: Mapping[str, str]
-    """Columns that cannot be read completely, and why: then nothing is concluded from what is not found."""
+    """The file columns that cannot be read completely, with the reason."""
     missing_triggers: Sequence[str]
-    """Columns whose triggers were installed, and are not all there or of an older release."""
+    """The file columns whose installed triggers are missing, or of an older release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,24 +73,26 @@ class ColumnStatus:
     """The live keys of one file column."""
 
     live: int
-    """How many there are."""
+    """How many live keys the column took."""
     live_bytes: int
-    """Bytes of all of them."""
+    """Bytes of their objects."""
     unreferenced: int
-    """Noted by a sweep: no row refers to them."""
+    """Keys for which a sweep found no row."""
     unreferenced_bytes: int
-    """Bytes of those."""
+    """Bytes of the objects of those."""
     unreferenced_since: float | None
-    """Epoch seconds of the oldest note."""
+    """When the oldest of those was noted, in seconds since the epoch, UTC; None if there is none."""
     is_judged: bool
-    """Whether a sweep can judge them: not while no column is recorded for them, or it cannot be read."""
+    """Whether a sweep can tell which keys have no row; not if the column is unknown or cannot be read."""
 
 
 def status(engine: Engine, *models: Models, storages: Collection[str] | None = None) -> StatusReport:
     """Return what the ledger says; *models* are the declarative bases (or `MetaData`) of the models.
 
-    *storages* names the storages whose keys are counted; the numbers by column are of all.  Storages need
-    not be registered: `places` names those that are not.  MissingLedgerError without the ledger's tables.
+    *storages* has the keys of the storages to count, by default all; `by_column` always counts all.  Storages need
+    not be registered: `places` names those that are not.
+
+    Raises MissingLedgerError without the ledger's tables.
     """
     ledger, metadatas = require_tables(engine, models)
     with speaking(ledger), engine.connect() as connection:

@@ -75,7 +75,7 @@ ALLOWED_SHARE = 0.01
 
 @dataclass(slots=True, kw_only=True)
 class SweepReport:
-    """What a sweep has seen and claimed, in numbers of objects."""
+    """What a sweep found and claimed; each number is of objects."""
 
     listed: int = 0
     """Objects that the storages listed."""
@@ -84,28 +84,28 @@ class SweepReport:
     returned: int = 0
     """Objects that were deleted and came back, by an upload that arrived late."""
     unreferenced: int = 0
-    """Live keys that no row references; they are kept unless *unreferenced* is given."""
+    """Live keys that no row references; they are kept unless `unreferenced=True` is given."""
     by_column: dict[str, int] = field(default_factory=dict[str, int])
     """The unreferenced keys, by the column that took them."""
     undated: int = 0
     """Objects of unknown age, which are left alone."""
     claimed: int = 0
-    """How many are now to be deleted by a drain, after the quarantine; none in a dry run."""
+    """Objects that a drain will delete after the quarantine; none in a dry run."""
     left: int = 0
-    """Suspects that were left alone: in use, referenced after all, or not allowed to be claimed."""
+    """Suspected objects that were not claimed: in use, referenced after all, or not allowed to be claimed."""
     unfinished: int = 0
-    """Remains of interrupted uploads, which were deleted; only counted in a dry run.
+    """Remains of interrupted uploads, which were deleted; a dry run only counts them.
 
-    Those in the cloud are not listed: a rule of the bucket has to end them.
+    Those in the cloud are not listed: give the bucket a rule that ends them.
     """
     pending: int = 0
-    """How many keys and remains of uploads a run would claim, note or delete; only in a dry run."""
+    """In a dry run, how many keys and remains of uploads a real run would claim, note or delete."""
     withheld: dict[str, str] = field(default_factory=dict[str, str])
-    """Storages in which nothing was claimed, and why; an empty name stands for all of them."""
+    """The storages in which nothing was claimed, with the reason; an empty name stands for all of them."""
     unreachable: dict[str, str] = field(default_factory=dict[str, str])
-    """Why a storage could not be swept: it did not answer."""
+    """The storages that did not answer, and so were not swept, with the error."""
     is_complete: bool = True
-    """Whether all storages were listed to their end; if the time was over before, the next run goes on there."""
+    """Whether all storages were listed to their end; if the time was over earlier, the next run continues there."""
 
     @property
     def found(self) -> int:
@@ -128,27 +128,43 @@ def sweep(
 ) -> SweepReport:
     """Find objects that no row references, claim those that are not needed, and return what was found.
 
-    An object older than *grace* seconds that neither a row nor the ledger knows is claimed: a drain
-    deletes it after *quarantine* seconds, when it still has no row.  That is only concluded where this
-    database is the only one that stores, and nothing lay there before it.  A key that the ledger has
-    as live is never claimed for that alone: it is noted, reported by its column, and with
-    *unreferenced* claimed once it was noted for as long as the quarantine.
+    An object that neither a row nor the ledger knows is claimed if it is older than *grace*: a drain deletes it
+    after *quarantine*, if it still has no row.  This happens only in a place where this database is the only one
+    that stores, and which was empty before it came.
 
-    *models* are the declarative bases (or `MetaData`) of **all** models in the database.  *rate* is
-    the number of objects to list in a second at most; *storages* names the storages to sweep.  Without
-    a ledger the objects are deleted at once, and nothing where a ledger is registered.
+    A live key without a row is not claimed.  It is noted and reported by its column; with *unreferenced* it is
+    claimed after it was noted for as long as the quarantine.
 
-    A *dry_run* claims nothing; its report's `pending` says how much a run would change.  A storage that
-    does not answer is in the report's `unreachable`, and the others are swept.
+    *models*
+        The declarative bases (or `MetaData`) of **all** models in the database.
+    *grace*
+        Seconds for which a new object may be without a row; 24 hours by default.
+    *quarantine*
+        Seconds between the claim and the deletion; 7 days by default, and never less than `storages.retention`.
+    *unreferenced*
+        Whether live keys without a row are claimed too.
+    *dry_run*
+        Whether to change nothing; the report's `pending` then says how much a real run would change.
+    *force*
+        Whether to claim however much is found.
+    *rate*
+        How many objects to list in a second at most.
+    *storages*
+        The keys of the storages to sweep; by default all.
+    *max_seconds*
+        Seconds after which no more is listed.  The run evaluates what it has, and the next run with *max_seconds*
+        continues behind the last key, until each storage was listed once.  A storage that does not list in order
+        is always listed to its end, and without a ledger each run starts at the beginning.
+    *progress*
+        Is called with what is being done.
 
-    After *max_seconds* no more is listed: the run concludes what it can, and the next one with *max_seconds*
-    goes on behind the last key, until each storage was listed once.  A storage that does not list in order is
-    listed to its end all the same, and without a ledger each run begins anew.
+    A storage that does not answer is in the report's `unreachable`, and the others are swept.  Without a ledger
+    objects are deleted at once, but none where a database with a ledger stores.
 
-    Raises MaintenanceRefusedError when one storage lies inside another or, unless *force* is true,
-    more would be claimed than 100 objects and 1 % of all, or of a column 10 keys and 1 %.
-    BackendNotRegisteredError, before anything is done, where rows or the ledger name a storage that is
-    not registered in this process (or *storages* does), and MissingLedgerError without the ledger's tables.
+    Raises MaintenanceRefusedError if one storage lies inside another or, without *force*, if more than 100 objects
+    and 1 % of all would be claimed, or of one column more than 10 keys and 1 %.  Raises BackendNotRegisteredError,
+    before anything is done, if rows, the ledger or *storages* name a storage that is not registered in this
+    process, and MissingLedgerError without the ledger's tables.
     """
     limit = TimeLimit(max_seconds)
     ledger, metadatas = require_all(engine, models, chosen=storages)
@@ -184,9 +200,10 @@ def sweep_when_due(
     unreferenced: bool = False,
     storages: Collection[str] | None = None,
 ) -> SweepReport | None:
-    """Sweep, unless some process of the database began to within *interval* seconds; then return None.
+    """Sweep, unless another process started a sweep of this database less than *interval* seconds ago.
 
-    Raises what `sweep` does; where a storage is not registered, the next process may still sweep.
+    Returns None if there was no sweep, else its report.  Raises what `sweep` does; after BackendNotRegisteredError
+    another process may still sweep.
     """
     metadatas = known_metadatas(models)
     ledger = only_ledger(metadatas)

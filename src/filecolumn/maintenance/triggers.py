@@ -50,14 +50,14 @@ __all__ = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerChange:
-    """What became of one trigger."""
+    """What was done with one trigger."""
 
     column: str
-    """The file column that it watches, as `table.column`, with the schema if that is not the ledger's."""
+    """The file column of the trigger, as `table.column`, with the schema if that is not the ledger's."""
     name: str
     """The trigger's name."""
     done: Literal["created", "replaced", "unchanged", "removed"]
-    """What was done; one that is unchanged was created anew, and is what it was."""
+    """What was done; `unchanged` if the new trigger equals the old one."""
 
 
 OnTrigger = Callable[[TriggerChange], None]
@@ -65,11 +65,12 @@ OnTrigger = Callable[[TriggerChange], None]
 
 
 def install_triggers(engine: Engine, *models: Models, on_trigger: OnTrigger | None = None) -> list[str]:
-    """Create the triggers of all file columns, anew where they are there, and return warnings.
+    """Create or replace the triggers of all file columns, and return warnings.
 
-    *models* are the declarative bases (or `MetaData`) of the models.  *on_trigger* is told of each
-    trigger, when all are committed.  A warning names a foreign key of MariaDB or MySQL whose cascade
-    fires no trigger.  MissingLedgerError without the ledger's tables.
+    *models* are the declarative bases (or `MetaData`) of the models.  *on_trigger* is called for each trigger, after
+    the commit.  A warning names a foreign key of MariaDB or MySQL whose cascade fires no trigger.
+
+    Raises MissingLedgerError without the ledger's tables, and ValueError for models without a ledger.
     """
     metadatas = known_metadatas(models)
     ledger = only_ledger(metadatas)
@@ -89,7 +90,7 @@ def install_triggers(engine: Engine, *models: Models, on_trigger: OnTrigger | No
 
 
 def remove_triggers(engine: Engine, *models: Models, on_trigger: OnTrigger | None = None) -> None:
-    """Drop the triggers of all file columns, where they are; *on_trigger* is told of each that was there."""
+    """Drop the triggers of all file columns; *on_trigger* is called for each that existed."""
     with engine.begin() as connection:
         targets = [
             target_of(connection, column) for column in _watchable(connection, known_metadatas(models))
@@ -124,7 +125,7 @@ def _done(old: str | None, new: str | None) -> Literal["created", "replaced", "u
 
 
 def attach_triggers(metadata: MetaData) -> None:
-    """Let `create_all` of *metadata* create the triggers with the tables."""
+    """Let `metadata.create_all()` create the triggers together with the tables."""
     event.listen(metadata, "after_create", _after_create)
 
 

@@ -49,15 +49,17 @@ _WITHOUT_EXPRESSIONS = frozenset({"mariadb", "mysql"})
 class FactColumn(Column[Any]):
     """A generated column that holds a fact, with an index: `FactColumn("size_bytes", Document.file.size)`.
 
-    It joins the table of the fact, after the model's class, so no model selects it.  Statements that use the fact
-    use the column, which the table must have then: MariaDB and MySQL have no other way to an index.  The column is
-    virtual, and stored on PostgreSQL.  *index* is the name of the index, true for one by the naming convention, or
-    false for none.  Texts of any length fit in: on MariaDB and MySQL the index has their first 255 characters, on
-    PostgreSQL it is one of SP-GiST, which does not sort.
+    Write it after the model's class.  It adds the column *name* to the table of the fact; the model does not select
+    it.  Statements that use the fact then use the column, so the table in the database must have it.  MariaDB and
+    MySQL have no other way to an index on a fact.
 
-    TypeError if *fact* is not a fact of a table's column, or one that no index is for: `metadata` as a whole, and
-    `as_datetime()`, which conditions compare as `last_modified`.  ValueError for a value in metadata under a name
-    that is no identifier.
+    *index* is the name of the index, True for a name by the naming convention, or False for no index.  The column is
+    virtual, on PostgreSQL stored.  Texts may have any length: on MariaDB and MySQL the index has their first 255
+    characters, on PostgreSQL it is an SP-GiST index, which does not sort.
+
+    Raises TypeError if *fact* is not a fact of a table's column, or one without an index: `metadata` as a whole, and
+    `as_datetime()`, for which conditions use `last_modified`.  Raises ValueError for a name in metadata that is not
+    an identifier.
     """
 
     inherit_cache: bool = True

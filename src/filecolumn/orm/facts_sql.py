@@ -75,7 +75,7 @@ FIELDS: Mapping[str, type] = MappingProxyType(
         "metadata": dict,
     }
 )
-"""The facts by name, and what their values are in Python; the path is the key in the storage."""
+"""The facts by name, with the Python types of their values; `path` is the key in the storage."""
 
 TextField = Literal["filename", "path", "backend", "content_type", "checksum", "etag", "version_id"]
 
@@ -86,22 +86,22 @@ class LastModified(FloatMember):
     inherit_cache: bool | None = True
 
     def as_datetime(self) -> ColumnElement[datetime]:
-        """Return it as a datetime with a time zone, UTC; NULL before year 1 and after year 9999.
+        """Return the time as a datetime in UTC; NULL before year 1 and after year 9999.
 
-        It is compared with datetimes that have a time zone; ValueError for others.
+        Compare it with datetimes that have a time zone; others raise ValueError.
         """
         return TimeMember(self.document, *self.path)
 
 
 class MetadataValue(TextMember):
-    """A value in the metadata of a file: as it stands a string, and NULL if it is something else."""
+    """A value in the metadata of a file.  Used directly it is a string, and NULL for other types."""
 
     inherit_cache: bool | None = True
 
     def __getitem__(self, step: PathStep) -> MetadataValue:
-        """Return a member of an object, by name, or an element of an array, by index from 0.
+        """Return a member of an object by its name, or an element of an array by its index, from 0.
 
-        ValueError for more than 8 levels, which metadata may have.
+        ValueError for more than 8 levels: metadata has no more.
         """
         return _value_in(self, step)
 
@@ -109,23 +109,23 @@ class MetadataValue(TextMember):
     """Python would ask for indexes without end."""
 
     def as_string(self) -> ColumnElement[str]:
-        """Return a string; NULL for values of other types."""
+        """Return the value as a string; NULL for other types."""
         return TextMember(self.document, *self.path)
 
     def as_integer(self) -> ColumnElement[int]:
-        """Return a whole number of 64 bits, `3.0` included; NULL for `2.5`, and for values of other types."""
+        """Return the value as an integer of 64 bits, `3.0` as 3; NULL for `2.5`, and for other types."""
         return IntegerMember(self.document, *self.path)
 
     def as_float(self) -> ColumnElement[float]:
-        """Return a number; NULL for values of other types."""
+        """Return the value as a float; NULL for other types."""
         return FloatMember(self.document, *self.path)
 
     def as_boolean(self) -> ColumnElement[bool]:
-        """Return true or false; NULL for values of other types."""
+        """Return the value as a boolean; NULL for other types."""
         return BooleanMember(self.document, *self.path)
 
     def exists(self) -> ColumnElement[bool]:
-        """Return whether there is a value, of any type but null; never NULL."""
+        """Return whether there is a value other than JSON null; this is never NULL."""
         return ExistsMember(self.document, *self.path)
 
 
@@ -137,12 +137,12 @@ class _Path(FirstTextMember):
 
 
 class FileMetadata(ObjectMember):
-    """The metadata of a file; selected, a dictionary."""
+    """The metadata of a file; a query that selects it returns dictionaries."""
 
     inherit_cache: bool | None = True
 
     def __getitem__(self, step: PathStep) -> MetadataValue:
-        """Return the value under a name."""
+        """Return the value under a name, such as `Document.file.metadata["width"]`."""
         return _value_in(self, step)
 
     __iter__: None = None
@@ -165,18 +165,18 @@ class _HoldsFiles(Protocol):
 
 
 class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
-    """What can be asked of a file column in SQL: the facts of its file, or of the files in its list."""
+    """The facts of a file column in SQL, such as `Document.file.size`, and what can be asked of a list of files."""
 
     __slots__ = ()
 
     @property
     def filename(self) -> ColumnElement[str]:
-        """The name for people, without folders."""
+        """The file name, without folders."""
         return LastSegmentMember(self._file("filename"), step_of("filename"))
 
     @property
     def path(self) -> ColumnElement[str]:
-        """The key in the storage: where advanced-alchemy wrote the row, it is the name of the file."""
+        """The key in the storage; in a row of advanced-alchemy that is the file name."""
         return _Path(self._file("path"), step_of("to_filename"), step_of("filename"))
 
     @property
@@ -220,25 +220,31 @@ class FileComparator(TypeDecorator.Comparator[Any], JSON.Comparator[Any]):
         return FileMetadata(self._file("metadata"), step_of("metadata"))
 
     def some(self, condition: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
-        """Return whether *condition* holds for a file of the list: `pages.some(lambda file: file.size > 10)`."""
+        """Return whether *condition* is true for some file of the list: `pages.some(lambda file: file.size > 10)`.
+
+        False for NULL, for an empty list, and for a row that is not a list.
+        """
         files = self._files("some")
         holds = _condition(condition, files.file)
         return and_(self.expr.is_not(None), exists().select_from(files.rows).where(holds))
 
     def every(self, condition: Callable[[Any], ColumnElement[bool]]) -> ColumnElement[bool]:
-        """Return whether *condition* holds for each file of the list; true for an empty one, and for NULL."""
+        """Return whether *condition* is true for every file of the list.
+
+        True for NULL and for an empty list, False for a row that is not a list.
+        """
         files = self._files("every")
         holds = func.coalesce(_condition(condition, files.file), false())
         other = exists().select_from(files.rows).where(holds.is_(false()))
         return and_(self.count().is_not(None), not_(other))
 
     def count(self) -> ColumnElement[int]:
-        """Return how many files the list has; 0 for NULL, NULL for what is no list."""
+        """Return how many files the list has; 0 for NULL, and NULL for a row that is not a list."""
         self._files("count")
         return Length(self.expr)
 
     def __getitem__(self, index: Any) -> ColumnElement[Any]:  # noqa: ANN401 - as JSON's
-        """Return what SQLAlchemy's JSON has for an index: JSON, not a file."""
+        """Return an element of the JSON, as SQLAlchemy's JSON type does: JSON, not a file."""
         return type_coerce(self.expr, _STORED_JSON)[index]
 
     def operate(self, op: OperatorType, *other: Any, **options: Any) -> ColumnElement[Any]:  # noqa: ANN401
@@ -454,10 +460,10 @@ def fact(column: FileExpression, name: Literal["metadata"]) -> FileMetadata: ...
 @overload
 def fact(column: FileExpression, name: str) -> ColumnElement[Any]: ...
 def fact(column: FileExpression, name: str) -> ColumnElement[Any]:
-    """Return a fact of a file column: `fact(Document.file, "size")` is `Document.file.size`, typed.
+    """Return a fact of a file column: `fact(Document.file, "size")` is `Document.file.size`, with its type.
 
-    *column* is a mapped attribute, that of an alias included, a column of a table or query, or a
-    `mapped_column()` in the body of its class.  LookupError if there is no such fact, TypeError for other columns.
+    *column* is a mapped attribute, also of an alias, a column of a table or query, or a `mapped_column()` in the body
+    of its class.  Raises LookupError for an unknown fact, and TypeError for another column.
     """
     if name not in FIELDS:
         raise LookupError(f"there is no fact {name!r} of a file: {', '.join(FIELDS)}")

@@ -19,22 +19,22 @@ C = TypeVar("C")
 
 
 class Converter(Protocol):
-    """What is registered for a type: an instance of it is made once."""
+    """What a class needs to be registered as a converter; one instance of it is made."""
 
     def to_db(self, value: Any, storage: Any) -> object:  # noqa: ANN401 - of its type
-        """Return the value as JSON; *storage* is the store that asks."""
+        """Return the value as JSON; *storage* is the calling store."""
         ...
 
     def from_db(self, value: Any) -> object:  # noqa: ANN401 - as its own to_db has written it
-        """Return the value that `to_db` was given."""
+        """Return the value of the JSON that `to_db` has returned."""
         ...
 
 
 class ConverterManager:
-    """Converters by type; a subclass of a type has that of its nearest base."""
+    """Converters of values in metadata, by type; a subclass uses that of its nearest base."""
 
     exception = DataProcessorDoesNotExist
-    """What it raises for a type that has no converter."""
+    """The error for a type without a converter."""
 
     def __init__(self) -> None:
         self._converters: dict[type, Converter] = {}
@@ -43,8 +43,8 @@ class ConverterManager:
     def standard(cls) -> ConverterManager:
         """Return a new manager with the converters of this package.
 
-        They are for str, int, float, bool, None, list and dict, which are JSON, and for what is written as text:
-        date, datetime (with a time zone; kept in UTC), time, Decimal, bytes (base64) and UUID.
+        They are for the types of JSON (str, int, float, bool, None, list and dict), and for types that are written as
+        text: date, datetime (with a time zone; kept in UTC), time, Decimal, bytes (base64) and UUID.
         """
         manager = cls()
         for type_, to_db, from_db in _STANDARD:
@@ -54,9 +54,10 @@ class ConverterManager:
         return manager
 
     def register(self, datatype: type) -> Callable[[type[C]], type[C]]:
-        """Return a decorator of a class with `to_db` and `from_db`, for values of *datatype*.
+        """Return a decorator that registers a class with `to_db` and `from_db` for values of *datatype*.
 
-        LookupAlreadyRegisteredError, a RuntimeError, if the type has one; TypeError if the class lacks a method.
+        Raises LookupAlreadyRegisteredError, a RuntimeError, if the type has a converter, and TypeError if the class
+        lacks a method.
         """
 
         def decorate(converter: type[C]) -> type[C]:
@@ -87,16 +88,18 @@ class ConverterManager:
         raise self._missing_error(datatype)
 
     def to_db(self, value: object, storage: object = None) -> object:
-        """Return a value as JSON, for *storage*, which is a store.
+        """Return a value as JSON; *storage* is the calling store.
 
-        DataProcessorDoesNotExist if its type has no converter, InvalidConditionError if it is no JSON, such as NaN.
+        Raises DataProcessorDoesNotExist if its type has no converter, and InvalidConditionError for a value that JSON
+        does not have, such as NaN.
         """
         return self.get_processor(type(value)).to_db(value, storage)
 
     def from_db(self, datatype: type[C], value: object) -> C | None:
-        """Return a value of *datatype* from what `to_db` made of one; None of None.
+        """Return the value of *datatype* of the JSON that `to_db` has returned; None for None.
 
-        DataProcessorDoesNotExist if the type has no converter, InvalidConditionError if the value is not of its form.
+        Raises DataProcessorDoesNotExist if the type has no converter, and InvalidConditionError if the JSON does not
+        fit the type.
         """
         converter = self.get_processor(datatype)
         if value is None:

@@ -26,10 +26,10 @@ P = TypeVar("P", bound=Processor)
 
 
 class LookupManager:
-    """Lookups by name."""
+    """The lookups that conditions may use, by name."""
 
     exception = LookupProcessorDoesNotExist
-    """What it raises for a lookup that is not there."""
+    """The error for an unknown lookup."""
 
     def __init__(self) -> None:
         self._processors: dict[str, Processor] = {}
@@ -37,7 +37,7 @@ class LookupManager:
 
     @classmethod
     def standard(cls) -> LookupManager:
-        """Return a new manager with the lookups of this package, to which others can be added."""
+        """Return a new manager with the lookups of this package; add and remove what you like."""
         manager = cls()
         for name, processor in _STANDARD.items():
             manager.register(name, default=name == "equals")(processor)
@@ -52,9 +52,11 @@ class LookupManager:
         return iter(self._processors)
 
     def register(self, name: str, default: bool = False) -> Callable[[P], P]:
-        """Return a decorator of a function `(field, value) -> condition`; *default* is what a bare name asks.
+        """Return a decorator that registers a function `(field, value) -> condition` under *name*.
 
-        LookupAlreadyRegisteredError, a RuntimeError, if the name is taken or there is a default already, and
+        With *default* it is also used for conditions that name no lookup.
+
+        Raises LookupAlreadyRegisteredError, a RuntimeError, if the name is taken or there is a default already, and
         InvalidConditionError for a name with `__` in it.
         """
         if not name or "__" in name:
@@ -87,7 +89,7 @@ class LookupManager:
         return processor
 
     def get_processor(self, name: str | None) -> Processor:
-        """Return the function of a lookup, of the default for None; LookupProcessorDoesNotExist if there is none."""
+        """Return the function of a lookup, or of the default for None; LookupProcessorDoesNotExist if there is none."""
         found = self._default if name is None else name
         if found is None:
             raise LookupProcessorDoesNotExist("there is no default lookup: register one with default=True")
@@ -100,9 +102,10 @@ class LookupManager:
     def resolve(self, name: Any, operation: str | None, value: object) -> ColumnElement[bool]:  # noqa: ANN401
         """Return the condition that a lookup makes of a field and a value.
 
-        *name* is the field: an attribute of a model, or any other expression, such as a fact.  *operation* is the
-        lookup's name, None for the default.  LookupProcessorDoesNotExist if there is none, InvalidConditionError
-        for a value that it cannot be asked with.
+        *name* is the field: an attribute of a model, or another expression, such as a fact.  *operation* is the name of
+        the lookup, or None for the default.
+
+        Raises LookupProcessorDoesNotExist if there is none, and InvalidConditionError for a value that does not fit.
         """
         processor = self.get_processor(operation)
         is_attribute = isinstance(name, QueryableAttribute)

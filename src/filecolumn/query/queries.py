@@ -55,10 +55,11 @@ class _Order:
 
 
 class FileQuery(Generic[T]):
-    """The rows of a store that conditions hold for; nothing is sent before they are read, counted or deleted.
+    """A query for rows of a store; nothing is sent before rows are read, counted or deleted.
 
-    Its methods return new queries.  What was read whole, by `list()` or `len()`, is kept: a new query reads anew.
-    `a | b` has the rows of both, `a - b` those of `a` that `b` has not.
+    `where`, `where_not` and `order_by` return new queries.  Rows that were read completely, by `list()` or `len()`,
+    are kept; a new query reads again.  `a | b` gives the rows of both queries, `a - b` those of `a` without those of
+    `b`.
     """
 
     def __init__(
@@ -82,33 +83,36 @@ class FileQuery(Generic[T]):
 
     @property
     def criteria(self) -> tuple[Condition, ...]:
-        """Its conditions, in SQL."""
+        """The conditions of the query, in SQL."""
         return self._criteria
 
     def where(self, /, *criteria: ColumnElement[bool], **conditions: object) -> FileQuery[T]:
-        """Return the rows that all conditions hold for, besides those of this query.
+        """Return a query for the rows of this one that meet all conditions.
 
-        A condition is a field, or `field__lookup`, and a value; *criteria* are SQLAlchemy's own.
-        UnknownFieldError, LookupProcessorDoesNotExist, or InvalidConditionError if a value does not fit its field.
+        A condition is a field, or `field__lookup`, with a value; *criteria* are expressions of SQLAlchemy.
+
+        Raises UnknownFieldError, LookupProcessorDoesNotExist, or InvalidConditionError if a value does not fit its
+        field.
         """
         found = (self._store.condition(name, value) for name, value in conditions.items())
         return self._changed((*self._criteria, *criteria, *found))
 
     def where_not(self, /, *criteria: ColumnElement[bool], **conditions: object) -> FileQuery[T]:
-        """Return the rows that none of the conditions holds for, those without a value included.
+        """Return a query for the rows of this one that meet none of the conditions, also those without a value.
 
-        It raises what `where` does.
+        Raises what `where` does.
         """
         found = (self._store.condition(name, value) for name, value in conditions.items())
         return self._changed((*self._criteria, *(_complement(each) for each in (*criteria, *found))))
 
     def order_by(self, names: str | Iterable[str], reverse: bool = False) -> FileQuery[T]:
-        """Return the same rows in the order of a field, or of several, the first one before the others.
+        """Return a query for the same rows, sorted by a field, or by several of which the first counts most.
 
-        Rows without a value come first, and last if *reverse*; equal ones in the order of their keys.
-        It replaces the order that the query had.
-        UnknownFieldError, or InvalidConditionError for fields that have no order, such as metadata as a whole, and
-        for more than 16 names.
+        Rows without a value come first, with *reverse* last; equal rows are sorted by their keys.  This replaces the
+        order of this query.
+
+        Raises UnknownFieldError, or InvalidConditionError for a field without an order, such as metadata as a whole,
+        and for more than 16 names.
         """
         asked = [names] if isinstance(names, str) else [*islice(names, MAX_ORDER + 1)]
         if len(asked) > MAX_ORDER:
@@ -119,9 +123,9 @@ class FileQuery(Generic[T]):
         return FileQuery(self._store, self._doc_class, criteria=self._criteria, order=found)
 
     def values(self, name: str) -> list[Any]:
-        """Return the values that a field has in these rows, each once, without None, sorted.
+        """Return the values of a field in these rows, each once, without None, sorted.
 
-        UnknownFieldError, or InvalidConditionError for a field of many values.
+        Raises UnknownFieldError, or InvalidConditionError for a field with several values in one row.
         """
         expression = self._store.fields.field(name).expression
         kind = kind_of(expression)
@@ -137,15 +141,15 @@ class FileQuery(Generic[T]):
         return list({(type(value), value): value for value in found if value is not None}.values())
 
     def count(self) -> int:
-        """Return how many rows there are, counted by the database."""
+        """Return the number of rows, counted by the database."""
         statement = select(func.count()).select_from(self._store.mapper).where(*self._criteria)
         return self._store.session.scalars(statement).one()
 
     def delete(self) -> int:
-        """Delete these rows with the session, and return how many they were.
+        """Delete these rows by the session, and return their number.
 
-        Content goes with its rows after the commit; a rollback keeps both.  Loaded rows of models in several tables
-        are deleted one by one, others by one statement, without the cascades of relationships.
+        The commit deletes their content; a rollback keeps rows and content.  Rows of a model in several tables are
+        loaded and deleted one by one, others by one statement, without the cascades of relationships.
         """
         store = self._store
         if _has_several_tables(store.mapper):
@@ -158,7 +162,7 @@ class FileQuery(Generic[T]):
         return cast("CursorResult[Any]", result).rowcount
 
     def statement(self) -> Select[Any]:
-        """Return the query as SQLAlchemy's, to be changed and run by its session."""
+        """Return the query as a `Select` of SQLAlchemy, to be changed and run by the session."""
         keys: list[ColumnElement[Any]] = []
         is_reversed = False
         for each in self._order:
@@ -170,7 +174,7 @@ class FileQuery(Generic[T]):
         return select(self._store.mapper).where(*self._criteria).order_by(*keys)
 
     def first(self) -> T | None:
-        """Return the first row, None if there is none."""
+        """Return the first row, or None if there is none."""
         found = self._fetched(0, 1)
         return found[0] if found else None
 
@@ -189,11 +193,11 @@ class FileQuery(Generic[T]):
             yield self._wrapped(instance)
 
     def __len__(self) -> int:
-        """Read all rows, and return how many they are."""
+        """Read all rows, and return their number."""
         return len(self.all())
 
     def __bool__(self) -> bool:
-        """Return whether there is a row; one is read at most."""
+        """Return whether there is a row; at most one is read."""
         if self._read is not None:
             return bool(self._read)
         statement = select(literal(1)).select_from(self._store.mapper).where(*self._criteria).limit(1)
@@ -206,8 +210,7 @@ class FileQuery(Generic[T]):
     def __getitem__(self, index: int | slice) -> T | list[T]:
         """Return a row, or the rows of a slice as a list, by LIMIT and OFFSET; IndexError if there is no such row.
 
-        Negative numbers count from the end, and a step skips rows, as in a list: both read all rows.  So check
-        the numbers that a client gives.
+        Negative numbers and steps work as in a list, but read all rows, so check the numbers that a client gives.
         """
         if isinstance(index, slice):
             start, stop = index.start or 0, index.stop
@@ -222,13 +225,13 @@ class FileQuery(Generic[T]):
         return found[0]
 
     def __or__(self, other: FileQuery[T]) -> FileQuery[T]:
-        """Return the rows of both queries, each once, in the order of this one."""
+        """Return a query for the rows of both, each once, in the order of this one."""
         if not self._is_like(other):
             return NotImplemented
         return self._changed((or_(and_(_ALL, *self._criteria), and_(_ALL, *other.criteria)),))
 
     def __sub__(self, other: FileQuery[T]) -> FileQuery[T]:
-        """Return the rows of this query that *other* has not."""
+        """Return a query for the rows of this one that *other* does not have."""
         if not self._is_like(other):
             return NotImplemented
         return self._changed((*self._criteria, _complement(and_(_ALL, *other.criteria))))

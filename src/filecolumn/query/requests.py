@@ -25,10 +25,10 @@ _SEARCHES = frozenset({"contains", "contains_any"})
 
 @runtime_checkable
 class MultiItems(Protocol):
-    """A mapping of parameters, in which a repeated one has its last value only, as frameworks have it."""
+    """The parameters of a request as frameworks have them: a mapping, with `multi_items()` for repeated ones."""
 
     def multi_items(self) -> Iterable[tuple[str, str]]:
-        """Return each parameter as it was given."""
+        """Return each parameter with its value, in the order of the request, repeated ones too."""
         ...
 
 

@@ -39,12 +39,21 @@ _KEYS_AT_ONCE = 10_000
 
 
 class FileStore(Generic[M]):
-    """The rows of a model: saved, found and deleted in a session, whose transactions stay the application's.
+    """The rows of a model, found, saved and deleted by a session; the application begins and ends its transactions.
 
-    *target* is a mapped class, or a file attribute of one.  Conditions name attributes of the model, and facts of
-    its file columns as `file__size`; those of the attribute that is the target also as `size`, before an attribute of
-    the same name.  *fields* are the names that conditions may use; with a type each, `parse` reads values of metadata
-    as that.  TypeError for other targets, UnknownFieldError for a field that there is not.
+    *session*
+        The session to use.
+    *target*
+        A mapped class, or a file attribute of one.  Conditions name attributes of the model, and facts of its file
+        columns as `file__size`.  With a file attribute as the target its facts are also named without it, as `size`;
+        such a name hides an attribute of the model.
+    *fields*
+        The names that conditions may use; by default all.  In a mapping each has a type, as which `parse` reads
+        values of metadata.
+    *lookups*, *converters*
+        The lookups that conditions may use, and the converters of values in metadata; by default all of this package.
+
+    Raises TypeError for another target, and UnknownFieldError for a field that does not exist.
     """
 
     @overload
@@ -94,7 +103,7 @@ class FileStore(Generic[M]):
 
     @property
     def fields(self) -> Fields:
-        """The fields that may be asked for."""
+        """The fields that conditions may name."""
         return self._fields
 
     @property
@@ -107,13 +116,13 @@ class FileStore(Generic[M]):
     # Connection
 
     def connect(self) -> None:
-        """Use the session again; StoreConnectionError if the store is connected, as it is when it is made."""
+        """Use the session again after `disconnect()`; StoreConnectionError if the store is connected."""
         if self._is_connected:
             raise StoreConnectionError("the store is already connected: call reconnect() to begin anew")
         self._is_connected = True
 
     def disconnect(self) -> None:
-        """Close the session, which rolls back what is not committed; StoreConnectionError if that was done."""
+        """Close the session, which rolls back what is not committed; StoreConnectionError if it is closed already."""
         self.session.close()
         self._is_connected = False
 
@@ -124,7 +133,7 @@ class FileStore(Generic[M]):
         self.connect()
 
     def sync(self) -> None:
-        """Send what is pending to the database; a commit stays the application's."""
+        """Flush the session; the application commits."""
         self.session.flush()
 
     # Reading
@@ -136,11 +145,12 @@ class FileStore(Generic[M]):
     @overload
     def find(self, doc_class: type[T], /, **conditions: object) -> FileQuery[T]: ...
     def find(self, doc_class: type[Any] | None = None, /, **conditions: object) -> FileQuery[Any]:
-        """Return the rows that all conditions hold for, as a query that is not sent yet.
+        """Return a query for the rows that meet all conditions; it is not sent yet.
 
-        They are instances of the model; of `dict` a `(key, values)` each; of another *doc_class* what its
-        `from_storage(store, key, values)` returns.  It raises what `FileQuery.where` does, and TypeError for
-        a class without `from_storage`.
+        The query gives instances of the model.  With `dict` as *doc_class* it gives pairs `(key, values)`, and with
+        another class what its `from_storage(store, key, values)` returns.
+
+        Raises what `FileQuery.where` does, and TypeError for a class without `from_storage`.
         """
         self._check(doc_class)
         return FileQuery(self, doc_class).where(**conditions)
@@ -152,7 +162,7 @@ class FileStore(Generic[M]):
     @overload
     def get(self, key: object, doc_class: type[T], /) -> T: ...
     def get(self, key: object, doc_class: type[Any] | None = None, /) -> object:
-        """Return the row of a primary key, a tuple if it has several columns, as `find` does.
+        """Return the row with a primary key, which is a tuple if it has several columns; *doc_class* as for `find`.
 
         RecordNotFoundError, a KeyError, if there is none.
         """
@@ -166,9 +176,9 @@ class FileStore(Generic[M]):
     @overload
     def get_many(self, keys: Iterable[object], doc_class: type[T], /) -> list[T]: ...
     def get_many(self, keys: Iterable[object], doc_class: type[Any] | None = None, /) -> list[Any]:
-        """Return the rows of keys, in the order of the keys, by one SELECT.
+        """Return the rows with these primary keys, in the order of the keys, by one SELECT.
 
-        RecordNotFoundError, a KeyError, for the first key that has none.
+        RecordNotFoundError, a KeyError, for the first key without a row.
         """
         self._check(doc_class)
         wanted = [self._identity(key) for key in keys]
@@ -191,14 +201,14 @@ class FileStore(Generic[M]):
     def get_or_create(
         self, doc_class: type[Any] | None = None, /, **conditions: object
     ) -> tuple[object, bool]:
-        """Return a row that the conditions hold for, the first by its key, and whether it was made for this.
+        """Return the first row, by its key, that meets the conditions, and whether it was created by this call.
 
-        A new row has the values of the conditions, so they are attributes, and metadata of a file that is among them.
-        Files that are not stored yet are no conditions, and only given to a new row.  Where a unique constraint shows
-        that another session was faster, its row is returned; with SQLite OperationalError, "database is locked", may be
-        raised instead, unless transactions begin by BEGIN IMMEDIATE.
+        A new row gets the values of the conditions, so each must be equality of an attribute, or of metadata of a file
+        that is given too.  A file that is not stored yet is not a condition; it is given to a new row only.  If a
+        unique constraint shows that another session was faster, its row is returned.  On SQLite OperationalError
+        ("database is locked") may be raised instead, unless transactions start with BEGIN IMMEDIATE.
 
-        InvalidConditionError, a ValueError, without conditions, and for those that no value can be made of.
+        InvalidConditionError, a ValueError, without conditions, and for conditions that give no value.
         """
         self._check(doc_class)
         if not (asked := {name: value for name, value in conditions.items() if not _is_pending(value)}):
@@ -221,7 +231,7 @@ class FileStore(Generic[M]):
         return self.wrapped(made, doc_class), True
 
     def __contains__(self, key: object) -> bool:
-        """Return whether there is a row of this key."""
+        """Return whether there is a row with this primary key."""
         try:
             identity = self._identity(key)
         except RecordNotFoundError:
@@ -241,7 +251,7 @@ class FileStore(Generic[M]):
         return self._is_connected
 
     def __iter__(self) -> Iterator[Any]:
-        """Iterate over the keys, in their order."""
+        """Iterate over the primary keys, in their order."""
         columns = self.mapper.primary_key
         statement = select(*columns).select_from(self.mapper).order_by(*columns)
         for row in self.session.execute(statement):
@@ -250,13 +260,14 @@ class FileStore(Generic[M]):
     # Writing
 
     def save(self, key: object, data: Mapping[str, object]) -> Any:  # noqa: ANN401 - as the model has it
-        """Write values to the row of a key, and return its key; without a key (None), or a row of it, to a new row.
+        """Write values to the row with a primary key, and return the key.
 
-        *data* has attributes by name; what it does not name stays as it is.  `metadata`, `metadata__name` and
-        `file__metadata__name` are of the row's file, and go through the converters.
+        With None as the key, or one without a row, a new row is created.  *data* has values by the names of
+        attributes; others stay as they are.  `metadata`, `metadata__name` and `file__metadata__name` mean metadata of
+        the row's file, and are converted.
 
-        UnknownFieldError for other names, InvalidConditionError where a value in metadata that is no dictionary would
-        be replaced by one, and for metadata of a row without a file.
+        UnknownFieldError for other names; InvalidConditionError for metadata of a row without a file, and if a value
+        in metadata that is not a dictionary would be replaced by one.
         """
         if key is None:
             instance = self._new(data)
@@ -270,23 +281,24 @@ class FileStore(Generic[M]):
         return self._key_of(instance)
 
     def delete(self, key: object) -> None:
-        """Delete the row of a key, and after the commit its content; RecordNotFoundError, a KeyError, without one."""
+        """Delete the row with a primary key; the commit deletes its content.  RecordNotFoundError if there is none."""
         self.session.delete(self._loaded(key))
         self.session.flush()
 
     def clear(self) -> int:
-        """Delete all rows, and after the commit their content; return how many they were."""
+        """Delete all rows, and return their number; the commit deletes their content."""
         return self.find().delete()
 
     def parse(self, params: Parameters) -> dict[str, object]:
         """Return the conditions of a request's query string, for `find(**conditions)`.
 
-        *params* are a mapping, pairs, or an object whose `multi_items()` are pairs, as frameworks have it.
+        *params* is a mapping, pairs, or an object with `multi_items()`, such as `request.query_params`.
 
-        Values are read as their fields' types: numbers, `true` and `false`, times of ISO 8601 with a time zone, seconds
-        too for `last_modified`.  `in`, `between` and `contains_any` are separated by commas, or given repeatedly.
+        Values are read as the types of their fields: numbers, `true` and `false`, and times in ISO 8601 with a time
+        zone; `last_modified` also as seconds.  The values of `in`, `between` and `contains_any` are separated by
+        commas, or the parameter is repeated.
 
-        UnknownFieldError, LookupProcessorDoesNotExist, and InvalidConditionError, a ValueError, which names the
+        Raises UnknownFieldError, LookupProcessorDoesNotExist, or InvalidConditionError, a ValueError, which names the
         parameter that cannot be read.
         """
         return requests.parse(self, self.lookups, params)
@@ -299,7 +311,7 @@ class FileStore(Generic[M]):
         return self
 
     def condition(self, name: str, value: object) -> Condition:
-        """Return the condition that a name and a value say; it raises what `FileQuery.where` does."""
+        """Return a condition in SQL, of a name such as `size__gt` and a value; raises what `FileQuery.where` does."""
         field, operation = self._fields.asked(name, self.lookups)
         try:
             if isinstance(field.kind, Metadata):

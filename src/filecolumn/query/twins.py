@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class AsyncFileQuery(Generic[T]):
-    """The twin of `FileQuery` for an asynchronous session: it is awaited, and iterated with `async for`."""
+    """The twin of `FileQuery` for an `AsyncSession`: calls that reach the database are awaited."""
 
     def __init__(self, session: AsyncSession, query: FileQuery[T]) -> None:
         self._session = session
@@ -33,43 +33,43 @@ class AsyncFileQuery(Generic[T]):
 
     @property
     def sync(self) -> FileQuery[T]:
-        """The query itself, for `AsyncSession.run_sync`."""
+        """The synchronous query, for `AsyncSession.run_sync`."""
         return self._query
 
     def where(self, /, *criteria: ColumnElement[bool], **conditions: object) -> AsyncFileQuery[T]:
-        """Return the rows that all conditions hold for; see `FileQuery.where`."""
+        """Return a query for the rows that meet all conditions; see `FileQuery.where`."""
         return AsyncFileQuery(self._session, self._query.where(*criteria, **conditions))
 
     def where_not(self, /, *criteria: ColumnElement[bool], **conditions: object) -> AsyncFileQuery[T]:
-        """Return the rows that none of the conditions holds for; see `FileQuery.where_not`."""
+        """Return a query for the rows that meet none of the conditions; see `FileQuery.where_not`."""
         return AsyncFileQuery(self._session, self._query.where_not(*criteria, **conditions))
 
     def order_by(self, names: str | Iterable[str], reverse: bool = False) -> AsyncFileQuery[T]:
-        """Return the same rows in another order; see `FileQuery.order_by`."""
+        """Return a query for the same rows, sorted; see `FileQuery.order_by`."""
         return AsyncFileQuery(self._session, self._query.order_by(names, reverse))
 
     def statement(self) -> Select[Any]:
-        """Return the query as SQLAlchemy's."""
+        """Return the query as a `Select` of SQLAlchemy."""
         return self._query.statement()
 
     async def values(self, name: str) -> list[Any]:
-        """Return the values that a field has in these rows; see `FileQuery.values`."""
+        """Return the values of a field in these rows; see `FileQuery.values`."""
         return await self._run(lambda query: query.values(name))
 
     async def count(self) -> int:
-        """Return how many rows there are, counted by the database."""
+        """Return the number of rows, counted by the database."""
         return await self._run(lambda query: query.count())
 
     async def exists(self) -> bool:
-        """Return whether there is a row; one is read at most."""
+        """Return whether there is a row; at most one is read."""
         return await self._run(bool)
 
     async def delete(self) -> int:
-        """Delete these rows, and return how many they were; see `FileQuery.delete`."""
+        """Delete these rows, and return their number; see `FileQuery.delete`."""
         return await self._run(lambda query: query.delete())
 
     async def first(self) -> T | None:
-        """Return the first row, None if there is none."""
+        """Return the first row, or None if there is none."""
         return await self._run(lambda query: query.first())
 
     async def all(self) -> list[T]:
@@ -85,22 +85,22 @@ class AsyncFileQuery(Generic[T]):
         return await self._run(lambda query: query[index])
 
     async def __aiter__(self) -> AsyncIterator[T]:
-        """Iterate over the rows, which are read at once."""
+        """Iterate over the rows, all of which are read first."""
         for each in await self.all():
             yield each
 
     def __bool__(self) -> bool:
-        """Raise TypeError: whether there is a row is what `await query.exists()` returns."""
+        """Raise TypeError: write `await query.exists()`."""
         raise TypeError("whether there is a row is asked by: await query.exists()")
 
     def __or__(self, other: object) -> AsyncFileQuery[T]:
-        """Return the rows of both queries, each once, in the order of this one."""
+        """Return a query for the rows of both, each once, in the order of this one."""
         if not isinstance(other, AsyncFileQuery):
             return NotImplemented
         return AsyncFileQuery(self._session, self._query | cast("AsyncFileQuery[T]", other).sync)
 
     def __sub__(self, other: object) -> AsyncFileQuery[T]:
-        """Return the rows of this query that *other* has not."""
+        """Return a query for the rows of this one that *other* does not have."""
         if not isinstance(other, AsyncFileQuery):
             return NotImplemented
         return AsyncFileQuery(self._session, self._query - cast("AsyncFileQuery[T]", other).sync)
@@ -110,7 +110,7 @@ class AsyncFileQuery(Generic[T]):
 
 
 class AsyncFileStore(Generic[M]):
-    """The twin of `FileStore` for an asynchronous session: what reaches the database is awaited."""
+    """The twin of `FileStore` for an `AsyncSession`: calls that reach the database are awaited."""
 
     @overload
     def __init__(
@@ -153,12 +153,12 @@ class AsyncFileStore(Generic[M]):
 
     @property
     def lookups(self) -> LookupManager:
-        """What can be asked."""
+        """The lookups of the store."""
         return self._store.lookups
 
     @property
     def converters(self) -> ConverterManager:
-        """What values of metadata are written by."""
+        """The converters of values in metadata."""
         return self._store.converters
 
     async def connect(self) -> None:
@@ -174,7 +174,7 @@ class AsyncFileStore(Generic[M]):
         await self._run(lambda store: store.reconnect())
 
     async def sync(self) -> None:
-        """Send what is pending to the database."""
+        """Flush the session; the application commits."""
         await self._run(lambda store: store.sync())
 
     @overload
@@ -184,7 +184,7 @@ class AsyncFileStore(Generic[M]):
     @overload
     def find(self, doc_class: type[T], /, **conditions: object) -> AsyncFileQuery[T]: ...
     def find(self, doc_class: type[Any] | None = None, /, **conditions: object) -> AsyncFileQuery[Any]:
-        """Return the rows that all conditions hold for, as a query that is not sent yet; see `FileStore.find`."""
+        """Return a query for the rows that meet all conditions; see `FileStore.find`."""
         return AsyncFileQuery(self._session, self._store.find(cast("type[object]", doc_class), **conditions))
 
     @overload
@@ -194,7 +194,7 @@ class AsyncFileStore(Generic[M]):
     @overload
     async def get(self, key: object, doc_class: type[T], /) -> T: ...
     async def get(self, key: object, doc_class: type[Any] | None = None, /) -> object:
-        """Return the row of a key; see `FileStore.get`."""
+        """Return the row with a primary key; see `FileStore.get`."""
         return await self._run(lambda store: store.get(key, cast("type[object]", doc_class)))
 
     @overload
@@ -204,7 +204,7 @@ class AsyncFileStore(Generic[M]):
     @overload
     async def get_many(self, keys: Iterable[object], doc_class: type[T], /) -> list[T]: ...
     async def get_many(self, keys: Iterable[object], doc_class: type[Any] | None = None, /) -> list[Any]:
-        """Return the rows of keys, in the order of the keys, by one SELECT; see `FileStore.get_many`."""
+        """Return the rows with these primary keys, by one SELECT; see `FileStore.get_many`."""
         return await self._run(lambda store: store.get_many(keys, cast("type[object]", doc_class)))
 
     @overload
@@ -218,13 +218,13 @@ class AsyncFileStore(Generic[M]):
     async def get_or_create(
         self, doc_class: type[Any] | None = None, /, **conditions: object
     ) -> tuple[Any, bool]:
-        """Return a row, and whether it was made for this; see `FileStore.get_or_create`."""
+        """Return a row, and whether it was created by this call; see `FileStore.get_or_create`."""
         return await self._run(
             lambda store: store.get_or_create(cast("type[object]", doc_class), **conditions)
         )
 
     async def contains(self, key: object) -> bool:
-        """Return whether there is a row of this key."""
+        """Return whether there is a row with this primary key."""
         return await self._run(lambda store: key in store)
 
     async def count(self) -> int:
@@ -236,24 +236,24 @@ class AsyncFileStore(Generic[M]):
         return bool(self._store)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        """Iterate over the keys, in their order."""
+        """Iterate over the primary keys, in their order."""
         for key in await self._run(lambda store: [*iter(store)]):
             yield key
 
     async def save(self, key: object, data: Mapping[str, object]) -> Any:  # noqa: ANN401 - as the model has it
-        """Write values to the row of a key, or to a new row, and return its key; see `FileStore.save`."""
+        """Write values to the row with a primary key, or to a new row, and return the key; see `FileStore.save`."""
         return await self._run(lambda store: store.save(key, data))
 
     async def delete(self, key: object) -> None:
-        """Delete the row of a key, and after the commit its content; see `FileStore.delete`."""
+        """Delete the row with a primary key; see `FileStore.delete`."""
         await self._run(lambda store: store.delete(key))
 
     async def clear(self) -> int:
-        """Delete all rows, and after the commit their content; return how many they were."""
+        """Delete all rows, and return their number; see `FileStore.clear`."""
         return await self._run(lambda store: store.clear())
 
     def condition(self, name: str, value: object) -> Condition:
-        """Return the condition that a name and a value say, in SQL; see `FileStore.condition`."""
+        """Return a condition in SQL, of a name and a value; see `FileStore.condition`."""
         return self._store.condition(name, value)
 
     def parse(self, params: Parameters) -> dict[str, object]:

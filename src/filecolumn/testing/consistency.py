@@ -23,11 +23,11 @@ def assert_consistent(
     verify: bool = True,
     allow: Collection[FindingKind] = (FindingKind.UNRECORDED,),
 ) -> CheckReport:
-    """Check everything that is committed, and raise AssertionError with each thing that is wrong.
+    """Check all committed rows, the ledger and the storages; AssertionError lists each difference.
 
-    *models* are the declarative bases (or `MetaData`) of all models in the database.  *verify* reads
-    all content.  Findings of the kinds in *allow* are no fault; add `FindingKind.ORPHAN` where the
-    process was killed and no sweep has run.
+    *models* are the declarative bases (or `MetaData`) of all models in the database.  With *verify* all content is
+    read and compared.  Findings of the kinds in *allow* are accepted; add `FindingKind.ORPHAN` for a test that kills
+    a process and runs no sweep.
     """
     engine = session if isinstance(session, Engine) else session.get_bind().engine
     report = check(engine, *models, verify=verify, grace=-SKEW)

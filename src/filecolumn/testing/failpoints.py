@@ -44,25 +44,25 @@ FAILPOINTS = (
     "sweep.before_claim",
     "sweep.after_claim",
 )
-"""Every place, in the order in which a file comes by them."""
+"""The names of all places, in the order in which a file passes them."""
 
 Action = Callable[[], object]
 
 
 class FailpointError(RuntimeError):
-    """Raised where a test said so."""
+    """What the action `raise` raises."""
 
 
 def kill() -> None:
-    """End this process at once, as `kill -9` and a power failure do: nothing is cleaned up."""
+    """End this process at once, without any clean-up, as `kill -9` does."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager
 def failing(name: str, action: Action, *, hit: int = 1) -> Generator[None]:
-    """Call *action* when this process comes to the place *name* for the *hit*-th time.
+    """Call *action* when this process reaches the place *name* for the *hit*-th time, within a `with` block.
 
-    Raises ValueError for a place that there is not.
+    Raises ValueError for an unknown place.
     """
     _install({name: (action, hit)})
     try:

@@ -31,51 +31,51 @@ PIECE = bytes(range(256)) * 4096
 
 
 class SuiteHarness:
-    """The face that a backend's author sees: one fixture to give, the rest to adjust.
+    """What you override and set in a subclass of `BackendSuite`: the fixture `backend`, and the rest where needed.
 
-    A storage with a small alphabet replaces the four attributes that end in `keys`; all other keys that
-    the cases store are of lowercase ASCII letters, digits and slashes.
+    For a storage that allows few characters in keys, replace the four attributes that end in `keys`.  All other
+    keys in the tests have lowercase ASCII letters, digits and slashes only.
     """
 
     large: ClassVar[int] = 17 * 1024 * 1024 + 12345
-    """Bytes of large content: more than the backend sends in one request."""
+    """Bytes of large content; more than the backend sends in one request."""
     many: ClassVar[int] = 1100
-    """Keys to delete at once: more than one request takes."""
+    """How many keys to delete at once; more than one request accepts."""
     examples: ClassVar[int] = 20
-    """Sequences of calls that are compared with a dictionary."""
+    """How many random sequences of calls are compared with a dictionary."""
     exhaustive: ClassVar[bool] = True
-    """Whether every error is tried with every size of content; False tries one for each size, as servers need."""
+    """Whether every error is tried with every size of content; False tries one per size, for slow storages."""
     unusual_keys: ClassVar[Sequence[str]] = UNUSUAL_KEYS
-    """Keys that are kept exactly or refused; leave out what the server, not the backend, gets wrong."""
+    """Keys that must be kept exactly or refused; leave out those that the server itself gets wrong."""
     listed_keys: ClassVar[Sequence[str]] = LISTED_KEYS
-    """Keys to store and to list, in folders and not; replace those that the storage cannot hold."""
+    """Keys to store and to list, with and without folders; replace those that the storage cannot keep."""
     distinct_keys: ClassVar[Sequence[str]] = DISTINCT_KEYS
-    """Keys that a storage could take for each other; empty for one that takes none of the kind."""
+    """Keys that a storage could confuse with each other; empty if the storage refuses all of them."""
     model_keys: ClassVar[Sequence[str]] = MODEL_KEYS
-    """A few keys for the sequences of calls; none may be a folder of another."""
+    """A few keys for the random sequences; none may be a folder of another."""
     proves_signatures: ClassVar[bool] = True
-    """Whether the server refuses a wrong or expired signature; emulators may not."""
+    """Whether the server refuses wrong and expired signatures; some emulators do not."""
     upload_headers: ClassVar[Mapping[str, str]] = {}
     """What a PUT to a signed URL must have."""
 
     @pytest.fixture
     def backend(self) -> StorageBackend:
-        """Give a backend over an empty place; override this one."""
+        """Return a backend for an empty place; override this one."""
         raise NotImplementedError(f"{type(self).__name__} needs a fixture `backend`: a backend over nothing")
 
     def look(self, backend: StorageBackend) -> Mapping[str, bytes]:
-        """Return all that lies in the place, stages and left-overs too, without a call of *backend*.
+        """Return all objects in the place, remains of uploads too, without calling *backend*.
 
-        Override it where you can: a storage cannot vouch for itself.
+        Override it if you can, because a backend should not be the only evidence for its own work.
         """
         pytest.skip("the suite cannot look behind this backend's back: override `look`")
 
     def place(self, backend: StorageBackend, key: str, content: bytes) -> None:
-        """Put an object into the place as another program would, without a call of *backend*."""
+        """Put an object into the place as another program would, without calling *backend*."""
         pytest.skip("the suite cannot act behind this backend's back: override `place`")
 
     def another(self, backend: StorageBackend) -> StorageBackend:
-        """Return a second backend at the same place, as another process would make it."""
+        """Return a second backend for the same place, as another process would make it."""
         pytest.skip("the suite cannot make a second backend: override `another`")
 
     @pytest.fixture(params=["sync", "async"])

@@ -27,7 +27,7 @@ class _SourceError(Exception):
 
 
 class BackendMachine(RuleBasedStateMachine):
-    """Calls *backend* and a dictionary; begins with both empty."""
+    """A Hypothesis state machine that makes the same calls on *backend* and on a dictionary; both start empty."""
 
     keys: ClassVar[Sequence[str]] = MODEL_KEYS
     """Of what it stores."""
@@ -135,7 +135,10 @@ def _folders_of(machine: object) -> Sequence[str]:
 
 
 def check_against_model(backend: StorageBackend, *, examples: int, keys: Sequence[str] = MODEL_KEYS) -> None:
-    """Try *examples* sequences of calls on *keys*; the shortest that differs from a dictionary is shown."""
+    """Try *examples* random sequences of calls on *keys*.
+
+    AssertionError shows the shortest sequence whose outcome differs from that of a dictionary.
+    """
     chosen = settings(
         max_examples=examples,
         stateful_step_count=20,

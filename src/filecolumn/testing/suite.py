@@ -626,10 +626,10 @@ class _IdentityCases(SuiteHarness):
 
 
 class BackendSuite(_WritingCases, _ReadingCases, _KeepingCases, _IdentityCases):
-    """Subclass it as `TestMyBackend`, with a fixture `backend` over an empty place.
+    """The storage contract as tests: subclass it as `TestMyBackend`, with a fixture `backend` for an empty place.
 
-    Every case runs sync and async, and those of `put` with asynchronous content, too; it needs no
-    plugin of pytest.  What a storage cannot do its `capabilities` say, and the cases ask them.
+    Every test runs sync and async, and those of `put` with asynchronous content too; no plugin of pytest is needed.
+    Tests of what a storage cannot do are skipped, as its `capabilities` say.
     """
 
     def test_any_sequence_of_calls_is_as_on_a_dictionary(self, writer: StorageBackend) -> None:

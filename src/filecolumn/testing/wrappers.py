@@ -36,31 +36,31 @@ __all__ = (
 )
 
 Operation = Literal["put", "get", "stat", "delete", "list", "copy", "sign"]
-"""A call of a backend, without its asynchronous twin."""
+"""The name of a method of a backend; its asynchronous twin counts as the same."""
 
 
 class Passage:
-    """What a wrapper does on the way of one call; this one does nothing."""
+    """What a wrapper does around one call; this class does nothing."""
 
     def before(self) -> None:
-        """Run before the call is passed on; what it raises is what the caller gets."""
+        """Run before the call is passed on; what it raises, the caller gets."""
 
     async def before_async(self) -> None:
         """Call `before` asynchronously."""
         self.before()
 
     def after(self) -> None:
-        """Run after the call had its effect; what it raises is what the caller gets."""
+        """Run after the call had its effect; what it raises, the caller gets."""
 
     def alter(self, chunk: bytes) -> bytes:
-        """Return what goes on in the place of *chunk*, in the direction that content flows."""
+        """Return the chunk that is passed on instead of *chunk*, in a `put` or a `get`."""
         return chunk
 
     def passed(self) -> None:
-        """Run when a chunk has gone on and the next is asked for; what it raises is an error of the storage."""
+        """Run after a chunk was passed on; what it raises counts as an error of the storage."""
 
     def ended(self) -> None:
-        """Run when all content has gone on; what it raises is an error of the storage."""
+        """Run after all content was passed on; what it raises counts as an error of the storage."""
 
 
 class WrappedBackend(StorageBackend):
@@ -89,7 +89,7 @@ class WrappedBackend(StorageBackend):
         return self.backend.location
 
     def passage(self, operation: Operation, number: int) -> Passage:
-        """Return what happens on the way of the call with this *number*, from 1, of *operation*."""
+        """Return the `Passage` for the call of *operation* with this *number*, counted from 1."""
         return Passage()
 
     def put(self, key: str, chunks: Iterable[bytes], **options: Unpack[PutOptions]) -> Stat:
@@ -239,7 +239,7 @@ class _AlteredAsyncChunks(AsyncIterator[bytes]):
 
 
 class SlowBackend(WrappedBackend):
-    """A backend that waits for *latency* seconds before each call, as for a distant storage."""
+    """A backend that waits for *latency* seconds before each call, as a distant storage does."""
 
     def __init__(self, backend: StorageBackend, latency: float) -> None:
         super().__init__(backend)
@@ -270,14 +270,10 @@ def _refusal() -> Exception:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong, and when.
+    """A fault of a storage: which call it hits, and what goes wrong.
 
-    `fail_before`: the call raises and has no effect.  `fail_after`: it has its effect, then raises.
-    `fail_inside`: a put raises in the middle, when it has taken *chunks* of the content, and has no
-    effect; a get gives *chunks*, then raises.  Content that has fewer fails at its end.
-    `hang`: it waits for `FaultyBackend.let_go`, at most *seconds*, and fails as `fail_before`.
-    `short`: of the content only half of the first chunk passes.  `corrupt`: one bit of it is another.
-    `stale`: a list shows what was there when the fault was scheduled.
+    `Fault("put", "fail_after", call=2)` lets the second `put` raise after it has stored the content.  The kinds are
+    in the table below.  Raises ValueError for an unknown operation or kind.
     """
 
     operation: Operation
@@ -287,11 +283,11 @@ class Fault:
     call: int = 1
     """The first call that is hit, counted from when the fault was scheduled; 1 is the next."""
     times: int | None = 1
-    """How many calls are hit; None is every one from then on."""
+    """How many calls are hit; None for every call from the first one on."""
     error: Callable[[], BaseException] = _refusal
-    """Makes what is raised."""
+    """A function that makes the error to raise."""
     seconds: float = 30.0
-    """The longest wait of `hang`."""
+    """Seconds that `hang` waits at most."""
     chunks: int = 1
     """How many chunks pass before `fail_inside`."""
 
@@ -326,9 +322,9 @@ class _Scheduled:
 
 
 class FaultyBackend(WrappedBackend):
-    """A backend with *faults*; without any it is the one that it wraps.
+    """A backend that fails as its *faults* say; without faults it works as the backend that it wraps.
 
-    The first scheduled fault that hits a call decides.
+    If several faults hit a call, the one that was scheduled first counts.
     """
 
     def __init__(self, backend: StorageBackend, *faults: Fault) -> None:
@@ -345,13 +341,13 @@ class FaultyBackend(WrappedBackend):
                 self._schedule.append(_Scheduled(fault, self.calls[fault.operation], listing))
 
     def clear(self) -> None:
-        """Forget every fault: all calls work from now on, and those that hang fail."""
+        """Remove all faults: new calls work, and calls that hang fail."""
         with self._lock:
             self._schedule.clear()
         self.let_go()
 
     def let_go(self) -> None:
-        """End the wait of every call that hangs, and of those to come."""
+        """End the wait of every call that hangs now or later; each then raises."""
         self._released.set()
 
     def passage(self, operation: Operation, number: int) -> Passage:
