@@ -22,7 +22,7 @@ from filecolumn.testing import WrappedBackend
 from tests.maintenance.models import Document
 from tests.maintenance.world import World, keys, make_old, make_world
 
-ROOT = Path(filecolumn.__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 
 Run = Callable[..., Result]
 

@@ -14,11 +14,10 @@ from threading import Thread
 
 import pytest
 
-import filecolumn
 from tests.maintenance.test_million import DOCUMENTS, ENTRIES, FILL
 from tests.maintenance.world import make_world
 
-ROOT = Path(filecolumn.__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 NUMBER = 2000
 """Rows, of which no object is there."""
 

@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner, Result
 from litestar.cli.main import litestar_group
 
-import filecolumn
 from filecolumn import storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.backends.obstore import ObstoreBackend
@@ -25,7 +24,7 @@ from filecolumn.cli.words import FINDINGS, WORDS, spoken
 from filecolumn.maintenance import CheckReport, FindingKind
 from tests.maintenance.world import keys, lay, make_world
 
-ROOT = Path(filecolumn.__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 MODELS = "tests.maintenance.models:Base"
 
 Run = Callable[..., Result]
@@ -34,13 +33,18 @@ SHOP = """
 import os
 from pathlib import Path
 from litestar import Litestar
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool
+from sqlalchemy import create_engine as create_pooled_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from filecolumn import FileObject, StoredObject, storages
 from filecolumn.litestar import FileColumnConfig, FileColumnPlugin
 
 HERE = Path(__file__).parent
+
+def create_engine(url):
+    # nobody disposes of it, and from 3.13 on Python warns of a connection to SQLite that is forgotten
+    return create_pooled_engine(url, poolclass=NullPool)
 
 class Base(DeclarativeBase): ...
 

@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pytest
 
-import filecolumn
 from filecolumn.naming import RESERVED_FOLDER, is_stage_name
 from tests.faults.system_calls import Call, traced
 from tests.scenarios.models import Base
 from tests.servers.databases import own_database
 
-ROOT = Path(filecolumn.__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 DRIVERS = {"sync": "sqlite", "async": "sqlite+aiosqlite"}
 
 COMMITTING = """

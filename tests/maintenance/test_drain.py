@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import create_engine, event, insert, update
 from sqlalchemy.orm import Session
 
-import filecolumn
 from filecolumn import FileObject, StorageError, storages
 from filecolumn.backends.base import StorageBackend
 from filecolumn.ledger.table import State, now_ms
@@ -22,7 +21,7 @@ from filecolumn.maintenance import DrainReport, check, drain
 from tests.maintenance.models import Base, Document
 from tests.maintenance.world import TABLE, World, keys
 
-ROOT = Path(filecolumn.__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 
 
 def doom(world: World, *names: str, checked: bool = True) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-import filecolumn
 from filecolumn.backends.base import StorageBackend
 from filecolumn.ledger.table import State, now_ms
 from filecolumn.maintenance import check
@@ -21,7 +20,7 @@ from tests.maintenance.models import Base
 from tests.maintenance.test_drain import doom
 from tests.maintenance.world import TABLE, World, keys
 
-ROOT = Path(filecolumn.__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 LEASE = 3.0
 LIMIT = 20.0
 

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import filecolumn
 from tests.maintenance.test_million import ALLOWED, FILL, MIB
 from tests.maintenance.world import make_world
 from tests.profiles import PROFILE
 
-ROOT = Path(filecolumn.__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 NUMBER = PROFILE.objects // 20
 
 SCRIPT = """

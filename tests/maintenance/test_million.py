@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-import filecolumn
 from tests.maintenance.world import World, make_world
 from tests.profiles import PROFILE
 
-ROOT = Path(filecolumn.__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
 ALLOWED = 64 * MIB
 

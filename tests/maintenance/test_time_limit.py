@@ -15,7 +15,6 @@ import pytest
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-import filecolumn
 from filecolumn import FileObject, StoredObject, storages
 from filecolumn.backends.base import Stat, StorageBackend
 from filecolumn.ledger.table import State, ledger_of
@@ -377,7 +376,7 @@ async def test_without_a_ledger_each_run_begins_anew(world: World, ordered: InOr
 
 def run(folder: Path, *arguments: str) -> dict[str, Any]:
     """Run the command in a process of its own, and return its report."""
-    root = Path(filecolumn.__file__).parents[2]
+    root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "filecolumn", "--json", *arguments]
     result = subprocess.run(
         command,

@@ -67,7 +67,13 @@ class ApplicationProject:
 
     async def _run(self, call: Callable[[Engine], T], output: Output) -> T:
         async with started(self.app, output):
-            return await run_in_loop(self._engine(), call)
+            engine = self._engine()
+            try:
+                return await run_in_loop(engine, call)
+            finally:
+                # made here; the plugin's own engine is the application's
+                if self.url is not None and isinstance(engine, Engine):
+                    engine.dispose()
 
     def _engine(self) -> AsyncEngine | Engine:
         if self.url is not None:

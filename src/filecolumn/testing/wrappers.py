@@ -98,7 +98,7 @@ class WrappedBackend(StorageBackend):
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         with self._passed("get") as passage:
-            return _altered(self.backend.get(key, start=start, length=length), passage)
+            return _AlteredChunks(self.backend.get(key, start=start, length=length), passage)
 
     def stat(self, key: str) -> Stat:
         with self._passed("stat"):
@@ -141,7 +141,7 @@ class WrappedBackend(StorageBackend):
 
     async def get_async(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         async with self._passed_async("get") as passage:
-            return _AlteredChunks(await self.backend.get_async(key, start=start, length=length), passage)
+            return _AlteredAsyncChunks(await self.backend.get_async(key, start=start, length=length), passage)
 
     async def stat_async(self, key: str) -> Stat:
         async with self._passed_async("stat"):
@@ -208,7 +208,22 @@ async def _altered_async(chunks: AsyncIterable[bytes], passage: Passage) -> Asyn
             await aclose(chunks)
 
 
-class _AlteredChunks(AsyncIterator[bytes]):
+class _AlteredChunks(Iterator[bytes]):
+    """Chunks that are altered; `close` closes what gives them also before the first one, unlike a generator's."""
+
+    def __init__(self, chunks: Iterator[bytes], passage: Passage) -> None:
+        self._chunks = chunks
+        self._altered = _altered(chunks, passage)
+
+    def __next__(self) -> bytes:
+        return next(self._altered)
+
+    def close(self) -> None:
+        close(self._altered)
+        close(self._chunks)
+
+
+class _AlteredAsyncChunks(AsyncIterator[bytes]):
     """Chunks that are altered; `aclose` closes what gives them also before the first one, unlike a generator's."""
 
     def __init__(self, chunks: AsyncIterator[bytes], passage: Passage) -> None:
