@@ -32,6 +32,8 @@ from benchmarks.contenders.base import Place
 NAMES = {FILE: "file", OLD: "old file", NEW: "new file", LARGE: "file"}
 
 _forking = multiprocessing.get_context("fork")
+WITHIN = 60
+"""Seconds that a scenario may take."""
 
 
 def left(library: Library, folder: Path) -> str:
@@ -73,14 +75,16 @@ def _look(library: type[Library], scenario: Scenario, place: Place, answer: Conn
 def _in_fork(work: Any, *arguments: object) -> Any:
     """Return what a function answers in a process of its own; None if that killed itself."""
     here, there = _forking.Pipe(duplex=False)
-    process = _forking.Process(target=work, args=(*arguments, there))
+    process = _forking.Process(target=work, args=(*arguments, there), daemon=True)
     process.start()
     there.close()
     try:
+        if not here.poll(WITHIN):
+            raise SystemExit(f"{arguments} did not answer within {WITHIN} s")
         answer = here.recv()
     except EOFError:
         answer = None
-    process.join()
+    process.join(WITHIN)
     if process.exitcode != (KILLED if answer is None else 0):
         raise SystemExit(f"{arguments} ended with {process.exitcode}")
     return answer

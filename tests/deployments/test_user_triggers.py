@@ -6,9 +6,10 @@ import io
 import warnings
 
 import pytest
+from sqlalchemy import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from filecolumn import FileObject, StoredObject, maintenance, storages
+from filecolumn import FileObject, FileObjectList, StoredObject, maintenance, storages
 from tests.deployments.site import ANY_DATABASE, SERVERS, Base, Doc, Site, put, read, remove, replace, sql
 
 POSTGRESQL = SERVERS[:1]
@@ -99,12 +100,11 @@ class Loan(Shelves):
     __tablename__ = "loan"
     id: Mapped[int] = mapped_column(primary_key=True)
     file: Mapped[FileObject | None] = mapped_column(StoredObject("docs"))
+    files: Mapped[FileObjectList] = mapped_column(StoredObject("docs", multiple=True), default=list)
 
 
-@pytest.mark.parametrize("host", ANY_DATABASE, indirect=True)
-def test_a_row_that_a_trigger_keeps_as_it_was_keeps_the_file_that_another_row_got(site: Site) -> None:
-    engine = site.database(base=Shelves)
-    put(engine, 1, model=Shelf)
+def keep_shelves(engine: Engine) -> None:
+    """Make a trigger that keeps what a shelf has, if it is to have nothing."""
     match engine.dialect.name:
         case "postgresql":
             sql(
@@ -125,10 +125,28 @@ def test_a_row_that_a_trigger_keeps_as_it_was_keeps_the_file_that_another_row_go
                 "CREATE TRIGGER keep BEFORE UPDATE ON shelf FOR EACH ROW "
                 "SET NEW.file = COALESCE(NEW.file, OLD.file)",
             )
+
+
+@pytest.mark.parametrize("target", ["new", "existing", "list"])
+@pytest.mark.parametrize("host", ANY_DATABASE, indirect=True)
+def test_a_row_that_a_trigger_keeps_as_it_was_keeps_the_file_that_another_row_got(
+    site: Site, target: str
+) -> None:
+    engine = site.database(base=Shelves)
+    put(engine, 1, model=Shelf)
+    keep_shelves(engine)
     with Session(engine) as session:
+        if target == "existing":
+            session.add(Loan(id=1))
+            session.commit()
         shelf = session.get_one(Shelf, 1)
+        loan = session.get(Loan, 1) or Loan(id=1)
+        session.add(loan)
         shelf.file, moved = None, shelf.file
-        session.add(Loan(id=1, file=moved))
+        if target == "list":
+            loan.files.append(moved)
+        else:
+            loan.file = moved
         session.commit()
     remove(engine, 1, model=Loan)
     site.nightly(engine, Shelves)

@@ -156,3 +156,35 @@ async def test_a_move_into_another_storage_leaves_nothing_behind(
     assert contents("archive") == [b"one"]
     assert await held_files(driver, Archived.file) == {1: b"one"}
     await agree(driver, {1: None})
+
+
+@pytest.mark.parametrize(
+    "move", ["to a row", "to a new row", "swap", "to what replaces its row", "to a list"]
+)
+async def test_what_was_moved_is_deleted_by_the_commit_that_gives_it_up(
+    driver: Driver, storage: StorageBackend, move: str
+) -> None:
+    await insert_files(driver, b"one", b"two")
+    async with driver.session() as session:
+        one, two = await session.one(Document, 1), await session.one(Document, 2)
+        match move:
+            case "to a row":
+                two.file, one.file = one.file, None
+            case "to a new row":
+                session.add(Document(id=3, file=one.file))
+                one.file = None
+            case "swap":
+                one.file, two.file = two.file, one.file
+            case "to what replaces its row":
+                session.add(Document(id=1, file=one.file))
+                await session.delete(one)
+            case _:
+                two.pages.append(one.file)
+                one.file = None
+        await session.commit()
+    async with driver.session() as session:
+        for number in (1, 2, 3):
+            if (row := await session.get(Document, number)) is not None:
+                await session.delete(row)
+        await session.commit()
+    assert stored() == {}

@@ -38,7 +38,7 @@ def test_the_results_are_of_the_scenarios_that_there_are() -> None:
 @pytest.mark.extended
 def test_this_library_still_does_what_the_page_says_of_it() -> None:
     command = [sys.executable, "-m", "benchmarks.behaviour", "--library", "ours"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=50)
     assert json.loads(run.stdout)["left"] == {
         result["name"]: result["left"]["filecolumn"] for result in RESULTS["scenarios"]
     }

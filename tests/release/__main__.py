@@ -75,6 +75,8 @@ def main(arguments: argparse.Namespace) -> int:
         pythons = {current: pythons.get(current, sys.executable)}
     if arguments.python:
         pythons = {version: pythons[version] for version in arguments.python if version in pythons}
+    if not pythons:
+        raise SystemExit(f"none of the Pythons {', '.join(arguments.python or found)} is on this machine")
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
         built = build(Path(folder, "dist"))
         report.faults += faults_of(built)

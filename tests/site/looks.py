@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 from collections import deque
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,8 +35,10 @@ DESK, PHONE, PAPER = (
     {"width": 718, "height": 1000},
 )
 """The paper is A4 without its margins."""
-PER_PAGE, IN_ALL = 60, 500
-"""Seconds that a page, and all of them, may take."""
+STILL = "*, ::before, ::after { transition: none !important; animation: none !important }"
+"""Colours in the middle of a change of themes are nobody's to judge."""
+PER_PAGE, IN_ALL = 120, 480
+"""Seconds after which a page, or the whole, counts as hung."""
 AT_ONCE = 2
 SAMPLES = ("index.html", "howto/index.html")
 """Pages of each layout, for what is the same on all of them."""
@@ -66,8 +69,8 @@ async def _look(looks: Looks) -> None:
             async with asyncio.TaskGroup() as group:
                 for _ in range(AT_ONCE):
                     group.create_task(looks.work(browser))
-                group.create_task(looks.menus(browser))
-                group.create_task(looks.without_javascript(browser))
+                group.create_task(looks.tried("menus", looks.menus(browser)))
+                group.create_task(looks.tried("without JavaScript", looks.without_javascript(browser)))
         finally:
             await browser.close()
 
@@ -105,6 +108,7 @@ class Looks:
         await page.set_viewport_size(DESK)
         await page.emulate_media(media="screen")
         await page.goto((self.site / name).as_uri())
+        await page.add_style_tag(content=STILL)
         await self._at_a_desk(name, page)
         await self._in_a_hand(name, page)
         await self._on_paper(name, page)
@@ -139,6 +143,13 @@ class Looks:
         await page.emulate_media(media="print")
         for check in ("cutOff", "tooWide"):
             self._note(name, "print", await page.evaluate(f"siteCheck.{check}()"))
+
+    async def tried(self, name: str, trial: Awaitable[None]) -> None:
+        """Note the error of a trial: what else was found is told too."""
+        try:
+            await trial
+        except PlaywrightError as error:
+            self._note(name, "390", [("html", error.message.partition("\n")[0], "see whether it loads")])
 
     async def menus(self, browser: Browser) -> None:
         """See that the menus open by a tap."""

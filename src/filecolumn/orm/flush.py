@@ -383,7 +383,9 @@ class Flush:
             return
         may_be_elsewhere = rereading.moves_rows(home.connection)
         shared = [
-            ref for ref, expected in moved.items() if may_be_elsewhere or rereading.counts(ref[1]) > expected
+            ref
+            for ref, state in moved.items()
+            if may_be_elsewhere or rereading.counts(ref[1]) > rereading.includes(state)
         ]
         transitions.doubt(home.connection, home.at.ledger, shared)
 
@@ -783,8 +785,7 @@ def _note_moved(unit: Unit, slots: Iterable[Slot], committed: Iterable[Committed
             if before is None:
                 before = {(file.row, file.ref) for file in committed}
             if (slot.row, slot.ref) not in before:
-                # a new row is not read again
-                unit.moved.setdefault(slot.home, {})[slot.ref] = 0 if slot.state.key is None else 1
+                unit.moved.setdefault(slot.home, {})[slot.ref] = slot.state
 
 
 def _add_given(unit: Unit, slot: Slot, changes: Changes) -> None:
@@ -850,8 +851,8 @@ class Unit:
         self.frame: Frame = frame
         """That of the innermost savepoint, or of the transaction."""
         self.homes: Homes = homes
-        self.moved: dict[Home, dict[ObjectRef, int]] = {}
-        """What rows keep that other rows gave up, by home; and how many of the rows read again are to have it."""
+        self.moved: dict[Home, dict[ObjectRef, State]] = {}
+        """What rows keep that other rows gave up, by home, and the row that is to have it."""
         self.reserved: dict[ObjectRef, Home] = {}
         """Keys that the application chose, to be withdrawn if a step fails: the transaction may go on."""
         # What the rows are to give up; only `conclude` tells the frame of it: the SQL may never come

@@ -107,6 +107,16 @@ class Rereading:
             self.unreadable = True
             return ()
 
+    def includes(self, state: InstanceState[object]) -> bool:
+        """Return whether the row of an instance, which may be new, is among them."""
+        if state.key is not None:
+            return True
+        identity = state.mapper.identity_key_from_instance(state.obj())[1]
+        return any(
+            key.identity(identity) in self.rows.get((table, tuple(key.columns)), ())
+            for table, key in _keys_by_table(state.mapper)[1].items()
+        )
+
     def moves_rows(self, connection: Connection) -> bool:
         """Return whether triggers of others may have written what the rows held into other rows."""
         return any(rules_of(connection, table).moves_rows for table, _ in self.rows)
