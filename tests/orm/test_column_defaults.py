@@ -209,6 +209,7 @@ def test_a_flush_asks_once_for_a_file_that_is_not_made(storage: object) -> None:
     # SQLAlchemy asks again, with a context of its own
     assert ASKED.count(RowContext) == 2
     assert len(ASKED) == 4
+    engine.dispose()
 
 
 def test_an_update_past_the_flushs_own_says_what_helps(storage: object) -> None:
@@ -235,3 +236,4 @@ def test_an_update_past_the_flushs_own_says_what_helps(storage: object) -> None:
         session.execute(change.values(last=file(b"given")))
         session.commit()
     assert contents() == [b"given"]
+    engine.dispose()
