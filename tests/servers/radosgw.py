@@ -49,6 +49,8 @@ rgw frontends = beast endpoint=127.0.0.1:{port}
 rgw thread pool size = 64
 # without it, a gateway that is started again does not wait half a minute for the one before
 rgw cache enabled = false
+# one object of a request after the other: several at a time crash radosgw 16 now and then
+rgw multi obj del max aio = 1
 rgw gc max objs = 1
 rgw gc obj min wait = 1
 rgw gc processor period = 2
