@@ -24,6 +24,7 @@ from tests.servers.nginx import behind_nginx
 PAGE = Path(__file__).parents[2] / "docs/howto/serving.md"
 CONTENT = bytes(range(256)) * 4000
 URL = "/accelerated/1"
+NO_KEEP_ALIVE = httpx.Limits(max_keepalive_connections=0)
 
 pytestmark = pytest.mark.server
 
@@ -57,7 +58,8 @@ def nginx(live: LiveServer, http: httpx.Client, tmp_path: Path) -> Iterator[http
     http.post("/documents", files={"file": ("é.png", CONTENT, "image/png")})
     with (
         behind_nginx(live.port, documented_location(tmp_path / "files"), tmp_path / "nginx") as url,
-        httpx.Client(base_url=url, verify=False, timeout=20) as client,
+        # nginx may close a connection that waits for a next request just when that is sent
+        httpx.Client(base_url=url, verify=False, timeout=20, limits=NO_KEEP_ALIVE) as client,
     ):
         yield client
 
