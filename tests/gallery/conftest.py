@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from examples.gallery.app import create_app
 from examples.gallery.settings import Settings
+from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.gallery.media import film, picture
 from tests.litestar.server import LiveServer, serve
 from tests.servers.process import unavailable
@@ -20,11 +19,6 @@ from tests.servers.process import unavailable
 HERE = Path(__file__).parent
 SCREENSHOTS = HERE / "screenshots"
 """What the pages looked like; the folder is no part of the repository."""
-CHROMIUM = os.environ.get("FILECOLUMN_TEST_CHROMIUM") or shutil.which("chromium")
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from examples.gallery.app import create_app
 from examples.gallery.settings import Settings
-from tests.gallery.conftest import ARGUMENTS, CHROMIUM
+from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.gallery.media import encode, landscape, sound
 from tests.litestar.server import serve, until
 from tests.project.test_docs import ROOT, blocks

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from collections import deque
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -14,19 +12,13 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser, Page, Request, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
+from tests.chromium import ARGUMENTS, CHROMIUM
 from tests.site.faults import Fault
 
 __all__ = ("CHROMIUM", "look")
 
-CHROMIUM = os.environ.get("FILECOLUMN_TEST_CHROMIUM") or shutil.which("chromium")
-ARGUMENTS = (
-    *(
-        "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync"
-    ).split(),
-    # what a page wants from elsewhere is a fault, and is not fetched
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-)
+# what a page wants from elsewhere is a fault, and is not fetched
+NO_OTHER_HOST = "--host-resolver-rules=MAP * ~NOTFOUND"
 OURS = (Path(__file__).parent / "looks.js").read_text(encoding="utf-8")
 
 DESK, PHONE, PAPER = (
@@ -64,7 +56,9 @@ def look(site: Path, only: str = "") -> list[Fault]:
 
 async def _look(looks: Looks) -> None:
     async with asyncio.timeout(IN_ALL), async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, headless=True, args=[*ARGUMENTS, NO_OTHER_HOST]
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(AT_ONCE):
